@@ -1,0 +1,35 @@
+//! The words of the saga: what each event says, what it is called, and (in `SAGA`) who reacts to what.
+//! Nothing here does I/O.
+
+mod money;
+mod payload;
+mod saga_table;
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use uuid::Uuid;
+
+pub use money::{Money, NotMoney};
+pub use payload::*;
+pub use saga_table::*;
+
+pub type OrderId = Uuid;
+pub type EventId = Uuid;
+pub type ProductId = Uuid;
+
+/// One kind of event. Its name is routing key and message `type` in one.
+pub trait Event:
+    Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static
+{
+    /// `<service>.<what-happened>`, past tense.
+    const NAME: &'static str;
+    /// Raised only by a change that yesterday's readers cannot read.
+    const VERSION: u16 = 1;
+
+    fn order_id(&self) -> OrderId;
+}
+
+/// The service that says an event: the first word of its name.
+pub fn said_by(event: &str) -> &str {
+    event.split('.').next().unwrap_or(event)
+}

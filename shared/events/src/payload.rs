@@ -1,0 +1,198 @@
+//! What each of the ten events carries: enough for every listener to act on it alone.
+
+use crate::{Event, Money, OrderId, ProductId};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub product_id: ProductId,
+    pub quantity: u32,
+    pub unit_price: Money,
+}
+
+/// The last four ask the simulated gateway for an ending; see the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentMethod {
+    CreditCard,
+    DebitCard,
+    Pix,
+    BankTransfer,
+    CardDeclined,
+    CardUnavailable,
+    CardFlaky,
+    CardSlow,
+}
+
+impl PaymentMethod {
+    pub const ALL: [Self; 8] = [
+        Self::CreditCard,
+        Self::DebitCard,
+        Self::Pix,
+        Self::BankTransfer,
+        Self::CardDeclined,
+        Self::CardUnavailable,
+        Self::CardFlaky,
+        Self::CardSlow,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreditCard => "credit_card",
+            Self::DebitCard => "debit_card",
+            Self::Pix => "pix",
+            Self::BankTransfer => "bank_transfer",
+            Self::CardDeclined => "card_declined",
+            Self::CardUnavailable => "card_unavailable",
+            Self::CardFlaky => "card_flaky",
+            Self::CardSlow => "card_slow",
+        }
+    }
+}
+
+impl fmt::Display for PaymentMethod {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for PaymentMethod {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("unknown payment method {text:?}; known are {known}")
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderCreated {
+    pub order_id: OrderId,
+    pub customer_id: Uuid,
+    pub payment_method: PaymentMethod,
+    pub total_amount: Money,
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    Customer,
+    Deadline,
+}
+
+/// Carries what payment needs to remember an order that it has not heard of yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderCancelRequested {
+    pub order_id: OrderId,
+    pub reason: CancelReason,
+    pub payment_method: PaymentMethod,
+    pub total_amount: Money,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentApproved {
+    pub order_id: OrderId,
+    pub amount: Money,
+    pub provider_ref: String,
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentFailure {
+    Declined,
+    Unavailable,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentFailed {
+    pub order_id: OrderId,
+    pub reason: PaymentFailure,
+    pub attempts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentReversed {
+    pub order_id: OrderId,
+    pub amount: Money,
+    pub refund_ref: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryReserved {
+    pub order_id: OrderId,
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    pub product_id: ProductId,
+    pub wanted: u64,
+    pub available: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryFailed {
+    pub order_id: OrderId,
+    pub short: Vec<Shortage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryReleased {
+    pub order_id: OrderId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippingScheduled {
+    pub order_id: OrderId,
+    pub tracking_code: String,
+    pub freight: Money,
+    pub delivery_days: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShippingFailure {
+    CarrierRefused,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippingFailed {
+    pub order_id: OrderId,
+    pub reason: ShippingFailure,
+}
+
+macro_rules! named {
+    ($($event:ident => $name:literal),* $(,)?) => {
+        $(impl Event for $event {
+            const NAME: &'static str = $name;
+
+            fn order_id(&self) -> OrderId {
+                self.order_id
+            }
+        })*
+
+        /// The names of all events.
+        pub const EVENTS: &[&str] = &[$($name),*];
+    };
+}
+
+named! {
+    OrderCreated => "order.created",
+    OrderCancelRequested => "order.cancel-requested",
+    PaymentApproved => "payment.approved",
+    PaymentFailed => "payment.failed",
+    PaymentReversed => "payment.reversed",
+    InventoryReserved => "inventory.reserved",
+    InventoryFailed => "inventory.failed",
+    InventoryReleased => "inventory.released",
+    ShippingScheduled => "shipping.scheduled",
+    ShippingFailed => "shipping.failed",
+}

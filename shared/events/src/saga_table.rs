@@ -1,0 +1,83 @@
+//! The choreography as data: the one place where the steps are written down. Queues, bindings,
+//! dead letters and the documents come from it, and tests hold the code against it.
+
+use crate::*;
+
+/// One step: a service hears an event and may answer with one of some others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub service: &'static str,
+    pub hears: &'static str,
+    /// At most one of these is said for an order, at once or after work of the service's own.
+    pub may_say: &'static [&'static str],
+    /// Gives something back. Such a message is retried for ever and never dies of failed attempts.
+    pub compensates: bool,
+}
+
+/// What order says of its own accord: it is where a customer comes in.
+pub const OPENINGS: &[&str] = &[OrderCreated::NAME, OrderCancelRequested::NAME];
+
+pub const SERVICES: &[&str] = &["order", "payment", "inventory", "shipping"];
+
+pub const SAGA: &[Step] = &[
+    step("payment", OrderCreated::NAME, &[PaymentApproved::NAME, PaymentFailed::NAME]),
+    step("payment", OrderCancelRequested::NAME, &[PaymentFailed::NAME]),
+    undo("payment", InventoryFailed::NAME, &[PaymentReversed::NAME]),
+    undo("payment", InventoryReleased::NAME, &[PaymentReversed::NAME]),
+    step("inventory", PaymentApproved::NAME, &[InventoryReserved::NAME, InventoryFailed::NAME]),
+    undo("inventory", ShippingFailed::NAME, &[InventoryReleased::NAME]),
+    step("shipping", InventoryReserved::NAME, &[ShippingScheduled::NAME, ShippingFailed::NAME]),
+    step("shipping", OrderCancelRequested::NAME, &[ShippingFailed::NAME]),
+    step("order", PaymentApproved::NAME, &[]),
+    step("order", PaymentFailed::NAME, &[]),
+    step("order", PaymentReversed::NAME, &[]),
+    step("order", InventoryReserved::NAME, &[]),
+    step("order", InventoryFailed::NAME, &[]),
+    step("order", ShippingScheduled::NAME, &[]),
+    step("order", ShippingFailed::NAME, &[]),
+];
+
+const fn step(
+    service: &'static str,
+    hears: &'static str,
+    may_say: &'static [&'static str],
+) -> Step {
+    Step { service, hears, may_say, compensates: false }
+}
+
+const fn undo(
+    service: &'static str,
+    hears: &'static str,
+    may_say: &'static [&'static str],
+) -> Step {
+    Step { service, hears, may_say, compensates: true }
+}
+
+/// The steps of one service.
+pub fn steps_of(service: &str) -> impl Iterator<Item = &'static Step> {
+    SAGA.iter().filter(move |step| step.service == service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_event_is_said_by_someone_and_heard_by_someone() {
+        let said: BTreeSet<_> =
+            SAGA.iter().flat_map(|step| step.may_say).chain(OPENINGS).copied().collect();
+        let heard: BTreeSet<_> = SAGA.iter().map(|step| step.hears).collect();
+        let all: BTreeSet<_> = EVENTS.iter().copied().collect();
+        assert_eq!(said, all);
+        assert_eq!(heard, all);
+    }
+
+    #[test]
+    fn nobody_says_what_belongs_to_another_or_hears_himself() {
+        for step in SAGA {
+            assert!(step.may_say.iter().all(|event| said_by(event) == step.service), "{step:?}");
+            assert_ne!(said_by(step.hears), step.service, "{step:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Given, when, then: how the tests of a reaction read.
+//!
+//! ```ignore
+//! given(Payment::default()).when(order_created()).then_says(&[]).then(|payment| …);
+//! ```
+
+use crate::{Decision, Heard, On, Said};
+use chrono::DateTime;
+use events::Event;
+use std::fmt::Debug;
+use uuid::Uuid;
+
+pub fn given<S>(state: S) -> Given<S> {
+    Given { state }
+}
+
+pub struct Given<S> {
+    state: S,
+}
+
+pub struct Then<S> {
+    before: S,
+    decision: Decision<S>,
+}
+
+/// An event as if heard from the wire: its id is made from its content, so that tests repeat.
+pub fn heard<E: Event>(event: E) -> Heard<E> {
+    let said = Said::new(&event);
+    let id = Uuid::new_v5(&said.order_id, said.body.as_bytes());
+    Heard { event, id, at: DateTime::UNIX_EPOCH, caused_by: None, trace: None }
+}
+
+impl<S: Clone> Given<S> {
+    pub fn when<E: Event>(self, event: E) -> Then<S>
+    where
+        S: On<E>,
+    {
+        Then { before: self.state.clone(), decision: self.state.on(&heard(event)) }
+    }
+}
+
+impl<S: Clone + Debug + PartialEq> Then<S> {
+    #[track_caller]
+    pub fn then_nothing(&self) {
+        assert_eq!(self.decision, Decision::Nothing);
+    }
+
+    #[track_caller]
+    pub fn then_impossible(&self) {
+        assert!(matches!(self.decision, Decision::Impossible(_)), "{:?}", self.decision);
+    }
+
+    /// Exactly this is said, and nothing else.
+    #[track_caller]
+    pub fn then_says<E: Event>(self, event: &E) -> Self {
+        assert_eq!(self.said(), [Said::new(event)]);
+        self
+    }
+
+    #[track_caller]
+    pub fn then_says_nothing(self) -> Self {
+        assert_eq!(self.said(), []);
+        self
+    }
+
+    /// The state afterwards.
+    #[track_caller]
+    pub fn state(self) -> S {
+        match self.decision {
+            Decision::Change { state, .. } => state,
+            Decision::Nothing => self.before,
+            Decision::Impossible(reason) => panic!("impossible: {reason}"),
+        }
+    }
+
+    fn said(&self) -> &[Said] {
+        match &self.decision {
+            Decision::Change { says, .. } => says,
+            Decision::Nothing | Decision::Impossible(_) => &[],
+        }
+    }
+}
