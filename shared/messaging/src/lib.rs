@@ -1,1 +1,33 @@
+//! Events between services: the envelope, the topology, the brokers, and the one loop that every
+//! consumer in the system is.
 
+mod broker;
+mod consume;
+mod ladder;
+mod ledger;
+mod line;
+
+mod message;
+mod postgres;
+mod queue;
+mod rabbit;
+mod relay;
+mod store;
+mod topology;
+mod world;
+
+pub use broker::{Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session};
+pub use consume::{Consumer, Trouble};
+pub use database::Failure;
+pub use ladder::Ladder;
+pub use ledger::{Handled, Ledger, Novelty, Outgoing};
+pub use line::{Line, Patience};
+
+pub use message::{Header, Message, header};
+pub use postgres::{PgLedger, migrations};
+pub use queue::{Queue, Received};
+pub use rabbit::RabbitMq;
+pub use relay::{Outbox, Relay};
+pub use store::{Batch, Known, Store};
+pub use topology::{Binding, Exchange, ExchangeKind, QueueShape, Topology, dead_letters, exchange_of, queue_name};
+pub use world::{RealWorld, World};

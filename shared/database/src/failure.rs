@@ -1,0 +1,38 @@
+use std::fmt;
+
+/// Why a piece of database work did not happen.
+#[derive(Debug)]
+pub enum Failure {
+    /// The database is away, busy or shutting down: nothing is wrong with what was asked.
+    World(anyhow::Error),
+    /// The database refuses what was asked, and always will.
+    Data(anyhow::Error),
+}
+
+impl Failure {
+    pub fn data(reason: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::Data(anyhow::Error::msg(reason))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::World(why) | Self::Data(why) => write!(out, "{why:#}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        // Class 22 is a bad value, class 23 a violated constraint; the rest may pass with time.
+        let refused = error.as_database_error().and_then(|refusal| refusal.code()).is_some_and(
+            |code| code.starts_with("22") || code.starts_with("23"),
+        );
+        let unreadable =
+            matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+        if refused || unreadable { Self::Data(error.into()) } else { Self::World(error.into()) }
+    }
+}

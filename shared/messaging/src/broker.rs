@@ -1,0 +1,76 @@
+//! What the loop needs of a broker. RabbitMQ in earnest, in-memory for tests: the same meaning.
+
+use crate::{Message, Topology};
+use async_trait::async_trait;
+
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Connects and makes sure that the topology is there. A session is never repaired: when
+    /// anything about it fails it is dropped and made anew.
+    async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError>;
+}
+
+#[async_trait]
+pub trait Session: Send + Sync {
+    async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError>;
+    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError>;
+    /// Hands back what was delivered and not settled.
+    async fn close(&self);
+}
+
+#[async_trait]
+pub trait Deliveries: Send {
+    /// Waits for one message, then takes what else is there, `max` at most. `None` is the end of the
+    /// session. May be dropped while it waits.
+    async fn next(&mut self, max: usize) -> Option<Vec<Delivery>>;
+    /// Acknowledges everything that `next` has handed out.
+    async fn settle(&mut self) -> Result<(), BrokerError>;
+}
+
+#[async_trait]
+pub trait Publisher: Send {
+    /// Publishes all, mandatory and persistent, and waits for all confirms: one answer for each.
+    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError>;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    pub message: Message,
+    pub redelivered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    pub exchange: String,
+    pub routing_key: String,
+    pub message: Message,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// The broker has it, on disk, in every queue that listens.
+    Stored,
+    /// No queue listens.
+    Unroutable,
+    /// A queue is full or failing.
+    Refused,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Not reachable, or the connection broke: waiting helps.
+    #[error("the broker is away: {0}")]
+    Away(String),
+    /// The login is wrong: waiting does not help.
+    #[error("the broker refuses the login: {0}; check user, password and virtual host in AMQP_URL")]
+    Login(String),
+    /// An exchange or queue of ours exists with other properties.
+    #[error("the broker's topology is not ours: {0}; delete what it names, or use another virtual host")]
+    Topology(String),
+}
+
+impl BrokerError {
+    pub fn away(why: impl ToString) -> Self {
+        Self::Away(why.to_string())
+    }
+}

@@ -1,0 +1,323 @@
+//! The one loop: batch, inbox, load, decide, save, outbox, commit, acknowledge. Nobody else writes
+//! these steps.
+
+use crate::{
+    BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message,
+    Novelty, Outbox, Outgoing, Patience, Publication, Publisher, Queue, Received, Session, Store,
+    World, dead_letters, header,
+};
+use events::OrderId;
+use saga::Decision;
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+use tokio_util::sync::CancellationToken;
+
+pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
+    pub service: &'static str,
+    pub queue: Queue<S::State>,
+    pub store: Arc<S>,
+    pub ledger: L,
+    pub outbox: Outbox,
+    pub ladder: Ladder,
+    pub world: Arc<dyn World>,
+    pub batch_max: usize,
+}
+
+/// What is wrong with a message that cannot be handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It never can be: dead at once.
+    Dead(String),
+    /// This attempt failed: it climbs the ladder.
+    Failed(String),
+}
+
+/// A message on its way through the loop.
+struct Item<S> {
+    message: Message,
+    received: Received<S>,
+}
+
+/// Why a transaction was given up.
+enum Stop {
+    /// These messages of the batch, by place, are to blame.
+    Culprits(Vec<(usize, Trouble)>),
+    /// One message of the batch is to blame, and only the database knows which.
+    Data(String),
+    World(String),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Data(why) => Self::Data(format!("{why:#}")),
+            Failure::World(why) => Self::World(format!("{why:#}")),
+        }
+    }
+}
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+    /// Consumes until told to stop (`Ok`) or until the session breaks. Looks up only between
+    /// batches: no transaction is ever dropped half-way.
+    pub async fn run(
+        &self,
+        session: &dyn Session,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let mut deliveries = session.consume(&self.queue.name).await?;
+        let mut publisher = session.publisher().await?;
+        while let Some(batch) = next_batch(&mut *deliveries, self.batch_max, stop).await? {
+            let Some(troubled) = self.handle(batch, stop).await else { break };
+            self.send_away(troubled, &mut *publisher).await?;
+            deliveries.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything in the batch is handled afterwards, but for what is returned. `None` when told to
+    /// stop while the world is not ready: the broker keeps the batch.
+    async fn handle(
+        &self,
+        batch: Vec<Delivery>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<(Message, Trouble)>> {
+        let mut troubled = Vec::new();
+        let mut items = Vec::with_capacity(batch.len());
+        for Delivery { message, .. } in batch {
+            match self.queue.decode(&message) {
+                Ok(received) => items.push(Item { message, received }),
+                Err(reason) => troubled.push((message, Trouble::Dead(reason))),
+            }
+        }
+        let mut groups = vec![items];
+        while let Some(group) = groups.pop() {
+            match self.commit(&group, stop).await? {
+                Ok(()) => {}
+                Err(Stop::Culprits(culprits)) => {
+                    let (innocent, guilty) = split(group, culprits);
+                    troubled.extend(guilty);
+                    groups.push(innocent);
+                }
+                // Only the culprit pays: one by one.
+                Err(Stop::Data(_)) if group.len() > 1 => {
+                    groups.extend(group.into_iter().rev().map(|item| vec![item]));
+                }
+                Err(Stop::Data(why) | Stop::World(why)) => troubled.extend(
+                    group.into_iter().map(|item| (item.message, Trouble::Failed(why.clone()))),
+                ),
+            }
+        }
+        Some(troubled)
+    }
+
+    /// One transaction, repeated for as long as only the world is to blame.
+    async fn commit(
+        &self,
+        group: &[Item<S::State>],
+        stop: &CancellationToken,
+    ) -> Option<Result<(), Stop>> {
+        let mut patience = Patience::new(self.world.clone());
+        loop {
+            match self.transact(group).await {
+                Err(Stop::World(why)) => {
+                    patience.complain(&format!("{} pauses: the database is away: {why}", self.queue.name));
+                    tokio::select! {
+                        () = stop.cancelled() => return None,
+                        () = patience.wait() => {}
+                    }
+                }
+                settled => {
+                    patience.relieved(&format!("{} goes on", self.queue.name));
+                    return Some(settled);
+                }
+            }
+        }
+    }
+
+    async fn transact(&self, group: &[Item<S::State>]) -> Result<(), Stop> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.ledger.begin().await?;
+        let fresh = self.note(&mut tx, group).await?;
+        let orders: BTreeSet<OrderId> = fresh.iter().map(|(_, item)| item.received.order_id()).collect();
+        let orders: Vec<OrderId> = orders.into_iter().collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        self.ledger.lock_orders(&mut tx, &orders).await?;
+        let touched: BTreeSet<_> = fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
+        let touched: Vec<_> = touched.into_iter().collect();
+        let mut known = self.store.load(&mut tx, &orders, &touched).await?;
+        let said = self.decide(&fresh, &mut known)?;
+        self.store.save(&mut tx, known).await?;
+        if !said.is_empty() {
+            self.ledger.enqueue(&mut tx, &said).await?;
+        }
+        self.ledger.commit(tx).await?;
+        self.outbox.wake(said);
+        self.store.committed(&orders);
+        Ok(())
+    }
+
+    /// Puts the batch into the idempotency table; what is left is to be handled now.
+    async fn note<'a>(
+        &self,
+        tx: &mut L::Tx,
+        group: &'a [Item<S::State>],
+    ) -> Result<Vec<(usize, &'a Item<S::State>)>, Stop> {
+        let mut seen = BTreeSet::new();
+        let once: Vec<_> = group
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| seen.insert((item.received.handled.event_id, &item.received.handled.digest)))
+            .collect();
+        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
+        let novelties = self.ledger.note(tx, &keys).await?;
+        let mut fresh = Vec::with_capacity(once.len());
+        let mut forged = Vec::new();
+        for ((place, item), novelty) in once.into_iter().zip(novelties) {
+            match novelty {
+                Novelty::New => fresh.push((place, item)),
+                Novelty::HandledBefore => tracing::debug!(
+                    queue = self.queue.name,
+                    order_id = %item.received.order_id(),
+                    event_id = %item.received.handled.event_id,
+                    "a repeated delivery has no effect"
+                ),
+                Novelty::Forged => {
+                    let reason = "another content was handled under this message_id";
+                    forged.push((place, Trouble::Dead(reason.into())));
+                }
+            }
+        }
+        if forged.is_empty() { Ok(fresh) } else { Err(Stop::Culprits(forged)) }
+    }
+
+    fn decide(
+        &self,
+        fresh: &[(usize, &Item<S::State>)],
+        known: &mut S::Batch,
+    ) -> Result<Vec<Outgoing>, Stop> {
+        let mut said = Vec::new();
+        let mut culprits = Vec::new();
+        for (place, item) in fresh {
+            let received = &item.received;
+            let state = known.of(received.order_id());
+            match catch_unwind(AssertUnwindSafe(|| (received.decide)(state))) {
+                Ok(Decision::Nothing) => self.log(received, "nothing to do"),
+                Ok(Decision::Change { state, says }) => {
+                    known.keep(received.order_id(), state);
+                    let answers: Vec<_> = says.iter().map(|said| said.event).collect();
+                    self.log(received, &answers.join(", "));
+                    said.extend(says.into_iter().map(|event| {
+                        Outgoing::new(&*self.world, event, Some(&received.cause))
+                    }));
+                }
+                Ok(Decision::Impossible(reason)) => culprits.push((*place, Trouble::Dead(reason))),
+                Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
+            }
+        }
+        if culprits.is_empty() { Ok(said) } else { Err(Stop::Culprits(culprits)) }
+    }
+
+    fn log(&self, received: &Received<S::State>, answer: &str) {
+        tracing::info!(
+            order_id = %received.order_id(),
+            event_id = %received.handled.event_id,
+            event = self.queue.event,
+            answer,
+            "{} heard {}",
+            self.service,
+            self.queue.event
+        );
+    }
+
+    /// Brings troubled messages to a retry rung or to the dead letters; afterwards the broker has
+    /// them there, and their first copies may be acknowledged.
+    async fn send_away(
+        &self,
+        troubled: Vec<(Message, Trouble)>,
+        publisher: &mut dyn Publisher,
+    ) -> Result<(), BrokerError> {
+        if troubled.is_empty() {
+            return Ok(());
+        }
+        let burst: Vec<_> =
+            troubled.into_iter().map(|(message, trouble)| self.diversion(message, trouble)).collect();
+        let confirms = publisher.publish(&burst).await?;
+        if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
+            return Ok(());
+        }
+        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
+    }
+
+    fn diversion(&self, message: Message, trouble: Trouble) -> Publication {
+        let failures = message.number(header::ATTEMPT).unwrap_or(0).max(0);
+        let (reason, failures, wait) = match trouble {
+            Trouble::Dead(reason) => (reason, failures, None),
+            Trouble::Failed(reason) => {
+                let failures = failures.saturating_add(1);
+                let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
+                (reason, failures, self.ladder.wait(climbed, self.queue.compensates))
+            }
+        };
+        let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
+        let message = message
+            .with(header::REASON, reason.as_str())
+            .with(header::ATTEMPT, failures)
+            .with(header::QUEUE, self.queue.name.as_str())
+            .with(header::FAILED_AT, self.world.now().to_rfc3339());
+        let queue = self.queue.name.clone();
+        if let Some(wait) = wait {
+            let rung = Ladder::name(wait);
+            tracing::warn!(order_id, event_id, queue, reason, failures, "retrying in {rung}");
+            let message = message.with(header::DELAY, rung);
+            Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
+        } else {
+            tracing::error!(order_id, event_id, queue, reason, failures, "dead letter");
+            let routing_key = dead_letters(&queue);
+            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
+        }
+    }
+}
+
+/// The next batch, or `None` when told to stop.
+async fn next_batch(
+    deliveries: &mut dyn Deliveries,
+    max: usize,
+    stop: &CancellationToken,
+) -> Result<Option<Vec<Delivery>>, BrokerError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(None),
+        batch = deliveries.next(max) => match batch {
+            Some(batch) => Ok(Some(batch)),
+            None => Err(BrokerError::away("it ended a consumer")),
+        },
+    }
+}
+
+type Split<S> = (Vec<Item<S>>, Vec<(Message, Trouble)>);
+
+fn split<S>(group: Vec<Item<S>>, mut culprits: Vec<(usize, Trouble)>) -> Split<S> {
+    let (mut innocent, mut guilty) = (Vec::new(), Vec::new());
+    for (place, item) in group.into_iter().enumerate() {
+        match culprits.iter().position(|(culprit, _)| *culprit == place) {
+            Some(found) => guilty.push((item.message, culprits.swap_remove(found).1)),
+            None => innocent.push(item),
+        }
+    }
+    (innocent, guilty)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.as_deref().unwrap_or("without a message"))
+}

@@ -1,0 +1,101 @@
+//! Where a service's transactions happen, and the two tables that every service has.
+
+use crate::{Failure, World};
+use events::{EventId, OrderId};
+use saga::{Cause, Said};
+use std::future::Future;
+
+pub trait Ledger: Clone + Send + Sync + 'static {
+    /// A transaction. Dropped without `commit`, it never happened.
+    type Tx: Send;
+
+    fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
+    fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Notes these as handled; tells for each whether that is news.
+    fn note(
+        &self,
+        tx: &mut Self::Tx,
+        handled: &[Handled],
+    ) -> impl Future<Output = Result<Vec<Novelty>, Failure>> + Send;
+
+    /// Nobody else works on these orders until the transaction ends.
+    fn lock_orders(
+        &self,
+        tx: &mut Self::Tx,
+        orders: &[OrderId],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Writes to the outbox.
+    fn enqueue(
+        &self,
+        tx: &mut Self::Tx,
+        said: &[Outgoing],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Takes rows that nobody seems to be publishing, and holds them for a while.
+    fn claim_unsent(
+        &self,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<Outgoing>, Failure>> + Send;
+
+    /// The broker has these: deletes them.
+    fn forget_sent(&self, sent: &[EventId]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The broker would not take these: they are tried again, less and less often.
+    fn postpone(
+        &self,
+        unsent: &[EventId],
+        reason: &str,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// An event's line in the idempotency table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handled {
+    pub event_id: EventId,
+    pub event: &'static str,
+    pub order_id: OrderId,
+    /// Of the bytes, which never change for an id.
+    pub digest: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    New,
+    HandledBefore,
+    /// Another content under the same id was handled before.
+    Forged,
+}
+
+/// An event's line in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    pub id: EventId,
+    pub event: String,
+    pub version: u16,
+    pub order_id: OrderId,
+    pub body: String,
+    pub caused_by: Option<EventId>,
+    pub trace: Option<String>,
+}
+
+impl Outgoing {
+    /// Gives what is said its id, once and for all.
+    pub fn new(world: &dyn World, said: Said, cause: Option<&Cause>) -> Self {
+        Self {
+            id: world.new_id(),
+            event: said.event.into(),
+            version: said.version,
+            order_id: said.order_id,
+            body: said.body,
+            caused_by: cause.map(|cause| cause.event_id),
+            trace: cause.and_then(|cause| cause.trace.clone()),
+        }
+    }
+
+    /// Said by nobody's asking but a customer's: starts a trace, or goes on with the customer's.
+    pub fn opening(world: &dyn World, said: Said, trace: Option<String>) -> Self {
+        Self { trace: trace.or_else(|| Some(world.new_trace())), ..Self::new(world, said, None) }
+    }
+}

@@ -1,0 +1,126 @@
+//! A service's line to the broker: one session, rebuilt from nothing whenever any part of it fails.
+
+use crate::{Broker, BrokerError, Consumer, Ledger, Relay, Session, Store, Topology, World};
+use std::{
+    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    time::Duration,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
+    pub broker: Arc<dyn Broker>,
+    pub topology: Topology,
+    pub consumers: Vec<Arc<Consumer<S, L>>>,
+    pub relay: Arc<Relay<L>>,
+    pub world: Arc<dyn World>,
+    /// True while connected and consuming.
+    pub open: Arc<AtomicBool>,
+}
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
+    /// Keeps the line open until told to stop; then finishes what is in hand. A refusal that waiting
+    /// cannot mend ends it, but only if there never was a session.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let mut patience = Patience::new(self.world.clone());
+        let mut opened = false;
+        while !stop.is_cancelled() {
+            let connected = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                connected = self.broker.connect(&self.topology) => connected,
+            };
+            let broken = match connected {
+                Ok(session) => {
+                    opened = true;
+                    patience.relieved("the broker is there: consuming");
+                    self.serve(Arc::from(session), stop).await
+                }
+                Err(why) => Err(why),
+            };
+            match broken {
+                Ok(()) => return Ok(()),
+                Err(why @ (BrokerError::Login(_) | BrokerError::Topology(_))) if !opened => {
+                    return Err(why);
+                }
+                Err(why) => patience.complain(&why.to_string()),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = patience.wait() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One session, to its end. Consumers end first, so that the relay still publishes what they said.
+    async fn serve(
+        &self,
+        session: Arc<dyn Session>,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
+        let mut consumers = JoinSet::new();
+        for consumer in &self.consumers {
+            let (consumer, session, stop) = (consumer.clone(), session.clone(), consuming.clone());
+            consumers.spawn(async move { consumer.run(&*session, &stop).await });
+        }
+        let mut relay = JoinSet::new();
+        relay.spawn({
+            let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
+            async move { relay.run(&*session, &stop).await }
+        });
+        self.open.store(true, Ordering::Release);
+        let first = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            Some(ended) = consumers.join_next() => outcome(ended),
+            Some(ended) = relay.join_next() => outcome(ended),
+        };
+        self.open.store(false, Ordering::Release);
+        consuming.cancel();
+        while consumers.join_next().await.is_some() {}
+        relaying.cancel();
+        while relay.join_next().await.is_some() {}
+        session.close().await;
+        first
+    }
+}
+
+fn outcome(
+    ended: Result<Result<(), BrokerError>, tokio::task::JoinError>,
+) -> Result<(), BrokerError> {
+    ended.unwrap_or_else(|panic| Err(BrokerError::away(panic)))
+}
+
+/// Waits longer and longer between tries, and says so without flooding the log.
+pub struct Patience {
+    world: Arc<dyn World>,
+    failures: u32,
+}
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(3);
+
+    pub const fn new(world: Arc<dyn World>) -> Self {
+        Self { world, failures: 0 }
+    }
+
+    pub fn complain(&mut self, what: &str) {
+        self.failures += 1;
+        if self.failures == 1 || self.failures.is_multiple_of(20) {
+            tracing::warn!(failures = self.failures, "{what}; trying again");
+        }
+    }
+
+    pub fn relieved(&mut self, what: &str) {
+        if self.failures > 0 {
+            tracing::info!(after_failures = self.failures, "{what}");
+        }
+        self.failures = 0;
+    }
+
+    pub async fn wait(&self) {
+        let doubled = Self::FIRST.saturating_mul(1 << self.failures.min(10));
+        tokio::time::sleep(self.world.jittered(doubled.min(Self::LONGEST))).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! A message as it stands on the wire, whichever broker carries it.
+
+use crate::{Outgoing, exchange_of};
+use crate::broker::Publication;
+use std::{collections::BTreeMap, fmt};
+
+/// The names of the headers.
+pub mod header {
+    pub const VERSION: &str = "schema-version";
+    pub const CAUSE: &str = "causation-id";
+    pub const TRACE: &str = "traceparent";
+    /// How often handling has failed so far.
+    pub const ATTEMPT: &str = "attempt";
+    /// Why the last attempt failed, or why the message is dead.
+    pub const REASON: &str = "reason";
+    /// The retry rung it waits on.
+    pub const DELAY: &str = "delay";
+    /// The queue it came from and goes back to.
+    pub const QUEUE: &str = "queue";
+    pub const FAILED_AT: &str = "failed-at";
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Header {
+    Text(String),
+    Number(i64),
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => out.write_str(text),
+            Self::Number(number) => write!(out, "{number}"),
+        }
+    }
+}
+
+impl From<i64> for Header {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<String> for Header {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Header {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// Everything is optional, since anyone may publish anything: what is missing is for the decoder to
+/// refuse, and the dead letter still carries what was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    pub id: Option<String>,
+    pub kind: Option<String>,
+    pub correlation_id: Option<String>,
+    pub app_id: Option<String>,
+    /// Seconds since 1970, as AMQP has it; the exact time is in the id.
+    pub timestamp: Option<u64>,
+    pub content_type: Option<String>,
+    pub headers: BTreeMap<String, Header>,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub fn text(&self, header: &str) -> Option<String> {
+        self.headers.get(header).map(ToString::to_string)
+    }
+
+    pub fn number(&self, header: &str) -> Option<i64> {
+        match self.headers.get(header)? {
+            Header::Number(number) => Some(*number),
+            Header::Text(text) => text.parse().ok(),
+        }
+    }
+
+    #[must_use]
+    pub fn with(mut self, header: &str, value: impl Into<Header>) -> Self {
+        self.headers.insert(header.into(), value.into());
+        self
+    }
+}
+
+impl Outgoing {
+    /// As it is published, today and at every repetition.
+    pub fn publication(&self) -> Publication {
+        let mut message = Message {
+            id: Some(self.id.to_string()),
+            kind: Some(self.event.clone()),
+            correlation_id: Some(self.order_id.to_string()),
+            app_id: Some(events::said_by(&self.event).into()),
+            timestamp: self.id.get_timestamp().map(|at| at.to_unix().0),
+            content_type: Some("application/json".into()),
+            headers: BTreeMap::new(),
+            body: self.body.clone().into_bytes(),
+        }
+        .with(header::VERSION, i64::from(self.version));
+        if let Some(cause) = self.caused_by {
+            message = message.with(header::CAUSE, cause.to_string());
+        }
+        if let Some(trace) = &self.trace {
+            message = message.with(header::TRACE, trace.as_str());
+        }
+        Publication {
+            exchange: exchange_of(events::said_by(&self.event)),
+            routing_key: self.event.clone(),
+            message,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The ledger on Postgres.
+
+use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
+use database::{PgPool, Transaction};
+use events::{EventId, OrderId};
+use sqlx::{FromRow, types::Uuid};
+use std::collections::{HashMap, HashSet};
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The tables that every service has.
+pub fn migrations() -> Vec<refinery_core::Migration> {
+    embedded::migrations::runner().get_migrations().clone()
+}
+
+#[derive(Clone)]
+pub struct PgLedger {
+    pub pool: PgPool,
+}
+
+impl Ledger for PgLedger {
+    type Tx = Transaction;
+
+    async fn begin(&self) -> Result<Transaction, Failure> {
+        Ok(self.pool.begin().await?)
+    }
+
+    async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
+        Ok(tx.commit().await?)
+    }
+
+    async fn note(&self, tx: &mut Transaction, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+        let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
+        // In id order: two batches with the same events wait for each other, and never in a circle.
+        let new: HashSet<Uuid> = sqlx::query_scalar(
+            "INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
+             SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])
+                 AS heard (event_id, event_type, order_id, digest)
+             ORDER BY event_id
+             ON CONFLICT DO NOTHING
+             RETURNING event_id",
+        )
+        .bind(&ids)
+        .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+        .fetch_all(&mut **tx)
+        .await?
+        .into_iter()
+        .collect();
+        if new.len() == keys.len() {
+            return Ok(vec![Novelty::New; keys.len()]);
+        }
+        let digests: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
+            "SELECT event_id, digest FROM idempotency_keys WHERE event_id = ANY($1)",
+        )
+        .bind(&ids)
+        .fetch_all(&mut **tx)
+        .await?
+        .into_iter()
+        .collect();
+        Ok(keys
+            .iter()
+            .map(|key| match digests.get(&key.event_id) {
+                Some(digest) if *digest != key.digest => Novelty::Forged,
+                _ if new.contains(&key.event_id) => Novelty::New,
+                _ => Novelty::HandledBefore,
+            })
+            .collect())
+    }
+
+    async fn lock_orders(&self, tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
+        database::lock_orders(tx, orders).await
+    }
+
+    async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
+        sqlx::query(
+            "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
+             SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
+                 $6::UUID[], $7::TEXT[])",
+        )
+        .bind(said.iter().map(|event| event.id).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| event.event.as_str()).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| i32::from(event.version)).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| event.order_id).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| event.caused_by).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+
+    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+        let rows: Vec<OutboxRow> = sqlx::query_as(
+            "UPDATE outbox
+             SET due_at = now() + INTERVAL '15 seconds'
+             WHERE event_id IN (
+                 SELECT event_id
+                 FROM outbox
+                 WHERE due_at <= now()
+                 ORDER BY due_at
+                 LIMIT $1
+                 FOR UPDATE SKIP LOCKED)
+             RETURNING event_id, event_type, version, order_id, body, caused_by, trace",
+        )
+        .bind(i64::try_from(max).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Outgoing::from).collect())
+    }
+
+    async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
+        sqlx::query("DELETE FROM outbox WHERE event_id = ANY($1)")
+            .bind(sent)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure> {
+        sqlx::query(
+            "UPDATE outbox
+             SET attempts = attempts + 1,
+                 last_error = $2,
+                 due_at = now() + LEAST(5, POWER(2, attempts)) * INTERVAL '1 second'
+             WHERE event_id = ANY($1)",
+        )
+        .bind(unsent)
+        .bind(reason)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+#[derive(FromRow)]
+struct OutboxRow {
+    event_id: Uuid,
+    event_type: String,
+    version: i32,
+    order_id: Uuid,
+    body: String,
+    caused_by: Option<Uuid>,
+    trace: Option<String>,
+}
+
+impl From<OutboxRow> for Outgoing {
+    fn from(row: OutboxRow) -> Self {
+        Self {
+            id: row.event_id,
+            event: row.event_type,
+            version: u16::try_from(row.version).unwrap_or(1),
+            order_id: row.order_id,
+            body: row.body,
+            caused_by: row.caused_by,
+            trace: row.trace,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The broker in earnest. Two connections, since under an alarm RabbitMQ stops reading from one that
+//! publishes, acknowledgements included. lapin's own recovery stays off: a session that fails in any
+//! way is dropped, and made anew by the one who asked for it.
+
+use crate::{
+    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Header, Message, Publication,
+    Publisher, QueueShape, Session, Topology,
+};
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt, future::join_all};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind as Kind,
+    options::*,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    types::{AMQPValue, FieldTable, ShortString},
+    uri::AMQPUri,
+};
+use std::{collections::HashSet, future::Future, time::Duration};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+const HEARTBEAT_S: u16 = 10;
+
+pub struct RabbitMq {
+    uri: AMQPUri,
+    prefetch: u16,
+}
+
+impl RabbitMq {
+    /// `prefetch` is how many messages wait in the service for each queue.
+    pub fn new(url: &str, prefetch: u16) -> Result<Self, String> {
+        let mut uri: AMQPUri = url.parse()?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+        Ok(Self { uri, prefetch })
+    }
+
+    async fn open(&self, name: String) -> Result<Connection, BrokerError> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        in_time(Connection::connect_uri(self.uri.clone(), properties)).await
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError> {
+        let service = &topology.service;
+        let (consuming, publishing) = tokio::try_join!(
+            self.open(format!("{service}: consumes")),
+            self.open(format!("{service}: publishes")),
+        )?;
+        let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
+        declare(&in_time(session.publishing.create_channel()).await?, topology).await?;
+        Ok(Box::new(session))
+    }
+}
+
+struct RabbitSession {
+    consuming: Connection,
+    publishing: Connection,
+    prefetch: u16,
+}
+
+#[async_trait]
+impl Session for RabbitSession {
+    async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
+        let channel = in_time(self.consuming.create_channel()).await?;
+        in_time(channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
+        let consumer = in_time(channel.basic_consume(
+            queue.into(),
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        ))
+        .await?;
+        Ok(Box::new(RabbitDeliveries { channel, consumer, last_tag: None }))
+    }
+
+    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
+        let channel = in_time(self.publishing.create_channel()).await?;
+        in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(Box::new(RabbitPublisher { channel }))
+    }
+
+    async fn close(&self) {
+        for connection in [&self.consuming, &self.publishing] {
+            // It may be closed already; there is nothing left to do either way.
+            let _ = in_time(connection.close(200, "bye".into())).await;
+        }
+    }
+}
+
+struct RabbitDeliveries {
+    channel: Channel,
+    consumer: lapin::Consumer,
+    /// Of what was handed out and is not yet settled.
+    last_tag: Option<u64>,
+}
+
+#[async_trait]
+impl Deliveries for RabbitDeliveries {
+    async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
+        let mut ready = vec![self.consumer.next().await?.ok()?];
+        while ready.len() < max {
+            match self.consumer.next().now_or_never() {
+                Some(Some(Ok(delivery))) => ready.push(delivery),
+                // The end is seen again by the next call.
+                Some(_) | None => break,
+            }
+        }
+        self.last_tag = ready.last().map(|delivery| delivery.delivery_tag);
+        Some(ready.into_iter().map(delivery).collect())
+    }
+
+    async fn settle(&mut self) -> Result<(), BrokerError> {
+        let Some(tag) = self.last_tag.take() else { return Ok(()) };
+        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await
+    }
+}
+
+struct RabbitPublisher {
+    channel: Channel,
+}
+
+#[async_trait]
+impl Publisher for RabbitPublisher {
+    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+        let sent = in_time(async {
+            let sends = burst.iter().map(|publication| send(&self.channel, publication));
+            let confirms = join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+        // lapin may attach a returned message to the confirm of a neighbour: go by the message's id.
+        let mut returned = HashSet::new();
+        let mut refused = vec![false; burst.len()];
+        for (confirmation, refused) in sent.into_iter().zip(&mut refused) {
+            *refused = match &confirmation {
+                Confirmation::Ack(_) => false,
+                Confirmation::Nack(_) => true,
+                Confirmation::NotRequested => {
+                    return Err(BrokerError::away("the channel does not confirm"));
+                }
+            };
+            if let Some(back) = confirmation.take_message() {
+                returned.insert(back.properties.message_id().as_ref().map(ToString::to_string));
+            }
+        }
+        Ok(burst
+            .iter()
+            .zip(refused)
+            .map(|(publication, refused)| {
+                if returned.contains(&publication.message.id) {
+                    Confirm::Unroutable
+                } else if refused {
+                    Confirm::Refused
+                } else {
+                    Confirm::Stored
+                }
+            })
+            .collect())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that publishes")]
+async fn send(
+    channel: &Channel,
+    publication: &Publication,
+) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    channel
+        .basic_publish(
+            publication.exchange.as_str().into(),
+            publication.routing_key.as_str().into(),
+            options,
+            &publication.message.body,
+            properties(&publication.message),
+        )
+        .await
+}
+
+fn properties(message: &Message) -> BasicProperties {
+    const PERSISTENT: u8 = 2;
+    let mut headers = FieldTable::default();
+    for (name, value) in &message.headers {
+        let value = match value {
+            Header::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Header::Number(number) => AMQPValue::LongLongInt(*number),
+        };
+        headers.insert(name.as_str().into(), value);
+    }
+    let mut properties =
+        BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
+    if let Some(id) = &message.id {
+        properties = properties.with_message_id(id.as_str().into());
+    }
+    if let Some(kind) = &message.kind {
+        properties = properties.with_type(kind.as_str().into());
+    }
+    if let Some(id) = &message.correlation_id {
+        properties = properties.with_correlation_id(id.as_str().into());
+    }
+    if let Some(id) = &message.app_id {
+        properties = properties.with_app_id(id.as_str().into());
+    }
+    if let Some(seconds) = message.timestamp {
+        properties = properties.with_timestamp(seconds);
+    }
+    if let Some(kind) = &message.content_type {
+        properties = properties.with_content_type(kind.as_str().into());
+    }
+    properties
+}
+
+fn delivery(delivery: lapin::message::Delivery) -> Delivery {
+    let properties = &delivery.properties;
+    let text = |short: &Option<ShortString>| short.as_ref().map(ToString::to_string);
+    let headers = properties.headers().iter().flat_map(|table| table.inner());
+    let message = Message {
+        id: text(properties.message_id()),
+        kind: text(properties.kind()),
+        correlation_id: text(properties.correlation_id()),
+        app_id: text(properties.app_id()),
+        timestamp: *properties.timestamp(),
+        content_type: text(properties.content_type()),
+        headers: headers
+            .filter_map(|(name, value)| Some((name.to_string(), header(value)?)))
+            .collect(),
+        body: delivery.data,
+    };
+    Delivery { message, redelivered: delivery.redelivered }
+}
+
+/// Tables and arrays are the broker's own notes, and are not carried along.
+fn header(value: &AMQPValue) -> Option<Header> {
+    Some(match value {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).as_ref().into(),
+        AMQPValue::ShortString(text) => text.as_str().into(),
+        AMQPValue::Boolean(yes) => yes.to_string().into(),
+        AMQPValue::ShortShortInt(n) => i64::from(*n).into(),
+        AMQPValue::ShortShortUInt(n) => i64::from(*n).into(),
+        AMQPValue::ShortInt(n) => i64::from(*n).into(),
+        AMQPValue::ShortUInt(n) => i64::from(*n).into(),
+        AMQPValue::LongInt(n) => i64::from(*n).into(),
+        AMQPValue::LongUInt(n) => i64::from(*n).into(),
+        AMQPValue::LongLongInt(n) => (*n).into(),
+        _ => return None,
+    })
+}
+
+/// Declares what is missing; what is there must be the same.
+async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    for exchange in &topology.exchanges {
+        let kind = match exchange.kind {
+            ExchangeKind::Topic => Kind::Topic,
+            ExchangeKind::Headers => Kind::Headers,
+            ExchangeKind::Direct => Kind::Direct,
+        };
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let name = exchange.name.as_str().into();
+        in_time(channel.exchange_declare(name, kind, options, FieldTable::default())).await?;
+    }
+    for (name, shape) in &topology.queues {
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        in_time(channel.queue_declare(name.as_str().into(), options, arguments(shape))).await?;
+    }
+    for binding in &topology.bindings {
+        let mut by_header = FieldTable::default();
+        if binding.exchange.ends_with(".retry") {
+            by_header.insert("x-match".into(), text("all"));
+            by_header.insert("delay".into(), text(&binding.key));
+        }
+        in_time(channel.queue_bind(
+            binding.queue.as_str().into(),
+            binding.exchange.as_str().into(),
+            binding.key.as_str().into(),
+            QueueBindOptions::default(),
+            by_header,
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+fn arguments(shape: &QueueShape) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let mut set = |name: &str, value| {
+        arguments.insert(name.into(), value);
+    };
+    set("x-queue-type", text("quorum"));
+    set("x-overflow", text("reject-publish"));
+    if !matches!(shape, QueueShape::Parked) {
+        set("x-dead-letter-strategy", text("at-least-once"));
+    }
+    match shape {
+        QueueShape::Main { dead_exchange, dead_key } => {
+            set("x-dead-letter-exchange", text(dead_exchange));
+            set("x-dead-letter-routing-key", text(dead_key));
+        }
+        QueueShape::Rung { wait_ms, back_exchange } => {
+            set("x-message-ttl", AMQPValue::LongLongInt(wait_ms.cast_signed()));
+            set("x-dead-letter-exchange", text(back_exchange));
+        }
+        QueueShape::Parked => {}
+    }
+    arguments
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+/// No wait for the broker is without an end.
+async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Err(_) => Err(BrokerError::away(format!("no answer within {} s", DEADLINE.as_secs()))),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(why)) => Err(explain(&why)),
+    }
+}
+
+fn explain(why: &lapin::Error) -> BrokerError {
+    let lapin::ErrorKind::ProtocolError(refusal) = why.kind() else {
+        return BrokerError::away(why);
+    };
+    match refusal.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+        | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => BrokerError::Login(why.to_string()),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+            BrokerError::Topology(why.to_string())
+        }
+        _ => BrokerError::away(why),
+    }
+}

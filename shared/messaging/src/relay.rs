@@ -1,0 +1,150 @@
+//! The way out: what a transaction has said is published after it, and deleted once the broker has
+//! confirmed it. What a crash leaves behind is found by the sweep.
+
+use crate::{BrokerError, Confirm, Ledger, Outgoing, Patience, Publisher, Session, World};
+use events::EventId;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// How many events go to the broker before their confirms are awaited.
+const BURST_MAX: usize = 256;
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells the relay what has just been committed, so that it need not look.
+#[derive(Clone)]
+pub struct Outbox {
+    fresh: mpsc::Sender<Vec<Outgoing>>,
+}
+
+impl Outbox {
+    /// Never waits: what does not fit is in the table, where the sweep finds it.
+    pub fn wake(&self, said: Vec<Outgoing>) {
+        if !said.is_empty() {
+            let _ = self.fresh.try_send(said);
+        }
+    }
+}
+
+pub struct Relay<L> {
+    ledger: L,
+    world: Arc<dyn World>,
+    fresh: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
+}
+
+impl<L: Ledger> Relay<L> {
+    pub fn new(ledger: L, world: Arc<dyn World>) -> (Outbox, Self) {
+        let (fresh, receiver) = mpsc::channel(1024);
+        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver) })
+    }
+
+    /// Publishes until told to stop, and then what is still at hand.
+    pub async fn run(
+        &self,
+        session: &dyn Session,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let (sent, receipts) = mpsc::unbounded_channel();
+        let published = async {
+            // Moved in, so that the receipts end when both are done.
+            let sent = sent;
+            tokio::try_join!(self.publish_fresh(session, &sent, stop), self.sweep(session, &sent, stop))
+        };
+        let (published, ()) = tokio::join!(published, self.forget(receipts));
+        published.map(|_| ())
+    }
+
+    async fn publish_fresh(
+        &self,
+        session: &dyn Session,
+        sent: &mpsc::UnboundedSender<EventId>,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let mut publisher = session.publisher().await?;
+        let mut fresh = self.fresh.lock().await;
+        // What was said while there was no session has become the sweep's.
+        while fresh.try_recv().is_ok() {}
+        let mut waiting = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = fresh.recv_many(&mut waiting, BURST_MAX) => if count == 0 { return Ok(()) },
+                () = stop.cancelled() => return Ok(()),
+            }
+            let said: Vec<_> = waiting.drain(..).flatten().collect();
+            for burst in said.chunks(BURST_MAX) {
+                self.publish(burst, &mut *publisher, sent).await?;
+            }
+        }
+    }
+
+    async fn sweep(
+        &self,
+        session: &dyn Session,
+        sent: &mpsc::UnboundedSender<EventId>,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let mut publisher = session.publisher().await?;
+        let mut patience = Patience::new(self.world.clone());
+        loop {
+            match self.ledger.claim_unsent(BURST_MAX).await {
+                Ok(found) if !found.is_empty() => {
+                    self.publish(&found, &mut *publisher, sent).await?;
+                    if !stop.is_cancelled() {
+                        continue;
+                    }
+                }
+                Ok(_) => patience.relieved("the outbox can be read again"),
+                Err(why) => patience.complain(&format!("the outbox cannot be read: {why}")),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        burst: &[Outgoing],
+        publisher: &mut dyn Publisher,
+        sent: &mpsc::UnboundedSender<EventId>,
+    ) -> Result<(), BrokerError> {
+        let publications: Vec<_> = burst.iter().map(Outgoing::publication).collect();
+        let confirms = publisher.publish(&publications).await?;
+        let (mut unroutable, mut refused) = (Vec::new(), Vec::new());
+        for (event, confirm) in burst.iter().zip(confirms) {
+            match confirm {
+                // The receiver lives as long as we do.
+                Confirm::Stored => drop(sent.send(event.id)),
+                Confirm::Unroutable => unroutable.push(event.id),
+                Confirm::Refused => refused.push(event.id),
+            }
+        }
+        self.postpone(&unroutable, "no queue listens to it").await;
+        self.postpone(&refused, "a queue refused it").await;
+        Ok(())
+    }
+
+    async fn postpone(&self, unsent: &[EventId], reason: &str) {
+        if unsent.is_empty() {
+            return;
+        }
+        tracing::warn!(events = unsent.len(), reason, "events stay in the outbox: {reason}");
+        if let Err(why) = self.ledger.postpone(unsent, reason).await {
+            tracing::warn!("cannot note in the outbox that events were not taken: {why}");
+        }
+    }
+
+    /// Deletes what the broker has. A row that stays for a failure is published once more, which
+    /// changes nothing.
+    async fn forget(&self, mut receipts: mpsc::UnboundedReceiver<EventId>) {
+        let mut sent = Vec::new();
+        while receipts.recv_many(&mut sent, 1024).await > 0 {
+            if let Err(why) = self.ledger.forget_sent(&sent).await {
+                tracing::warn!(events = sent.len(), "published events are still in the outbox: {why}");
+            }
+            sent.clear();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Exchanges, queues and bindings: what `SAGA` means to a broker.
+
+use crate::Ladder;
+use events::{SAGA, SERVICES, said_by};
+use std::collections::BTreeSet;
+
+pub fn exchange_of(service: &str) -> String {
+    format!("{service}.exchange")
+}
+
+/// The queue in which a service hears an event.
+pub fn queue_name(service: &str, event: &str) -> String {
+    format!("{service}.{}", event.replace('.', "-"))
+}
+
+/// Where a queue's messages go that nobody can handle.
+pub fn dead_letters(queue: &str) -> String {
+    format!("{queue}.dlq")
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// Whose it is: connections are named after it.
+    pub service: String,
+    pub exchanges: Vec<Exchange>,
+    pub queues: Vec<(String, QueueShape)>,
+    pub bindings: Vec<Binding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub name: String,
+    pub kind: ExchangeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeKind {
+    /// A service's events.
+    Topic,
+    /// A service's retry rungs, told apart by the header `delay`.
+    Headers,
+    /// The way to the dead letters, and from a rung back to its queue.
+    Direct,
+}
+
+/// What a queue is; what may change later (delivery limits) is a policy and not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueShape {
+    /// A reaction's messages. What the broker itself gives up on goes to this exchange and key.
+    Main { dead_exchange: String, dead_key: String },
+    /// Holds messages for a while, then sends them back by their own key.
+    Rung { wait_ms: u64, back_exchange: String },
+    /// Keeps what it has until a person decides.
+    Parked,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub exchange: String,
+    pub queue: String,
+    /// Routing key, or the value of the header `delay` where the exchange tells by headers.
+    pub key: String,
+}
+
+/// Where a dead letter ends whose own queue is missing.
+pub const UNROUTED: &str = "unrouted";
+
+impl Topology {
+    /// All that a service needs: the queues of everyone (what it says must reach also a listener that
+    /// has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
+    pub fn of(service: &str, hears: &[&str], ladder: &Ladder) -> Self {
+        let mut topology = Self { service: service.into(), ..Self::default() };
+        let services: BTreeSet<&str> =
+            SERVICES.iter().copied().chain([service]).chain(hears.iter().map(|e| said_by(e))).collect();
+        for name in services {
+            topology.service_exchanges(name);
+        }
+        topology.queues.push((UNROUTED.into(), QueueShape::Parked));
+
+        let own = hears.iter().map(|event| (service, *event));
+        let pairs: BTreeSet<_> = SAGA.iter().map(|step| (step.service, step.hears)).chain(own).collect();
+        for (hearer, event) in pairs {
+            topology.reaction(hearer, event);
+        }
+        topology.rungs(service, ladder);
+        topology
+    }
+
+    /// The whole demo's topology, for an import into a new broker.
+    pub fn whole(ladder: &Ladder) -> Self {
+        let mut topology = Self::of(SERVICES[0], &[], ladder);
+        for service in &SERVICES[1..] {
+            topology.rungs(service, ladder);
+        }
+        topology
+    }
+
+    fn service_exchanges(&mut self, service: &str) {
+        let suffixes =
+            [("exchange", ExchangeKind::Topic), ("retry", ExchangeKind::Headers), ("dlx", ExchangeKind::Direct)];
+        for (suffix, kind) in suffixes {
+            self.exchanges.push(Exchange { name: format!("{service}.{suffix}"), kind });
+        }
+    }
+
+    fn reaction(&mut self, service: &str, event: &str) {
+        let queue = queue_name(service, event);
+        let (dlx, dlq) = (format!("{service}.dlx"), dead_letters(&queue));
+        let main = QueueShape::Main { dead_exchange: dlx.clone(), dead_key: dlq.clone() };
+        self.queues.push((queue.clone(), main));
+        self.queues.push((dlq.clone(), QueueShape::Parked));
+        self.bind(&exchange_of(said_by(event)), &queue, event);
+        self.bind(&dlx, &queue, &queue);
+        self.bind(&dlx, &dlq, &dlq);
+    }
+
+    fn rungs(&mut self, service: &str, ladder: &Ladder) {
+        for rung in ladder.rungs() {
+            let name = Ladder::name(*rung);
+            let queue = format!("{service}.retry.{name}");
+            let wait_ms = u64::try_from(rung.as_millis()).unwrap_or(u64::MAX);
+            let shape = QueueShape::Rung { wait_ms, back_exchange: format!("{service}.dlx") };
+            self.queues.push((queue.clone(), shape));
+            self.bind(&format!("{service}.retry"), &queue, &name);
+        }
+    }
+
+    fn bind(&mut self, exchange: &str, queue: &str, key: &str) {
+        self.bindings.push(Binding {
+            exchange: exchange.into(),
+            queue: queue.into(),
+            key: key.into(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_queue_that_hears_it_and_a_place_for_its_dead() {
+        let topology = Topology::whole(&Ladder::default());
+        for step in SAGA {
+            let queue = queue_name(step.service, step.hears);
+            let binding = Binding {
+                exchange: exchange_of(said_by(step.hears)),
+                queue: queue.clone(),
+                key: step.hears.into(),
+            };
+            assert!(topology.bindings.contains(&binding), "{step:?}");
+            let dead = (dead_letters(&queue), QueueShape::Parked);
+            assert!(topology.queues.contains(&dead), "{step:?}");
+        }
+        assert_eq!(topology.queues.len(), SAGA.len() * 2 + SERVICES.len() * 3 + 1);
+    }
+
+    #[test]
+    fn a_fifth_service_brings_its_own_queues() {
+        let topology = Topology::of("loyalty", &["payment.approved"], &Ladder::default());
+        let names: Vec<_> = topology.queues.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.contains(&"loyalty.payment-approved"));
+        assert!(names.contains(&"loyalty.retry.30s"));
+        assert!(names.contains(&"order.payment-approved"), "the others' queues are made sure of too");
+    }
+}
