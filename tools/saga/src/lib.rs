@@ -1,1 +1,3 @@
+//! The `saga` command: one file a subcommand in `cmd`.
 
+pub mod cmd;

@@ -1,0 +1,134 @@
+//! `saga with-servers`: a Postgres and a RabbitMQ for as long as one command runs, for tests.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use servers::{
+    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, install, ports,
+};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// Run a command with a Postgres and a RabbitMQ of its own
+///
+/// They run on free ports, in a temporary directory below `target/`. The command finds them by
+/// TEST_POSTGRES_URL (the superuser), TEST_AMQP_URL (without a virtual host) and
+/// TEST_RABBITMQ_MANAGEMENT_URL. When it ends, they are stopped and deleted.
+#[derive(Args)]
+pub struct WithServers {
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl WithServers {
+    pub async fn run(self) -> Result<ExitCode> {
+        install::ensure().await?;
+        let mut stop = Stop::listen()?;
+        // It clears away everything even when this process is killed; declared first and so
+        // dropped last, it deletes the directory once the servers are gone.
+        let watchdog = Arc::new(Watchdog::start()?);
+        let dir = PathBuf::from(format!("target/with-servers/{}", std::process::id()));
+        watchdog.deletes(&dir)?;
+
+        let starting = async {
+            let postgres = Postgres::start(postgres(&dir, &watchdog)?);
+            let rabbit = RabbitMq::start(rabbit(&dir, &watchdog)?);
+            tokio::try_join!(postgres, rabbit)
+        };
+        let (postgres, rabbit) = tokio::select! {
+            started = starting => started?,
+            code = stop.asked() => return Ok(ExitCode::from(code)),
+        };
+        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .env("TEST_POSTGRES_URL", postgres.superuser_url())
+            .env("TEST_AMQP_URL", rabbit.url())
+            .env("TEST_RABBITMQ_MANAGEMENT_URL", management)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.command[0]))?;
+        if let Some(process) = child.id().and_then(Process::of) {
+            watchdog.ends(process, Signal::SIGTERM)?;
+        }
+        tokio::select! {
+            status = child.wait() => Ok(exit_code(status?)),
+            code = stop.asked() => end(child, code).await,
+        }
+        // The data is thrown away: the servers are not asked to write it down, just dropped.
+    }
+}
+
+/// A terminal sends Ctrl-C to the command as well; whoever stops us alone means it too.
+async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
+    if let Some(process) = child.id().and_then(Process::of) {
+        process.signal(Signal::SIGTERM);
+    }
+    if timeout(Duration::from_secs(10), child.wait()).await.is_err() {
+        child.kill().await?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+fn postgres(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<PostgresConfig> {
+    Ok(PostgresConfig {
+        dir: dir.join("postgres"),
+        port: ports::free()?,
+        database: "postgres".into(),
+        user: "postgres".into(),
+        password: "postgres".into(),
+        superuser_password: "postgres".into(),
+        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
+    })
+}
+
+fn rabbit(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
+    Ok(RabbitConfig {
+        dir: dir.join("rabbitmq"),
+        port: ports::free()?,
+        management_port: ports::free()?,
+        user: "admin".into(),
+        password: "admin".into(),
+        definitions: Value::Null,
+        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
+    })
+}
+
+/// The signals by which somebody asks us to end.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one, and returns the exit code that tells of it.
+    async fn asked(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+            _ = self.hang_up.recv() => 129,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What has to be on the machine, and getting it there where it is a Debian.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::Uid;
+use tokio::process::Command;
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The directory with `initdb`, `postgres` and `psql`.
+    pub postgres: PathBuf,
+    /// The directory with `rabbitmq-server`.
+    pub rabbitmq: PathBuf,
+    pub epmd: PathBuf,
+}
+
+/// Installs what is missing, without starting the machine's own servers. Where all is there it only
+/// looks.
+pub async fn ensure() -> Result<Programs> {
+    let missing = missing();
+    if !missing.is_empty() {
+        install(&missing).await?;
+    }
+    find()
+}
+
+/// The programs, or an error that says what to install.
+pub fn find() -> Result<Programs> {
+    let missing = missing();
+    ensure!(missing.is_empty(), "{}", wanted(&missing));
+    let (postgres, rabbitmq, epmd) = (postgres(), rabbitmq(), on_path("epmd"));
+    let all = postgres.zip(rabbitmq).zip(epmd);
+    let ((postgres, rabbitmq), epmd) = all.context("a program vanished while it was looked for")?;
+    Ok(Programs { postgres, rabbitmq, epmd })
+}
+
+/// The packages, by Debian's names, whose programs are not here.
+fn missing() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if postgres().is_none() {
+        packages.push("postgresql");
+    }
+    if rabbitmq().is_none() || on_path("erl").is_none() || on_path("epmd").is_none() {
+        packages.push("rabbitmq-server");
+    }
+    packages
+}
+
+fn wanted(packages: &[&str]) -> String {
+    let packages = packages.join(" and ");
+    format!(
+        "{packages} must be installed first: with programs in /usr/lib/postgresql/*/bin and \
+         /usr/lib/rabbitmq/bin, as Debian's packages have them, and erl and epmd on the PATH"
+    )
+}
+
+async fn install(packages: &[&str]) -> Result<()> {
+    let debian = on_path("apt-get").is_some() && on_path("dpkg").is_some();
+    ensure!(debian, "{} (this machine has no apt-get to do it with)", wanted(packages));
+    let mut command = if Uid::effective().is_root() {
+        Command::new("sh")
+    } else {
+        ensure!(
+            on_path("sudo").is_some(),
+            "{} are missing, and this user can install nothing without sudo: as root, run \
+             `apt-get install {}`",
+            packages.join(" and "),
+            packages.join(" ")
+        );
+        let mut sudo = Command::new("sudo");
+        if !std::io::stdin().is_terminal() {
+            sudo.arg("-n");
+        }
+        sudo.arg("sh");
+        sudo
+    };
+    eprintln!(
+        "Installing {} with apt-get (the machine's own servers are not started) …",
+        packages.join(" and ")
+    );
+    let status = command
+        .args(["-c", include_str!("install.sh"), "quadrille-install"])
+        .args(packages)
+        .stdout(Stdio::null())
+        .status()
+        .await
+        .context("cannot run the installation")?;
+    if !status.success() {
+        bail!("installing {} failed ({status}), see above", packages.join(" and "));
+    }
+    Ok(())
+}
+
+/// Debian keeps a directory a major version; the newest wins.
+fn postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .map(|(version, path)| (version, path.join("bin")))
+        .filter(|(_, bin)| ["initdb", "postgres", "psql"].iter().all(|it| bin.join(it).exists()))
+        .collect();
+    versions.sort();
+    Some(versions.pop()?.1)
+}
+
+/// These scripts run as anybody; `/usr/sbin/rabbitmq-server` wants root or the user `rabbitmq`.
+fn rabbitmq() -> Option<PathBuf> {
+    let bin = Path::new("/usr/lib/rabbitmq/bin");
+    bin.join("rabbitmq-server").exists().then(|| bin.to_owned())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    // A user's PATH on Debian has no sbin, and a service's may have nothing.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}

@@ -1,0 +1,45 @@
+//! Private Postgres and RabbitMQ servers on this machine, from its distribution's packages: on
+//! 127.0.0.1 only, in a directory of the caller's, and never the machine's own servers.
+//!
+//! ```no_run
+//! use servers::{Lifetime, Postgres, PostgresConfig, ports};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! servers::install::ensure().await?;
+//! let mut postgres = Postgres::start(PostgresConfig {
+//!     dir: "target/example/postgres".into(),
+//!     port: ports::free()?,
+//!     user: "orders".into(),
+//!     password: "orders".into(),
+//!     database: "orders".into(),
+//!     superuser_password: "postgres".into(),
+//!     lifetime: Lifetime::bound()?,
+//! })
+//! .await?;
+//! println!("{}", postgres.url());
+//! postgres.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod account;
+pub mod install;
+mod lifetime;
+pub mod ports;
+mod postgres;
+mod process;
+mod rabbitmq;
+mod spawn;
+mod tail;
+mod until;
+mod watchdog;
+
+
+pub use lifetime::Lifetime;
+pub use postgres::{Postgres, PostgresConfig};
+pub use process::Process;
+pub use rabbitmq::{RabbitConfig, RabbitMq};
+pub use spawn::{background, spawn};
+pub use tail::tail;
+pub use until::until;
+pub use watchdog::Watchdog;

@@ -1,0 +1,181 @@
+//! The data directory of a private Postgres: made once, configured at each start.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::PostgresConfig;
+use crate::account::Account;
+
+/// For a small machine that has other things to do; nothing here gives up durability.
+const SETTINGS: &str = "\
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+shared_buffers = 64MB
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+wal_compression = on
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 512MB
+checkpoint_timeout = 15min
+max_parallel_workers_per_gather = 0
+jit = off
+log_line_prefix = '%m [%p] %u@%d '
+log_min_messages = warning
+";
+
+const SETTINGS_FILE: &str = "quadrille.conf";
+
+const CREATE: &str = r#"
+\set QUIET on
+\set user `printf %s "$NEW_USER"`
+\set password `printf %s "$NEW_PASSWORD"`
+\set database `printf %s "$NEW_DATABASE"`
+SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', :'user', :'password')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'user') \gexec
+SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'user')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+"#;
+
+/// Makes the data directory where there is none, writes its settings, and says where it is and who
+/// runs it.
+pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Account)> {
+    let dir = &config.dir;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let link = dir.join("data");
+    let account = match Account::of_owner(&link) {
+        Some(account) => account,
+        None => Account::for_postgres()?,
+    };
+    let data = if account.reaches(dir) { link } else { elsewhere(&link, account)? };
+    if let Some(watchdog) = config.lifetime.watchdog()
+        && !data.starts_with(dir)
+    {
+        watchdog.deletes(&data)?;
+    }
+    let settings = data.join(SETTINGS_FILE);
+    // initdb may have died in the middle: the settings are written after it.
+    if !settings.exists() {
+        init(&data, account, &config.superuser_password, bin).await?;
+    }
+    fs::write(&settings, format!("{SETTINGS}port = {}\n", config.port))
+        .with_context(|| format!("cannot write {}", settings.display()))?;
+    account.give(&settings)?;
+    Ok((data, account))
+}
+
+/// A directory that `account` reaches, with `link` pointing at it: below root's home, say, nobody
+/// else does.
+fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
+    if let Ok(target) = fs::read_link(link) {
+        return Ok(target);
+    }
+    let mut hasher = DefaultHasher::new();
+    link.hash(&mut hasher);
+    let data = PathBuf::from(format!("/var/tmp/quadrille-{:016x}", hasher.finish()));
+    // Anybody may have made one of this name: only a new one, or our own, will do.
+    match DirBuilder::new().mode(0o700).create(&data) {
+        Ok(()) => account.give(&data)?,
+        Err(_) => ensure!(
+            account.owns(&data),
+            "{} cannot be used, since `postgres` does not own it: delete it",
+            data.display()
+        ),
+    }
+    symlink(&data, link).with_context(|| format!("cannot make the link {}", link.display()))?;
+    Ok(data)
+}
+
+async fn init(data: &Path, account: Account, password: &str, bin: &Path) -> Result<()> {
+    // A run that died in the middle has left a directory that initdb would refuse.
+    if data.exists() {
+        fs::remove_dir_all(data).with_context(|| format!("cannot delete {}", data.display()))?;
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make {}", data.display()))?;
+    account.give(data)?;
+    let password_file = data.with_extension("password");
+    fs::remove_file(&password_file).ok();
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&password_file)?;
+    file.write_all(password.as_bytes())?;
+    account.give(&password_file)?;
+    let mut command = std::process::Command::new(bin.join("initdb"));
+    command
+        .args(["--no-sync", "--auth=scram-sha-256", "--username=postgres"])
+        .args(["--encoding=UTF8", "--locale=C.UTF-8"])
+        .arg(format!("--pwfile={}", password_file.display()))
+        .arg(format!("--pgdata={}", data.display()))
+        .env("TZ", "UTC")
+        .current_dir("/");
+    account.lend_to(&mut command);
+    let output = Command::from(command).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    fs::remove_file(&password_file).ok();
+    let output = output.context("cannot run initdb")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "initdb failed in {}: {}", data.display(), said.trim());
+    let mut main = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+    writeln!(main, "include '{SETTINGS_FILE}'")?;
+    Ok(())
+}
+
+/// What the server itself writes down about how far it is.
+pub fn is_ready(data: &Path, pid: u32) -> bool {
+    let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return false };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
+}
+
+pub async fn create_database(config: &PostgresConfig, bin: &Path) -> Result<()> {
+    let mut psql = Command::new(bin.join("psql"))
+        .args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"])
+        .args(["--host=127.0.0.1", "--username=postgres", "--dbname=postgres"])
+        .arg(format!("--port={}", config.port))
+        .env("PGPASSWORD", &config.superuser_password)
+        .env("NEW_USER", &config.user)
+        .env("NEW_PASSWORD", &config.password)
+        .env("NEW_DATABASE", &config.database)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot run psql")?;
+    let mut input = psql.stdin.take().context("psql has no input")?;
+    input.write_all(CREATE.as_bytes()).await?;
+    drop(input);
+    let output = psql.wait_with_output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "cannot make the database {}: {}",
+        config.database,
+        said.trim()
+    );
+    Ok(())
+}
+
+/// Deletes the data, also where it had to be kept elsewhere, and then `dir`.
+pub fn delete(dir: &Path) -> Result<()> {
+    let gone = |path: &Path| match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    if let Ok(target) = fs::read_link(dir.join("data")) {
+        gone(&target).with_context(|| format!("cannot delete {}", target.display()))?;
+    }
+    gone(dir).with_context(|| format!("cannot delete {}", dir.display()))
+}

@@ -1,0 +1,150 @@
+//! A process, told apart from a later one that got the same pid by the moment it started: nothing
+//! here ever signals a process that is not the recorded one.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::until;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    /// In clock ticks since the machine started, as /proc says it.
+    pub started: u64,
+}
+
+impl Process {
+    /// The live process with this pid.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = Stat::read(pid)?;
+        (!stat.dead).then_some(Self { pid, started: stat.started })
+    }
+
+    /// The process that a pid file names, if it still runs.
+    pub fn recorded(pid_file: &Path) -> Option<Self> {
+        let text = fs::read_to_string(pid_file).ok()?;
+        let (pid, started) = text.trim().split_once(' ')?;
+        let process = Self { pid: pid.parse().ok()?, started: started.parse().ok()? };
+        process.is_alive().then_some(process)
+    }
+
+    pub fn record(&self, pid_file: &Path) -> Result<()> {
+        fs::write(pid_file, format!("{} {}\n", self.pid, self.started))
+            .with_context(|| format!("cannot write {}", pid_file.display()))
+    }
+
+    pub fn is_alive(&self) -> bool {
+        Stat::read(self.pid).is_some_and(|stat| !stat.dead && stat.started == self.started)
+    }
+
+    /// How long it has been running.
+    pub fn age(&self) -> Option<Duration> {
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+        // The kernel shows /proc times in USER_HZ, which is 100 on every platform Rust runs on.
+        let started = Duration::from_millis(self.started * 10);
+        Some(Duration::from_secs_f64(uptime).saturating_sub(started))
+    }
+
+    /// Sends a signal; a process that is gone already is no error.
+    pub fn signal(&self, signal: Signal) {
+        if let Ok(pid) = i32::try_from(self.pid)
+            && self.is_alive()
+        {
+            kill(Pid::from_raw(pid), signal).ok();
+        }
+    }
+
+    /// The name of its program, at most fifteen characters of it.
+    pub fn name(&self) -> Option<String> {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
+        Some(name.trim_end().to_owned())
+    }
+
+    pub fn children(&self) -> Vec<Self> {
+        every_pid()
+            .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+            .filter(|(_, stat)| stat.parent == self.pid && !stat.dead)
+            .map(|(pid, stat)| Self { pid, started: stat.started })
+            .collect()
+    }
+
+    /// Waits until it has ended; false when it still runs after `bound`.
+    pub async fn ends_within(&self, bound: Duration) -> bool {
+        until(bound, || (!self.is_alive()).then_some(())).await.is_some()
+    }
+
+    /// Asks with one signal after the other, each with its time to take effect, and kills at last.
+    pub async fn end(&self, asks: &[(Signal, Duration)]) {
+        for (signal, bound) in asks {
+            self.signal(*signal);
+            if self.ends_within(*bound).await {
+                return;
+            }
+        }
+        self.signal(Signal::SIGKILL);
+        self.ends_within(Duration::from_secs(5)).await;
+    }
+}
+
+/// The pids of all processes that this user can see.
+pub(crate) fn every_pid() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+struct Stat {
+    /// A zombie holds its pid until it is waited for, but does nothing any more.
+    dead: bool,
+    parent: u32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in brackets, which may itself hold `) `.
+        let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+        Some(Self {
+            dead: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_process_is_found_again_but_not_a_later_one_with_its_pid() {
+        let file = std::env::temp_dir().join(format!("quadrille-pid-{}", std::process::id()));
+        let this = Process::of(std::process::id()).expect("this process runs");
+        this.record(&file).expect("the temporary directory can be written");
+        assert_eq!(Process::recorded(&file), Some(this));
+
+        let earlier = Process { started: this.started - 1, ..this };
+        earlier.record(&file).expect("the temporary directory can be written");
+        assert_eq!(Process::recorded(&file), None);
+        fs::remove_file(&file).ok();
+    }
+
+    #[test]
+    fn a_process_that_ended_but_was_not_waited_for_counts_as_gone() {
+        let mut child = std::process::Command::new("true").spawn().expect("`true` starts");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime starts");
+        if let Some(process) = Process::of(child.id()) {
+            assert!(runtime.block_on(process.ends_within(Duration::from_secs(5))));
+        }
+        child.wait().expect("it can be waited for");
+    }
+}

@@ -1,0 +1,43 @@
+//! Starting a program in the background.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::Process;
+
+/// A command that runs in a session of its own and so outlives the terminal. `setsid` keeps the
+/// pid, since a freshly forked child leads no group yet.
+pub fn background(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(program).stdin(Stdio::null());
+    command
+}
+
+/// Starts such a command with its output appended to `log`. A caller that lives on waits for the
+/// child once it has ended.
+pub fn spawn(command: &mut Command, log: &Path) -> Result<(Process, Child)> {
+    if let Some(parent) = log.parent() {
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make the directory {}", parent.display()))?;
+    }
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("cannot write {}", log.display()))?;
+    let program = command.get_args().next().unwrap_or_default().display().to_string();
+    let mut child = command
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let Some(process) = Process::of(child.id()) else {
+        let status = child.wait()?;
+        bail!("{program} ended at once ({status}); see {}", log.display());
+    };
+    Ok((process, child))
+}
