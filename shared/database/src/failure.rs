@@ -36,3 +36,13 @@ impl From<sqlx::Error> for Failure {
         if refused || unreadable { Self::Data(error.into()) } else { Self::World(error.into()) }
     }
 }
+
+/// Whether waiting cannot help: the login is wrong, or the database does not exist.
+pub fn is_hopeless(why: &anyhow::Error) -> bool {
+    why.chain().any(|cause| {
+        let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref::<sqlx::Error>() else {
+            return false;
+        };
+        matches!(refusal.code().as_deref(), Some("28P01" | "28000" | "3D000" | "42501"))
+    })
+}

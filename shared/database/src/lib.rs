@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::{str::FromStr, time::Duration};
 use uuid::Uuid;
 
-pub use failure::Failure;
+pub use failure::{Failure, is_hopeless};
 pub use migrate::migrate;
 pub use sqlx::{PgConnection, PgPool, Postgres};
 

@@ -1,11 +1,8 @@
 //! A service's line to the broker: one session, rebuilt from nothing whenever any part of it fails.
 
 use crate::{Broker, BrokerError, Consumer, Ledger, Relay, Session, Store, Topology, World};
-use std::{
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
-    time::Duration,
-};
-use tokio::task::JoinSet;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
@@ -15,7 +12,7 @@ pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
     pub relay: Arc<Relay<L>>,
     pub world: Arc<dyn World>,
     /// True while connected and consuming.
-    pub open: Arc<AtomicBool>,
+    pub open: watch::Sender<bool>,
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
@@ -69,13 +66,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
             async move { relay.run(&*session, &stop).await }
         });
-        self.open.store(true, Ordering::Release);
+        self.open.send_replace(true);
         let first = tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = consumers.join_next() => outcome(ended),
             Some(ended) = relay.join_next() => outcome(ended),
         };
-        self.open.store(false, Ordering::Release);
+        self.open.send_replace(false);
         consuming.cancel();
         while consumers.join_next().await.is_some() {}
         relaying.cancel();

@@ -1,1 +1,189 @@
+//! The chassis: a service names its reactions, its store and its jobs; everything else is here.
+//!
+//! ```ignore
+//! Service::new("payment", store)
+//!     .on::<OrderCreated>()
+//!     .every(Duration::from_secs(30), "finish interrupted charges", reaper)
+//! ```
 
+mod boot;
+mod command;
+mod health;
+mod http;
+mod settings;
+
+use axum::Router;
+use database::PgPool;
+use events::Event;
+use futures::future::BoxFuture;
+use messaging::{
+    Broker, Consumer, Ladder, Ledger, Line, Outbox, PgLedger, Queue, Relay, Store, Topology, World,
+};
+use refinery_core::Migration;
+use saga::On;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use boot::Running;
+pub use command::main;
+pub use health::Health;
+pub use settings::{Common, parse_duration};
+
+pub struct Service<S: Store> {
+    pub name: &'static str,
+    store: Arc<S>,
+    queues: Vec<Queue<S::State>>,
+    migrations: Vec<Migration>,
+    workers: Vec<Worker>,
+    http: Option<Http>,
+}
+
+/// What a job, a worker and a route are given.
+#[derive(Clone)]
+pub struct Context {
+    pub pool: PgPool,
+    pub ledger: PgLedger,
+    pub outbox: Outbox,
+    pub world: Arc<dyn World>,
+    pub health: Arc<Health>,
+    /// Cancelled when the service is told to stop.
+    pub stop: CancellationToken,
+}
+
+type Job = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+struct Worker {
+    what: &'static str,
+    work: Box<dyn FnOnce(Context) -> BoxFuture<'static, ()> + Send>,
+}
+
+struct Http {
+    address: SocketAddr,
+    routes: Box<dyn FnOnce(Context) -> Router + Send>,
+}
+
+/// How a line is tuned.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    pub ladder: Ladder,
+    pub batch_max: usize,
+}
+
+impl<S: Store> Service<S> {
+    pub fn new(name: &'static str, store: S) -> Self {
+        Self {
+            name,
+            store: Arc::new(store),
+            queues: Vec::new(),
+            migrations: Vec::new(),
+            workers: Vec::new(),
+            http: None,
+        }
+    }
+
+    /// Applied at boot, after the tables that every service has.
+    #[must_use]
+    pub fn migrations(mut self, migrations: Vec<Migration>) -> Self {
+        self.migrations = migrations;
+        self
+    }
+
+    /// Hears `E`, in a queue of its own.
+    #[must_use]
+    pub fn on<E: Event>(mut self) -> Self
+    where
+        S::State: On<E> + 'static,
+    {
+        self.queues.push(Queue::of::<E>(self.name));
+        self
+    }
+
+    /// Does something again and again; each time after the last has ended.
+    #[must_use]
+    pub fn every<F>(
+        self,
+        period: Duration,
+        what: &'static str,
+        job: impl Fn(Context) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let job: Job = Arc::new(move |context| Box::pin(job(context)));
+        self.worker(what, move |context| repeat(period, what, job, context))
+    }
+
+    /// Works on its own from boot until `Context::stop`.
+    #[must_use]
+    pub fn worker<F>(
+        mut self,
+        what: &'static str,
+        work: impl FnOnce(Context) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.workers.push(Worker { what, work: Box::new(|context| Box::pin(work(context))) });
+        self
+    }
+
+    #[must_use]
+    pub fn http(
+        mut self,
+        address: SocketAddr,
+        routes: impl FnOnce(Context) -> Router + Send + 'static,
+    ) -> Self {
+        self.http = Some(Http { address, routes: Box::new(routes) });
+        self
+    }
+
+    /// The events it hears, in the order in which they were named.
+    pub fn hears(&self) -> Vec<&'static str> {
+        self.queues.iter().map(|queue| queue.event).collect()
+    }
+
+    /// Its reactions on any broker and any ledger.
+    pub fn line<L: Ledger<Tx = S::Tx>>(
+        &self,
+        broker: Arc<dyn Broker>,
+        ledger: &L,
+        world: &Arc<dyn World>,
+        tuning: &Tuning,
+    ) -> (Line<S, L>, Outbox) {
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
+        let consumers = self.queues.iter().map(|queue| {
+            Arc::new(Consumer {
+                service: self.name,
+                queue: queue.clone(),
+                store: self.store.clone(),
+                ledger: ledger.clone(),
+                outbox: outbox.clone(),
+                ladder: tuning.ladder.clone(),
+                world: world.clone(),
+                batch_max: tuning.batch_max,
+            })
+        });
+        let line = Line {
+            broker,
+            topology: Topology::of(self.name, &self.hears(), &tuning.ladder),
+            consumers: consumers.collect(),
+            relay: Arc::new(relay),
+            world: world.clone(),
+            open: watch::Sender::new(false),
+        };
+        (line, outbox)
+    }
+}
+
+async fn repeat(period: Duration, what: &'static str, job: Job, context: Context) {
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        if let Err(why) = job(context.clone()).await {
+            tracing::warn!(job = what, "{what}: failed, and is tried again later: {why:#}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Boot and shutdown, in order: database, migrations, broker, topology, consumers, HTTP; and back.
+
+use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http};
+use anyhow::Context as _;
+use database::{PgPool, Transaction};
+use messaging::{Broker, Ladder, Patience, PgLedger, RabbitMq, RealWorld, Store, World};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{signal::unix, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Docker and Kubernetes give ten seconds at least.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
+/// How long HTTP waits for the broker before it opens without.
+const BROKER_GRACE: Duration = Duration::from_secs(2);
+
+/// A service's surroundings, as they are in earnest or in a test.
+pub struct Running {
+    pub pool: PgPool,
+    pub broker: Arc<dyn Broker>,
+    pub world: Arc<dyn World>,
+    pub tuning: Tuning,
+    pub health_file: PathBuf,
+    pub stop: CancellationToken,
+}
+
+pub async fn run<S: Store<Tx = Transaction>>(
+    service: Service<S>,
+    common: &Common,
+) -> anyhow::Result<()> {
+    let tuning = Tuning {
+        ladder: Ladder::new(common.retry_delays.clone()),
+        batch_max: common.batch_max.into(),
+    };
+    // The next batches wait here while one is being handled.
+    let prefetch = common.batch_max.saturating_mul(4);
+    let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
+    let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch)
+        .map_err(|why| anyhow::anyhow!("AMQP_URL is no AMQP address ({why}); {example}"))?;
+    let surroundings = Running {
+        pool: pool(&service, common)?,
+        broker: Arc::new(rabbit),
+        world: RealWorld::shared(),
+        tuning,
+        health_file: common.health_file(service.name),
+        stop: stop_on_signal()?,
+    };
+    service.run(surroundings).await
+}
+
+pub async fn migrate<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<()> {
+    service.migrate(&pool(service, common)?).await
+}
+
+fn pool<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<PgPool> {
+    let name = format!("{}-service", service.name);
+    database::pool(&common.database_url()?, &name, common.database_connections).context(
+        "DATABASE_URL is no Postgres address; an example: \
+         DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
+    )
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (
+        unix::signal(unix::SignalKind::terminate())?,
+        unix::signal(unix::SignalKind::interrupt())?,
+    );
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: finishing what is in hand");
+        signalled.cancel();
+    });
+    Ok(stop)
+}
+
+impl<S: Store> Service<S> {
+    /// Both sets of migrations, once.
+    pub async fn migrate(&self, pool: &PgPool) -> anyhow::Result<()> {
+        database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
+        database::migrate(pool, "schema_history", &self.migrations).await
+    }
+
+    /// Waits for the database for as long as that can help.
+    async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<()> {
+        let mut patience = Patience::new(around.world.clone());
+        loop {
+            let why = match self.migrate(&around.pool).await {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            };
+            if database::is_hopeless(&why) {
+                return Err(why.context("the database refuses us; check DATABASE_URL"));
+            }
+            patience.complain(&format!("the database is not ready: {why:#}"));
+            tokio::select! {
+                () = around.stop.cancelled() => return Err(why),
+                () = patience.wait() => {}
+            }
+        }
+    }
+}
+
+impl<S: Store<Tx = Transaction>> Service<S> {
+    /// Serves until told to stop.
+    pub async fn run(self, around: Running) -> anyhow::Result<()> {
+        if let Err(why) = self.migrate_patiently(&around).await {
+            return if around.stop.is_cancelled() { Ok(()) } else { Err(why) };
+        }
+        let Running { pool, broker, world, tuning, health_file, stop } = around;
+        let ledger = PgLedger { pool: pool.clone() };
+        let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
+        let health = Arc::new(Health::new(line.open.subscribe()));
+        let context =
+            Context { pool: pool.clone(), ledger, outbox, world, health, stop: stop.clone() };
+
+        let mut opened = line.open.subscribe();
+        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        tasks.spawn({
+            let stop = stop.clone();
+            async move { Ok(line.run(&stop).await?) }
+        });
+        spawn_workers(&mut tasks, self.workers, &context, health_file);
+        if let Some(Http { address, routes }) = self.http {
+            let _ = tokio::time::timeout(BROKER_GRACE, opened.wait_for(|open| *open)).await;
+            let server = http::Server::bind(address).await?;
+            tasks.spawn(server.run(routes(context.clone()), stop.clone()));
+        }
+        tracing::info!("{} runs", self.name);
+        let ended = first_failure(&mut tasks, &stop).await;
+        let finished = tokio::time::timeout(SHUTDOWN_MAX, drain(&mut tasks)).await;
+        anyhow::ensure!(finished.is_ok(), "stopped in the middle of work that would not end");
+        tracing::info!("{} has stopped", self.name);
+        ended
+    }
+}
+
+fn spawn_workers(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    workers: Vec<Worker>,
+    context: &Context,
+    health_file: PathBuf,
+) {
+    for Worker { what, work } in workers {
+        let work = work(context.clone());
+        tasks.spawn(async move {
+            work.await;
+            tracing::debug!(worker = what, "{what}: ended");
+            Ok(())
+        });
+    }
+    let context = context.clone();
+    tasks.spawn(async move {
+        context.health.keep(&context.pool, health_file, &context.stop).await;
+        Ok(())
+    });
+}
+
+/// Waits for the end; a task that fails or panics ends all the others.
+async fn first_failure(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ended = tasks.join_next() => ended,
+        };
+        match ended {
+            None => return Ok(()),
+            Some(Ok(Ok(()))) => {}
+            Some(failed) => {
+                stop.cancel();
+                return failed?;
+            }
+        }
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<anyhow::Result<()>>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok(Err(why)) = ended {
+            tracing::warn!("while stopping: {why:#}");
+        }
+    }
+}

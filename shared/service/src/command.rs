@@ -1,0 +1,85 @@
+//! The command line that all four binaries share.
+
+use crate::{Common, Service, boot, health};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
+use database::Transaction;
+use messaging::Store;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+struct Cli<T: Args> {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    own: T,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Serves until SIGTERM (what happens without a command)
+    Run,
+    /// Brings the database's schema up to date, and ends
+    Migrate,
+    /// Ends with 0 when a running service is connected and consuming
+    Healthcheck,
+}
+
+/// All that a service's `main` has to say.
+pub fn main<T: Args, S: Store<Tx = Transaction>>(
+    name: &'static str,
+    service: impl FnOnce(&T) -> anyhow::Result<Service<S>>,
+) -> ExitCode {
+    let cli = parse::<T>(name);
+    let command = cli.command.unwrap_or(Command::Run);
+    let done = match command {
+        Command::Healthcheck => health::check(&cli.common.health_file(name)),
+        Command::Run | Command::Migrate => telemetry::logs(&cli.common.log, cli.common.log_format)
+            .and_then(|()| service(&cli.own))
+            .and_then(|service| start(service, &cli.common, command)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{name}-service: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start<S: Store<Tx = Transaction>>(
+    service: Service<S>,
+    common: &Common,
+    command: Command,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Migrate => boot::migrate(&service, common).await,
+            Command::Run | Command::Healthcheck => boot::run(service, common).await,
+        }
+    });
+    // What is still waiting on a frozen server must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// A wrong value is reported with the variable's name and a value that would be right.
+fn parse<T: Args>(name: &'static str) -> Cli<T> {
+    let command = Cli::<T>::command().bin_name(format!("{name}-service"));
+    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let example = command.get_arguments().find_map(|arg| {
+            let variable = arg.get_env()?.to_str()?;
+            let usual = arg.get_default_values().first()?.to_str()?;
+            wrong.contains(&format!("<{variable}>")).then(|| format!("{variable}={usual}"))
+        });
+        let _ = error.print();
+        if let Some(example) = example {
+            eprintln!("In the environment it is written like this: {example}");
+        }
+        std::process::exit(error.exit_code());
+    })
+}

@@ -1,0 +1,127 @@
+//! What every service is told from outside, by environment or command line.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use std::{fs, path::PathBuf, time::Duration};
+
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "DATABASE_URL")]
+    database_url: Option<String>,
+    /// A file that holds DATABASE_URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "DATABASE_URL_FILE")]
+    database_url_file: Option<PathBuf>,
+    /// RabbitMQ, e.g. amqp://admin:admin@127.0.0.1:5672/%2f
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "AMQP_URL")]
+    amqp_url: Option<String>,
+    /// A file that holds AMQP_URL
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "AMQP_URL_FILE")]
+    amqp_url_file: Option<PathBuf>,
+    /// Log filter: a level, or `crate=level` pairs
+    #[arg(long, env = "LOG", default_value = "info", value_name = "LOG")]
+    pub log: String,
+    /// `text` or `json`
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", value_name = "LOG_FORMAT")]
+    #[arg(value_parser = parse_format)]
+    pub log_format: telemetry::LogFormat,
+    /// Where `run` notes its state for `healthcheck`; by default a file in the temporary folder
+    #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
+    pub health_file: Option<PathBuf>,
+    /// The waits before a failed message is tried again
+    #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
+    #[arg(value_parser = parse_duration, value_delimiter = ',')]
+    pub retry_delays: Vec<Duration>,
+    /// Messages handled in one transaction, at most
+    #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub batch_max: u16,
+    /// Connections to the database, at most
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "12")]
+    #[arg(value_name = "DATABASE_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=500))]
+    pub database_connections: u32,
+}
+
+impl Common {
+    pub fn database_url(&self) -> anyhow::Result<String> {
+        let example = "postgres://orders:orders@127.0.0.1:5433/orders";
+        secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_ref(), example)
+    }
+
+    pub fn amqp_url(&self) -> anyhow::Result<String> {
+        let example = "amqp://admin:admin@127.0.0.1:5672/%2f";
+        secret("AMQP_URL", self.amqp_url.as_ref(), self.amqp_url_file.as_ref(), example)
+    }
+
+    pub fn health_file(&self, service: &str) -> PathBuf {
+        let usual = || std::env::temp_dir().join(format!("{service}-service.health"));
+        self.health_file.clone().unwrap_or_else(usual)
+    }
+}
+
+/// A value that may come from a file instead, so that it need not stand in the environment.
+fn secret(
+    name: &str,
+    value: Option<&String>,
+    file: Option<&PathBuf>,
+    example: &str,
+) -> anyhow::Result<String> {
+    match (value, file) {
+        (Some(value), _) => Ok(value.clone()),
+        (None, Some(path)) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("{name}_FILE names {}, which cannot be read", path.display()))?;
+            Ok(text.trim().into())
+        }
+        (None, None) => bail!("{name} is not set; an example: {name}={example}"),
+    }
+}
+
+/// `250ms`, `5s`, `10m`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; examples are 250ms, 5s, 10m");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?)),
+        _ => Err(wrong()),
+    }
+}
+
+fn parse_format(text: &str) -> Result<telemetry::LogFormat, String> {
+    match text {
+        "text" => Ok(telemetry::LogFormat::Text),
+        "json" => Ok(telemetry::LogFormat::Json),
+        _ => Err("it is text or json".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_secret_is_named_with_an_example() {
+        let error = secret("AMQP_URL", None, None, "amqp://example").unwrap_err().to_string();
+        assert_eq!(error, "AMQP_URL is not set; an example: AMQP_URL=amqp://example");
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_without_the_newline() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "amqp://from-a-file\n").unwrap();
+        let path = file.path().to_path_buf();
+        assert_eq!(secret("AMQP_URL", None, Some(&path), "").unwrap(), "amqp://from-a-file");
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        for wrong in ["", "5", "s", "5 s", "-1s", "1h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}
