@@ -1,1 +1,32 @@
+//! Inventory: reserves what an order asks for, all of it or nothing, and gives it back.
 
+mod on;
+mod shelf;
+mod store;
+
+use events::{PaymentApproved, ShippingFailed};
+use service::Service;
+
+pub use shelf::{Product, Reservation, Shelf, Status};
+pub use store::{Shelves, Stock};
+
+pub const NAME: &str = "inventory";
+
+/// It has no settings of its own.
+#[derive(clap::Args)]
+pub struct Settings {}
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the chassis lets a service refuse its settings"
+)]
+pub fn service(_settings: &Settings) -> anyhow::Result<Service<Stock>> {
+    Ok(Service::new(NAME, Stock)
+        .migrations(embedded::migrations::runner().get_migrations().clone())
+        .on::<PaymentApproved>()
+        .on::<ShippingFailed>())
+}

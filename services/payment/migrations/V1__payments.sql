@@ -8,6 +8,7 @@ CREATE TABLE payments (
     items            JSONB NOT NULL,
     cancel_requested BOOLEAN NOT NULL DEFAULT FALSE,
     attempts         INTEGER NOT NULL DEFAULT 0,
+    refund_attempts  INTEGER NOT NULL DEFAULT 0,
     provider_ref     TEXT,
     refund_ref       TEXT,
     last_error       TEXT,

@@ -1,1 +1,32 @@
+//! Shipping: hands what is reserved to a carrier, or says that nobody will take it.
 
+mod dispatch;
+mod on;
+mod store;
+
+use events::{InventoryReserved, OrderCancelRequested};
+use service::Service;
+
+pub use dispatch::{Dispatch, OVERSIZED, Shipment, Status};
+pub use store::Shipments;
+
+pub const NAME: &str = "shipping";
+
+/// It has no settings of its own.
+#[derive(clap::Args)]
+pub struct Settings {}
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the chassis lets a service refuse its settings"
+)]
+pub fn service(_settings: &Settings) -> anyhow::Result<Service<Shipments>> {
+    Ok(Service::new(NAME, Shipments)
+        .migrations(embedded::migrations::runner().get_migrations().clone())
+        .on::<InventoryReserved>()
+        .on::<OrderCancelRequested>())
+}

@@ -16,8 +16,9 @@ pub async fn throwaway_url() -> String {
     let server = env::var(TEST_POSTGRES_URL).unwrap_or_else(|_| {
         panic!("{TEST_POSTGRES_URL} is not set: run `make test`, or `saga with-servers -- cargo test …`")
     });
-    let mut connection =
-        PgConnection::connect(&server).await.expect("the test set-up's Postgres answers");
+    let mut connection = PgConnection::connect(&server)
+        .await
+        .expect("the test set-up's Postgres answers");
     let name = format!("test_{}", Uuid::now_v7().simple());
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut connection)
@@ -25,6 +26,8 @@ pub async fn throwaway_url() -> String {
         .expect("a new database can be made");
     let options = PgConnectOptions::from_str(&server).expect("the URL was just used");
     let known = options.get_database().unwrap_or("postgres");
-    let stem = server.strip_suffix(known).expect("the test URL ends in its database");
+    let stem = server
+        .strip_suffix(known)
+        .expect("the test URL ends in its database");
     format!("{stem}{name}")
 }

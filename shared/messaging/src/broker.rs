@@ -65,7 +65,9 @@ pub enum BrokerError {
     #[error("the broker refuses the login: {0}; check user, password and virtual host in AMQP_URL")]
     Login(String),
     /// An exchange or queue of ours exists with other properties.
-    #[error("the broker's topology is not ours: {0}; delete what it names, or use another virtual host")]
+    #[error(
+        "the broker's topology is not ours: {0}; delete what it names, or use another virtual host"
+    )]
     Topology(String),
 }
 

@@ -2,9 +2,9 @@
 //! these steps.
 
 use crate::{
-    BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message,
-    Novelty, Outbox, Outgoing, Patience, Publication, Publisher, Queue, Received, Session, Store,
-    World, dead_letters, header,
+    BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty,
+    Outbox, Outgoing, Patience, Publication, Publisher, Queue, Received, Session, Store, World,
+    dead_letters, header,
 };
 use events::OrderId;
 use saga::Decision;
@@ -70,7 +70,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut deliveries = session.consume(&self.queue.name).await?;
         let mut publisher = session.publisher().await?;
         while let Some(batch) = next_batch(&mut *deliveries, self.batch_max, stop).await? {
-            let Some(troubled) = self.handle(batch, stop).await else { break };
+            let Some(troubled) = self.handle(batch, stop).await else {
+                break;
+            };
             self.send_away(troubled, &mut *publisher).await?;
             deliveries.settle().await?;
         }
@@ -106,7 +108,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     groups.extend(group.into_iter().rev().map(|item| vec![item]));
                 }
                 Err(Stop::Data(why) | Stop::World(why)) => troubled.extend(
-                    group.into_iter().map(|item| (item.message, Trouble::Failed(why.clone()))),
+                    group
+                        .into_iter()
+                        .map(|item| (item.message, Trouble::Failed(why.clone()))),
                 ),
             }
         }
@@ -123,7 +127,10 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         loop {
             match self.transact(group).await {
                 Err(Stop::World(why)) => {
-                    patience.complain(&format!("{} pauses: the database is away: {why}", self.queue.name));
+                    patience.complain(&format!(
+                        "{} pauses: the database is away: {why}",
+                        self.queue.name
+                    ));
                     tokio::select! {
                         () = stop.cancelled() => return None,
                         () = patience.wait() => {}
@@ -143,13 +150,20 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         }
         let mut tx = self.ledger.begin().await?;
         let fresh = self.note(&mut tx, group).await?;
-        let orders: BTreeSet<OrderId> = fresh.iter().map(|(_, item)| item.received.order_id()).collect();
+        let orders: BTreeSet<OrderId> = fresh
+            .iter()
+            .map(|(_, item)| item.received.order_id())
+            .collect();
         let orders: Vec<OrderId> = orders.into_iter().collect();
         if fresh.is_empty() {
             return Ok(());
         }
         self.ledger.lock_orders(&mut tx, &orders).await?;
-        let touched: BTreeSet<_> = fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
+        let touched: BTreeSet<_> = fresh
+            .iter()
+            .flat_map(|(_, item)| &item.received.touches)
+            .copied()
+            .collect();
         let touched: Vec<_> = touched.into_iter().collect();
         let mut known = self.store.load(&mut tx, &orders, &touched).await?;
         let said = self.decide(&fresh, &mut known)?;
@@ -173,9 +187,17 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let once: Vec<_> = group
             .iter()
             .enumerate()
-            .filter(|(_, item)| seen.insert((item.received.handled.event_id, &item.received.handled.digest)))
+            .filter(|(_, item)| {
+                seen.insert((
+                    item.received.handled.event_id,
+                    &item.received.handled.digest,
+                ))
+            })
             .collect();
-        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
+        let keys: Vec<_> = once
+            .iter()
+            .map(|(_, item)| item.received.handled.clone())
+            .collect();
         let novelties = self.ledger.note(tx, &keys).await?;
         let mut fresh = Vec::with_capacity(once.len());
         let mut forged = Vec::new();
@@ -194,7 +216,11 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 }
             }
         }
-        if forged.is_empty() { Ok(fresh) } else { Err(Stop::Culprits(forged)) }
+        if forged.is_empty() {
+            Ok(fresh)
+        } else {
+            Err(Stop::Culprits(forged))
+        }
     }
 
     fn decide(
@@ -206,22 +232,27 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut culprits = Vec::new();
         for (place, item) in fresh {
             let received = &item.received;
-            let state = known.of(received.order_id());
+            let state = known.of(received.order_id(), &received.touches);
             match catch_unwind(AssertUnwindSafe(|| (received.decide)(state))) {
                 Ok(Decision::Nothing) => self.log(received, "nothing to do"),
                 Ok(Decision::Change { state, says }) => {
                     known.keep(received.order_id(), state);
                     let answers: Vec<_> = says.iter().map(|said| said.event).collect();
                     self.log(received, &answers.join(", "));
-                    said.extend(says.into_iter().map(|event| {
-                        Outgoing::new(&*self.world, event, Some(&received.cause))
-                    }));
+                    said.extend(
+                        says.into_iter()
+                            .map(|event| Outgoing::new(&*self.world, event, Some(&received.cause))),
+                    );
                 }
                 Ok(Decision::Impossible(reason)) => culprits.push((*place, Trouble::Dead(reason))),
                 Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
             }
         }
-        if culprits.is_empty() { Ok(said) } else { Err(Stop::Culprits(culprits)) }
+        if culprits.is_empty() {
+            Ok(said)
+        } else {
+            Err(Stop::Culprits(culprits))
+        }
     }
 
     fn log(&self, received: &Received<S::State>, answer: &str) {
@@ -246,13 +277,18 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         if troubled.is_empty() {
             return Ok(());
         }
-        let burst: Vec<_> =
-            troubled.into_iter().map(|(message, trouble)| self.diversion(message, trouble)).collect();
+        let burst: Vec<_> = troubled
+            .into_iter()
+            .map(|(message, trouble)| self.diversion(message, trouble))
+            .collect();
         let confirms = publisher.publish(&burst).await?;
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
             return Ok(());
         }
-        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
+        Err(BrokerError::Away(format!(
+            "{} cannot put a failed message aside",
+            self.queue.name
+        )))
     }
 
     fn diversion(&self, message: Message, trouble: Trouble) -> Publication {
@@ -262,7 +298,11 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             Trouble::Failed(reason) => {
                 let failures = failures.saturating_add(1);
                 let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
-                (reason, failures, self.ladder.wait(climbed, self.queue.compensates))
+                (
+                    reason,
+                    failures,
+                    self.ladder.wait(climbed, self.queue.compensates),
+                )
             }
         };
         let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
@@ -274,13 +314,28 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let queue = self.queue.name.clone();
         if let Some(wait) = wait {
             let rung = Ladder::name(wait);
-            tracing::warn!(order_id, event_id, queue, reason, failures, "retrying in {rung}");
+            tracing::warn!(
+                order_id,
+                event_id,
+                queue,
+                reason,
+                failures,
+                "retrying in {rung}"
+            );
             let message = message.with(header::DELAY, rung);
-            Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
+            Publication {
+                exchange: format!("{}.retry", self.service),
+                routing_key: queue,
+                message,
+            }
         } else {
             tracing::error!(order_id, event_id, queue, reason, failures, "dead letter");
             let routing_key = dead_letters(&queue);
-            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
+            Publication {
+                exchange: format!("{}.dlx", self.service),
+                routing_key,
+                message,
+            }
         }
     }
 }

@@ -16,7 +16,9 @@ mod store;
 mod topology;
 mod world;
 
-pub use broker::{Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session};
+pub use broker::{
+    Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session,
+};
 pub use consume::{Consumer, Trouble};
 pub use database::Failure;
 pub use ladder::Ladder;
@@ -29,5 +31,7 @@ pub use queue::{Queue, Received};
 pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};
 pub use store::{Batch, Known, Store};
-pub use topology::{Binding, Exchange, ExchangeKind, QueueShape, Topology, dead_letters, exchange_of, queue_name};
+pub use topology::{
+    Binding, Exchange, ExchangeKind, QueueShape, Topology, dead_letters, exchange_of, queue_name,
+};
 pub use world::{RealWorld, World};

@@ -1,7 +1,7 @@
 //! A message as it stands on the wire, whichever broker carries it.
 
-use crate::{Outgoing, exchange_of};
 use crate::broker::Publication;
+use crate::{Outgoing, exchange_of};
 use std::{collections::BTreeMap, fmt};
 
 /// The names of the headers.

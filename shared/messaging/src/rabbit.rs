@@ -47,8 +47,16 @@ impl Broker for RabbitMq {
             self.open(format!("{service}: consumes")),
             self.open(format!("{service}: publishes")),
         )?;
-        let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
-        declare(&in_time(session.publishing.create_channel()).await?, topology).await?;
+        let session = RabbitSession {
+            consuming,
+            publishing,
+            prefetch: self.prefetch,
+        };
+        declare(
+            &in_time(session.publishing.create_channel()).await?,
+            topology,
+        )
+        .await?;
         Ok(Box::new(session))
     }
 }
@@ -71,7 +79,11 @@ impl Session for RabbitSession {
             FieldTable::default(),
         ))
         .await?;
-        Ok(Box::new(RabbitDeliveries { channel, consumer, last_tag: None }))
+        Ok(Box::new(RabbitDeliveries {
+            channel,
+            consumer,
+            last_tag: None,
+        }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -111,8 +123,14 @@ impl Deliveries for RabbitDeliveries {
     }
 
     async fn settle(&mut self) -> Result<(), BrokerError> {
-        let Some(tag) = self.last_tag.take() else { return Ok(()) };
-        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await
+        let Some(tag) = self.last_tag.take() else {
+            return Ok(());
+        };
+        in_time(
+            self.channel
+                .basic_ack(tag, BasicAckOptions { multiple: true }),
+        )
+        .await
     }
 }
 
@@ -124,9 +142,17 @@ struct RabbitPublisher {
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         let sent = in_time(async {
-            let sends = burst.iter().map(|publication| send(&self.channel, publication));
-            let confirms = join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
+            let sends = burst
+                .iter()
+                .map(|publication| send(&self.channel, publication));
+            let confirms = join_all(sends)
+                .await
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?;
+            join_all(confirms)
+                .await
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
         })
         .await?;
         // lapin may attach a returned message to the confirm of a neighbour: go by the message's id.
@@ -141,7 +167,12 @@ impl Publisher for RabbitPublisher {
                 }
             };
             if let Some(back) = confirmation.take_message() {
-                returned.insert(back.properties.message_id().as_ref().map(ToString::to_string));
+                returned.insert(
+                    back.properties
+                        .message_id()
+                        .as_ref()
+                        .map(ToString::to_string),
+                );
             }
         }
         Ok(burst
@@ -165,7 +196,10 @@ async fn send(
     channel: &Channel,
     publication: &Publication,
 ) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
     channel
         .basic_publish(
             publication.exchange.as_str().into(),
@@ -187,8 +221,9 @@ fn properties(message: &Message) -> BasicProperties {
         };
         headers.insert(name.as_str().into(), value);
     }
-    let mut properties =
-        BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers);
     if let Some(id) = &message.id {
         properties = properties.with_message_id(id.as_str().into());
     }
@@ -226,7 +261,10 @@ fn delivery(delivery: lapin::message::Delivery) -> Delivery {
             .collect(),
         body: delivery.data,
     };
-    Delivery { message, redelivered: delivery.redelivered }
+    Delivery {
+        message,
+        redelivered: delivery.redelivered,
+    }
 }
 
 /// Tables and arrays are the broker's own notes, and are not carried along.
@@ -254,12 +292,18 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
             ExchangeKind::Headers => Kind::Headers,
             ExchangeKind::Direct => Kind::Direct,
         };
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         let name = exchange.name.as_str().into();
         in_time(channel.exchange_declare(name, kind, options, FieldTable::default())).await?;
     }
     for (name, shape) in &topology.queues {
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         in_time(channel.queue_declare(name.as_str().into(), options, arguments(shape))).await?;
     }
     for binding in &topology.bindings {
@@ -291,12 +335,21 @@ fn arguments(shape: &QueueShape) -> FieldTable {
         set("x-dead-letter-strategy", text("at-least-once"));
     }
     match shape {
-        QueueShape::Main { dead_exchange, dead_key } => {
+        QueueShape::Main {
+            dead_exchange,
+            dead_key,
+        } => {
             set("x-dead-letter-exchange", text(dead_exchange));
             set("x-dead-letter-routing-key", text(dead_key));
         }
-        QueueShape::Rung { wait_ms, back_exchange } => {
-            set("x-message-ttl", AMQPValue::LongLongInt(wait_ms.cast_signed()));
+        QueueShape::Rung {
+            wait_ms,
+            back_exchange,
+        } => {
+            set(
+                "x-message-ttl",
+                AMQPValue::LongLongInt(wait_ms.cast_signed()),
+            );
             set("x-dead-letter-exchange", text(back_exchange));
         }
         QueueShape::Parked => {}
@@ -311,7 +364,10 @@ fn text(value: &str) -> AMQPValue {
 /// No wait for the broker is without an end.
 async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(DEADLINE, work).await {
-        Err(_) => Err(BrokerError::away(format!("no answer within {} s", DEADLINE.as_secs()))),
+        Err(_) => Err(BrokerError::away(format!(
+            "no answer within {} s",
+            DEADLINE.as_secs()
+        ))),
         Ok(Ok(done)) => Ok(done),
         Ok(Err(why)) => Err(explain(&why)),
     }

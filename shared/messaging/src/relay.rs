@@ -35,7 +35,14 @@ pub struct Relay<L> {
 impl<L: Ledger> Relay<L> {
     pub fn new(ledger: L, world: Arc<dyn World>) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::channel(1024);
-        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver) })
+        (
+            Outbox { fresh },
+            Self {
+                ledger,
+                world,
+                fresh: Mutex::new(receiver),
+            },
+        )
     }
 
     /// Publishes until told to stop, and then what is still at hand.
@@ -48,7 +55,10 @@ impl<L: Ledger> Relay<L> {
         let published = async {
             // Moved in, so that the receipts end when both are done.
             let sent = sent;
-            tokio::try_join!(self.publish_fresh(session, &sent, stop), self.sweep(session, &sent, stop))
+            tokio::try_join!(
+                self.publish_fresh(session, &sent, stop),
+                self.sweep(session, &sent, stop)
+            )
         };
         let (published, ()) = tokio::join!(published, self.forget(receipts));
         published.map(|_| ())
@@ -130,7 +140,11 @@ impl<L: Ledger> Relay<L> {
         if unsent.is_empty() {
             return;
         }
-        tracing::warn!(events = unsent.len(), reason, "events stay in the outbox: {reason}");
+        tracing::warn!(
+            events = unsent.len(),
+            reason,
+            "events stay in the outbox: {reason}"
+        );
         if let Err(why) = self.ledger.postpone(unsent, reason).await {
             tracing::warn!("cannot note in the outbox that events were not taken: {why}");
         }
@@ -142,7 +156,10 @@ impl<L: Ledger> Relay<L> {
         let mut sent = Vec::new();
         while receipts.recv_many(&mut sent, 1024).await > 0 {
             if let Err(why) = self.ledger.forget_sent(&sent).await {
-                tracing::warn!(events = sent.len(), "published events are still in the outbox: {why}");
+                tracing::warn!(
+                    events = sent.len(),
+                    "published events are still in the outbox: {why}"
+                );
             }
             sent.clear();
         }

@@ -34,7 +34,8 @@ pub trait Store: Send + Sync + 'static {
 
 /// A loaded batch, decided on one order after the other.
 pub trait Known<S> {
-    fn of(&self, order: OrderId) -> S;
+    /// What the decision on this order sees, with the rows that it touches.
+    fn of(&self, order: OrderId, touched: &[ProductId]) -> S;
     fn keep(&mut self, order: OrderId, state: S);
 }
 
@@ -46,17 +47,22 @@ pub struct Batch<S> {
 
 impl<S> Batch<S> {
     pub fn new(known: impl IntoIterator<Item = (OrderId, S)>) -> Self {
-        Self { known: known.into_iter().collect(), changed: BTreeSet::new() }
+        Self {
+            known: known.into_iter().collect(),
+            changed: BTreeSet::new(),
+        }
     }
 
     /// What is to be saved.
     pub fn changed(&self) -> impl Iterator<Item = (OrderId, &S)> {
-        self.changed.iter().filter_map(|order| Some((*order, self.known.get(order)?)))
+        self.changed
+            .iter()
+            .filter_map(|order| Some((*order, self.known.get(order)?)))
     }
 }
 
 impl<S: Clone + Default> Known<S> for Batch<S> {
-    fn of(&self, order: OrderId) -> S {
+    fn of(&self, order: OrderId, _touched: &[ProductId]) -> S {
         self.known.get(&order).cloned().unwrap_or_default()
     }
 

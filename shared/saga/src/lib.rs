@@ -50,7 +50,9 @@ pub struct Cause {
 
 impl<E> Heard<E> {
     pub fn as_cause(&self) -> Cause {
-        Cause { event_id: self.id, trace: self.trace.clone() }
+        Cause {
+            event_id: self.id,
+            trace: self.trace.clone(),
+        }
     }
 }
-

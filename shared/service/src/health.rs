@@ -29,7 +29,10 @@ struct Note {
 
 impl Health {
     pub const fn new(consuming: watch::Receiver<bool>) -> Self {
-        Self { database: AtomicBool::new(false), consuming }
+        Self {
+            database: AtomicBool::new(false),
+            consuming,
+        }
     }
 
     /// Whether the database answered when last asked.
@@ -43,11 +46,17 @@ impl Health {
     }
 
     /// Asks the database and writes the file, until stopped; then the file goes.
-    pub(crate) async fn keep(&self, pool: &database::PgPool, file: PathBuf, stop: &CancellationToken) {
+    pub(crate) async fn keep(
+        &self,
+        pool: &database::PgPool,
+        file: PathBuf,
+        stop: &CancellationToken,
+    ) {
         let mut complained = false;
         while !stop.is_cancelled() {
             let asked = tokio::time::timeout(Duration::from_secs(2), ping(pool)).await;
-            self.database.store(matches!(asked, Ok(Ok(()))), Ordering::Release);
+            self.database
+                .store(matches!(asked, Ok(Ok(()))), Ordering::Release);
             if let Err(why) = self.note(&file)
                 && !std::mem::replace(&mut complained, true)
             {
@@ -82,9 +91,17 @@ async fn ping(pool: &database::PgPool) -> Result<(), sqlx::Error> {
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let shown = file.display();
     let text = fs::read(file).with_context(|| format!("not running: there is no {shown}"))?;
-    let age = fs::metadata(file)?.modified()?.elapsed().unwrap_or_default();
-    ensure!(age < STALE_AFTER, "not running: {shown} was last written {} s ago", age.as_secs());
-    let note: Note = serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
+    let age = fs::metadata(file)?
+        .modified()?
+        .elapsed()
+        .unwrap_or_default();
+    ensure!(
+        age < STALE_AFTER,
+        "not running: {shown} was last written {} s ago",
+        age.as_secs()
+    );
+    let note: Note =
+        serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
     match (note.database, note.consuming) {
         (true, true) => Ok(()),
         (false, _) => bail!("the database does not answer"),
@@ -100,21 +117,44 @@ mod tests {
     fn only_a_fresh_note_of_a_consuming_service_is_health() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("health");
-        assert!(check(&file).unwrap_err().to_string().contains("not running"));
+        assert!(
+            check(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("not running")
+        );
 
         let (consuming, receiver) = watch::channel(false);
         let health = Health::new(receiver);
         health.note(&file).unwrap();
-        assert_eq!(check(&file).unwrap_err().to_string(), "the database does not answer");
+        assert_eq!(
+            check(&file).unwrap_err().to_string(),
+            "the database does not answer"
+        );
         health.database.store(true, Ordering::Release);
         health.note(&file).unwrap();
-        assert!(check(&file).unwrap_err().to_string().contains("not consuming"));
+        assert!(
+            check(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("not consuming")
+        );
         consuming.send_replace(true);
         health.note(&file).unwrap();
         check(&file).unwrap();
 
         let past = fs::metadata(&file).unwrap().modified().unwrap() - STALE_AFTER;
-        fs::File::options().write(true).open(&file).unwrap().set_modified(past).unwrap();
-        assert!(check(&file).unwrap_err().to_string().contains("last written"));
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(past)
+            .unwrap();
+        assert!(
+            check(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("last written")
+        );
     }
 }

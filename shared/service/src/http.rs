@@ -57,8 +57,14 @@ impl Server {
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(FINISH_WITHIN, connections.shutdown()).await.is_err() {
-            tracing::warn!("some HTTP requests did not finish within {} s", FINISH_WITHIN.as_secs());
+        if tokio::time::timeout(FINISH_WITHIN, connections.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some HTTP requests did not finish within {} s",
+                FINISH_WITHIN.as_secs()
+            );
         }
         Ok(())
     }

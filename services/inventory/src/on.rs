@@ -1,0 +1,4 @@
+//! One file a reaction.
+
+mod payment_approved;
+mod shipping_failed;

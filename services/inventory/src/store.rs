@@ -1,0 +1,377 @@
+//! All SQL of inventory.
+
+use crate::shelf::{Product, Reservation, Shelf, Status};
+use database::{Failure, Transaction};
+use events::{OrderId, ProductId};
+use messaging::{Known, Store};
+use sqlx::FromRow;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct Stock;
+
+/// A batch: orders of their own, products in common. An order's decision sees the stock as the
+/// decisions before it have left it.
+#[derive(Default)]
+pub struct Shelves {
+    reservations: BTreeMap<OrderId, Reservation>,
+    refused: BTreeSet<OrderId>,
+    products: BTreeMap<ProductId, Product>,
+    changed_orders: BTreeSet<OrderId>,
+    changed_products: BTreeSet<ProductId>,
+}
+
+impl Known<Shelf> for Shelves {
+    fn of(&self, order: OrderId, touched: &[ProductId]) -> Shelf {
+        let reservation = self.reservations.get(&order).cloned();
+        let held = reservation
+            .iter()
+            .flat_map(|reservation| reservation.quantities.keys());
+        let products = held
+            .chain(touched)
+            .filter_map(|id| Some((*id, *self.products.get(id)?)))
+            .collect();
+        Shelf {
+            reservation,
+            refused: self.refused.contains(&order),
+            products,
+        }
+    }
+
+    fn keep(&mut self, order: OrderId, shelf: Shelf) {
+        if let Some(reservation) = shelf.reservation {
+            self.reservations.insert(order, reservation);
+        }
+        if shelf.refused {
+            self.refused.insert(order);
+        }
+        for (id, product) in shelf.products {
+            if self.products.insert(id, product) != Some(product) {
+                self.changed_products.insert(id);
+            }
+        }
+        self.changed_orders.insert(order);
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    order_id: OrderId,
+    refused: bool,
+    status: Option<String>,
+    product_id: Option<ProductId>,
+    quantity: Option<i64>,
+}
+
+impl Store for Stock {
+    type Tx = Transaction;
+    type State = Shelf;
+    type Batch = Shelves;
+
+    async fn load(
+        &self,
+        tx: &mut Transaction,
+        orders: &[OrderId],
+        touched: &[ProductId],
+    ) -> Result<Shelves, Failure> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT order_id, refusals.order_id IS NOT NULL AS refused, status, product_id, quantity
+             FROM UNNEST($1::UUID[]) AS asked (order_id)
+             LEFT JOIN refusals USING (order_id)
+             LEFT JOIN reservations USING (order_id)
+             LEFT JOIN reservation_items USING (order_id)",
+        )
+        .bind(orders)
+        .fetch_all(&mut **tx)
+        .await?;
+        let mut shelves = Shelves::default();
+        for row in rows {
+            shelves.learn(row)?;
+        }
+        let held = shelves
+            .reservations
+            .values()
+            .flat_map(|held| held.quantities.keys())
+            .copied();
+        let ids: BTreeSet<ProductId> = held.chain(touched.iter().copied()).collect();
+        let ids: Vec<ProductId> = ids.into_iter().collect();
+        shelves.products = lock_products(tx, &ids).await?;
+        Ok(shelves)
+    }
+
+    async fn save(&self, tx: &mut Transaction, shelves: Shelves) -> Result<(), Failure> {
+        let (mut reservations, mut refused) = (Vec::new(), Vec::new());
+        for order in &shelves.changed_orders {
+            match shelves.reservations.get(order) {
+                Some(reservation) => reservations.push((*order, reservation)),
+                None => refused.push(*order),
+            }
+        }
+        if !reservations.is_empty() {
+            save_reservations(tx, &reservations).await?;
+        }
+        if !refused.is_empty() {
+            save_refusals(tx, &refused).await?;
+        }
+        let changed = shelves.changed_products.iter();
+        let products: Vec<_> = changed.map(|id| (*id, shelves.products[id])).collect();
+        if !products.is_empty() {
+            save_products(tx, &products).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Shelves {
+    fn learn(&mut self, row: Row) -> Result<(), Failure> {
+        if row.refused {
+            self.refused.insert(row.order_id);
+        }
+        let Some(name) = row.status else {
+            return Ok(());
+        };
+        let status = Status::ALL
+            .into_iter()
+            .find(|status| status.name() == name)
+            .ok_or_else(|| Failure::data(format!("unknown reservation status {name:?}")))?;
+        let reservation = self
+            .reservations
+            .entry(row.order_id)
+            .or_insert_with(|| Reservation {
+                status,
+                quantities: BTreeMap::new(),
+            });
+        if let (Some(product), Some(quantity)) = (row.product_id, row.quantity) {
+            reservation
+                .quantities
+                .insert(product, quantity.unsigned_abs());
+        }
+        Ok(())
+    }
+}
+
+/// In product order, so that two batches never wait for each other in a circle.
+async fn lock_products(
+    tx: &mut Transaction,
+    ids: &[ProductId],
+) -> Result<BTreeMap<ProductId, Product>, Failure> {
+    let rows: Vec<(ProductId, i64, i64)> = sqlx::query_as(
+        "SELECT id, quantity_total, quantity_reserved
+         FROM products
+         WHERE id = ANY($1)
+         ORDER BY id
+         FOR NO KEY UPDATE",
+    )
+    .bind(ids)
+    .fetch_all(&mut **tx)
+    .await?;
+    let product = |total: i64, reserved: i64| Product {
+        total: total.unsigned_abs(),
+        reserved: reserved.unsigned_abs(),
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(id, total, reserved)| (id, product(total, reserved)))
+        .collect())
+}
+
+async fn save_reservations(
+    tx: &mut Transaction,
+    reservations: &[(OrderId, &Reservation)],
+) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO reservations (order_id, status)
+         SELECT * FROM UNNEST($1::UUID[], $2::TEXT[])
+         ON CONFLICT (order_id) DO UPDATE
+         SET status = EXCLUDED.status, updated_at = now()",
+    )
+    .bind(
+        reservations
+            .iter()
+            .map(|(order, _)| *order)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        reservations
+            .iter()
+            .map(|(_, held)| held.status.name())
+            .collect::<Vec<_>>(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    let lines: Vec<_> = reservations
+        .iter()
+        .filter(|(_, held)| held.status == Status::Reserved)
+        .flat_map(|(order, held)| held.quantities.iter().map(|line| (*order, line)))
+        .collect();
+    let quantities = lines.iter().map(|(_, (_, quantity))| signed(**quantity));
+    sqlx::query(
+        "INSERT INTO reservation_items (order_id, product_id, quantity)
+         SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
+    )
+    .bind(lines.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+    .bind(
+        lines
+            .iter()
+            .map(|(_, (product, _))| **product)
+            .collect::<Vec<_>>(),
+    )
+    .bind(quantities.collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
+    sqlx::query("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])")
+        .bind(orders)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn save_products(
+    tx: &mut Transaction,
+    products: &[(ProductId, Product)],
+) -> Result<(), Failure> {
+    sqlx::query(
+        "UPDATE products
+         SET quantity_reserved = changed.reserved
+         FROM UNNEST($1::UUID[], $2::BIGINT[]) AS changed (id, reserved)
+         WHERE products.id = changed.id",
+    )
+    .bind(products.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(
+        products
+            .iter()
+            .map(|(_, product)| signed(product.reserved))
+            .collect::<Vec<_>>(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What does not fit, the column's own check refuses.
+fn signed(quantity: u64) -> i64 {
+    i64::try_from(quantity).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use database::PgPool;
+    use events::{Item, Money};
+    use uuid::Uuid;
+
+    const QUILL: Uuid = Uuid::from_u128(1);
+    const PRINT: Uuid = Uuid::from_u128(2);
+
+    async fn migrated() -> PgPool {
+        let pool = database::testing::throwaway().await;
+        crate::service(&crate::Settings {})
+            .unwrap()
+            .migrate(&pool)
+            .await
+            .unwrap();
+        pool
+    }
+
+    async fn change(
+        pool: &PgPool,
+        order: OrderId,
+        change: impl FnOnce(Shelf) -> Shelf,
+    ) -> Result<Shelf, Failure> {
+        let mut tx = pool.begin().await.unwrap();
+        let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
+        shelves.keep(order, change(shelves.of(order, &[QUILL, PRINT])));
+        Stock.save(&mut tx, shelves).await?;
+        tx.commit().await.unwrap();
+        let mut tx = pool.begin().await.unwrap();
+        Ok(Stock
+            .load(&mut tx, &[order], &[QUILL, PRINT])
+            .await?
+            .of(order, &[QUILL, PRINT]))
+    }
+
+    fn items() -> Vec<Item> {
+        [(QUILL, 2), (PRINT, 10)]
+            .map(|(product_id, quantity)| Item {
+                product_id,
+                quantity,
+                unit_price: Money::ZERO,
+            })
+            .into()
+    }
+
+    #[tokio::test]
+    async fn a_reservation_is_kept_and_put_back() {
+        let (pool, order) = (migrated().await, Uuid::from_u128(7));
+        let reserved = change(&pool, order, |shelf| shelf.reserve(&items()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            reserved.products[&PRINT],
+            Product {
+                total: 10,
+                reserved: 10
+            }
+        );
+        assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&QUILL], 2);
+        let released = change(&pool, order, |shelf| shelf.release().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(released.products[&PRINT].reserved, 0);
+        assert_eq!(released.reservation.unwrap().status, Status::Released);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_kept() {
+        let pool = migrated().await;
+        let refused = change(&pool, Uuid::from_u128(8), |shelf| Shelf {
+            refused: true,
+            ..shelf
+        })
+        .await;
+        assert!(refused.unwrap().refused);
+    }
+
+    #[tokio::test]
+    async fn the_database_itself_refuses_more_than_there_is() {
+        let pool = migrated().await;
+        let overdrawn = change(&pool, Uuid::from_u128(9), |mut shelf| {
+            shelf.products.insert(
+                PRINT,
+                Product {
+                    total: 10,
+                    reserved: 11,
+                },
+            );
+            shelf
+        });
+        assert!(matches!(overdrawn.await, Err(Failure::Data(_))));
+    }
+
+    #[test]
+    fn orders_of_one_batch_share_the_stock() {
+        let mut shelves = Shelves::default();
+        shelves.products.insert(
+            PRINT,
+            Product {
+                total: 10,
+                reserved: 0,
+            },
+        );
+        let wish = [Item {
+            product_id: PRINT,
+            quantity: 6,
+            unit_price: Money::ZERO,
+        }];
+        let first = shelves
+            .of(Uuid::from_u128(1), &[PRINT])
+            .reserve(&wish)
+            .unwrap();
+        shelves.keep(Uuid::from_u128(1), first);
+        let second = shelves.of(Uuid::from_u128(2), &[PRINT]).reserve(&wish);
+        assert_eq!(second.unwrap_err()[0].available, 4);
+    }
+}
