@@ -1,0 +1,9 @@
+//! One file a reaction.
+
+mod inventory_failed;
+mod inventory_released;
+mod order_cancel_requested;
+mod order_created;
+
+#[cfg(test)]
+pub mod examples;

@@ -1,0 +1,44 @@
+//! Payments and events for the tests beside the reactions.
+
+use crate::payment::{Charge, Payment, Status};
+use events::{CancelReason, Money, OrderCancelRequested, OrderCreated, PaymentMethod};
+use saga::{Decision, Heard, On, scenario::heard};
+use uuid::Uuid;
+
+pub const ORDER: Uuid = Uuid::from_u128(7);
+
+pub fn created() -> OrderCreated {
+    OrderCreated {
+        order_id: ORDER,
+        customer_id: Uuid::from_u128(8),
+        payment_method: PaymentMethod::Pix,
+        total_amount: Money::cents(9980),
+        items: Vec::new(),
+    }
+}
+
+pub fn cancel() -> OrderCancelRequested {
+    OrderCancelRequested {
+        order_id: ORDER,
+        reason: CancelReason::Customer,
+        payment_method: PaymentMethod::Pix,
+        total_amount: Money::cents(9980),
+    }
+}
+
+pub fn charge(status: Status) -> Charge {
+    let created: Heard<OrderCreated> = heard(created());
+    match Payment::default().on(&created) {
+        Decision::Change {
+            state: Payment {
+                charge: Some(charge),
+            },
+            ..
+        } => charge.rest(status),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn payment(status: Status) -> Payment {
+    charge(status).into()
+}

@@ -1,0 +1,119 @@
+//! OrderCancelRequested → PaymentFailed
+
+use crate::payment::{Charge, Payment, Status};
+use events::{OrderCancelRequested, PaymentFailure};
+use saga::{Decision, Heard, On};
+
+impl On<OrderCancelRequested> for Payment {
+    fn on(self, event: &Heard<OrderCancelRequested>) -> Decision<Self> {
+        let Some(charge) = self.charge else {
+            return unheard_of(event).fail(Status::Failed, PaymentFailure::Cancelled);
+        };
+        match charge.status {
+            // The provider has taken nothing, and is not being asked.
+            Status::Pending | Status::Retrying => Charge {
+                cause: event.as_cause(),
+                ..charge
+            }
+            .fail(Status::Failed, PaymentFailure::Cancelled),
+            Status::Processing if charge.cancel_requested => Decision::nothing(),
+            Status::Processing => Decision::to(
+                Charge {
+                    cancel_requested: true,
+                    ..charge
+                }
+                .into(),
+            ),
+            // Money that is taken goes back by the way through shipping.
+            Status::Approved
+            | Status::Declined
+            | Status::Failed
+            | Status::Reversing
+            | Status::Reversed => Decision::nothing(),
+        }
+    }
+}
+
+/// The cancel has overtaken its order, which will find this when it comes.
+fn unheard_of(event: &Heard<OrderCancelRequested>) -> Charge {
+    Charge {
+        order_id: event.order_id,
+        status: Status::Failed,
+        method: event.payment_method,
+        amount: event.total_amount,
+        items: Vec::new(),
+        cancel_requested: true,
+        attempts: 0,
+        refund_attempts: 0,
+        provider_ref: None,
+        refund_ref: None,
+        last_error: None,
+        cause: event.as_cause(),
+        charge_key: event.id,
+        refund_key: None,
+        due_in: None,
+        claim: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::on::examples::{ORDER, cancel, charge, created, payment};
+    use events::PaymentFailed;
+    use saga::scenario::given;
+    use uuid::Uuid;
+
+    const SAID: PaymentFailed = PaymentFailed {
+        order_id: ORDER,
+        reason: PaymentFailure::Cancelled,
+        attempts: 0,
+    };
+
+    #[test]
+    fn an_order_not_heard_of_is_never_charged() {
+        let after = given(Payment::default())
+            .when(cancel())
+            .then_says(&SAID)
+            .state();
+        given(after.clone()).when(created()).then_nothing();
+        given(after).when(cancel()).then_nothing();
+    }
+
+    #[test]
+    fn a_charge_that_waits_is_dropped() {
+        for status in [Status::Pending, Status::Retrying] {
+            let after = given(payment(status))
+                .when(cancel())
+                .then_says(&SAID)
+                .state();
+            let charge = after.charge.unwrap();
+            assert_eq!((charge.status, charge.due_in), (Status::Failed, None));
+        }
+    }
+
+    #[test]
+    fn a_charge_in_hand_is_marked_and_stays_in_hand() {
+        let claim = Some(Uuid::from_u128(1));
+        let in_hand = Charge {
+            claim,
+            ..charge(Status::Processing)
+        };
+        let after = given(Payment::from(in_hand))
+            .when(cancel())
+            .then_says_nothing()
+            .state();
+        let charge = after.charge.clone().unwrap();
+        assert!(charge.cancel_requested);
+        assert_eq!((charge.status, charge.claim), (Status::Processing, claim));
+        given(after).when(cancel()).then_nothing();
+    }
+
+    #[test]
+    fn what_is_decided_stays_decided() {
+        use Status::{Approved, Declined, Failed, Reversed, Reversing};
+        for status in [Approved, Declined, Failed, Reversing, Reversed] {
+            given(payment(status)).when(cancel()).then_nothing();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What payment knows of an order, and how it may change. Pure.
+
+use events::{EventId, Item, Money, OrderId, PaymentFailed, PaymentFailure, PaymentMethod};
+use saga::{Cause, Decision};
+use std::time::Duration;
+use uuid::Uuid;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Payment {
+    /// None: the order has not been heard of.
+    pub charge: Option<Charge>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Charge {
+    pub order_id: OrderId,
+    pub status: Status,
+    pub method: PaymentMethod,
+    pub amount: Money,
+    pub items: Vec<Item>,
+    /// A cancel came while the provider was being asked: only its approval still counts.
+    pub cancel_requested: bool,
+    pub attempts: u32,
+    pub refund_attempts: u32,
+    pub provider_ref: Option<String>,
+    pub refund_ref: Option<String>,
+    pub last_error: Option<String>,
+    /// What the present work was started by.
+    pub cause: Cause,
+    /// The provider knows charge and refund by these, however often it is asked.
+    pub charge_key: EventId,
+    pub refund_key: Option<EventId>,
+    /// When the charge desk is to take it up, from now.
+    pub due_in: Option<Duration>,
+    /// Who at the desk has it in hand.
+    pub claim: Option<Uuid>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Processing,
+    Approved,
+    Declined,
+    Retrying,
+    Failed,
+    Reversing,
+    Reversed,
+}
+
+impl Status {
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Approved,
+        Self::Declined,
+        Self::Retrying,
+        Self::Failed,
+        Self::Reversing,
+        Self::Reversed,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Approved => "APPROVED",
+            Self::Declined => "DECLINED",
+            Self::Retrying => "RETRYING",
+            Self::Failed => "FAILED",
+            Self::Reversing => "REVERSING",
+            Self::Reversed => "REVERSED",
+        }
+    }
+}
+
+impl From<Charge> for Payment {
+    fn from(charge: Charge) -> Self {
+        Self {
+            charge: Some(charge),
+        }
+    }
+}
+
+impl Charge {
+    /// In a state of rest: nobody has it in hand, and nothing is due.
+    pub fn rest(self, status: Status) -> Self {
+        Self {
+            status,
+            due_in: None,
+            claim: None,
+            ..self
+        }
+    }
+
+    /// For the desk to take up, after a while.
+    pub fn due(self, status: Status, due_in: Duration) -> Self {
+        Self {
+            status,
+            due_in: Some(due_in),
+            claim: None,
+            ..self
+        }
+    }
+
+    /// Ends without money, and says so.
+    pub fn fail(self, status: Status, reason: PaymentFailure) -> Decision<Payment> {
+        let said = PaymentFailed {
+            order_id: self.order_id,
+            reason,
+            attempts: self.attempts,
+        };
+        Decision::to(self.rest(status).into()).and_say(&said)
+    }
+}
+
+impl Payment {
+    /// The goods are not to be had, or have been put back: so goes the money.
+    pub fn give_back(self, cause: Cause) -> Decision<Self> {
+        let Some(charge) = self.charge else {
+            return Decision::impossible("nothing was ever charged for this order");
+        };
+        match charge.status {
+            Status::Approved => {
+                let refund_key = Some(cause.event_id);
+                let refund = Charge {
+                    refund_key,
+                    cause,
+                    ..charge
+                };
+                Decision::to(refund.due(Status::Reversing, Duration::ZERO).into())
+            }
+            Status::Reversing | Status::Reversed => Decision::nothing(),
+            never => Decision::impossible(format!(
+                "a payment that is {} has nothing to give back",
+                never.name()
+            )),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! All SQL of payment.
+
+use crate::payment::{Charge, Payment, Status};
+use database::{Failure, PgPool, Transaction};
+use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
+use messaging::{Batch, Store};
+use rust_decimal::Decimal;
+use saga::Cause;
+use sqlx::FromRow;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub struct Payments {
+    /// Tells the charge desk that something may be due.
+    due: Arc<Notify>,
+}
+
+impl Payments {
+    pub const fn new(due: Arc<Notify>) -> Self {
+        Self { due }
+    }
+}
+
+/// The columns of a `Row`.
+macro_rules! columns {
+    () => {
+        "order_id, status, payment_method, amount, items::TEXT AS items, cancel_requested, \
+         attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace, \
+         charge_key, refund_key, claim"
+    };
+}
+
+#[derive(FromRow)]
+struct Row {
+    order_id: OrderId,
+    status: String,
+    payment_method: String,
+    amount: Decimal,
+    items: String,
+    cancel_requested: bool,
+    attempts: i32,
+    refund_attempts: i32,
+    provider_ref: Option<String>,
+    refund_ref: Option<String>,
+    last_error: Option<String>,
+    caused_by: EventId,
+    trace: Option<String>,
+    charge_key: EventId,
+    refund_key: Option<EventId>,
+    claim: Option<Uuid>,
+}
+
+impl Store for Payments {
+    type Tx = Transaction;
+    type State = Payment;
+    type Batch = Batch<Payment>;
+
+    async fn load(
+        &self,
+        tx: &mut Transaction,
+        orders: &[OrderId],
+        _touched: &[ProductId],
+    ) -> Result<Batch<Payment>, Failure> {
+        load(tx, orders).await
+    }
+
+    async fn save(&self, tx: &mut Transaction, batch: Batch<Payment>) -> Result<(), Failure> {
+        save(tx, &batch).await
+    }
+
+    fn committed(&self, _orders: &[OrderId]) {
+        self.due.notify_one();
+    }
+}
+
+/// Locks the rows too: the desk takes up what is due without asking for the orders.
+pub async fn load(tx: &mut Transaction, orders: &[OrderId]) -> Result<Batch<Payment>, Failure> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM payments
+              WHERE order_id = ANY($1)
+              ORDER BY order_id
+              FOR UPDATE",
+    ))
+    .bind(orders)
+    .fetch_all(&mut **tx)
+    .await?;
+    let known = rows
+        .into_iter()
+        .map(|row| Ok((row.order_id, Payment::from(charge(row)?))));
+    Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
+}
+
+pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Failure> {
+    let changed: Vec<&Charge> = batch
+        .changed()
+        .filter_map(|(_, payment)| payment.charge.as_ref())
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let of = |read: fn(&Charge) -> i32| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
+    let text =
+        |read: fn(&Charge) -> Option<&str>| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
+             attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
+             charge_key, refund_key, claim, due_at)
+         SELECT order_id, status, payment_method, amount, items::JSONB, cancel_requested,
+             attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
+             charge_key, refund_key, claim, now() + due_in_ms * INTERVAL '1 millisecond'
+         FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::BOOLEAN[],
+             $7::INTEGER[], $8::INTEGER[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::UUID[],
+             $13::TEXT[], $14::UUID[], $15::UUID[], $16::UUID[], $17::BIGINT[])
+             AS changed (order_id, status, payment_method, amount, items, cancel_requested,
+             attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
+             charge_key, refund_key, claim, due_in_ms)
+         ON CONFLICT (order_id) DO UPDATE
+         SET status = EXCLUDED.status,
+             cancel_requested = EXCLUDED.cancel_requested,
+             provider_ref = EXCLUDED.provider_ref,
+             refund_ref = EXCLUDED.refund_ref,
+             last_error = EXCLUDED.last_error,
+             caused_by = EXCLUDED.caused_by,
+             trace = EXCLUDED.trace,
+             refund_key = EXCLUDED.refund_key,
+             claim = EXCLUDED.claim,
+             due_at = EXCLUDED.due_at,
+             updated_at = now()",
+    )
+    .bind(changed.iter().map(|c| c.order_id).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.status.name()).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.method.name()).collect::<Vec<_>>())
+    .bind(
+        changed
+            .iter()
+            .map(|c| c.amount.decimal())
+            .collect::<Vec<_>>(),
+    )
+    .bind(changed.iter().map(|c| items_text(c)).collect::<Vec<_>>())
+    .bind(
+        changed
+            .iter()
+            .map(|c| c.cancel_requested)
+            .collect::<Vec<_>>(),
+    )
+    .bind(of(|c| c.attempts.cast_signed()))
+    .bind(of(|c| c.refund_attempts.cast_signed()))
+    .bind(text(|c| c.provider_ref.as_deref()))
+    .bind(text(|c| c.refund_ref.as_deref()))
+    .bind(text(|c| c.last_error.as_deref()))
+    .bind(changed.iter().map(|c| c.cause.event_id).collect::<Vec<_>>())
+    .bind(text(|c| c.cause.trace.as_deref()))
+    .bind(changed.iter().map(|c| c.charge_key).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.refund_key).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.claim).collect::<Vec<_>>())
+    .bind(
+        changed
+            .iter()
+            .map(|c| c.due_in.map(millis))
+            .collect::<Vec<_>>(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes up what is due, for `claim`: from here on nobody else does, and a crash leaves the mark.
+pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "UPDATE payments
+         SET status = CASE WHEN status = 'REVERSING' THEN status ELSE 'PROCESSING' END,
+             attempts = attempts + CASE WHEN status = 'REVERSING' THEN 0 ELSE 1 END,
+             refund_attempts = refund_attempts + CASE WHEN status = 'REVERSING' THEN 1 ELSE 0 END,
+             claim = $1, claimed_at = now(), due_at = NULL, updated_at = now()
+         WHERE order_id IN (
+             SELECT order_id
+             FROM payments
+             WHERE due_at <= now()
+             ORDER BY due_at
+             LIMIT $2
+             FOR UPDATE SKIP LOCKED)
+         RETURNING ",
+        columns!(),
+    ))
+    .bind(claim)
+    .bind(i64::try_from(max).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(charge).collect()
+}
+
+/// Takes over what someone has had in hand for too long: he is gone.
+pub async fn take_over(
+    pool: &PgPool,
+    claim: Uuid,
+    age: Duration,
+    max: usize,
+) -> Result<Vec<Charge>, Failure> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "UPDATE payments
+         SET claim = $1, claimed_at = now()
+         WHERE order_id IN (
+             SELECT order_id
+             FROM payments
+             WHERE claim IS NOT NULL
+             AND claimed_at <= now() - $2 * INTERVAL '1 millisecond'
+             LIMIT $3
+             FOR UPDATE SKIP LOCKED)
+         RETURNING ",
+        columns!(),
+    ))
+    .bind(claim)
+    .bind(millis(age))
+    .bind(i64::try_from(max).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(charge).collect()
+}
+
+/// How long until something is due that is not due yet.
+pub async fn next_due_in(pool: &PgPool) -> Result<Option<Duration>, Failure> {
+    let wait: Option<i64> = sqlx::query_scalar(
+        "SELECT CEIL(EXTRACT(EPOCH FROM MIN(due_at) - now()) * 1000)::BIGINT FROM payments
+         WHERE due_at IS NOT NULL",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(wait.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0))))
+}
+
+fn charge(row: Row) -> Result<Charge, Failure> {
+    let status = Status::ALL
+        .into_iter()
+        .find(|status| status.name() == row.status)
+        .ok_or_else(|| Failure::data(format!("unknown payment status {:?}", row.status)))?;
+    Ok(Charge {
+        order_id: row.order_id,
+        status,
+        method: row
+            .payment_method
+            .parse::<PaymentMethod>()
+            .map_err(Failure::data)?,
+        amount: Money::new(row.amount).map_err(Failure::data)?,
+        items: serde_json::from_str(&row.items).map_err(Failure::data)?,
+        cancel_requested: row.cancel_requested,
+        attempts: row.attempts.unsigned_abs(),
+        refund_attempts: row.refund_attempts.unsigned_abs(),
+        provider_ref: row.provider_ref,
+        refund_ref: row.refund_ref,
+        last_error: row.last_error,
+        cause: Cause {
+            event_id: row.caused_by,
+            trace: row.trace,
+        },
+        charge_key: row.charge_key,
+        refund_key: row.refund_key,
+        due_in: None,
+        claim: row.claim,
+    })
+}
+
+fn items_text(charge: &Charge) -> String {
+    serde_json::to_string(&charge.items).expect("items are plain data")
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
