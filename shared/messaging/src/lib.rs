@@ -6,6 +6,7 @@ mod consume;
 mod ladder;
 mod ledger;
 mod line;
+mod memory;
 
 mod message;
 mod postgres;
@@ -24,6 +25,7 @@ pub use database::Failure;
 pub use ladder::Ladder;
 pub use ledger::{Handled, Ledger, Novelty, Outgoing};
 pub use line::{Line, Patience};
+pub use memory::{MemoryBroker, MemoryLedger, MemoryTx};
 
 pub use message::{Header, Message, header};
 pub use postgres::{PgLedger, migrations};

@@ -1,0 +1,287 @@
+use crate::{
+    Binding, Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Message,
+    Publication, Publisher, QueueShape, Session, Topology, header,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+#[derive(Clone, Default)]
+pub struct MemoryBroker {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    exchanges: HashMap<String, ExchangeKind>,
+    bindings: Vec<Binding>,
+    queues: HashMap<String, Queue>,
+    down: bool,
+    /// Raised when all sessions break: those of an earlier age are dead.
+    age: u64,
+}
+
+struct Queue {
+    shape: QueueShape,
+    ready: VecDeque<Delivery>,
+    /// Delivered and not settled, oldest first.
+    unsettled: Vec<Delivery>,
+}
+
+impl MemoryBroker {
+    /// Every connection breaks; what was delivered and not settled is delivered again.
+    pub fn cut(&self) {
+        let mut state = self.lock();
+        state.age += 1;
+        for queue in state.queues.values_mut() {
+            for delivery in queue.unsettled.drain(..).rev() {
+                queue.ready.push_front(Delivery {
+                    redelivered: true,
+                    ..delivery
+                });
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Gone, or back again with all that it had.
+    pub fn set_down(&self, down: bool) {
+        self.lock().down = down;
+        self.cut();
+    }
+
+    /// What waits in a queue, delivered or not.
+    pub fn messages(&self, queue: &str) -> Vec<Message> {
+        let state = self.lock();
+        let found = state.queues.get(queue).into_iter();
+        found
+            .flat_map(|queue| queue.unsettled.iter().chain(&queue.ready))
+            .map(|delivery| delivery.message.clone())
+            .collect()
+    }
+
+    /// Puts a message into a queue, past any exchange.
+    pub fn inject(&self, queue: &str, message: Message) {
+        self.push(&mut self.lock(), queue, message);
+    }
+
+    /// Undoes one binding: what it would have routed comes back as unroutable.
+    pub fn unbind(&self, queue: &str) -> Vec<Binding> {
+        self.lock()
+            .bindings
+            .extract_if(.., |binding| binding.queue == queue)
+            .collect()
+    }
+
+    pub fn bind(&self, bindings: Vec<Binding>) {
+        self.lock().bindings.extend(bindings);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn publish_one(&self, state: &mut State, publication: &Publication) -> Confirm {
+        let Publication {
+            exchange,
+            routing_key,
+            message,
+        } = publication;
+        let kind = state.exchanges.get(exchange).copied();
+        let key = match kind {
+            Some(ExchangeKind::Headers) => message.text(header::DELAY).unwrap_or_default(),
+            Some(ExchangeKind::Topic | ExchangeKind::Direct) => routing_key.clone(),
+            None => return Confirm::Unroutable,
+        };
+        let routed: Vec<String> = state
+            .bindings
+            .iter()
+            .filter(|binding| binding.exchange == *exchange && binding.key == key)
+            .map(|binding| binding.queue.clone())
+            .collect();
+        for queue in &routed {
+            self.push(state, queue, message.clone());
+            self.wait_on_rung(state, queue, routing_key);
+        }
+        if routed.is_empty() {
+            Confirm::Unroutable
+        } else {
+            Confirm::Stored
+        }
+    }
+
+    fn push(&self, state: &mut State, queue: &str, message: Message) {
+        if let Some(queue) = state.queues.get_mut(queue) {
+            queue.ready.push_back(Delivery {
+                message,
+                redelivered: false,
+            });
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A message on a rung goes back when its time has come, by the key it came with.
+    fn wait_on_rung(&self, state: &State, queue: &str, routing_key: &str) {
+        let Some(Queue {
+            shape:
+                QueueShape::Rung {
+                    wait_ms,
+                    back_exchange,
+                },
+            ..
+        }) = state.queues.get(queue)
+        else {
+            return;
+        };
+        let (broker, queue) = (self.clone(), queue.to_owned());
+        let (wait, exchange) = (Duration::from_millis(*wait_ms), back_exchange.clone());
+        let routing_key = routing_key.to_owned();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let mut state = broker.lock();
+            let rung = state.queues.get_mut(&queue);
+            if let Some(Delivery { message, .. }) = rung.and_then(|rung| rung.ready.pop_front()) {
+                broker.publish_one(
+                    &mut state,
+                    &Publication {
+                        exchange,
+                        routing_key,
+                        message,
+                    },
+                );
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError> {
+        let mut state = self.lock();
+        if state.down {
+            return Err(BrokerError::away("it is down"));
+        }
+        for exchange in &topology.exchanges {
+            state.exchanges.insert(exchange.name.clone(), exchange.kind);
+        }
+        for (name, shape) in &topology.queues {
+            state.queues.entry(name.clone()).or_insert_with(|| Queue {
+                shape: shape.clone(),
+                ready: VecDeque::new(),
+                unsettled: Vec::new(),
+            });
+        }
+        for binding in &topology.bindings {
+            if !state.bindings.contains(binding) {
+                state.bindings.push(binding.clone());
+            }
+        }
+        Ok(Box::new(Line {
+            broker: self.clone(),
+            age: state.age,
+        }))
+    }
+}
+
+/// A session, and everything that is made from it.
+#[derive(Clone)]
+struct Line {
+    broker: MemoryBroker,
+    age: u64,
+}
+
+impl Line {
+    fn state(&self) -> Result<MutexGuard<'_, State>, BrokerError> {
+        let state = self.broker.lock();
+        if state.down || state.age != self.age {
+            return Err(BrokerError::away("the session is broken"));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Session for Line {
+    async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
+        Ok(Box::new(MemoryDeliveries {
+            line: self.clone(),
+            queue: queue.into(),
+            held: 0,
+        }))
+    }
+
+    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl Publisher for Line {
+    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+        // As with a real one, other things happen while the confirms are awaited.
+        tokio::task::yield_now().await;
+        let mut state = self.state()?;
+        Ok(burst
+            .iter()
+            .map(|one| self.broker.publish_one(&mut state, one))
+            .collect())
+    }
+}
+
+struct MemoryDeliveries {
+    line: Line,
+    queue: String,
+    /// How many of the unsettled are ours: one consumer a queue settles in order.
+    held: usize,
+}
+
+#[async_trait]
+impl Deliveries for MemoryDeliveries {
+    async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
+        let changed = self.line.broker.changed.clone();
+        loop {
+            let waiting = changed.notified();
+            tokio::pin!(waiting);
+            waiting.as_mut().enable();
+            if let Some(batch) = self.take(max)? {
+                return Some(batch);
+            }
+            waiting.await;
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), BrokerError> {
+        let mut state = self.line.state()?;
+        let held = std::mem::take(&mut self.held);
+        if let Some(queue) = state.queues.get_mut(&self.queue) {
+            queue.unsettled.drain(..held.min(queue.unsettled.len()));
+        }
+        Ok(())
+    }
+}
+
+impl MemoryDeliveries {
+    /// The outer `None` is the end of the session, the inner one an empty queue.
+    fn take(&mut self, max: usize) -> Option<Option<Vec<Delivery>>> {
+        let mut state = self.line.state().ok()?;
+        let queue = state.queues.get_mut(&self.queue)?;
+        let count = queue.ready.len().min(max);
+        if count == 0 {
+            return Some(None);
+        }
+        let batch: Vec<_> = queue.ready.drain(..count).collect();
+        queue.unsettled.extend(batch.iter().cloned());
+        self.held += count;
+        Some(Some(batch))
+    }
+}

@@ -1,0 +1,147 @@
+use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
+use events::{EventId, OrderId};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
+
+/// A service's database as a value; `D` is what the service itself keeps in it.
+#[derive(Clone, Default)]
+pub struct MemoryLedger<D> {
+    tables: Arc<Mutex<Tables<D>>>,
+    failures_to_come: Arc<AtomicU32>,
+}
+
+#[derive(Clone, Default)]
+struct Tables<D> {
+    data: D,
+    inbox: BTreeMap<EventId, Vec<u8>>,
+    /// With the time from which on anyone may publish it.
+    outbox: BTreeMap<EventId, (Outgoing, Instant)>,
+}
+
+/// Works on a copy, one transaction at a time; a commit puts the copy in the original's place.
+pub struct MemoryTx<D> {
+    original: OwnedMutexGuard<Tables<D>>,
+    copy: Tables<D>,
+}
+
+impl<D> MemoryTx<D> {
+    pub const fn data(&mut self) -> &mut D {
+        &mut self.copy.data
+    }
+}
+
+impl<D: Clone> MemoryLedger<D> {
+    pub async fn data(&self) -> D {
+        self.tables.lock().await.data.clone()
+    }
+
+    pub async fn unsent(&self) -> Vec<Outgoing> {
+        self.tables
+            .lock()
+            .await
+            .outbox
+            .values()
+            .map(|(event, _)| event.clone())
+            .collect()
+    }
+
+    pub async fn handled(&self) -> Vec<EventId> {
+        self.tables.lock().await.inbox.keys().copied().collect()
+    }
+
+    /// So many of the next transactions cannot begin, as if the database were away.
+    pub fn fail_next(&self, transactions: u32) {
+        self.failures_to_come.store(transactions, Ordering::SeqCst);
+    }
+}
+
+impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
+    type Tx = MemoryTx<D>;
+
+    async fn begin(&self) -> Result<MemoryTx<D>, Failure> {
+        let fewer = |left: u32| left.checked_sub(1);
+        if self
+            .failures_to_come
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, fewer)
+            .is_ok()
+        {
+            return Err(Failure::World(anyhow::anyhow!("the database is away")));
+        }
+        let original = self.tables.clone().lock_owned().await;
+        let copy = original.clone();
+        Ok(MemoryTx { original, copy })
+    }
+
+    async fn commit(&self, mut tx: MemoryTx<D>) -> Result<(), Failure> {
+        *tx.original = tx.copy;
+        Ok(())
+    }
+
+    async fn note(&self, tx: &mut MemoryTx<D>, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+        let inbox = &mut tx.copy.inbox;
+        Ok(keys
+            .iter()
+            .map(|key| match inbox.insert(key.event_id, key.digest.clone()) {
+                None => Novelty::New,
+                Some(digest) if digest == key.digest => Novelty::HandledBefore,
+                Some(_) => Novelty::Forged,
+            })
+            .collect())
+    }
+
+    async fn lock_orders(&self, _tx: &mut MemoryTx<D>, _orders: &[OrderId]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn enqueue(&self, tx: &mut MemoryTx<D>, said: &[Outgoing]) -> Result<(), Failure> {
+        let due = Instant::now() + Duration::from_secs(2);
+        tx.copy
+            .outbox
+            .extend(said.iter().map(|event| (event.id, (event.clone(), due))));
+        Ok(())
+    }
+
+    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+        let now = Instant::now();
+        let mut tables = self.tables.lock().await;
+        let due = tables
+            .outbox
+            .values_mut()
+            .filter(|(_, due)| *due <= now)
+            .take(max);
+        Ok(due
+            .map(|(event, due)| {
+                *due = now + Duration::from_secs(15);
+                event.clone()
+            })
+            .collect())
+    }
+
+    async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
+        let mut tables = self.tables.lock().await;
+        for id in sent {
+            tables.outbox.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn postpone(&self, unsent: &[EventId], _reason: &str) -> Result<(), Failure> {
+        let mut tables = self.tables.lock().await;
+        for id in unsent {
+            if let Some((_, due)) = tables.outbox.get_mut(id) {
+                *due = Instant::now() + Duration::from_secs(1);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,472 @@
+//! The one loop, over the in-memory broker, on virtual time: what it promises about each kind of
+//! trouble.
+
+use events::{Event, OrderId};
+use messaging::{
+    Batch, Consumer, Failure, Header, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
+    Outgoing, Queue, RealWorld, Relay, Store, Topology, header,
+};
+use saga::{Decision, Heard, On, Said};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Somebody put coins into a till.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Paid {
+    order_id: OrderId,
+    coins: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Counted {
+    order_id: OrderId,
+    total: u32,
+}
+
+impl Event for Paid {
+    const NAME: &'static str = "customer.paid";
+    fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+}
+
+impl Event for Counted {
+    const NAME: &'static str = "till.counted";
+    fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Till(u32);
+
+const PANICS: u32 = 13;
+const IMPOSSIBLE: u32 = 14;
+/// The store cannot save this total.
+const UNSAVEABLE: u32 = 15;
+
+impl On<Paid> for Till {
+    fn on(self, event: &Heard<Paid>) -> Decision<Self> {
+        assert_ne!(event.coins, PANICS, "thirteen coins");
+        if event.coins == IMPOSSIBLE {
+            return Decision::impossible("fourteen coins");
+        }
+        let total = self.0 + event.coins;
+        Decision::to(Self(total)).and_say(&Counted {
+            order_id: event.order_id,
+            total,
+        })
+    }
+}
+
+type Tills = BTreeMap<OrderId, Till>;
+
+struct TillStore;
+
+impl Store for TillStore {
+    type Tx = MemoryTx<Tills>;
+    type State = Till;
+    type Batch = Batch<Till>;
+
+    async fn load(
+        &self,
+        tx: &mut Self::Tx,
+        orders: &[OrderId],
+        _touched: &[Uuid],
+    ) -> Result<Batch<Till>, Failure> {
+        let tills = tx.data();
+        Ok(Batch::new(
+            orders
+                .iter()
+                .filter_map(|id| Some((*id, tills.get(id)?.clone()))),
+        ))
+    }
+
+    async fn save(&self, tx: &mut Self::Tx, batch: Batch<Till>) -> Result<(), Failure> {
+        for (order, till) in batch.changed() {
+            if till.0 == UNSAVEABLE {
+                return Err(Failure::data("fifteen coins"));
+            }
+            tx.data().insert(order, till.clone());
+        }
+        Ok(())
+    }
+}
+
+struct Shop {
+    broker: MemoryBroker,
+    ledger: MemoryLedger<Tills>,
+    stop: CancellationToken,
+    open: watch::Receiver<bool>,
+    line: JoinHandle<Result<(), messaging::BrokerError>>,
+}
+
+const QUEUE: &str = "till.customer-paid";
+const DEAD: &str = "till.customer-paid.dlq";
+
+impl Shop {
+    async fn open() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
+        let (broker, ledger, world) = (
+            MemoryBroker::default(),
+            MemoryLedger::default(),
+            RealWorld::shared(),
+        );
+        let mut queue = Queue::of::<Paid>("till");
+        change(&mut queue);
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
+        let consumer = Consumer {
+            service: "till",
+            queue,
+            store: Arc::new(TillStore),
+            ledger: ledger.clone(),
+            outbox,
+            ladder: Ladder::default(),
+            world: world.clone(),
+            batch_max: 100,
+        };
+        let mut topology = Topology::of("till", &[Paid::NAME], &Ladder::default());
+        // Somebody who listens to what the till says.
+        let listener = Topology::of("book", &[Counted::NAME], &Ladder::default());
+        topology.exchanges.extend(listener.exchanges);
+        topology.queues.extend(listener.queues);
+        topology.bindings.extend(listener.bindings);
+        let line = Line {
+            broker: Arc::new(broker.clone()),
+            topology,
+            consumers: vec![Arc::new(consumer)],
+            relay: Arc::new(relay),
+            world,
+            open: watch::Sender::new(false),
+        };
+        let stop = CancellationToken::new();
+        let mut open = line.open.subscribe();
+        let stopped = stop.clone();
+        let line = tokio::spawn(async move { line.run(&stopped).await });
+        open.wait_for(|open| *open).await.unwrap();
+        Self {
+            broker,
+            ledger,
+            stop,
+            open,
+            line,
+        }
+    }
+
+    fn pay(&self, order: u128, coins: u32) -> Message {
+        let message = paid(order, coins);
+        self.broker.inject(QUEUE, message.clone());
+        message
+    }
+
+    async fn total(&self, order: u128) -> u32 {
+        self.ledger
+            .data()
+            .await
+            .get(&Uuid::from_u128(order))
+            .map_or(0, |till| till.0)
+    }
+
+    fn counted(&self) -> usize {
+        self.broker.messages("book.till-counted").len()
+    }
+
+    async fn quiet(&self) {
+        until(|| async {
+            self.broker.messages(QUEUE).is_empty() && self.ledger.unsent().await.is_empty()
+        })
+        .await;
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.line.await.unwrap().unwrap();
+    }
+}
+
+fn paid(order: u128, coins: u32) -> Message {
+    let said = Said::new(&Paid {
+        order_id: Uuid::from_u128(order),
+        coins,
+    });
+    Outgoing::new(&RealWorld, said, None).publication().message
+}
+
+/// Virtual time makes this as fast as the code under test.
+async fn until<F: Future<Output = bool>>(mut happened: impl FnMut() -> F) {
+    let bound = tokio::time::timeout(Duration::from_secs(600), async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    bound
+        .await
+        .expect("it happens within ten minutes of virtual time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_changes_the_state_once_and_is_answered_once() {
+    let shop = Shop::open().await;
+    let message = shop.pay(1, 5);
+    shop.broker.inject(QUEUE, message.clone());
+    shop.quiet().await;
+    shop.broker.inject(QUEUE, message.clone());
+    shop.quiet().await;
+    assert_eq!((shop.total(1).await, shop.counted()), (5, 1));
+    let answer = &shop.broker.messages("book.till-counted")[0];
+    assert_eq!(answer.text(header::CAUSE), message.id);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_one_batch_see_each_other() {
+    let shop = Shop::open().await;
+    for coins in [1, 2, 3] {
+        shop.pay(1, coins);
+    }
+    shop.quiet().await;
+    assert_eq!((shop.total(1).await, shop.counted()), (6, 3));
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flows() {
+    let shop = Shop::open().await;
+    let good = paid(1, 1);
+    let poisons = [
+        (
+            Message {
+                body: b"{not json".to_vec(),
+                ..good.clone()
+            },
+            "the body is no customer.paid",
+        ),
+        (
+            Message {
+                body: b"{\"order_id\":7}".to_vec(),
+                ..good.clone()
+            },
+            "the body is no customer.paid",
+        ),
+        (
+            Message {
+                kind: Some("customer.sneezed".into()),
+                ..good.clone()
+            },
+            "which this queue is for",
+        ),
+        (
+            Message {
+                kind: None,
+                ..good.clone()
+            },
+            "type is missing",
+        ),
+        (
+            Message {
+                id: None,
+                ..good.clone()
+            },
+            "message_id is missing",
+        ),
+        (
+            Message {
+                id: Some(Uuid::nil().to_string()),
+                ..good.clone()
+            },
+            "no UUID of version 7",
+        ),
+        (
+            good.clone().with(header::VERSION, 2),
+            "schema-version 2 is not 1",
+        ),
+        (good.clone().with(header::CAUSE, "me"), "is no UUID"),
+        (
+            Message {
+                correlation_id: Some("x".into()),
+                ..good.clone()
+            },
+            "differ",
+        ),
+    ];
+    for (poison, _) in &poisons {
+        shop.broker.inject(QUEUE, poison.clone());
+    }
+    shop.pay(2, 5);
+    shop.quiet().await;
+    assert_eq!(shop.total(2).await, 5);
+    let dead = shop.broker.messages(DEAD);
+    assert_eq!(dead.len(), poisons.len());
+    for (dead, (poison, reason)) in dead.iter().zip(&poisons) {
+        assert_eq!(
+            (&dead.body, &dead.kind, &dead.id),
+            (&poison.body, &poison.kind, &poison.id)
+        );
+        let why = dead.text(header::REASON).unwrap();
+        assert!(why.contains(reason), "{why:?} does not say {reason:?}");
+        assert_eq!(dead.text(header::QUEUE).as_deref(), Some(QUEUE));
+    }
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_panics_climbs_the_ladder_and_its_neighbours_pass() {
+    let shop = Shop::open().await;
+    let started = tokio::time::Instant::now();
+    let culprit = shop.pay(1, PANICS);
+    shop.pay(2, 5);
+    until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
+    assert_eq!(shop.total(2).await, 5);
+    let waited = started.elapsed().as_secs();
+    assert!(
+        (36..40).contains(&waited),
+        "1 s, 5 s and 30 s are {waited} s"
+    );
+    let dead = &shop.broker.messages(DEAD)[0];
+    assert_eq!((&dead.id, &dead.body), (&culprit.id, &culprit.body));
+    assert_eq!(dead.headers[header::ATTEMPT], Header::Number(4));
+    assert!(
+        dead.text(header::REASON)
+            .unwrap()
+            .contains("thirteen coins")
+    );
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compensation_is_tried_for_ever() {
+    let shop = Shop::with(|queue| queue.compensates = true).await;
+    shop.pay(1, PANICS);
+    until(|| async {
+        let waiting = shop.broker.messages("till.retry.30s");
+        waiting
+            .first()
+            .and_then(|message| message.number(header::ATTEMPT))
+            == Some(9)
+    })
+    .await;
+    assert_eq!(shop.broker.messages(DEAD), []);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_impossible_is_dead_at_once_and_may_be_handled_after_a_replay() {
+    let shop = Shop::open().await;
+    shop.pay(1, IMPOSSIBLE);
+    shop.pay(1, 2);
+    until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
+    shop.quiet().await;
+    assert_eq!(shop.total(1).await, 2);
+    let dead = &shop.broker.messages(DEAD)[0];
+    assert_eq!(dead.text(header::REASON).as_deref(), Some("fourteen coins"));
+    let id = dead.id.as_ref().unwrap().parse().unwrap();
+    assert!(
+        !shop.ledger.handled().await.contains(&id),
+        "a replay would have no effect"
+    );
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_message_that_cannot_be_saved_pays() {
+    let shop = Shop::open().await;
+    for order in 1..=20 {
+        shop.pay(order, if order == 7 { UNSAVEABLE } else { 1 });
+    }
+    shop.quiet().await;
+    until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
+    assert_eq!(shop.ledger.data().await.len(), 19);
+    assert_eq!(shop.counted(), 19);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_content_under_a_known_id_is_dead() {
+    let shop = Shop::open().await;
+    let message = shop.pay(1, 5);
+    shop.quiet().await;
+    let forged = Message {
+        body: paid(1, 500).body,
+        ..message
+    };
+    shop.broker.inject(QUEUE, forged);
+    until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
+    assert_eq!(shop.total(1).await, 5);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_away_counts_as_no_attempt() {
+    let shop = Shop::open().await;
+    shop.ledger.fail_next(30);
+    shop.pay(1, 5);
+    shop.quiet().await;
+    assert_eq!(shop.total(1).await, 5);
+    assert_eq!(shop.broker.messages(DEAD), []);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_session_is_rebuilt_and_nothing_is_lost_or_doubled() {
+    let mut shop = Shop::open().await;
+    for order in 1..=200 {
+        shop.pay(order, 1);
+        if order % 20 == 0 {
+            shop.broker.cut();
+            tokio::task::yield_now().await;
+        }
+    }
+    shop.broker.set_down(true);
+    shop.open.wait_for(|open| !open).await.unwrap();
+    shop.broker.set_down(false);
+    shop.quiet().await;
+    let tills = shop.ledger.data().await;
+    assert_eq!(tills.len(), 200);
+    assert!(tills.values().all(|till| *till == Till(1)));
+    let ids: std::collections::BTreeSet<_> = shop
+        .broker
+        .messages("book.till-counted")
+        .into_iter()
+        .map(|message| message.id)
+        .collect();
+    assert_eq!(ids.len(), 200, "each answer is published, under one id");
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_listens_to_stays_in_the_outbox_until_somebody_does() {
+    let shop = Shop::open().await;
+    let bindings = shop.broker.unbind("book.till-counted");
+    shop.pay(1, 5);
+    until(|| async { shop.ledger.unsent().await.len() == 1 }).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(shop.ledger.unsent().await.len(), 1);
+    shop.broker.bind(bindings);
+    shop.quiet().await;
+    assert_eq!(shop.counted(), 1);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_hand_is_finished_when_told_to_stop() {
+    let shop = Shop::open().await;
+    for order in 1..=500 {
+        shop.pay(order, 1);
+    }
+    until(|| async { shop.total(1).await == 1 }).await;
+    let (broker, ledger) = (shop.broker.clone(), shop.ledger.clone());
+    shop.close().await;
+    let handled = ledger.handled().await.len();
+    assert_eq!(handled + broker.messages(QUEUE).len(), 500);
+    assert_eq!(
+        ledger.unsent().await.len(),
+        0,
+        "what was said is published before the end"
+    );
+}
