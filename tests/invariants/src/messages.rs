@@ -1,0 +1,64 @@
+//! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the idempotency
+//!    table of each hearer or in a DLQ; DLQs hold just what was poisoned.
+
+use crate::{Found, Violation, index::Index};
+use events::{SAGA, SERVICES, steps_of};
+use std::collections::HashSet;
+
+pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
+    everything_is_sent(index, found);
+    everything_is_heard(index, found);
+    everyone_hears_only_his_own(index, found);
+    only_poison_is_parked(index, found);
+}
+
+fn everything_is_sent(index: &Index<'_>, found: &mut Vec<Violation>) {
+    for (service, rows) in &index.snapshot.outboxes {
+        for row in rows {
+            let why = format!("{} {} is still in {service}'s outbox", row.event, row.event_id);
+            found.add(5, row.order_id, why);
+        }
+    }
+    for (queue, messages) in index.snapshot.queues.iter().filter(|(_, messages)| **messages > 0) {
+        found.add(5, None, format!("{messages} messages are still in {queue}"));
+    }
+}
+
+fn everything_is_heard(index: &Index<'_>, found: &mut Vec<Violation>) {
+    for (order, view) in index.due() {
+        for id in &view.events {
+            let event = index.events[id].event;
+            for step in SAGA.iter().filter(|step| step.hears == event) {
+                if !index.has_arrived(*id, step.service) && !index.may_be_forgotten(*id) {
+                    found.add(5, order, format!("{} has not heard {event} {id}", step.service));
+                }
+            }
+        }
+    }
+}
+
+fn everyone_hears_only_his_own(index: &Index<'_>, found: &mut Vec<Violation>) {
+    let saga = index.snapshot.handled.iter().filter(|(name, _)| SERVICES.contains(&name.as_str()));
+    for (service, rows) in saga {
+        let own: HashSet<_> = steps_of(service).map(|step| step.hears).collect();
+        for row in rows.iter().filter(|row| !own.contains(&*row.event)) {
+            let why = format!("{service} has handled {}, which is not for it", row.event);
+            found.add(5, row.order_id, why);
+        }
+    }
+}
+
+fn only_poison_is_parked(index: &Index<'_>, found: &mut Vec<Violation>) {
+    let Some(poisoned) = &index.snapshot.poisoned else {
+        return;
+    };
+    let poisoned: HashSet<_> = poisoned.iter().map(String::as_str).collect();
+    for letter in &index.snapshot.dead_letters {
+        if !letter.message_id.as_deref().is_some_and(|id| poisoned.contains(id)) {
+            let id = letter.message_id.as_deref().unwrap_or("without an id");
+            let reason = letter.reason.as_deref().unwrap_or("no reason");
+            let why = format!("{} holds {id}, which nobody poisoned: {reason}", letter.queue);
+            found.add(5, letter.order_id, why);
+        }
+    }
+}

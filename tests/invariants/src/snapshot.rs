@@ -1,0 +1,233 @@
+//! The whole system at one moment, as plain data: what the four databases and the broker hold, and
+//! what clients were told.
+
+use chrono::{DateTime, Utc};
+use events::{EVENTS, EventId, OrderId, ProductId};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, collections::BTreeMap};
+use uuid::Uuid;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    pub orders: Vec<Order>,
+    pub payments: Vec<Payment>,
+    pub products: Vec<Product>,
+    pub reservations: Vec<Reservation>,
+    /// Orders that inventory has told no.
+    pub refusals: Vec<OrderId>,
+    pub shipments: Vec<Shipment>,
+    /// Orders whose cancel reached shipping before there was anything to ship.
+    pub cancel_marks: Vec<OrderId>,
+    /// The idempotency tables, by service.
+    pub handled: BTreeMap<String, Vec<Handled>>,
+    /// The outboxes, by service.
+    pub outboxes: BTreeMap<String, Vec<Unsent>>,
+    /// Messages in each main queue and retry rung, delivered and not yet acknowledged ones included.
+    pub queues: BTreeMap<String, u64>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters that somebody has thrown away.
+    pub purged: Vec<DeadLetter>,
+    /// Dead letters that somebody has mended and sent again.
+    pub repaired: Vec<Repair>,
+    /// Keys of older events may be gone from the idempotency tables; none are, where this is none.
+    pub keys_kept_since: Option<DateTime<Utc>>,
+    pub told: Told,
+    /// What the payment provider itself has in its books, where they can be read.
+    pub provider: Option<Provider>,
+    /// The message ids of what was poisoned, where that is known.
+    pub poisoned: Option<Vec<String>>,
+}
+
+/// The name of an event. Those of the saga cost no memory of their own.
+pub type Name = Cow<'static, str>;
+
+pub fn name(event: &str) -> Name {
+    match EVENTS.iter().find(|known| **known == event) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(event.into()),
+    }
+}
+
+/// Of an event's bytes: the first half of their SHA-256, or any other that is everywhere the same.
+pub type Digest = [u8; 16];
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: OrderId,
+    pub status: OrderStatus,
+    pub total: Decimal,
+    pub facts: Vec<Fact>,
+}
+
+/// An event as the order remembers it, its own two included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    pub event: Name,
+    pub event_id: EventId,
+    pub caused_by: Option<EventId>,
+    /// Why it failed, where that is what it says.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The money it speaks of.
+    #[serde(default)]
+    pub amount: Option<Decimal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Payment {
+    pub order_id: OrderId,
+    pub status: PaymentStatus,
+    pub amount: Decimal,
+    pub attempts: u32,
+    pub provider_ref: Option<String>,
+    pub refund_ref: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Product {
+    pub id: ProductId,
+    pub total: i64,
+    pub reserved: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reservation {
+    pub order_id: OrderId,
+    pub status: ReservationStatus,
+    pub items: Vec<(ProductId, i64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shipment {
+    pub order_id: OrderId,
+    pub status: ShipmentStatus,
+    pub tracking_code: Option<String>,
+}
+
+/// A row of an idempotency table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Handled {
+    pub event_id: EventId,
+    pub event: Name,
+    pub order_id: OrderId,
+    pub digest: Digest,
+}
+
+/// A row of an outbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unsent {
+    pub event_id: EventId,
+    pub event: Name,
+    pub order_id: OrderId,
+    pub digest: Digest,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// `<service>.<event>.dlq`
+    pub queue: String,
+    pub message_id: Option<String>,
+    pub order_id: Option<OrderId>,
+    pub event: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// The message goes on under a new id, since its bytes are not the old ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repair {
+    pub old: EventId,
+    pub new: EventId,
+}
+
+/// What clients were told, where anybody kept that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// Orders answered 201.
+    pub placed: Option<Vec<OrderId>>,
+    /// Orders whose cancel was answered 202.
+    pub cancelled: Option<Vec<OrderId>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provider {
+    pub charges: Vec<Booking>,
+    pub refunds: Vec<Booking>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Booking {
+    pub order_id: OrderId,
+    pub key: Uuid,
+    pub amount: Decimal,
+}
+
+/// A state by its name in the tables.
+macro_rules! status {
+    ($name:ident { $($state:ident = $text:literal),* $(,)? }) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $(#[serde(rename = $text)] $state),*
+        }
+
+        impl $name {
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$state => $text),*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$state),)*
+                    other => Err(format!("{other:?} is no {}", stringify!($name))),
+                }
+            }
+        }
+    };
+}
+
+status!(OrderStatus {
+    Pending = "PENDING",
+    PaymentApproved = "PAYMENT_APPROVED",
+    PaymentFailed = "PAYMENT_FAILED",
+    PaymentReversed = "PAYMENT_REVERSED",
+    InventoryReserved = "INVENTORY_RESERVED",
+    InventoryFailed = "INVENTORY_FAILED",
+    ShippingFailed = "SHIPPING_FAILED",
+    Confirmed = "CONFIRMED",
+    Cancelled = "CANCELLED",
+});
+
+impl OrderStatus {
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::PaymentFailed | Self::Cancelled)
+    }
+}
+
+status!(PaymentStatus {
+    Pending = "PENDING",
+    Processing = "PROCESSING",
+    Approved = "APPROVED",
+    Declined = "DECLINED",
+    Retrying = "RETRYING",
+    Failed = "FAILED",
+    Reversing = "REVERSING",
+    Reversed = "REVERSED",
+});
+
+status!(ReservationStatus { Reserved = "RESERVED", Released = "RELEASED" });
+
+status!(ShipmentStatus { Scheduled = "SCHEDULED", Failed = "FAILED", Cancelled = "CANCELLED" });
