@@ -14,6 +14,8 @@ CREATE TABLE orders (
 );
 
 CREATE INDEX orders_newest ON orders (created_at DESC, id DESC);
+-- For the list of those few that are, say, PENDING among millions that are not.
+CREATE INDEX orders_status ON orders (status, created_at DESC, id DESC);
 CREATE INDEX orders_customer ON orders (customer_id, created_at DESC, id DESC);
 
 CREATE TABLE order_items (
@@ -45,3 +47,6 @@ CREATE TABLE http_idempotency_keys (
     answer     TEXT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+
+-- They are forgotten by age.
+CREATE INDEX http_idempotency_keys_age ON http_idempotency_keys (created_at);

@@ -1,1 +1,7 @@
-fn main() {}
+//! Where a customer comes in: places orders, and remembers what becomes of them.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::main("order", order::service)
+}

@@ -1,0 +1,96 @@
+//! The routes. What is wrong with a request is always told as `application/problem+json`.
+
+mod cancel;
+mod draft;
+mod follow;
+mod health;
+mod limits;
+mod list;
+mod place;
+mod problem;
+mod trace;
+
+use crate::{
+    Settings,
+    placing::Placing,
+    store::{self, Orders},
+};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
+    middleware,
+    routing::{get, post},
+};
+use events::OrderId;
+use limits::Limits;
+use problem::Problem;
+use service::Context;
+use std::sync::Arc;
+
+const BODY_MAX: usize = 64 * 1024;
+
+/// What every route is given.
+#[derive(Clone)]
+pub struct App {
+    context: Context,
+    orders: Orders,
+    placing: Placing,
+    limits: Arc<Limits>,
+}
+
+impl App {
+    pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
+        let limits = Arc::new(Limits::new(settings, context.world.clone()));
+        Self {
+            context,
+            orders,
+            placing,
+            limits,
+        }
+    }
+}
+
+pub fn routes(app: App) -> Router {
+    let limited = Router::new()
+        .route("/orders", post(place::place).get(list::list))
+        .route("/orders/{id}", get(show))
+        .route("/orders/{id}/cancel", post(cancel::cancel))
+        .route("/orders/{id}/events", get(follow::follow))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(
+            app.limits.clone(),
+            limits::in_flight,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.limits.clone(),
+            limits::per_client,
+        ));
+    Router::new()
+        .merge(limited)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(|| async { Problem::no_such_page() })
+        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
+        .layer(middleware::from_fn(limits::survive_panics))
+        .with_state(app)
+}
+
+async fn show(
+    State(app): State<App>,
+    id: Result<Path<OrderId>, PathRejection>,
+) -> Result<Json<crate::view::View>, Problem> {
+    let id = order_id(id)?;
+    store::get(&app.context.pool, id)
+        .await?
+        .map(Json)
+        .ok_or_else(|| Problem::no_such_order(id))
+}
+
+/// What is no id at all is no order's id either.
+fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
+    path.map(|Path(id)| id)
+        .map_err(|_| Problem::no_such_order("with such an id: it is a UUID"))
+}
+
+#[cfg(test)]
+mod tests;

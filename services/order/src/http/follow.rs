@@ -1,0 +1,111 @@
+//! `GET /orders/{id}/events`: the timeline as it grows, and the end.
+
+use super::{App, order_id, problem::Problem};
+use crate::{order::Order, store, view::Step, watchers::Watch};
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::sse::{Event, KeepAlive, Sse},
+};
+use events::OrderId;
+use futures::{Stream, stream};
+use serde_json::json;
+use service::Context;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+    time::Duration,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Another replica may have written without waking us.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+type Events = Result<Event, Infallible>;
+
+pub async fn follow(
+    State(app): State<App>,
+    id: Result<Path<OrderId>, PathRejection>,
+) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
+    let id = order_id(id)?;
+    let permit = app.limits.stream()?;
+    // Before the first look, so that nothing falls between the two.
+    let watch = app.orders.watchers.watch(id);
+    let order = store::order(&app.context.pool, id).await?;
+    let order = order.ok_or_else(|| Problem::no_such_order(id))?;
+    let mut follower = Follower::new(app.context, id, watch, permit);
+    follower.show(&order);
+    let events = stream::unfold(follower, async |mut follower| {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+struct Follower {
+    context: Context,
+    id: OrderId,
+    watch: Watch,
+    shown: BTreeSet<&'static str>,
+    waiting: VecDeque<Event>,
+    ended: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    fn new(context: Context, id: OrderId, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
+        let (shown, waiting, ended) = (BTreeSet::new(), VecDeque::new(), false);
+        Self {
+            context,
+            id,
+            watch,
+            shown,
+            waiting,
+            ended,
+            _permit: permit,
+        }
+    }
+
+    /// `None` once the order is final, or the service stops.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            tokio::select! {
+                () = self.context.stop.cancelled() => return None,
+                () = self.watch.news() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            // While the database is away there is nothing new to show.
+            if let Ok(Some(order)) = store::order(&self.context.pool, self.id).await {
+                self.show(&order);
+            }
+        }
+    }
+
+    /// What has not been shown yet.
+    fn show(&mut self, order: &Order) {
+        for fact in order.timeline() {
+            if self.shown.insert(fact.event) {
+                let id = fact.event_id.to_string();
+                self.waiting
+                    .push_back(event("step", &Step::from(fact)).id(id));
+            }
+        }
+        let status = order.status();
+        if status.is_final() {
+            self.ended = true;
+            self.waiting
+                .push_back(event("end", &json!({ "status": status })));
+        }
+    }
+}
+
+fn event(kind: &str, data: &impl serde::Serialize) -> Event {
+    let data = serde_json::to_string(data).expect("a step is plain data");
+    Event::default().event(kind).data(data)
+}

@@ -1,0 +1,17 @@
+use super::{App, problem::Problem};
+use axum::{Json, extract::State};
+use serde_json::{Value, json};
+
+pub async fn alive() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}
+
+pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let health = &app.context.health;
+    match (health.database(), health.consuming()) {
+        (true, true) => Ok(Json(json!({ "status": "ready" }))),
+        (false, true) => Err(Problem::not_ready("the database is not reached")),
+        (true, false) => Err(Problem::not_ready("the broker is not reached")),
+        (false, false) => Err(Problem::not_ready("neither database nor broker is reached")),
+    }
+}

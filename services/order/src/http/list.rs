@@ -1,0 +1,83 @@
+use super::{
+    App,
+    problem::{Errors, Problem},
+};
+use crate::{
+    store::{self, Cursor, Filter},
+    view::View,
+};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use uuid::Uuid;
+
+const LIMIT: usize = 50;
+const LIMIT_MAX: usize = 200;
+
+#[derive(Default, Deserialize)]
+pub struct Asked {
+    status: Option<String>,
+    customer_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Page {
+    orders: Vec<View>,
+    next_cursor: Option<String>,
+}
+
+pub async fn list(
+    State(app): State<App>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
+    let filter = asked.filter()?;
+    let (orders, next) = store::list(&app.context.pool, &filter).await?;
+    Ok(Json(Page {
+        orders,
+        next_cursor: next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+impl Asked {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let mut errors = Errors::new();
+        let filter = Filter {
+            status: parse(&mut errors, "status", self.status.as_deref()),
+            customer_id: parse::<Uuid>(&mut errors, "customer_id", self.customer_id.as_deref()),
+            after: parse::<Cursor>(&mut errors, "cursor", self.cursor.as_deref()),
+            limit: parse(&mut errors, "limit", self.limit.as_deref()).unwrap_or(LIMIT),
+        };
+        if !(1..=LIMIT_MAX).contains(&filter.limit) {
+            errors.insert(
+                "limit".into(),
+                vec![format!("must be between 1 and {LIMIT_MAX}")],
+            );
+        }
+        if errors.is_empty() {
+            return Ok(filter);
+        }
+        Err(Problem::malformed(
+            "some parameters cannot be; see errors",
+            errors,
+        ))
+    }
+}
+
+fn parse<T: FromStr>(errors: &mut Errors, field: &str, text: Option<&str>) -> Option<T>
+where
+    T::Err: Display,
+{
+    match text?.parse() {
+        Ok(value) => Some(value),
+        Err(why) => {
+            errors.insert(field.into(), vec![why.to_string()]);
+            None
+        }
+    }
+}

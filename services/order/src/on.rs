@@ -1,0 +1,12 @@
+//! What this service hears of its orders. It answers none of it: it remembers.
+
+mod inventory_failed;
+mod inventory_reserved;
+mod payment_approved;
+mod payment_failed;
+mod payment_reversed;
+mod shipping_failed;
+mod shipping_scheduled;
+
+#[cfg(test)]
+pub mod testing;

@@ -1,0 +1,208 @@
+//! An order is the set of facts it has heard, its own two events included. Its status and timeline
+//! are functions of that set, so it does not matter in which order, or how often, they came.
+
+mod status;
+
+use chrono::{DateTime, Utc};
+use events::{
+    Event, EventId, InventoryFailed, InventoryReleased, InventoryReserved, OrderCancelRequested,
+    OrderCreated, PaymentApproved, PaymentFailed, PaymentReversed, ShippingFailed,
+    ShippingScheduled,
+};
+use saga::{Decision, Heard};
+use serde_json::Value;
+
+pub use status::Status;
+
+/// The saga's order: settles which of two facts comes first that were said in the same millisecond.
+const IN_ORDER: [&str; 10] = [
+    OrderCreated::NAME,
+    OrderCancelRequested::NAME,
+    PaymentApproved::NAME,
+    PaymentFailed::NAME,
+    InventoryReserved::NAME,
+    InventoryFailed::NAME,
+    ShippingScheduled::NAME,
+    ShippingFailed::NAME,
+    InventoryReleased::NAME,
+    PaymentReversed::NAME,
+];
+
+/// An event as an order remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fact {
+    pub event: &'static str,
+    pub event_id: EventId,
+    /// When it was said.
+    pub at: DateTime<Utc>,
+    pub caused_by: Option<EventId>,
+    /// What a person wants to know of it.
+    pub detail: Value,
+}
+
+/// What the order service knows of one order; nothing at all, where it has never been placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Order {
+    facts: Vec<Fact>,
+}
+
+/// What becomes of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// It is said, once.
+    Say,
+    /// It has been said, or the order is being undone anyway.
+    UnderWay,
+    /// The order is final.
+    TooLate,
+}
+
+impl Order {
+    pub fn new(facts: impl IntoIterator<Item = Fact>) -> Self {
+        let mut order = Self::default();
+        for fact in facts {
+            order.remember(fact);
+        }
+        order
+    }
+
+    /// The facts by the time they were said.
+    pub fn timeline(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    pub fn fact(&self, event: &str) -> Option<&Fact> {
+        self.facts.iter().find(|fact| fact.event == event)
+    }
+
+    pub fn has<E: Event>(&self) -> bool {
+        self.fact(E::NAME).is_some()
+    }
+
+    /// False where the event is known already: the first one stays.
+    pub fn remember(&mut self, fact: Fact) -> bool {
+        let news = self.fact(fact.event).is_none();
+        if news {
+            let place = self
+                .facts
+                .partition_point(|known| known.place() < fact.place());
+            self.facts.insert(place, fact);
+        }
+        news
+    }
+
+    /// Every reaction of this service: remember it.
+    pub fn hear<E: Event>(mut self, heard: &Heard<E>, detail: Value) -> Decision<Self> {
+        if !self.has::<OrderCreated>() {
+            return Decision::impossible(format!("no order {} was placed here", heard.order_id()));
+        }
+        let Heard {
+            id: event_id,
+            at,
+            caused_by,
+            ..
+        } = *heard;
+        let news = self.remember(Fact {
+            event: E::NAME,
+            event_id,
+            at,
+            caused_by,
+            detail,
+        });
+        if news {
+            Decision::to(self)
+        } else {
+            Decision::nothing()
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        Status::of(self)
+    }
+
+    pub fn cancel(&self) -> Cancel {
+        let undone = self.has::<OrderCancelRequested>()
+            || self.has::<InventoryFailed>()
+            || self.has::<ShippingFailed>()
+            || self.has::<PaymentReversed>();
+        match (self.status().is_final(), undone) {
+            (true, _) => Cancel::TooLate,
+            (false, true) => Cancel::UnderWay,
+            (false, false) => Cancel::Say,
+        }
+    }
+
+    /// Of the shipment that is on its way, if one is.
+    pub fn tracking_code(&self) -> Option<&str> {
+        let scheduled = self.fact(ShippingScheduled::NAME)?;
+        if self.has::<ShippingFailed>() {
+            None
+        } else {
+            scheduled.detail["tracking_code"].as_str()
+        }
+    }
+
+    /// When the latest of its events was said.
+    pub fn updated_at(&self) -> Option<DateTime<Utc>> {
+        self.facts.last().map(|fact| fact.at)
+    }
+}
+
+impl Fact {
+    fn place(&self) -> (DateTime<Utc>, usize) {
+        let rank = IN_ORDER.iter().position(|event| *event == self.event);
+        (self.at, rank.unwrap_or(IN_ORDER.len()))
+    }
+}
+
+#[cfg(test)]
+mod properties;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::on::testing::{cancelled, placed};
+    use saga::scenario::given;
+
+    #[test]
+    fn the_saga_order_names_every_event() {
+        let mut named = IN_ORDER;
+        let mut all = events::EVENTS.to_vec();
+        named.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(named.as_slice(), all);
+    }
+
+    #[test]
+    fn the_first_of_two_facts_stays() {
+        let mut order = placed();
+        let again = Fact {
+            event_id: EventId::max(),
+            ..order.facts[0].clone()
+        };
+        assert!(!order.remember(again));
+        assert_eq!(order, placed());
+    }
+
+    #[test]
+    fn a_request_to_cancel_is_said_once_and_only_before_the_end() {
+        let order = crate::on::testing::order_id();
+        assert_eq!(placed().cancel(), Cancel::Say);
+        assert_eq!(cancelled().cancel(), Cancel::UnderWay);
+
+        let short = InventoryFailed {
+            order_id: order,
+            short: vec![],
+        };
+        let undone = given(placed()).when(short).state();
+        assert_eq!(undone.cancel(), Cancel::UnderWay);
+
+        let reversed = PaymentReversed {
+            order_id: order,
+            amount: events::Money::cents(100),
+            refund_ref: "re_1".into(),
+        };
+        let ended = given(undone).when(reversed).state();
+        assert_eq!(ended.cancel(), Cancel::TooLate);
+    }
+}

@@ -1,0 +1,285 @@
+//! Puts new orders into the database: whatever waits is written in one transaction, by one task that
+//! no client can interrupt.
+
+mod keys;
+
+use crate::{
+    order::Order,
+    saying::say,
+    store::{self, Answer, Placed},
+    view::View,
+};
+use database::Failure;
+use events::{Item, Money, OrderCreated, OrderId, PaymentMethod};
+use keys::{BusyKeys, HeldKey};
+use messaging::{Ledger, World};
+use serde::Serialize;
+use serde_json::json;
+use service::Context;
+use sha2::{Digest, Sha256};
+use std::{pin::pin, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// Orders in one transaction, at most.
+const BATCH_MAX: usize = 256;
+/// How long requests in hand are still served after the word to stop: as long as HTTP does.
+const FINISH_WITHIN: Duration = Duration::from_secs(6);
+
+/// An order as it is asked for, and found possible.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Draft {
+    pub customer_id: Uuid,
+    pub payment_method: PaymentMethod,
+    pub items: Vec<Item>,
+    pub total_amount: Money,
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub draft: Draft,
+    pub key: Option<String>,
+    /// The `traceparent` of the customer.
+    pub trace: Option<String>,
+}
+
+/// What a placed order is answered with; for a key, the same at each repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub order_id: OrderId,
+    pub body: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many wait already.
+    Full,
+    /// The database cannot be reached. The order may have been placed all the same.
+    Away,
+    /// The first request with this key is still at work.
+    KeyBusy,
+    /// The key was used for another order.
+    KeyReused,
+    /// The database will not have it, for a reason that the checks before should have found.
+    Broken,
+}
+
+type Verdict = Result<Answered, Refusal>;
+
+/// The customer's side.
+#[derive(Clone)]
+pub struct Placing {
+    queue: mpsc::Sender<Waiting>,
+    busy: BusyKeys,
+}
+
+/// The database's side.
+pub struct Writer {
+    queue: mpsc::Receiver<Waiting>,
+}
+
+struct Waiting {
+    request: Request,
+    held: Option<HeldKey>,
+    reply: oneshot::Sender<Verdict>,
+}
+
+pub fn channel(capacity: usize) -> (Placing, Writer) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    (
+        Placing {
+            queue: sender,
+            busy: BusyKeys::default(),
+        },
+        Writer { queue: receiver },
+    )
+}
+
+impl Placing {
+    pub async fn place(&self, request: Request) -> Verdict {
+        let held = match &request.key {
+            Some(key) => Some(self.busy.hold(key).ok_or(Refusal::KeyBusy)?),
+            None => None,
+        };
+        let (reply, verdict) = oneshot::channel();
+        let waiting = Waiting {
+            request,
+            held,
+            reply,
+        };
+        self.queue.try_send(waiting).map_err(|_| Refusal::Full)?;
+        // Without a reply the writer has gone: the service is stopping.
+        verdict.await.unwrap_or(Err(Refusal::Away))
+    }
+}
+
+impl Writer {
+    /// Writes until told to stop and nobody can ask any more.
+    pub async fn run(mut self, context: Context) {
+        let mut closing = pin!(async {
+            context.stop.cancelled().await;
+            tokio::time::sleep(FINISH_WITHIN).await;
+        });
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = self.queue.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
+                () = &mut closing => return,
+            }
+            if !self.write(&context, std::mem::take(&mut batch)).await {
+                // Those who came meanwhile would only wait for the same answer.
+                while let Ok(waiting) = self.queue.try_recv() {
+                    waiting.answer(Err(Refusal::Away));
+                }
+            }
+        }
+    }
+
+    /// False when the database is away.
+    async fn write(&self, context: &Context, batch: Vec<Waiting>) -> bool {
+        match transact(context, &batch).await {
+            Ok(verdicts) => {
+                batch
+                    .into_iter()
+                    .zip(verdicts)
+                    .for_each(|(waiting, said)| waiting.answer(said));
+                true
+            }
+            Err(Failure::World(why)) => {
+                tracing::warn!(orders = batch.len(), "orders were not placed: {why:#}");
+                batch
+                    .into_iter()
+                    .for_each(|waiting| waiting.answer(Err(Refusal::Away)));
+                false
+            }
+            Err(Failure::Data(why)) if batch.len() == 1 => {
+                tracing::error!("an order was not placed, since the database refuses it: {why:#}");
+                batch
+                    .into_iter()
+                    .for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
+                true
+            }
+            // Only the culprit pays: one by one.
+            Err(Failure::Data(_)) => {
+                let mut reached = true;
+                for waiting in batch {
+                    reached = Box::pin(self.write(context, vec![waiting])).await;
+                }
+                reached
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(self, verdict: Verdict) {
+        // Given back first: whoever has his answer may ask again.
+        drop(self.held);
+        // A client that has gone finds its order by its key, or in the list.
+        let _ = self.reply.send(verdict);
+    }
+}
+
+/// All of the batch, or nothing of it.
+async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, Failure> {
+    let keys: Vec<&str> = batch
+        .iter()
+        .filter_map(|waiting| waiting.request.key.as_deref())
+        .collect();
+    let mut tx = context.ledger.begin().await?;
+    let known = store::claim_keys(&mut tx, &keys).await?;
+    let mut placed = Vec::with_capacity(batch.len());
+    let mut verdicts = Vec::with_capacity(batch.len());
+    for Waiting { request, .. } in batch {
+        let key = request
+            .key
+            .as_deref()
+            .map(|key| (key, digest(&request.draft)));
+        let answered = key.as_ref().and_then(|(key, _)| known.answered.get(*key));
+        verdicts.push(match (key, answered) {
+            (Some((key, _)), _) if known.taken.contains(key) => Err(Refusal::KeyBusy),
+            (Some((_, digest)), Some(answer)) if digest != answer.digest => Err(Refusal::KeyReused),
+            (_, Some(answer)) => Ok(Answered {
+                order_id: answer.order_id,
+                body: answer.body.clone(),
+            }),
+            (key, None) => {
+                let (new, answered) = draw_up(&*context.world, request, key);
+                placed.push(new);
+                Ok(answered)
+            }
+        });
+    }
+    store::place(&mut tx, &context.ledger, &placed).await?;
+    context.ledger.commit(tx).await?;
+    for Placed { view, said, .. } in &placed {
+        tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
+            "order placed");
+    }
+    context
+        .outbox
+        .wake(placed.into_iter().map(|new| new.said).collect());
+    Ok(verdicts)
+}
+
+/// The order, what is said about it, and what is answered.
+fn draw_up(
+    world: &dyn World,
+    request: &Request,
+    key: Option<(&str, Vec<u8>)>,
+) -> (Placed, Answered) {
+    let Draft {
+        customer_id,
+        payment_method,
+        items,
+        total_amount,
+    } = request.draft.clone();
+    let order_id = world.new_id();
+    let created = OrderCreated {
+        order_id,
+        customer_id,
+        payment_method,
+        total_amount,
+        items: items.clone(),
+    };
+    let detail = json!({ "payment_method": payment_method, "total_amount": total_amount });
+    let (fact, said) = say(world, &created, detail, request.trace.clone());
+    let created_at = fact.at;
+    let order = Order::new([fact]);
+    let view = View {
+        id: order_id,
+        customer_id,
+        payment_method,
+        total_amount,
+        items,
+        created_at,
+        order,
+    };
+    let body = serde_json::to_string(&view).expect("an order is plain data");
+    let answer = key.map(|(key, digest)| {
+        let (key, body) = (key.to_owned(), body.clone());
+        Answer {
+            key,
+            digest,
+            order_id,
+            body,
+        }
+    });
+    (Placed { view, said, answer }, Answered { order_id, body })
+}
+
+/// Of what is asked for, however the client writes it down.
+fn digest(draft: &Draft) -> Vec<u8> {
+    Sha256::digest(serde_json::to_vec(draft).expect("a draft is plain data")).to_vec()
+}
+
+/// Answers that nobody will ask for again.
+pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
+    let before = context.world.now() - kept;
+    let count = store::forget_answers(&context.pool, before).await?;
+    if count > 0 {
+        tracing::debug!(count, "old answers to idempotency keys are forgotten");
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! An order as a customer sees it.
+
+use crate::order::{Fact, Order, Status};
+use chrono::{DateTime, SecondsFormat, Utc};
+use events::{EventId, Item, Money, OrderId, PaymentMethod, said_by};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub id: OrderId,
+    pub customer_id: Uuid,
+    pub payment_method: PaymentMethod,
+    pub total_amount: Money,
+    pub items: Vec<Item>,
+    pub created_at: DateTime<Utc>,
+    pub order: Order,
+}
+
+impl View {
+    pub fn updated_at(&self) -> DateTime<Utc> {
+        self.order.updated_at().unwrap_or(self.created_at)
+    }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    order_id: OrderId,
+    customer_id: Uuid,
+    payment_method: PaymentMethod,
+    status: Status,
+    total_amount: Money,
+    items: &'a [Item],
+    tracking_code: Option<&'a str>,
+    #[serde(serialize_with = "millis")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "millis")]
+    updated_at: DateTime<Utc>,
+    timeline: Vec<Step<'a>>,
+}
+
+impl Serialize for View {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = Shown {
+            order_id: self.id,
+            customer_id: self.customer_id,
+            payment_method: self.payment_method,
+            status: self.order.status(),
+            total_amount: self.total_amount,
+            items: &self.items,
+            tracking_code: self.order.tracking_code(),
+            created_at: self.created_at,
+            updated_at: self.updated_at(),
+            timeline: self.order.timeline().iter().map(Step::from).collect(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+/// A line of the timeline.
+#[derive(Serialize)]
+pub struct Step<'a> {
+    event: &'a str,
+    event_id: EventId,
+    service: &'a str,
+    #[serde(serialize_with = "millis")]
+    at: DateTime<Utc>,
+    caused_by: Option<EventId>,
+    detail: &'a Value,
+}
+
+impl<'a> From<&'a Fact> for Step<'a> {
+    fn from(fact: &'a Fact) -> Self {
+        let Fact {
+            event,
+            event_id,
+            at,
+            caused_by,
+            detail,
+        } = fact;
+        let (event_id, at, caused_by) = (*event_id, *at, *caused_by);
+        Self {
+            event,
+            event_id,
+            service: said_by(event),
+            at,
+            caused_by,
+            detail,
+        }
+    }
+}
+
+fn millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}

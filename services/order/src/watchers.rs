@@ -1,0 +1,98 @@
+//! Who waits for news of an order, in this process. Waking costs nothing for orders nobody watches.
+
+use events::OrderId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+#[derive(Clone, Default)]
+pub struct Watchers {
+    watched: Arc<Mutex<HashMap<OrderId, watch::Sender<()>>>>,
+}
+
+/// Holds its order watched for as long as it lives.
+pub struct Watch {
+    watchers: Watchers,
+    order: OrderId,
+    news: watch::Receiver<()>,
+}
+
+impl Watchers {
+    pub fn watch(&self, order: OrderId) -> Watch {
+        let news = self.lock().entry(order).or_default().subscribe();
+        Watch {
+            watchers: self.clone(),
+            order,
+            news,
+        }
+    }
+
+    pub fn wake(&self, orders: &[OrderId]) {
+        let watched = self.lock();
+        if watched.is_empty() {
+            return;
+        }
+        for sender in orders.iter().filter_map(|order| watched.get(order)) {
+            sender.send_replace(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, watch::Sender<()>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Something has happened since this was last asked.
+    pub async fn news(&mut self) {
+        // The sender lives as long as we do.
+        let _ = self.news.changed().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = self.watchers.lock();
+        if watched
+            .get(&self.order)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
+            watched.remove(&self.order);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn only_those_who_watch_the_order_are_woken() {
+        let (one, other) = (OrderId::from_u128(1), OrderId::from_u128(2));
+        let watchers = Watchers::default();
+        let (mut of_one, mut also, mut of_other) = (
+            watchers.watch(one),
+            watchers.watch(one),
+            watchers.watch(other),
+        );
+        watchers.wake(&[one]);
+        assert!(of_one.news().now_or_never().is_some());
+        assert!(also.news().now_or_never().is_some());
+        assert!(of_one.news().now_or_never().is_none());
+        assert!(of_other.news().now_or_never().is_none());
+    }
+
+    #[test]
+    fn an_order_is_forgotten_with_its_last_watcher() {
+        let order = OrderId::from_u128(1);
+        let watchers = Watchers::default();
+        let (first, second) = (watchers.watch(order), watchers.watch(order));
+        drop(first);
+        assert_eq!(watchers.lock().len(), 1);
+        drop(second);
+        assert!(watchers.lock().is_empty());
+    }
+}
