@@ -1,8 +1,13 @@
 //! Serves HTTP/1 with what `axum::serve` lacks: a client that sends its headers slowly is cut off.
 
 use anyhow::Context;
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -37,15 +42,18 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
+                    let routes = TowerToHyperService::new(routes.clone());
+                    let answer = move |mut request: Request<Incoming>| {
+                        // So that a route can tell one client from another.
+                        request.extensions_mut().insert(ConnectInfo(peer));
+                        routes.call(request)
+                    };
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(HEADERS_WITHIN)
-                        .serve_connection(
-                            TokioIo::new(stream),
-                            TowerToHyperService::new(routes.clone()),
-                        );
+                        .serve_connection(TokioIo::new(stream), service_fn(answer));
                     // A connection that breaks is its client's affair.
                     tokio::spawn(connections.watch(connection));
                 }
@@ -67,5 +75,35 @@ impl Server {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_route_knows_who_asks() {
+        let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
+        let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = server.listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(server.run(Router::new().route("/", get(who)), stop.clone()));
+
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.ends_with(&client.local_addr().unwrap().to_string()),
+            "{answer}"
+        );
+        stop.cancel();
+        served.await.unwrap().unwrap();
     }
 }
