@@ -1,8 +1,7 @@
 //! A database a test, on the server that the test set-up has started.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgConnectOptions};
-use std::{env, str::FromStr};
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use std::env;
 
 /// Where the test set-up says its Postgres is.
 pub const TEST_POSTGRES_URL: &str = "TEST_POSTGRES_URL";
@@ -12,22 +11,24 @@ pub async fn throwaway() -> PgPool {
     super::pool(&throwaway_url().await, "test", 10).expect("the URL was made here")
 }
 
-pub async fn throwaway_url() -> String {
+async fn throwaway_url() -> String {
     let server = env::var(TEST_POSTGRES_URL).unwrap_or_else(|_| {
-        panic!("{TEST_POSTGRES_URL} is not set: run `make test`, or `saga with-servers -- cargo test …`")
+        panic!(
+            "{TEST_POSTGRES_URL} is not set: run `make test`, or `saga with-servers -- cargo test …`"
+        )
     });
-    let mut connection = PgConnection::connect(&server)
-        .await
-        .expect("the test set-up's Postgres answers");
-    let name = format!("test_{}", Uuid::now_v7().simple());
+    throwaway_url_on(&server).await
+}
+
+/// On a server of the caller's, given by the URL of one of its databases.
+pub async fn throwaway_url_on(server: &str) -> String {
+    let mut connection =
+        PgConnection::connect(server).await.expect("the test set-up's Postgres answers");
+    let name = format!("test_{}", uuid::Uuid::now_v7().simple());
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut connection)
         .await
         .expect("a new database can be made");
-    let options = PgConnectOptions::from_str(&server).expect("the URL was just used");
-    let known = options.get_database().unwrap_or("postgres");
-    let stem = server
-        .strip_suffix(known)
-        .expect("the test URL ends in its database");
-    format!("{stem}{name}")
+    let (stem, _) = server.rsplit_once('/').expect("the URL ends in a database");
+    format!("{stem}/{name}")
 }

@@ -15,6 +15,7 @@ mod rabbit;
 mod relay;
 mod store;
 mod topology;
+pub mod wire;
 mod world;
 
 pub use broker::{

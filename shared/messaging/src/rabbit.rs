@@ -3,13 +3,13 @@
 //! way is dropped, and made anew by the one who asked for it.
 
 use crate::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Header, Message, Publication,
-    Publisher, QueueShape, Session, Topology,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication,
+    Publisher, QueueShape, Session, Topology, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind as Kind,
+    Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind as Kind,
     options::*,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     types::{AMQPValue, FieldTable, ShortString},
@@ -119,7 +119,11 @@ impl Deliveries for RabbitDeliveries {
             }
         }
         self.last_tag = ready.last().map(|delivery| delivery.delivery_tag);
-        Some(ready.into_iter().map(delivery).collect())
+        let delivered = |one: lapin::message::Delivery| Delivery {
+            message: wire::message(&one.properties, one.data),
+            redelivered: one.redelivered,
+        };
+        Some(ready.into_iter().map(delivered).collect())
     }
 
     async fn settle(&mut self) -> Result<(), BrokerError> {
@@ -206,82 +210,9 @@ async fn send(
             publication.routing_key.as_str().into(),
             options,
             &publication.message.body,
-            properties(&publication.message),
+            wire::properties(&publication.message),
         )
         .await
-}
-
-fn properties(message: &Message) -> BasicProperties {
-    const PERSISTENT: u8 = 2;
-    let mut headers = FieldTable::default();
-    for (name, value) in &message.headers {
-        let value = match value {
-            Header::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Header::Number(number) => AMQPValue::LongLongInt(*number),
-        };
-        headers.insert(name.as_str().into(), value);
-    }
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_headers(headers);
-    if let Some(id) = &message.id {
-        properties = properties.with_message_id(id.as_str().into());
-    }
-    if let Some(kind) = &message.kind {
-        properties = properties.with_type(kind.as_str().into());
-    }
-    if let Some(id) = &message.correlation_id {
-        properties = properties.with_correlation_id(id.as_str().into());
-    }
-    if let Some(id) = &message.app_id {
-        properties = properties.with_app_id(id.as_str().into());
-    }
-    if let Some(seconds) = message.timestamp {
-        properties = properties.with_timestamp(seconds);
-    }
-    if let Some(kind) = &message.content_type {
-        properties = properties.with_content_type(kind.as_str().into());
-    }
-    properties
-}
-
-fn delivery(delivery: lapin::message::Delivery) -> Delivery {
-    let properties = &delivery.properties;
-    let text = |short: &Option<ShortString>| short.as_ref().map(ToString::to_string);
-    let headers = properties.headers().iter().flat_map(|table| table.inner());
-    let message = Message {
-        id: text(properties.message_id()),
-        kind: text(properties.kind()),
-        correlation_id: text(properties.correlation_id()),
-        app_id: text(properties.app_id()),
-        timestamp: *properties.timestamp(),
-        content_type: text(properties.content_type()),
-        headers: headers
-            .filter_map(|(name, value)| Some((name.to_string(), header(value)?)))
-            .collect(),
-        body: delivery.data,
-    };
-    Delivery {
-        message,
-        redelivered: delivery.redelivered,
-    }
-}
-
-/// Tables and arrays are the broker's own notes, and are not carried along.
-fn header(value: &AMQPValue) -> Option<Header> {
-    Some(match value {
-        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).as_ref().into(),
-        AMQPValue::ShortString(text) => text.as_str().into(),
-        AMQPValue::Boolean(yes) => yes.to_string().into(),
-        AMQPValue::ShortShortInt(n) => i64::from(*n).into(),
-        AMQPValue::ShortShortUInt(n) => i64::from(*n).into(),
-        AMQPValue::ShortInt(n) => i64::from(*n).into(),
-        AMQPValue::ShortUInt(n) => i64::from(*n).into(),
-        AMQPValue::LongInt(n) => i64::from(*n).into(),
-        AMQPValue::LongUInt(n) => i64::from(*n).into(),
-        AMQPValue::LongLongInt(n) => (*n).into(),
-        _ => return None,
-    })
 }
 
 /// Declares what is missing; what is there must be the same.

@@ -1,1 +1,30 @@
+//! A fleet of the real binaries on real servers, to be used and broken by the tests.
 
+mod broker;
+mod fleet;
+mod orders;
+mod process;
+
+pub use broker::BrokerView;
+pub use fleet::{Fleet, SERVICES};
+pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
+pub use process::ServiceProcess;
+
+use std::{future::Future, time::Duration};
+
+/// Waits for something to become true, and fails with what it was instead.
+pub async fn until<T, F: Future<Output = Result<T, String>>>(
+    bound: Duration,
+    mut happened: impl FnMut() -> F,
+) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        match happened().await {
+            Ok(found) => return found,
+            Err(instead) if started.elapsed() > bound => {
+                panic!("not within {} s: {instead}", bound.as_secs())
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

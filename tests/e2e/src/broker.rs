@@ -1,0 +1,135 @@
+//! RabbitMQ as a person looks at it: one virtual host, by the management page's API and by AMQP.
+
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use messaging::{Message, Publication, wire};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+pub struct BrokerView {
+    /// With the virtual host.
+    pub amqp_url: String,
+    /// With user and password.
+    pub management_url: String,
+    pub vhost: String,
+    http: Client,
+}
+
+impl BrokerView {
+    /// A new virtual host on a broker that runs.
+    pub async fn create(amqp_url: &str, management_url: &str, vhost: &str) -> Self {
+        let view = Self {
+            amqp_url: format!("{amqp_url}/{vhost}"),
+            management_url: management_url.into(),
+            vhost: vhost.into(),
+            http: Client::new(),
+        };
+        view.ask(Method::PUT, &format!("vhosts/{vhost}"), json!({})).await;
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        view.ask(Method::PUT, &format!("permissions/{vhost}/admin"), all).await;
+        view
+    }
+
+    pub async fn delete(&self) {
+        self.ask(Method::DELETE, &format!("vhosts/{}", self.vhost), Value::Null).await;
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) {
+        let url = format!("{}/api/{path}", self.management_url);
+        let answer = self.http.request(method, &url).json(&body).send().await;
+        let answer = answer.expect("the management page answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    }
+
+    /// With its connection, which closes when dropped.
+    pub async fn channel(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(&self.amqp_url, ConnectionProperties::default())
+            .await
+            .expect("the broker lets us in");
+        let channel = connection.create_channel().await.expect("a channel can be opened");
+        (connection, channel)
+    }
+
+    /// How many messages wait in a queue, delivered ones not counted.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let (_connection, channel) = self.channel().await;
+        let declared = channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .expect("the queue is there");
+        declared.message_count()
+    }
+
+    /// Takes everything out of a queue.
+    pub async fn drain(&self, queue: &str) -> Vec<Message> {
+        let (_connection, channel) = self.channel().await;
+        let mut found = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(got) =
+            channel.basic_get(queue.into(), options).await.expect("the queue can be read")
+        {
+            found.push(wire::message(&got.delivery.properties, got.delivery.data));
+        }
+        found
+    }
+
+    pub async fn publish(&self, publication: &Publication) {
+        self.publish_bytes(&publication.exchange, &publication.routing_key, &publication.message)
+            .await;
+    }
+
+    /// Puts a message straight into a queue.
+    pub async fn put(&self, queue: &str, message: &Message) {
+        self.publish_bytes("", queue, message).await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test may say what no service would")]
+    async fn publish_bytes(&self, exchange: &str, key: &str, message: &Message) {
+        let (_connection, channel) = self.channel().await;
+        channel.confirm_select(Default::default()).await.expect("confirms are to be had");
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let confirm = channel
+            .basic_publish(exchange.into(), key.into(), options, &message.body, wire::properties(message))
+            .await
+            .expect("it can be published");
+        let confirmed = confirm.await.expect("it is confirmed");
+        assert!(confirmed.is_ack() && confirmed.take_message().is_none(), "{exchange} {key}");
+    }
+
+    /// A queue of the test's own that hears everything that every service says.
+    pub async fn tap(&self) -> String {
+        let name = "tap";
+        let (_connection, channel) = self.channel().await;
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.into(), options, FieldTable::default()).await.expect("a queue");
+        for service in events::SERVICES {
+            let exchange = messaging::exchange_of(service);
+            let bound = QueueBindOptions::default();
+            channel
+                .queue_bind(name.into(), exchange.into(), "#".into(), bound, FieldTable::default())
+                .await
+                .expect("a binding");
+        }
+        name.into()
+    }
+
+    pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) {
+        let (_connection, channel) = self.channel().await;
+        let unbound =
+            channel.queue_unbind(queue.into(), exchange.into(), key.into(), FieldTable::default());
+        unbound.await.expect("it was bound");
+    }
+
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        let (_connection, channel) = self.channel().await;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
+            .await
+            .expect("it can be bound");
+    }
+}

@@ -1,0 +1,261 @@
+//! Four services, four databases, one virtual host.
+
+use crate::{BrokerView, Order, ServiceProcess, until};
+use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
+use sqlx::PgPool;
+use std::{
+    collections::BTreeMap,
+    env,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use uuid::Uuid;
+
+pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+
+/// How long anything may take on a busy machine before it counts as not happening.
+const BOUND: Duration = Duration::from_secs(90);
+
+pub struct Fleet {
+    pub http: Client,
+    pub order_url: String,
+    pub broker: BrokerView,
+    /// Where this fleet has servers of its own, to be stopped and killed.
+    pub own_rabbit: Option<RabbitMq>,
+    pub own_postgres: Option<Postgres>,
+    processes: BTreeMap<String, ServiceProcess>,
+    databases: BTreeMap<&'static str, String>,
+    settings: BTreeMap<String, String>,
+    folder: PathBuf,
+    watchdog: Arc<Watchdog>,
+}
+
+impl Fleet {
+    /// On the servers of the test set-up.
+    pub async fn start() -> Self {
+        let fleet = Self::prepare(&[]).await;
+        fleet.launch().await
+    }
+
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let fleet = Self::prepare(settings).await;
+        fleet.launch().await
+    }
+
+    /// On servers of its own.
+    pub async fn start_alone() -> Self {
+        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
+        let folder = folder();
+        watchdog.deletes(&folder).expect("the watchdog listens");
+        let (rabbit, postgres) =
+            tokio::try_join!(start_rabbit(&folder, &watchdog), start_postgres(&folder, &watchdog))
+                .expect("the servers start");
+        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
+        let urls = (postgres.superuser_url(), rabbit.url(), management);
+        let mut fleet = Self::on(urls, folder, watchdog, &[]).await;
+        fleet.own_rabbit = Some(rabbit);
+        fleet.own_postgres = Some(postgres);
+        fleet.launch().await
+    }
+
+    /// Everything but the services.
+    pub async fn prepare(settings: &[(&str, &str)]) -> Self {
+        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
+        let folder = folder();
+        watchdog.deletes(&folder).expect("the watchdog listens");
+        let urls = (
+            given(TEST_POSTGRES_URL),
+            given("TEST_AMQP_URL"),
+            given("TEST_RABBITMQ_MANAGEMENT_URL"),
+        );
+        Self::on(urls, folder, watchdog, settings).await
+    }
+
+    async fn on(
+        (postgres, amqp, management): (String, String, String),
+        folder: PathBuf,
+        watchdog: Arc<Watchdog>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let vhost = format!("test-{}", Uuid::now_v7().simple());
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, throwaway_url_on(&postgres).await);
+        }
+        let port = ports::free().expect("a free port");
+        let mut usual = BTreeMap::from([
+            ("HTTP_ADDR".into(), format!("127.0.0.1:{port}")),
+            // Short, so that no test waits long for a retry or for the reaper.
+            ("RETRY_DELAYS".into(), "200ms,400ms,800ms".into()),
+            ("PAYMENT_GATEWAY_TIMEOUT".into(), "1s".into()),
+            ("PAYMENT_REAP_AFTER".into(), "2s".into()),
+            ("PAYMENT_RETRY_DELAY".into(), "500ms".into()),
+            ("DATABASE_CONNECTIONS".into(), "6".into()),
+        ]);
+        usual.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        Self {
+            http: Client::new(),
+            order_url: format!("http://127.0.0.1:{port}"),
+            broker: BrokerView::create(&amqp, &management, &vhost).await,
+            own_rabbit: None,
+            own_postgres: None,
+            processes: BTreeMap::new(),
+            databases,
+            settings: usual,
+            folder,
+            watchdog,
+        }
+    }
+
+    async fn launch(mut self) -> Self {
+        for service in SERVICES {
+            self.spawn(service);
+        }
+        self.ready().await;
+        self
+    }
+
+    /// Starts a service that does not run.
+    pub fn spawn(&mut self, service: &str) {
+        self.spawn_as(service, service, &[]);
+    }
+
+    /// Starts a process of a service under a name of its own: a replica, say.
+    pub fn spawn_as(&mut self, service: &str, name: &str, settings: &[(&str, &str)]) {
+        let mut all = self.settings.clone();
+        all.insert("DATABASE_URL".into(), self.databases[service].clone());
+        all.insert("AMQP_URL".into(), self.broker.amqp_url.clone());
+        all.insert("HEALTH_FILE".into(), self.folder.join(format!("{name}.health")).display().to_string());
+        all.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        let log = self.folder.join(format!("{name}.log"));
+        let process = ServiceProcess::start(service, all, &log, &self.watchdog);
+        assert!(self.processes.insert(name.into(), process).is_none(), "{name} runs already");
+    }
+
+    pub fn process(&self, name: &str) -> &ServiceProcess {
+        &self.processes[name]
+    }
+
+    /// Takes a process out of the fleet, to be ended in some way.
+    pub fn take(&mut self, name: &str) -> ServiceProcess {
+        self.processes.remove(name).unwrap_or_else(|| panic!("{name} does not run"))
+    }
+
+    /// Waits until every process is connected and consuming.
+    pub async fn ready(&self) {
+        for (name, process) in &self.processes {
+            until(BOUND, || async {
+                let check = process.healthcheck();
+                if check.status.success() {
+                    return Ok(());
+                }
+                let why = String::from_utf8_lossy(&check.stderr).into_owned();
+                Err(format!("{name} is not healthy: {why}\n{}", process.log()))
+            })
+            .await;
+        }
+    }
+
+    pub async fn pool(&self, service: &str) -> PgPool {
+        PgPool::connect(&self.databases[service]).await.expect("the database lets us in")
+    }
+
+    pub fn database_url(&self, service: &str) -> &str {
+        &self.databases[service]
+    }
+
+    pub async fn post(&self, order: &Value) -> Response {
+        let url = format!("{}/orders", self.order_url);
+        self.http.post(url).json(order).send().await.expect("the order service answers")
+    }
+
+    pub async fn place(&self, order: &Value) -> Uuid {
+        let answer = self.post(order).await;
+        let status = answer.status();
+        let body: Value = answer.json().await.expect("the answer is JSON");
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        body["order_id"].as_str().and_then(|id| id.parse().ok()).expect("an order id")
+    }
+
+    pub async fn get(&self, order: Uuid) -> Order {
+        let url = format!("{}/orders/{order}", self.order_url);
+        let answer = self.http.get(url).send().await.expect("the order service answers");
+        answer.json().await.expect("the answer is JSON")
+    }
+
+    pub async fn cancel(&self, order: Uuid) -> StatusCode {
+        let url = format!("{}/orders/{order}/cancel", self.order_url);
+        self.http.post(url).send().await.expect("the order service answers").status()
+    }
+
+    pub async fn reaches(&self, order: Uuid, status: &str) -> Order {
+        until(BOUND, || async {
+            let now = self.get(order).await;
+            if now["status"] == status { Ok(now) } else { Err(format!("no {status}: {now}")) }
+        })
+        .await
+    }
+
+    pub async fn ends(&self, order: Uuid) -> Order {
+        until(BOUND, || async {
+            let now = self.get(order).await;
+            match now["status"].as_str() {
+                Some("CONFIRMED" | "PAYMENT_FAILED" | "CANCELLED") => Ok(now),
+                _ => Err(format!("not final: {now}")),
+            }
+        })
+        .await
+    }
+
+    /// Ends all, and leaves nothing behind on shared servers.
+    pub async fn close(mut self) {
+        self.processes.clear();
+        if self.own_rabbit.is_none() {
+            self.broker.delete().await;
+        }
+    }
+}
+
+fn given(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `make test`, or `saga with-servers -- cargo test …`")
+    })
+}
+
+fn folder() -> PathBuf {
+    let target = crate::process::binary("order");
+    let target = target.parent().expect("a binary stands in a folder");
+    let folder = target.join("e2e").join(Uuid::now_v7().simple().to_string());
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    folder
+}
+
+async fn start_rabbit(folder: &std::path::Path, watchdog: &Arc<Watchdog>) -> anyhow::Result<RabbitMq> {
+    RabbitMq::start(RabbitConfig {
+        dir: folder.join("rabbitmq"),
+        port: ports::free()?,
+        management_port: ports::free()?,
+        user: "admin".into(),
+        password: "admin".into(),
+        definitions: Value::Null,
+        lifetime: Lifetime::Bound(watchdog.clone()),
+    })
+    .await
+}
+
+async fn start_postgres(folder: &std::path::Path, watchdog: &Arc<Watchdog>) -> anyhow::Result<Postgres> {
+    Postgres::start(PostgresConfig {
+        dir: folder.join("postgres"),
+        port: ports::free()?,
+        database: "postgres".into(),
+        user: "postgres".into(),
+        password: "postgres".into(),
+        superuser_password: "postgres".into(),
+        lifetime: Lifetime::Bound(watchdog.clone()),
+    })
+    .await
+}

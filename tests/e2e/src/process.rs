@@ -1,0 +1,97 @@
+//! One service, as a process of its own.
+
+use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use servers::{Process, Watchdog};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output},
+    time::{Duration, Instant},
+};
+
+pub struct ServiceProcess {
+    pub log: PathBuf,
+    binary: PathBuf,
+    settings: BTreeMap<String, String>,
+    child: Child,
+}
+
+/// The binaries are built by the same `cargo` call as this test.
+pub fn binary(service: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("a test has a path");
+    let folder = here.ancestors().find(|folder| folder.join(format!("{service}-service")).exists());
+    let folder = folder.unwrap_or_else(|| panic!("{service}-service is not built: run `cargo build`"));
+    folder.join(format!("{service}-service"))
+}
+
+impl ServiceProcess {
+    /// It ends with its owner, however that ends.
+    pub fn start(
+        service: &str,
+        settings: BTreeMap<String, String>,
+        log: &Path,
+        watchdog: &Watchdog,
+    ) -> Self {
+        let binary = binary(service);
+        let lines = File::options().create(true).append(true).open(log).expect("a log can be written");
+        let child = Command::new(&binary)
+            .envs(&settings)
+            .stdout(lines.try_clone().expect("a handle can be cloned"))
+            .stderr(lines)
+            .spawn()
+            .expect("a service starts");
+        if let Some(process) = Process::of(child.id()) {
+            watchdog.ends(process, Signal::SIGKILL).expect("the watchdog listens");
+        }
+        Self { log: log.into(), binary, settings, child }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, signal).expect("it runs, or is not yet waited for");
+    }
+
+    /// `kill -9`, and gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// SIGTERM; how it ended, and how long that took.
+    pub async fn stop(mut self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        self.signal(Signal::SIGTERM);
+        (self.ended().await, asked.elapsed())
+    }
+
+    /// Waits for its end, twenty seconds at most.
+    pub async fn ended(&mut self) -> ExitStatus {
+        crate::until(Duration::from_secs(20), || {
+            let ended = self.child.try_wait().expect("it can be waited for");
+            async move { ended.ok_or_else(|| "it still runs".to_string()) }
+        })
+        .await
+    }
+
+    pub fn healthcheck(&self) -> Output {
+        let mut check = Command::new(&self.binary);
+        check.arg("healthcheck").envs(&self.settings).output().expect("the binary runs")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for ServiceProcess {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

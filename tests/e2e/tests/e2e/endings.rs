@@ -1,0 +1,148 @@
+//! Every ending of CONTRACT's table, by HTTP, and that the money and the goods agree with it.
+
+use e2e::{Fleet, LIMITED, OVERSIZED, PLENTY, SOLD_OUT, order};
+use serde_json::Value;
+
+fn events(order: &Value) -> Vec<&str> {
+    let timeline = order["timeline"].as_array().expect("a timeline");
+    timeline.iter().filter_map(|step| step["event"].as_str()).collect()
+}
+
+fn detail<'a>(order: &'a Value, event: &str) -> &'a Value {
+    let timeline = order["timeline"].as_array().expect("a timeline");
+    &timeline.iter().find(|step| step["event"] == event).expect("it is told")["detail"]
+}
+
+#[tokio::test]
+async fn every_ending_can_be_asked_for() {
+    let fleet = Fleet::start().await;
+    tokio::join!(
+        confirmed(&fleet),
+        declined(&fleet),
+        unavailable(&fleet),
+        flaky(&fleet),
+        out_of_stock(&fleet),
+        carrier_refuses(&fleet),
+    );
+    fleet.close().await;
+}
+
+async fn confirmed(fleet: &Fleet) {
+    for method in ["credit_card", "debit_card", "pix", "bank_transfer"] {
+        let id = fleet.place(&order(method, PLENTY, 2)).await;
+        let ended = fleet.ends(id).await;
+        assert_eq!(ended["status"], "CONFIRMED", "{ended}");
+        let told =
+            ["order.created", "payment.approved", "inventory.reserved", "shipping.scheduled"];
+        assert_eq!(events(&ended), told);
+        assert_eq!(ended["tracking_code"], format!("TRK-{}", &id.simple().to_string()[24..]));
+        assert_eq!(ended["total_amount"].to_string(), "99.80");
+    }
+}
+
+async fn declined(fleet: &Fleet) {
+    let ended = fleet.ends(fleet.place(&order("card_declined", PLENTY, 1)).await).await;
+    assert_eq!(ended["status"], "PAYMENT_FAILED", "{ended}");
+    assert_eq!(events(&ended), ["order.created", "payment.failed"]);
+    assert_eq!(detail(&ended, "payment.failed")["reason"], "declined");
+    assert_eq!(detail(&ended, "payment.failed")["attempts"], 1);
+}
+
+async fn unavailable(fleet: &Fleet) {
+    let ended = fleet.ends(fleet.place(&order("card_unavailable", PLENTY, 1)).await).await;
+    assert_eq!(ended["status"], "PAYMENT_FAILED", "{ended}");
+    assert_eq!(detail(&ended, "payment.failed")["reason"], "unavailable");
+    assert_eq!(detail(&ended, "payment.failed")["attempts"], 5);
+}
+
+async fn flaky(fleet: &Fleet) {
+    let id = fleet.place(&order("card_flaky", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    let pool = fleet.pool("payment").await;
+    let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM payments WHERE order_id = $1")
+        .bind(id)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 3);
+}
+
+async fn out_of_stock(fleet: &Fleet) {
+    const UNKNOWN: u128 = 999;
+    for (product, quantity) in [(SOLD_OUT, 1), (LIMITED, 11), (UNKNOWN, 1)] {
+        let ended = fleet.ends(fleet.place(&order("pix", product, quantity)).await).await;
+        assert_eq!(ended["status"], "CANCELLED", "{ended}");
+        let told = ["order.created", "payment.approved", "inventory.failed", "payment.reversed"];
+        assert_eq!(events(&ended), told);
+    }
+}
+
+async fn carrier_refuses(fleet: &Fleet) {
+    let ended = fleet.ends(fleet.place(&order("pix", OVERSIZED, 3)).await).await;
+    assert_eq!(ended["status"], "CANCELLED", "{ended}");
+    let told = [
+        "order.created",
+        "payment.approved",
+        "inventory.reserved",
+        "shipping.failed",
+        "payment.reversed",
+    ];
+    assert_eq!(events(&ended), told);
+    assert_eq!(detail(&ended, "shipping.failed")["reason"], "carrier_refused");
+    let reserved: i64 =
+        sqlx::query_scalar("SELECT quantity_reserved FROM products WHERE id = $1")
+            .bind(e2e::product(OVERSIZED))
+            .fetch_one(&fleet.pool("inventory").await)
+            .await
+            .unwrap();
+    assert_eq!(reserved, 0);
+}
+
+#[tokio::test]
+async fn a_slow_charge_is_confirmed_or_cancelled_with_the_money_back() {
+    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "7s"), ("PAYMENT_REAP_AFTER", "8s")];
+    let fleet = Fleet::start_with(&settings).await;
+    let wish = order("card_slow", PLENTY, 1);
+    let (slow, cancelled) = tokio::join!(fleet.place(&wish), fleet.place(&wish));
+    let status = e2e::until(std::time::Duration::from_secs(5), || async {
+        let status: Option<String> =
+            sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
+                .bind(cancelled)
+                .fetch_optional(&fleet.pool("payment").await)
+                .await
+                .unwrap();
+        status.filter(|status| status == "PROCESSING").ok_or_else(|| "not in hand".into())
+    });
+    status.await;
+    assert_eq!(fleet.cancel(cancelled).await, 202);
+    assert_eq!(fleet.cancel(cancelled).await, 202, "a repeated cancel is no error");
+    let (slow, cancelled) = tokio::join!(fleet.ends(slow), fleet.ends(cancelled));
+    assert_eq!(slow["status"], "CONFIRMED");
+    assert_eq!(cancelled["status"], "CANCELLED");
+    let told = events(&cancelled);
+    assert!(told.contains(&"payment.approved") && told.contains(&"payment.reversed"), "{told:?}");
+    assert_eq!(told.iter().filter(|event| **event == "order.cancel-requested").count(), 1);
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_cancel_before_the_retry_means_that_nothing_is_ever_charged() {
+    let fleet = Fleet::start_with(&[("PAYMENT_RETRY_DELAY", "20s")]).await;
+    let id = fleet.place(&order("card_flaky", PLENTY, 1)).await;
+    let retrying = e2e::until(std::time::Duration::from_secs(10), || async {
+        let row: Option<(String, i32)> =
+            sqlx::query_as("SELECT status, attempts FROM payments WHERE order_id = $1")
+                .bind(id)
+                .fetch_optional(&fleet.pool("payment").await)
+                .await
+                .unwrap();
+        row.filter(|row| *row == ("RETRYING".into(), 2)).ok_or_else(|| "not waiting".into())
+    });
+    retrying.await;
+    assert_eq!(fleet.cancel(id).await, 202);
+    let ended = fleet.ends(id).await;
+    assert_eq!(ended["status"], "CANCELLED");
+    assert_eq!(events(&ended), ["order.created", "order.cancel-requested", "payment.failed"]);
+    assert_eq!(fleet.cancel(id).await, 409, "it is final");
+    fleet.close().await;
+}
