@@ -6,7 +6,11 @@ use clap::{Parser, Subcommand};
 use saga_cli::cmd::with_servers;
 
 #[derive(Parser)]
-#[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
+#[command(
+    name = "saga",
+    version,
+    about = "Runs the order saga on this machine, and looks into it"
+)]
 struct Saga {
     #[command(subcommand)]
     command: Command,

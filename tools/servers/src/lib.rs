@@ -29,11 +29,11 @@ pub mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod running;
 mod spawn;
 mod tail;
 mod until;
 mod watchdog;
-
 
 pub use lifetime::Lifetime;
 pub use postgres::{Postgres, PostgresConfig};

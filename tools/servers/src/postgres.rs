@@ -3,16 +3,18 @@
 mod cluster;
 
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
-use crate::{Lifetime, Process, background, install, ports, spawn, tail, until};
+use crate::running::Running;
+use crate::{Lifetime, Process, background, install, ports, tail, until};
 
 const START_BOUND: Duration = Duration::from_secs(60);
 const STOP_BOUND: Duration = Duration::from_secs(10);
+/// Immediate shutdown: the server ends its children with itself, and recovers at the next start.
+const KILLED_BY: Signal = Signal::SIGQUIT;
 
 #[derive(Clone)]
 pub struct PostgresConfig {
@@ -30,9 +32,7 @@ pub struct PostgresConfig {
 
 pub struct Postgres {
     config: PostgresConfig,
-    process: Process,
-    /// What we have to wait for, where we started it.
-    child: Option<Child>,
+    running: Running,
 }
 
 impl Postgres {
@@ -41,41 +41,37 @@ impl Postgres {
         config.dir = std::path::absolute(&config.dir)?;
         let pid_file = pid_file(&config.dir);
         if let Some(process) = Process::recorded(&pid_file) {
-            bail!("Postgres in {} runs already as pid {}", config.dir.display(), process.pid);
+            let dir = config.dir.display();
+            bail!("Postgres in {dir} runs already as pid {}", process.pid);
         }
         let bin = install::find()?.postgres;
         let (data, account) = cluster::prepare(&config, &bin).await?;
 
         let mut command = background(bin.join("postgres"));
-        command.arg("-D").arg(&data).current_dir("/").env("LC_ALL", "C.UTF-8");
+        command.arg("-D").arg(&data);
+        command.current_dir("/").env("LC_ALL", "C.UTF-8");
         account.lend_to(&mut command);
-        let (process, child) = spawn(&mut command, &log_file(&config.dir))?;
-        let mut server = Self { config, process, child: Some(child) };
-        match server.become_ready(&data, &bin, &pid_file).await {
-            Ok(()) => Ok(server),
-            Err(error) => {
-                server.kill().await;
-                Err(error.context(format!("its log ends:\n{}", tail(&server.log_file(), 10))))
-            }
-        }
+        let log = log_file(&config.dir);
+        let lifetime = config.lifetime.clone();
+        let running = Running::start(&mut command, &log, pid_file, KILLED_BY, &lifetime)?;
+        let mut server = Self { config, running };
+        let ready = server.become_ready(&data, &bin).await;
+        ready.with_context(|| format!("its log, {}, ends:\n{}", log.display(), tail(&log, 10)))?;
+        server.running.lives(&lifetime);
+        Ok(server)
     }
 
     /// The server that was left running in the background in this directory, if any.
     pub fn attach(mut config: PostgresConfig) -> Result<Option<Self>> {
         config.dir = std::path::absolute(&config.dir)?;
-        let process = Process::recorded(&pid_file(&config.dir));
-        Ok(process.map(|process| Self { config, process, child: None }))
+        let running = Running::attach(pid_file(&config.dir), KILLED_BY);
+        Ok(running.map(|running| Self { config, running }))
     }
 
-    async fn become_ready(&mut self, data: &Path, bin: &Path, pid_file: &Path) -> Result<()> {
-        self.process.record(pid_file)?;
-        if let Some(watchdog) = self.config.lifetime.watchdog() {
-            // Immediate shutdown: the server ends its children with itself, and recovers next time.
-            watchdog.ends(self.process, Signal::SIGQUIT)?;
-        }
-        let (pid, port) = (self.process.pid, self.config.port);
-        let settled = until(START_BOUND, || match self.process.is_alive() {
-            true => cluster::is_ready(data, pid).then_some(true),
+    async fn become_ready(&self, data: &Path, bin: &Path) -> Result<()> {
+        let port = self.config.port;
+        let settled = until(START_BOUND, || match self.is_running() {
+            true => cluster::is_ready(data, self.process().pid).then_some(true),
             false => Some(false),
         });
         match settled.await {
@@ -85,45 +81,60 @@ impl Postgres {
         }
     }
 
+    /// Whether it accepts connections, as far as it says so itself.
+    pub fn is_ready(&self) -> bool {
+        let data = self.config.dir.join("data");
+        self.is_running() && cluster::is_ready(&data, self.process().pid)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_alive()
+    }
+
+    pub fn process(&self) -> Process {
+        self.running.process
+    }
+
     pub fn url(&self) -> String {
-        let PostgresConfig { port, database, user, password, .. } = &self.config;
+        let PostgresConfig {
+            port,
+            database,
+            user,
+            password,
+            ..
+        } = &self.config;
         format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
     }
 
     /// As the superuser `postgres`, to the database of that name.
     pub fn superuser_url(&self) -> String {
-        let PostgresConfig { port, superuser_password, .. } = &self.config;
+        let PostgresConfig {
+            port,
+            superuser_password,
+            ..
+        } = &self.config;
         format!("postgres://postgres:{superuser_password}@127.0.0.1:{port}/postgres")
-    }
-
-    pub fn process(&self) -> Process {
-        self.process
     }
 
     pub fn log_file(&self) -> PathBuf {
         log_file(&self.config.dir)
     }
 
-    pub fn is_running(&self) -> bool {
-        self.process.is_alive()
-    }
-
     /// Ends connections, writes everything down and ends; the data stays.
     pub async fn stop(&mut self) -> Result<()> {
-        let asks = [(Signal::SIGINT, STOP_BOUND), (Signal::SIGQUIT, Duration::from_secs(6))];
-        self.process.end(&asks).await;
-        self.ended()
+        let asks = [(Signal::SIGINT, STOP_BOUND), (KILLED_BY, STOP_BOUND)];
+        self.running.end(&asks).await
     }
 
     /// As a crash would: no word to its clients, nothing flushed. What has committed is kept.
-    pub async fn kill(&mut self) {
+    pub async fn kill(&mut self) -> Result<()> {
         // Postgres does not start again before the last child has let go of the shared memory.
-        let children = self.process.children();
-        self.process.end(&[]).await;
+        let children = self.process().children();
+        self.running.end(&[]).await?;
         for child in children {
             child.end(&[]).await;
         }
-        self.ended().ok();
+        Ok(())
     }
 
     /// Starts it again on the same data, wherever it has got to; it is stopped first if it runs.
@@ -133,7 +144,11 @@ impl Postgres {
         }
         let config = self.config.clone();
         let port = config.port;
-        ensure!(ports::is_free(port), "{}", ports::complaint(port, "of this Postgres"));
+        ensure!(
+            ports::is_free(port),
+            "{}",
+            ports::complaint(port, "of this Postgres")
+        );
         *self = Self::start(config).await?;
         Ok(())
     }
@@ -144,27 +159,6 @@ impl Postgres {
         let runs = Process::recorded(&pid_file(&dir));
         ensure!(runs.is_none(), "Postgres in {} still runs", dir.display());
         cluster::delete(&dir)
-    }
-
-    fn ended(&mut self) -> Result<()> {
-        ensure!(!self.is_running(), "Postgres, pid {}, does not end", self.process.pid);
-        if let Some(mut child) = self.child.take() {
-            child.wait().context("cannot wait for Postgres to end")?;
-        }
-        std::fs::remove_file(pid_file(&self.config.dir)).ok();
-        Ok(())
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if self.config.lifetime.watchdog().is_none() || !self.is_running() {
-            return;
-        }
-        self.process.signal(Signal::SIGQUIT);
-        if let Some(child) = &mut self.child {
-            child.wait().ok();
-        }
     }
 }
 

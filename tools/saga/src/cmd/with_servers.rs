@@ -48,7 +48,9 @@ impl WithServers {
             started = starting => started?,
             code = stop.asked() => return Ok(ExitCode::from(code)),
         };
-        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
+        let management = rabbit
+            .management_url()
+            .replace("http://", "http://admin:admin@");
         let mut child = Command::new(&self.command[0])
             .args(&self.command[1..])
             .env("TEST_POSTGRES_URL", postgres.superuser_url())
@@ -72,7 +74,10 @@ async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
     if let Some(process) = child.id().and_then(Process::of) {
         process.signal(Signal::SIGTERM);
     }
-    if timeout(Duration::from_secs(10), child.wait()).await.is_err() {
+    if timeout(Duration::from_secs(10), child.wait())
+        .await
+        .is_err()
+    {
         child.kill().await?;
     }
     Ok(ExitCode::from(code))

@@ -1,0 +1,230 @@
+//! A client of the order service: what it answers, and what went wrong in one line.
+
+mod problem;
+mod steps;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use events::{EventId, Item, Money, OrderId};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use problem::Problem;
+pub use steps::{Happened, Steps};
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub struct Api {
+    url: String,
+    http: Client,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(
+        "the order service is not reachable at {url} ({why}): run `make up`, or set \
+         ORDER_HTTP_PORT or --url"
+    )]
+    Unreachable { url: String, why: String },
+    #[error("{0}")]
+    Refused(Problem),
+    #[error("{url} gives an answer that is not an order service's: {why}")]
+    Strange { url: String, why: String },
+}
+
+/// What is asked for in `POST /orders`. The method is text, so that the service can refuse it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Draft {
+    pub customer_id: Uuid,
+    pub payment_method: String,
+    pub items: Vec<Item>,
+}
+
+/// An answer as it came, and as whatever the caller makes of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    url: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Order {
+    pub order_id: OrderId,
+    pub customer_id: Uuid,
+    pub payment_method: String,
+    pub status: String,
+    pub total_amount: Money,
+    pub items: Vec<Item>,
+    pub tracking_code: Option<String>,
+    pub created_at: DateTime<Utc>,
+    #[serde(default)]
+    pub timeline: Vec<Step>,
+}
+
+/// A line of an order's timeline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub event: String,
+    pub event_id: EventId,
+    pub service: String,
+    pub at: DateTime<Utc>,
+    pub caused_by: Option<EventId>,
+    pub detail: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Page<T> {
+    pub orders: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// As much of an order as tells whether it has ended.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Brief {
+    pub order_id: OrderId,
+    pub status: String,
+}
+
+/// What `GET /orders` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub status: Option<String>,
+    pub customer_id: Option<Uuid>,
+    pub limit: Option<usize>,
+    pub cursor: Option<String>,
+}
+
+impl Api {
+    pub fn at(url: &str) -> Self {
+        // Never through a proxy: it is a service on this machine, or one that the user named.
+        let http = Client::builder().connect_timeout(CONNECT_WITHIN).no_proxy().build();
+        Self {
+            url: url.trim_end_matches('/').into(),
+            http: http.expect("a client without TLS needs nothing from its surroundings"),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub async fn place(&self, draft: &Draft, key: Option<&str>) -> Result<Answer, ApiError> {
+        let mut request = self.request(Method::POST, "/orders").json(draft);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.answer(request).await
+    }
+
+    pub async fn order(&self, id: OrderId) -> Result<Answer, ApiError> {
+        self.answer(self.request(Method::GET, &format!("/orders/{id}"))).await
+    }
+
+    pub async fn list(&self, filter: &Filter) -> Result<Answer, ApiError> {
+        let query = [
+            ("status", filter.status.clone()),
+            ("customer_id", filter.customer_id.map(|id| id.to_string())),
+            ("limit", filter.limit.map(|limit| limit.to_string())),
+            ("cursor", filter.cursor.clone()),
+        ];
+        let query: Vec<_> =
+            query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        self.answer(self.request(Method::GET, "/orders").query(&query)).await
+    }
+
+    pub async fn cancel(&self, id: OrderId) -> Result<Answer, ApiError> {
+        self.answer(self.request(Method::POST, &format!("/orders/{id}/cancel"))).await
+    }
+
+    /// The order's steps, those that were and those that come, to its end.
+    pub async fn follow(&self, id: OrderId) -> Result<Steps, ApiError> {
+        Steps::open(self.clone(), id).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, ApiError> {
+        let response = self.accepted(request.timeout(ANSWER_WITHIN)).await?;
+        let text = response.text().await.map_err(|why| self.unreachable(&why))?;
+        Ok(Answer { url: self.url.clone(), text })
+    }
+
+    /// Sends it; an error where that is what the service answers.
+    async fn accepted(&self, request: RequestBuilder) -> Result<Response, ApiError> {
+        let response = request.send().await.map_err(|why| self.unreachable(&why))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|why| self.unreachable(&why))?;
+        match serde_json::from_str(&text) {
+            Ok(problem) => Err(ApiError::Refused(problem)),
+            Err(_) => Err(self.strange(format!("status {status} without a problem+json"))),
+        }
+    }
+
+    fn unreachable(&self, why: &reqwest::Error) -> ApiError {
+        ApiError::Unreachable { url: self.url.clone(), why: innermost(why) }
+    }
+
+    fn strange(&self, why: impl ToString) -> ApiError {
+        ApiError::Strange { url: self.url.clone(), why: why.to_string() }
+    }
+}
+
+impl Answer {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_str(&self.text).map_err(|why| {
+            let (url, why) = (self.url.clone(), why.to_string());
+            ApiError::Strange { url, why }
+        })
+    }
+}
+
+/// "connection refused" stands at the bottom of what the library tells.
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut error: &dyn std::error::Error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_service_that_is_not_there_is_told_with_what_to_do() {
+        let port = servers::ports::free().unwrap();
+        let url = format!("http://127.0.0.1:{port}/");
+        let error = Api::at(&url).order(Uuid::nil()).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("not reachable at http://127.0.0.1:{port} (")), "{error}");
+        assert!(error.contains("run `make up`"), "{error}");
+    }
+
+    #[test]
+    fn an_order_is_read_as_it_is_shown() {
+        let text = r#"{"order_id":"0190b5e4-0000-7000-8000-000000000001","status":"PENDING",
+            "customer_id":"123e4567-e89b-12d3-a456-426614174000","payment_method":"pix",
+            "total_amount":99.80,"tracking_code":null,"created_at":"2026-01-01T00:00:00.000Z",
+            "updated_at":"2026-01-01T00:00:00.000Z","a_new_field":1,"timeline":[],
+            "items":[{"product_id":"00000000-0000-0000-0000-000000000001","quantity":2,
+                "unit_price":49.90}]}"#;
+        let answer = Answer { url: String::new(), text: text.into() };
+        let order: Order = answer.read().unwrap();
+        assert_eq!(order.total_amount.to_string(), "99.80");
+        assert_eq!(answer.read::<Brief>().unwrap().status, "PENDING");
+        assert!(matches!(answer.read::<Page<Brief>>(), Err(ApiError::Strange { .. })));
+    }
+}

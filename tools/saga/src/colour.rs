@@ -1,0 +1,26 @@
+//! Colours, where there is a terminal to show them and nobody has set NO_COLOR.
+
+use std::io::IsTerminal;
+use std::sync::LazyLock;
+
+#[derive(Clone, Copy)]
+pub enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Blue = 34,
+    Magenta = 35,
+    Cyan = 36,
+}
+
+static SHOWN: LazyLock<bool> = LazyLock::new(|| {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::io::stdout().is_terminal()
+});
+
+pub fn paint(colour: Colour, text: &str) -> String {
+    match *SHOWN {
+        true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
+        false => text.to_owned(),
+    }
+}

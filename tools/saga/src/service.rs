@@ -1,0 +1,148 @@
+//! One of the four services, as a process in the background.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use servers::{Process, background, spawn};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::settings::Settings;
+
+const STOP_BOUND: Duration = Duration::from_secs(10);
+const PROBE_BOUND: Duration = Duration::from_secs(5);
+
+pub struct Service {
+    pub name: &'static str,
+    pub port: Option<u16>,
+    binary: PathBuf,
+    environment: Vec<(String, String)>,
+    home: PathBuf,
+}
+
+impl Service {
+    /// All four, with what each is told about its surroundings.
+    pub fn all(settings: &Settings) -> Result<Vec<Self>> {
+        settings
+            .databases
+            .iter()
+            .map(|database| {
+                let name = database.service;
+                let port = (name == "order").then_some(settings.order_http_port);
+                let health_file = settings.home.join("health").join(name);
+                // What this tool decides comes last, and so wins.
+                let mut environment: Vec<(String, String)> =
+                    settings.dotenv.clone().into_iter().collect();
+                environment.extend([
+                    ("DATABASE_URL".to_owned(), database.url()),
+                    ("AMQP_URL".to_owned(), settings.amqp_url()),
+                    ("HEALTH_FILE".to_owned(), health_file.display().to_string()),
+                ]);
+                if let Some(port) = port {
+                    environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+                }
+                let binary = binary(name)?;
+                Ok(Self { name, port, binary, environment, home: settings.home.clone() })
+            })
+            .collect()
+    }
+
+    /// Its binary must have been built.
+    pub fn check_binary(&self) -> Result<()> {
+        ensure!(
+            self.binary.is_file(),
+            "{} is not there: build it first, as `make up` does",
+            self.binary.display()
+        );
+        Ok(())
+    }
+
+    pub fn log_file(&self) -> PathBuf {
+        self.home.join("logs").join(format!("{}.log", self.name))
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.home.join("pids").join(self.name)
+    }
+
+    fn health_file(&self) -> PathBuf {
+        self.home.join("health").join(self.name)
+    }
+
+    pub fn running(&self) -> Option<Process> {
+        Process::recorded(&self.pid_file())
+    }
+
+    /// Whether its binary has been built anew since it was started.
+    pub fn is_outdated(&self) -> bool {
+        let runs = self.running().and_then(|process| {
+            fs::read_link(format!("/proc/{}/exe", process.pid)).ok()
+        });
+        runs.is_some_and(|binary| binary.display().to_string().ends_with(" (deleted)"))
+    }
+
+    pub fn start(&self) -> Result<Process> {
+        self.check_binary()?;
+        for file in [self.pid_file(), self.health_file()] {
+            let directory = file.parent().context("it lies in a directory")?;
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+            // The last run's word on its health is not this one's.
+            fs::remove_file(file).ok();
+        }
+        let mut command = background(&self.binary);
+        command.arg("run").envs(self.environment.iter().cloned());
+        let (process, _) = spawn(&mut command, &self.log_file())?;
+        process.record(&self.pid_file())?;
+        Ok(process)
+    }
+
+    /// Whether it does its work: the order service says so by HTTP, the others by their binary.
+    pub async fn is_ready(&self) -> bool {
+        if self.running().is_none() {
+            return false;
+        }
+        let probe = async {
+            match self.port {
+                Some(port) => answers(&format!("http://127.0.0.1:{port}/readyz")).await,
+                None => self.passes_healthcheck().await,
+            }
+        };
+        timeout(PROBE_BOUND, probe).await.unwrap_or(false)
+    }
+
+    async fn passes_healthcheck(&self) -> bool {
+        let status = Command::new(&self.binary)
+            .arg("healthcheck")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .status()
+            .await;
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Lets it finish what it has in hand; false when it did not run.
+    pub async fn stop(&self) -> bool {
+        let Some(process) = self.running() else { return false };
+        process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
+        fs::remove_file(self.pid_file()).ok();
+        true
+    }
+}
+
+async fn answers(url: &str) -> bool {
+    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// The services are built and installed beside this command.
+fn binary(service: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot tell where this command lies")?;
+    Ok(this.with_file_name(format!("{service}-service")))
+}

@@ -1,0 +1,174 @@
+//! Where things are: every variable of the outside contract, from the environment, else from `.env`
+//! in the working directory, else as it is by default.
+
+mod dotenv;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where `up` keeps data and logs; absolute.
+    pub home: PathBuf,
+    pub order_http_port: u16,
+    pub rabbitmq_port: u16,
+    pub rabbitmq_management_port: u16,
+    pub rabbitmq_user: String,
+    pub rabbitmq_password: String,
+    pub databases: [Database; 4],
+    /// What `.env` says and the environment does not.
+    pub dotenv: BTreeMap<String, String>,
+}
+
+/// A service's own Postgres; database, user and password have the same name.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub service: &'static str,
+    pub name: &'static str,
+    pub port: u16,
+    pub variable: &'static str,
+}
+
+impl Settings {
+    pub fn read() -> Result<Self> {
+        let mut dotenv = dotenv::read(".env".as_ref())?;
+        dotenv.retain(|name, _| std::env::var_os(name).is_none());
+        Self::from(|name| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned()))
+            .map(|settings| Self { dotenv, ..settings })
+    }
+
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let text = |name: &str, default: &str| {
+            variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+        };
+        let port = |name: &str, default: &str| {
+            let value = text(name, default);
+            let port = value.parse().ok().filter(|port| *port != 0);
+            port.with_context(|| format!("{name}={value} is no port: it takes 1 to 65535"))
+        };
+        let database = |at: usize, name, variable, default| -> Result<Database> {
+            let port = port(variable, default)?;
+            Ok(Database { service: SERVICES[at], name, port, variable })
+        };
+        let home = text("SAGA_HOME", ".run");
+        let settings = Self {
+            home: std::path::absolute(&home).with_context(|| format!("SAGA_HOME={home}"))?,
+            order_http_port: port("ORDER_HTTP_PORT", "3001")?,
+            rabbitmq_port: port("RABBITMQ_PORT", "5672")?,
+            rabbitmq_management_port: port("RABBITMQ_MANAGEMENT_PORT", "15672")?,
+            rabbitmq_user: text("RABBITMQ_USER", "admin"),
+            rabbitmq_password: text("RABBITMQ_PASSWORD", "admin"),
+            databases: [
+                database(0, "orders", "ORDER_DB_PORT", "5433")?,
+                database(1, "payments", "PAYMENT_DB_PORT", "5434")?,
+                database(2, "inventory", "INVENTORY_DB_PORT", "5435")?,
+                database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
+            ],
+            dotenv: BTreeMap::new(),
+        };
+        settings.check_ports_differ()?;
+        Ok(settings)
+    }
+
+    /// Every port that `up` listens on, with the variable that sets it.
+    pub fn ports(&self) -> Vec<(u16, &'static str)> {
+        let mut ports = vec![
+            (self.order_http_port, "ORDER_HTTP_PORT"),
+            (self.rabbitmq_port, "RABBITMQ_PORT"),
+            (self.rabbitmq_management_port, "RABBITMQ_MANAGEMENT_PORT"),
+        ];
+        ports.extend(self.databases.iter().map(|database| (database.port, database.variable)));
+        ports
+    }
+
+    fn check_ports_differ(&self) -> Result<()> {
+        let mut seen = HashMap::new();
+        for (port, variable) in self.ports() {
+            let other = seen.insert(port, variable);
+            let other = other.unwrap_or_default();
+            ensure!(other.is_empty(), "{other} and {variable} are both {port}: change one");
+        }
+        Ok(())
+    }
+
+    /// Where the order service answers.
+    pub fn order_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.order_http_port)
+    }
+
+    /// Of the default virtual host.
+    pub fn amqp_url(&self) -> String {
+        let (user, password) = (encoded(&self.rabbitmq_user), encoded(&self.rabbitmq_password));
+        format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq_port)
+    }
+
+    /// Without user and password, which its API takes by basic authentication.
+    pub fn management_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.rabbitmq_management_port)
+    }
+
+    pub fn database(&self, service: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| database.service == service)
+    }
+}
+
+impl Database {
+    pub fn url(&self) -> String {
+        let Self { name, port, .. } = self;
+        format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}")
+    }
+}
+
+/// As it may stand in an address.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(set: &[(&str, &str)]) -> Result<Settings> {
+        Settings::from(|name| {
+            set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn unset_variables_have_the_values_of_the_contract() {
+        let settings = with(&[("RABBITMQ_USER", "")]).unwrap();
+        assert_eq!(settings.order_url(), "http://127.0.0.1:3001");
+        assert_eq!(settings.amqp_url(), "amqp://admin:admin@127.0.0.1:5672/%2f");
+        assert_eq!(settings.management_url(), "http://127.0.0.1:15672");
+        let database = settings.database("payment").unwrap();
+        assert_eq!(database.url(), "postgres://payments:payments@127.0.0.1:5434/payments");
+        assert!(settings.home.is_absolute() && settings.home.ends_with(".run"));
+    }
+
+    #[test]
+    fn a_password_may_hold_any_character() {
+        let settings = with(&[("RABBITMQ_PASSWORD", "a/b@c é")]).unwrap();
+        assert_eq!(settings.amqp_url(), "amqp://admin:a%2Fb%40c%20%C3%A9@127.0.0.1:5672/%2f");
+    }
+
+    #[test]
+    fn a_wrong_port_and_a_port_used_twice_are_named() {
+        let error = |set| with(set).unwrap_err().to_string();
+        for wrong in ["http", "0", "65536", "-1"] {
+            let said = error(&[("ORDER_DB_PORT", wrong)]);
+            assert_eq!(said, format!("ORDER_DB_PORT={wrong} is no port: it takes 1 to 65535"));
+        }
+        let said = error(&[("ORDER_DB_PORT", "5672")]);
+        assert_eq!(said, "RABBITMQ_PORT and ORDER_DB_PORT are both 5672: change one");
+    }
+}

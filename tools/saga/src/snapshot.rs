@@ -1,0 +1,70 @@
+//! Takes the whole system down as one `Snapshot`: four databases, the queues, the dead letters.
+//! Reads only; a dead letter that it looks at stays where it is.
+
+mod broker;
+mod databases;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use invariants::Snapshot;
+
+use crate::settings::Settings;
+
+pub use broker::Broker;
+pub use databases::{Databases, Pulse};
+
+/// For how long the services keep idempotency keys.
+pub const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// By service.
+    pub databases: BTreeMap<String, String>,
+    /// With the virtual host.
+    pub amqp_url: String,
+    pub management_url: String,
+    pub management_user: String,
+    pub management_password: String,
+    pub vhost: String,
+}
+
+impl From<&Settings> for Places {
+    fn from(settings: &Settings) -> Self {
+        let databases = settings.databases.iter().map(|db| (db.service.to_owned(), db.url()));
+        Self {
+            databases: databases.collect(),
+            amqp_url: settings.amqp_url(),
+            management_url: settings.management_url(),
+            management_user: settings.rabbitmq_user.clone(),
+            management_password: settings.rabbitmq_password.clone(),
+            vhost: "/".into(),
+        }
+    }
+}
+
+/// Connected to everything.
+pub struct Sources {
+    pub databases: Databases,
+    pub broker: Broker,
+}
+
+impl Sources {
+    pub async fn connect(places: &Places) -> Result<Self> {
+        let databases = Databases::connect(&places.databases).await?;
+        let broker = Broker::connect(places).await?;
+        Ok(Self { databases, broker })
+    }
+
+    /// Each database at one moment of its own; together they are one moment only while nothing moves.
+    pub async fn take(&mut self, now: DateTime<Utc>) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        self.databases.read(&mut snapshot).await.context("cannot read a database")?;
+        snapshot.queues = self.broker.depths().await?;
+        snapshot.dead_letters = self.broker.dead_letters().await?;
+        snapshot.keys_kept_since = Some(now - KEYS_KEPT);
+        Ok(snapshot)
+    }
+}

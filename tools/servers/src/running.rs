@@ -1,0 +1,95 @@
+//! A server's process, from its start to its end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+
+use crate::{Lifetime, Process, spawn};
+
+/// Dropped, it kills the process, unless that was told to live on: so a start that fails or is
+/// cancelled half-way leaves nothing behind.
+pub(crate) struct Running {
+    pub process: Process,
+    /// What we have to wait for, where we started it.
+    child: Option<Child>,
+    pid_file: PathBuf,
+    killed_by: Signal,
+    lives_on: bool,
+}
+
+impl Running {
+    pub fn start(
+        command: &mut Command,
+        log: &Path,
+        pid_file: PathBuf,
+        killed_by: Signal,
+        lifetime: &Lifetime,
+    ) -> Result<Self> {
+        let (process, child) = spawn(command, log)?;
+        let child = Some(child);
+        let running = Self {
+            process,
+            child,
+            pid_file,
+            killed_by,
+            lives_on: false,
+        };
+        if let Some(watchdog) = lifetime.watchdog() {
+            watchdog.ends(process, killed_by)?;
+        }
+        process.record(&running.pid_file)?;
+        Ok(running)
+    }
+
+    /// The process that was left running in the background, if it still does.
+    pub fn attach(pid_file: PathBuf, killed_by: Signal) -> Option<Self> {
+        let process = Process::recorded(&pid_file)?;
+        Some(Self {
+            process,
+            child: None,
+            pid_file,
+            killed_by,
+            lives_on: true,
+        })
+    }
+
+    /// Called once it is ready.
+    pub fn lives(&mut self, lifetime: &Lifetime) {
+        self.lives_on = matches!(lifetime, Lifetime::Detached);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.process.is_alive()
+    }
+
+    /// Asks with one signal after the other, kills at last, and clears up after it.
+    pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
+        self.process.end(asks).await;
+        ensure!(
+            !self.is_alive(),
+            "pid {} does not end, not even by SIGKILL",
+            self.process.pid
+        );
+        self.clear_up()
+    }
+
+    fn clear_up(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.wait().context("cannot wait for its end")?;
+        }
+        std::fs::remove_file(&self.pid_file).ok();
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.lives_on && self.child.is_some() {
+            self.process.signal(self.killed_by);
+            self.clear_up().ok();
+        }
+    }
+}
