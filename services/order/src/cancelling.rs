@@ -81,3 +81,93 @@ pub async fn overdue(context: Context, orders: Orders, deadline: Duration) -> an
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, short};
+    use CancelReason::{Customer, Deadline};
+    use chrono::TimeDelta;
+
+    async fn ask(bench: &Bench, order: OrderId) -> Outcome {
+        let (context, orders) = (bench.context.clone(), bench.orders.clone());
+        cancel(context, orders, order, Customer, None)
+            .await
+            .unwrap()
+    }
+
+    const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";
+
+    #[tokio::test]
+    async fn many_requests_at_once_say_it_once() {
+        let bench = Bench::new().await;
+        let order = bench.placed().await;
+        let asked = (0..8).map(|_| ask(&bench, order));
+        let outcomes = futures::future::join_all(asked).await;
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == Outcome::Accepted(Status::Pending))
+        );
+        assert_eq!(bench.count(SAID).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_undone_anyway_needs_no_second_event() {
+        let bench = Bench::new().await;
+        let order = bench.placed().await;
+        bench.hear(short(order)).await;
+        assert_eq!(
+            ask(&bench, order).await,
+            Outcome::Accepted(Status::InventoryFailed)
+        );
+        assert_eq!(bench.count(SAID).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_asked_to_be_cancelled_is_never_confirmed() {
+        let bench = Bench::new().await;
+        let order = bench.placed().await;
+        ask(&bench, order).await;
+        bench.confirm(order).await;
+        assert_eq!(
+            ask(&bench, order).await,
+            Outcome::Accepted(Status::InventoryReserved)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_confirmed_order_stays_so() {
+        let bench = Bench::new().await;
+        let order = bench.placed().await;
+        bench.confirm(order).await;
+        assert_eq!(
+            ask(&bench, order).await,
+            Outcome::TooLate(Status::Confirmed)
+        );
+        assert_eq!(ask(&bench, OrderId::nil()).await, Outcome::Unknown);
+        assert_eq!(bench.count(SAID).await, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_overdue_is_cancelled_once_and_only_if_there_is_a_deadline() {
+        let mut bench = Bench::new().await;
+        let order = bench.placed().await;
+        let clock = crate::testing::Still::new();
+        clock.forward(TimeDelta::hours(1).num_milliseconds());
+        bench.context.world = clock;
+        for (deadline, said) in [(0, 0), (7200, 0), (60, 1), (60, 1)] {
+            let (context, orders) = (bench.context.clone(), bench.orders.clone());
+            overdue(context, orders, Duration::from_secs(deadline))
+                .await
+                .unwrap();
+            assert_eq!(bench.count(SAID).await, said);
+        }
+        let known = store::order(&bench.context.pool, order)
+            .await
+            .unwrap()
+            .unwrap();
+        let detail = &known.fact("order.cancel-requested").unwrap().detail;
+        assert_eq!(detail["reason"], serde_json::to_value(Deadline).unwrap());
+    }
+}

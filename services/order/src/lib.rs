@@ -1,14 +1,17 @@
 //! The order service on one screen: what it is told from outside, what it hears, and its routes.
 
-pub mod cancelling;
-pub mod http;
+mod cancelling;
+mod http;
 mod on;
-pub mod order;
-pub mod placing;
+mod order;
+mod placing;
 mod saying;
-pub mod store;
-pub mod view;
-pub mod watchers;
+mod store;
+mod view;
+mod watchers;
+
+#[cfg(test)]
+mod testing;
 
 use events::{
     InventoryFailed, InventoryReserved, PaymentApproved, PaymentFailed, PaymentReversed,
@@ -16,7 +19,16 @@ use events::{
 };
 use service::{Service, parse_duration};
 use std::{net::SocketAddr, time::Duration};
-use store::Orders;
+
+pub use cancelling::{Outcome, cancel};
+pub use http::{App, routes};
+pub use order::{Cancel, Fact, Order, Status};
+pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
+pub use saying::say;
+pub use store::{Loaded, Orders};
+pub use view::View;
+
+pub const NAME: &str = "order";
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -73,14 +85,14 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let (placing, writer) = placing::channel(settings.in_flight_max as usize);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());
-        move |context| http::routes(http::App::new(&settings, context, orders, placing))
+        move |context| routes(App::new(&settings, context, orders, placing))
     };
     let Settings {
         order_deadline,
         keys_kept,
         ..
     } = *settings;
-    Ok(Service::new("order", orders.clone())
+    Ok(Service::new(NAME, orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .on::<PaymentApproved>()
         .on::<PaymentFailed>()

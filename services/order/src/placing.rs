@@ -283,3 +283,6 @@ pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use answers::{Answer, claim_keys, forget_answers};
 pub use place::{Placed, place};
-pub use read::{Cancellable, Cursor, Filter, cancellable, get, list, order, overdue};
+pub use read::{Cursor, Filter, cancellable, get, list, order, overdue};
 
 #[derive(Clone, Default)]
 pub struct Orders {
@@ -228,3 +228,6 @@ impl StoredFact {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+use super::*;
+use events::OrderId;
+
+async fn cancel(router: &Router, id: impl std::fmt::Display) -> Answer {
+    let request = Request::post(format!("/orders/{id}/cancel"))
+        .body(Body::empty())
+        .unwrap();
+    ask(router, request).await
+}
+
+#[tokio::test]
+async fn a_running_order_can_be_cancelled_and_says_so_once() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    for _ in 0..2 {
+        let answer = cancel(&router, id).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        assert_eq!(answer.json()["order_id"], id.to_string());
+        assert_eq!(answer.json()["status"], "PENDING");
+    }
+    let shown = get(&router, &format!("/orders/{id}")).await.json();
+    let timeline = shown["timeline"].as_array().unwrap();
+    assert_eq!(timeline.len(), 2);
+    assert_eq!(timeline[1]["event"], "order.cancel-requested");
+    assert_eq!(timeline[1]["detail"]["reason"], "customer");
+    assert_eq!(shown["updated_at"], timeline[1]["at"]);
+    assert_eq!(bench.count("SELECT count(*) FROM outbox").await, 2);
+    let traces = "SELECT count(DISTINCT trace) FROM outbox";
+    assert_eq!(bench.count(traces).await, 1, "the saga stays one trace");
+}
+
+#[tokio::test]
+async fn a_final_order_cannot_be_cancelled() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    bench.confirm(id).await;
+    cancel(&router, id).await.problem(409);
+}
+
+#[tokio::test]
+async fn an_unknown_order_cannot_be_cancelled() {
+    let router = Bench::new().await.router();
+    cancel(&router, OrderId::nil()).await.problem(404);
+    cancel(&router, "nonsense").await.problem(404);
+}

@@ -1,0 +1,120 @@
+use super::*;
+use crate::testing::{approved, reversed, short};
+use axum::body::BodyDataStream;
+use events::OrderId;
+use futures::StreamExt;
+use std::time::Duration;
+
+/// What the stream says, event by event.
+struct Stream {
+    body: BodyDataStream,
+    text: String,
+}
+
+async fn follow(router: &Router, id: OrderId) -> Stream {
+    let request = Request::get(format!("/orders/{id}/events"))
+        .body(Body::empty())
+        .unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()[header::CONTENT_TYPE],
+        "text/event-stream"
+    );
+    Stream {
+        body: response.into_body().into_data_stream(),
+        text: String::new(),
+    }
+}
+
+impl Stream {
+    /// The next event's kind and data; `None` at the end.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let line = |name| event.lines().find_map(|line| line.strip_prefix(name));
+                let (kind, data) = (line("event: "), line("data: "));
+                let read =
+                    kind.map(|kind| (kind.into(), serde_json::from_str(data.unwrap()).unwrap()));
+                self.text = rest.into();
+                if read.is_some() {
+                    return read;
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(10), self.body.next());
+            let chunk = chunk.await.expect("something comes in time")?.unwrap();
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    async fn step(&mut self) -> String {
+        let (kind, step) = self.next().await.unwrap();
+        assert_eq!(kind, "step");
+        step["event"].as_str().unwrap().into()
+    }
+}
+
+#[tokio::test]
+async fn steps_come_as_they_happen_and_the_end_closes() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let mut stream = follow(&router, id).await;
+    assert_eq!(stream.step().await, "order.created");
+    bench.hear(approved(id)).await;
+    assert_eq!(stream.step().await, "payment.approved");
+    bench.hear(short(id)).await;
+    assert_eq!(stream.step().await, "inventory.failed");
+    bench.hear(reversed(id)).await;
+    assert_eq!(stream.step().await, "payment.reversed");
+    assert_eq!(
+        stream.next().await,
+        Some(("end".into(), json!({ "status": "CANCELLED" })))
+    );
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn what_is_known_already_comes_first() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    bench.confirm(id).await;
+    let mut stream = follow(&router, id).await;
+    let shown = get(&router, &format!("/orders/{id}")).await.json();
+    for step in shown["timeline"].as_array().unwrap() {
+        assert_eq!(stream.next().await, Some(("step".into(), step.clone())));
+    }
+    assert_eq!(
+        stream.next().await,
+        Some(("end".into(), json!({ "status": "CONFIRMED" })))
+    );
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn what_another_process_writes_is_seen_too() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let mut stream = follow(&router, id).await;
+    assert_eq!(stream.step().await, "order.created");
+    Bench::on(bench.context.clone()).hear(approved(id)).await;
+    assert_eq!(stream.step().await, "payment.approved");
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_stream() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let mut stream = follow(&router, id).await;
+    assert_eq!(stream.step().await, "order.created");
+    bench.context.stop.cancel();
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn an_unknown_order_has_no_stream() {
+    let router = Bench::new().await.router();
+    get(&router, &format!("/orders/{}/events", OrderId::nil()))
+        .await
+        .problem(404);
+}

@@ -1,0 +1,158 @@
+use super::*;
+use crate::testing::{Bench, context, context_on, item, request};
+use futures::FutureExt;
+
+#[tokio::test]
+async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
+    let (bench, writer) = Bench::without_writer(context().await, 10);
+    let mut poisoned = request(None);
+    // No quantity of nothing gets through the checks; the table has its own.
+    poisoned.draft.items = vec![item(0, 100)];
+    let mut waiting: Vec<_> = [request(None), poisoned, request(None)]
+        .into_iter()
+        .map(|request| Box::pin(bench.placing.place(request)))
+        .collect();
+    for place in &mut waiting {
+        assert!(place.now_or_never().is_none());
+    }
+    tokio::spawn(writer.run(bench.context.clone()));
+    let verdicts = futures::future::join_all(waiting).await;
+    assert!(verdicts[0].is_ok());
+    assert_eq!(verdicts[1], Err(Refusal::Broken));
+    assert!(verdicts[2].is_ok());
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
+    assert_eq!(bench.count("SELECT count(*) FROM outbox").await, 2);
+}
+
+#[tokio::test]
+async fn an_order_is_placed_though_its_client_has_gone() {
+    let (bench, writer) = Bench::without_writer(context().await, 10);
+    assert!(
+        bench
+            .placing
+            .place(request(Some("gone")))
+            .now_or_never()
+            .is_none()
+    );
+    let busy = bench.placing.place(request(Some("gone"))).await;
+    assert_eq!(busy, Err(Refusal::KeyBusy));
+    tokio::spawn(writer.run(bench.context.clone()));
+    bench.placing.place(request(None)).await.unwrap();
+    bench.placing.place(request(Some("gone"))).await.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
+}
+
+#[tokio::test]
+async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
+    let bench = Bench::new().await;
+    let first = bench.placing.place(request(Some("k"))).await.unwrap();
+    assert_eq!(
+        bench.placing.place(request(Some("k"))).await.as_ref(),
+        Ok(&first)
+    );
+    let restarted = Bench::on(context_on(bench.context.pool.clone()));
+    assert_eq!(
+        restarted.placing.place(request(Some("k"))).await.as_ref(),
+        Ok(&first)
+    );
+
+    let mut other = request(Some("k"));
+    other.draft.items.pop();
+    assert_eq!(
+        restarted.placing.place(other).await,
+        Err(Refusal::KeyReused)
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_at_work_in_another_process_is_busy() {
+    let bench = Bench::new().await;
+    let mut tx = bench.context.ledger.begin().await.unwrap();
+    store::claim_keys(&mut tx, &["k"]).await.unwrap();
+    assert_eq!(
+        bench.placing.place(request(Some("k"))).await,
+        Err(Refusal::KeyBusy)
+    );
+    // Neither does it keep others from their work.
+    bench.placing.place(request(None)).await.unwrap();
+    tx.rollback().await.unwrap();
+    bench.placing.place(request(Some("k"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_processes_make_one_order_of_one_key() {
+    let one = Bench::new().await;
+    let other = Bench::on(context_on(one.context.pool.clone()));
+    let asked = (0..40).map(|n| {
+        let bench = if n % 2 == 0 { &one } else { &other };
+        bench.placing.place(request(Some("k")))
+    });
+    let verdicts = futures::future::join_all(asked).await;
+    let placed: Vec<_> = verdicts
+        .iter()
+        .filter_map(|verdict| verdict.as_ref().ok())
+        .collect();
+    assert!(!placed.is_empty());
+    assert!(placed.iter().all(|answered| *answered == placed[0]));
+    let refused = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
+    assert!(
+        refused
+            .into_iter()
+            .all(|refusal| *refusal == Refusal::KeyBusy)
+    );
+    assert_eq!(one.count("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let (bench, _writer) = Bench::without_writer(context().await, 1);
+    assert!(bench.placing.place(request(None)).now_or_never().is_none());
+    assert_eq!(
+        bench.placing.place(request(Some("k"))).await,
+        Err(Refusal::Full)
+    );
+    // The refused key is free again.
+    assert_eq!(
+        bench.placing.place(request(Some("k"))).await,
+        Err(Refusal::Full)
+    );
+}
+
+#[tokio::test]
+async fn without_a_database_nobody_waits_for_long() {
+    let bench = Bench::new().await;
+    bench.context.pool.close().await;
+    assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
+}
+
+#[tokio::test]
+async fn the_writer_ends_when_nobody_can_ask_any_more() {
+    let (bench, writer) = Bench::without_writer(context().await, 10);
+    let writing = tokio::spawn(writer.run(bench.context.clone()));
+    bench.context.stop.cancel();
+    bench.placing.place(request(None)).await.unwrap();
+    drop(bench);
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_customers_trace_is_gone_on_with() {
+    let bench = Bench::new().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    bench
+        .placing
+        .place(Request {
+            trace: Some(trace.into()),
+            ..request(None)
+        })
+        .await
+        .unwrap();
+    bench.placed().await;
+    let traces: Vec<String> = sqlx::query_scalar("SELECT trace FROM outbox ORDER BY event_id")
+        .fetch_all(&bench.context.pool)
+        .await
+        .unwrap();
+    assert!(traces.contains(&trace.to_owned()));
+    assert!(traces.iter().all(|trace| trace.len() == 55));
+}

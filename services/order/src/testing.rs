@@ -1,0 +1,227 @@
+//! A service on a database of its own, without a broker.
+
+use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, placing, routes};
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Parser;
+use database::PgPool;
+use events::{
+    Event, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
+    PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
+};
+use messaging::{Known, Ledger, PgLedger, RealWorld, Relay, Store, World};
+use saga::{Decision, On, scenario::heard};
+use service::{Context, Health};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub struct Bench {
+    pub context: Context,
+    pub orders: Orders,
+    pub placing: Placing,
+    pub settings: Settings,
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn settings() -> Settings {
+    Cli::parse_from(["order-service"]).settings
+}
+
+/// A migrated database and what a service needs to work on it.
+pub async fn context() -> Context {
+    let pool = database::testing::throwaway().await;
+    crate::service(&settings())
+        .unwrap()
+        .migrate(&pool)
+        .await
+        .unwrap();
+    context_on(pool)
+}
+
+pub fn context_on(pool: PgPool) -> Context {
+    let (ledger, world) = (PgLedger { pool: pool.clone() }, RealWorld::shared());
+    let (outbox, _) = Relay::new(ledger.clone(), world.clone());
+    let health = Arc::new(Health::new(watch::channel(false).1));
+    Context {
+        pool,
+        ledger,
+        outbox,
+        world,
+        health,
+        stop: CancellationToken::new(),
+    }
+}
+
+impl Bench {
+    /// With a writer at work, until the test ends.
+    pub async fn new() -> Self {
+        Self::on(context().await)
+    }
+
+    pub fn on(context: Context) -> Self {
+        let (bench, writer) = Self::without_writer(context, 64);
+        tokio::spawn(writer.run(bench.context.clone()));
+        bench
+    }
+
+    pub fn without_writer(context: Context, capacity: usize) -> (Self, Writer) {
+        let (placing, writer) = placing::channel(capacity);
+        (
+            Self {
+                context,
+                orders: Orders::default(),
+                placing,
+                settings: settings(),
+            },
+            writer,
+        )
+    }
+
+    pub fn router(&self) -> Router {
+        let (orders, placing) = (self.orders.clone(), self.placing.clone());
+        routes(App::new(
+            &self.settings,
+            self.context.clone(),
+            orders,
+            placing,
+        ))
+    }
+
+    pub async fn placed(&self) -> OrderId {
+        self.placing.place(request(None)).await.unwrap().order_id
+    }
+
+    /// As the loop does it.
+    pub async fn hear<E: Event>(&self, event: E)
+    where
+        Order: On<E>,
+    {
+        let order_id = event.order_id();
+        let ledger = &self.context.ledger;
+        let mut tx = ledger.begin().await.unwrap();
+        ledger.lock_orders(&mut tx, &[order_id]).await.unwrap();
+        let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
+        let at = self.context.world.now();
+        let decision = loaded
+            .of(order_id, &[])
+            .on(&saga::Heard { at, ..heard(event) });
+        if let Decision::Change { state, .. } = decision {
+            loaded.keep(order_id, state);
+        }
+        self.orders.save(&mut tx, loaded).await.unwrap();
+        ledger.commit(tx).await.unwrap();
+        self.orders.committed(&[order_id]);
+    }
+
+    pub async fn confirm(&self, order_id: OrderId) {
+        self.hear(approved(order_id)).await;
+        self.hear(InventoryReserved {
+            order_id,
+            items: vec![],
+        })
+        .await;
+        self.hear(scheduled(order_id)).await;
+    }
+
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql)
+            .fetch_one(&self.context.pool)
+            .await
+            .unwrap()
+    }
+}
+
+pub fn item(quantity: u32, cents: i64) -> Item {
+    let product_id = ProductId::from_u128(1);
+    Item {
+        product_id,
+        quantity,
+        unit_price: Money::cents(cents),
+    }
+}
+
+pub fn draft() -> Draft {
+    Draft {
+        customer_id: Uuid::from_u128(5),
+        payment_method: PaymentMethod::Pix,
+        items: vec![item(2, 4990), item(1, 5)],
+        total_amount: Money::cents(9985),
+    }
+}
+
+pub fn request(key: Option<&str>) -> Request {
+    Request {
+        draft: draft(),
+        key: key.map(Into::into),
+        trace: None,
+    }
+}
+
+pub fn approved(order_id: OrderId) -> PaymentApproved {
+    let (amount, provider_ref) = (Money::cents(9985), "ch_1".into());
+    PaymentApproved {
+        order_id,
+        amount,
+        provider_ref,
+        items: vec![],
+    }
+}
+
+pub fn scheduled(order_id: OrderId) -> ShippingScheduled {
+    let (tracking_code, freight) = ("TRK-00000001".into(), Money::cents(1300));
+    ShippingScheduled {
+        order_id,
+        tracking_code,
+        freight,
+        delivery_days: 3,
+    }
+}
+
+pub fn short(order_id: OrderId) -> InventoryFailed {
+    InventoryFailed {
+        order_id,
+        short: vec![],
+    }
+}
+
+pub fn reversed(order_id: OrderId) -> PaymentReversed {
+    PaymentReversed {
+        order_id,
+        amount: Money::cents(9985),
+        refund_ref: "re_1".into(),
+    }
+}
+
+/// A world whose clock stands still until it is told to go.
+pub struct Still {
+    now: Mutex<DateTime<Utc>>,
+}
+
+impl Still {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            now: Mutex::new(RealWorld.now()),
+        })
+    }
+
+    pub fn forward(&self, milliseconds: i64) {
+        *self.now.lock().unwrap() += TimeDelta::milliseconds(milliseconds);
+    }
+}
+
+impl World for Still {
+    fn now(&self) -> DateTime<Utc> {
+        *self.now.lock().unwrap()
+    }
+
+    fn random(&self) -> u64 {
+        RealWorld.random()
+    }
+}
