@@ -127,6 +127,8 @@ impl Writer {
                 count = self.queue.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
                 () = &mut closing => return,
             }
+            // Whoever has gone, or was told that it took too long, may have asked again elsewhere.
+            batch.retain(|waiting: &Waiting| !waiting.reply.is_closed());
             if !self.write(&context, std::mem::take(&mut batch)).await {
                 // Those who came meanwhile would only wait for the same answer.
                 while let Ok(waiting) = self.queue.try_recv() {
@@ -138,6 +140,9 @@ impl Writer {
 
     /// False when the database is away.
     async fn write(&self, context: &Context, batch: Vec<Waiting>) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
         match transact(context, &batch).await {
             Ok(verdicts) => {
                 batch

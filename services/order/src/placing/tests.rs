@@ -25,7 +25,7 @@ async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
 }
 
 #[tokio::test]
-async fn an_order_is_placed_though_its_client_has_gone() {
+async fn who_has_gone_before_his_order_is_written_has_none() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
     assert!(
         bench
@@ -38,8 +38,38 @@ async fn an_order_is_placed_though_its_client_has_gone() {
     assert_eq!(busy, Err(Refusal::KeyBusy));
     tokio::spawn(writer.run(bench.context.clone()));
     bench.placing.place(request(None)).await.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
     bench.placing.place(request(Some("gone"))).await.unwrap();
-    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
+}
+
+#[tokio::test]
+async fn who_goes_while_his_order_is_written_has_it() {
+    let bench = Bench::new().await;
+    let mut gate = bench.context.ledger.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders")
+        .execute(&mut *gate)
+        .await
+        .unwrap();
+    let held_up = "SELECT count(*) FROM pg_locks WHERE NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    tokio::select! {
+        _ = bench.placing.place(request(Some("k"))) => panic!("the table is locked"),
+        () = async { while bench.count(held_up).await == 0 {} } => {}
+    }
+    gate.rollback().await.unwrap();
+    let answered = loop {
+        match bench.placing.place(request(Some("k"))).await {
+            Err(Refusal::KeyBusy) => tokio::task::yield_now().await,
+            verdict => break verdict.unwrap(),
+        }
+    };
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+    assert!(
+        store::get(&bench.context.pool, answered.order_id)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
