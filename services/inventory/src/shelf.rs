@@ -63,10 +63,7 @@ impl Shelf {
                 product.reserved += wanted;
             }
         }
-        self.reservation = Some(Reservation {
-            status: Status::Reserved,
-            quantities,
-        });
+        self.reservation = Some(Reservation { status: Status::Reserved, quantities });
         Ok(self)
     }
 
@@ -87,15 +84,8 @@ impl Shelf {
 
     /// A product that nobody knows is out of stock.
     fn shortage(&self, product_id: ProductId, wanted: u64) -> Option<Shortage> {
-        let available = self
-            .products
-            .get(&product_id)
-            .map_or(0, |product| product.available());
-        (wanted > available).then_some(Shortage {
-            product_id,
-            wanted,
-            available,
-        })
+        let available = self.products.get(&product_id).map_or(0, |product| product.available());
+        (wanted > available).then_some(Shortage { product_id, wanted, available })
     }
 }
 
@@ -118,20 +108,13 @@ mod tests {
     const INK: Uuid = Uuid::from_u128(2);
 
     fn item(product_id: ProductId, quantity: u32) -> Item {
-        Item {
-            product_id,
-            quantity,
-            unit_price: Money::ZERO,
-        }
+        Item { product_id, quantity, unit_price: Money::ZERO }
     }
 
     fn shelf() -> Shelf {
         let products = [(PENS, 10, 4), (INK, 1, 1)];
         let products = products.map(|(id, total, reserved)| (id, Product { total, reserved }));
-        Shelf {
-            products: products.into(),
-            ..Shelf::default()
-        }
+        Shelf { products: products.into(), ..Shelf::default() }
     }
 
     #[test]
@@ -144,14 +127,7 @@ mod tests {
     #[test]
     fn all_or_nothing() {
         let short = shelf().reserve(&[item(PENS, 1), item(INK, 1)]).unwrap_err();
-        assert_eq!(
-            short,
-            [Shortage {
-                product_id: INK,
-                wanted: 1,
-                available: 0
-            }]
-        );
+        assert_eq!(short, [Shortage { product_id: INK, wanted: 1, available: 0 }]);
     }
 
     #[test]

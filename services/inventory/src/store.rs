@@ -23,18 +23,10 @@ pub struct Shelves {
 impl Known<Shelf> for Shelves {
     fn of(&self, order: OrderId, touched: &[ProductId]) -> Shelf {
         let reservation = self.reservations.get(&order).cloned();
-        let held = reservation
-            .iter()
-            .flat_map(|reservation| reservation.quantities.keys());
-        let products = held
-            .chain(touched)
-            .filter_map(|id| Some((*id, *self.products.get(id)?)))
-            .collect();
-        Shelf {
-            reservation,
-            refused: self.refused.contains(&order),
-            products,
-        }
+        let held = reservation.iter().flat_map(|reservation| reservation.quantities.keys());
+        let products =
+            held.chain(touched).filter_map(|id| Some((*id, *self.products.get(id)?))).collect();
+        Shelf { reservation, refused: self.refused.contains(&order), products }
     }
 
     fn keep(&mut self, order: OrderId, shelf: Shelf) {
@@ -87,11 +79,7 @@ impl Store for Stock {
         for row in rows {
             shelves.learn(row)?;
         }
-        let held = shelves
-            .reservations
-            .values()
-            .flat_map(|held| held.quantities.keys())
-            .copied();
+        let held = shelves.reservations.values().flat_map(|held| held.quantities.keys()).copied();
         let ids: BTreeSet<ProductId> = held.chain(touched.iter().copied()).collect();
         let ids: Vec<ProductId> = ids.into_iter().collect();
         shelves.products = lock_products(tx, &ids).await?;
@@ -136,14 +124,9 @@ impl Shelves {
         let reservation = self
             .reservations
             .entry(row.order_id)
-            .or_insert_with(|| Reservation {
-                status,
-                quantities: BTreeMap::new(),
-            });
+            .or_insert_with(|| Reservation { status, quantities: BTreeMap::new() });
         if let (Some(product), Some(quantity)) = (row.product_id, row.quantity) {
-            reservation
-                .quantities
-                .insert(product, quantity.unsigned_abs());
+            reservation.quantities.insert(product, quantity.unsigned_abs());
         }
         Ok(())
     }
@@ -168,10 +151,7 @@ async fn lock_products(
         total: total.unsigned_abs(),
         reserved: reserved.unsigned_abs(),
     };
-    Ok(rows
-        .into_iter()
-        .map(|(id, total, reserved)| (id, product(total, reserved)))
-        .collect())
+    Ok(rows.into_iter().map(|(id, total, reserved)| (id, product(total, reserved))).collect())
 }
 
 async fn save_reservations(
@@ -184,18 +164,8 @@ async fn save_reservations(
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
     )
-    .bind(
-        reservations
-            .iter()
-            .map(|(order, _)| *order)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        reservations
-            .iter()
-            .map(|(_, held)| held.status.name())
-            .collect::<Vec<_>>(),
-    )
+    .bind(reservations.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     let lines: Vec<_> = reservations
@@ -209,12 +179,7 @@ async fn save_reservations(
          SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
     )
     .bind(lines.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(
-        lines
-            .iter()
-            .map(|(_, (product, _))| **product)
-            .collect::<Vec<_>>(),
-    )
+    .bind(lines.iter().map(|(_, (product, _))| **product).collect::<Vec<_>>())
     .bind(quantities.collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
@@ -240,12 +205,7 @@ async fn save_products(
          WHERE products.id = changed.id",
     )
     .bind(products.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(
-        products
-            .iter()
-            .map(|(_, product)| signed(product.reserved))
-            .collect::<Vec<_>>(),
-    )
+    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -268,11 +228,7 @@ mod tests {
 
     async fn migrated() -> PgPool {
         let pool = database::testing::throwaway().await;
-        crate::service(&crate::Settings {})
-            .unwrap()
-            .migrate(&pool)
-            .await
-            .unwrap();
+        crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
         pool
     }
 
@@ -287,39 +243,23 @@ mod tests {
         Stock.save(&mut tx, shelves).await?;
         tx.commit().await.unwrap();
         let mut tx = pool.begin().await.unwrap();
-        Ok(Stock
-            .load(&mut tx, &[order], &[QUILL, PRINT])
-            .await?
-            .of(order, &[QUILL, PRINT]))
+        Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.of(order, &[QUILL, PRINT]))
     }
 
     fn items() -> Vec<Item> {
         [(QUILL, 2), (PRINT, 10)]
-            .map(|(product_id, quantity)| Item {
-                product_id,
-                quantity,
-                unit_price: Money::ZERO,
-            })
+            .map(|(product_id, quantity)| Item { product_id, quantity, unit_price: Money::ZERO })
             .into()
     }
 
     #[tokio::test]
     async fn a_reservation_is_kept_and_put_back() {
         let (pool, order) = (migrated().await, Uuid::from_u128(7));
-        let reserved = change(&pool, order, |shelf| shelf.reserve(&items()).unwrap())
-            .await
-            .unwrap();
-        assert_eq!(
-            reserved.products[&PRINT],
-            Product {
-                total: 10,
-                reserved: 10
-            }
-        );
+        let reserved =
+            change(&pool, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
+        assert_eq!(reserved.products[&PRINT], Product { total: 10, reserved: 10 });
         assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&QUILL], 2);
-        let released = change(&pool, order, |shelf| shelf.release().unwrap())
-            .await
-            .unwrap();
+        let released = change(&pool, order, |shelf| shelf.release().unwrap()).await.unwrap();
         assert_eq!(released.products[&PRINT].reserved, 0);
         assert_eq!(released.reservation.unwrap().status, Status::Released);
     }
@@ -327,11 +267,8 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_kept() {
         let pool = migrated().await;
-        let refused = change(&pool, Uuid::from_u128(8), |shelf| Shelf {
-            refused: true,
-            ..shelf
-        })
-        .await;
+        let refused =
+            change(&pool, Uuid::from_u128(8), |shelf| Shelf { refused: true, ..shelf }).await;
         assert!(refused.unwrap().refused);
     }
 
@@ -339,13 +276,7 @@ mod tests {
     async fn the_database_itself_refuses_more_than_there_is() {
         let pool = migrated().await;
         let overdrawn = change(&pool, Uuid::from_u128(9), |mut shelf| {
-            shelf.products.insert(
-                PRINT,
-                Product {
-                    total: 10,
-                    reserved: 11,
-                },
-            );
+            shelf.products.insert(PRINT, Product { total: 10, reserved: 11 });
             shelf
         });
         assert!(matches!(overdrawn.await, Err(Failure::Data(_))));
@@ -354,22 +285,9 @@ mod tests {
     #[test]
     fn orders_of_one_batch_share_the_stock() {
         let mut shelves = Shelves::default();
-        shelves.products.insert(
-            PRINT,
-            Product {
-                total: 10,
-                reserved: 0,
-            },
-        );
-        let wish = [Item {
-            product_id: PRINT,
-            quantity: 6,
-            unit_price: Money::ZERO,
-        }];
-        let first = shelves
-            .of(Uuid::from_u128(1), &[PRINT])
-            .reserve(&wish)
-            .unwrap();
+        shelves.products.insert(PRINT, Product { total: 10, reserved: 0 });
+        let wish = [Item { product_id: PRINT, quantity: 6, unit_price: Money::ZERO }];
+        let first = shelves.of(Uuid::from_u128(1), &[PRINT]).reserve(&wish).unwrap();
         shelves.keep(Uuid::from_u128(1), first);
         let second = shelves.of(Uuid::from_u128(2), &[PRINT]).reserve(&wish);
         assert_eq!(second.unwrap_err()[0].available, 4);

@@ -44,20 +44,13 @@ type InHand = (Answered, OwnedSemaphorePermit);
 
 impl Desk {
     pub const fn new(gateway: Arc<dyn Gateway>, due: Arc<Notify>, settings: Settings) -> Self {
-        Self {
-            gateway,
-            due,
-            settings,
-        }
+        Self { gateway, due, settings }
     }
 
     /// Works until told to stop, and then until what is in hand is written.
     pub async fn run(self, context: Context) {
         let (answers, answered) = mpsc::unbounded_channel();
-        tokio::join!(
-            self.take_up(&context, answers),
-            self.write_down(&context, answered)
-        );
+        tokio::join!(self.take_up(&context, answers), self.write_down(&context, answered));
     }
 
     /// Finishes what a crash has left in hand: asks what became of it, and charges nothing.
@@ -68,10 +61,7 @@ impl Desk {
         if left.is_empty() {
             return Ok(());
         }
-        tracing::warn!(
-            charges = left.len(),
-            "finishing charges that somebody left in hand"
-        );
+        tracing::warn!(charges = left.len(), "finishing charges that somebody left in hand");
         let asked = left.into_iter().map(|charge| {
             let desk = self.clone();
             tokio::spawn(async move { desk.ask(charge, true).await })
@@ -152,11 +142,7 @@ impl Desk {
     async fn ask(&self, charge: Charge, left_by_a_crash: bool) -> Option<Answered> {
         let refund = charge.status == Status::Reversing;
         let request = Request {
-            key: if refund {
-                charge.refund_key?
-            } else {
-                charge.charge_key
-            },
+            key: if refund { charge.refund_key? } else { charge.charge_key },
             method: charge.method,
             amount: charge.amount,
             attempt: charge.attempts,
@@ -209,9 +195,7 @@ impl Desk {
                     groups.extend(group.into_iter().map(|answered| vec![answered]));
                 }
                 Err(Failure::Data(why)) => {
-                    let order = group
-                        .first()
-                        .map(|answered| answered.charge.order_id.to_string());
+                    let order = group.first().map(|answered| answered.charge.order_id.to_string());
                     tracing::error!(order_id = order, "an answer cannot be written: {why:#}");
                 }
             }
@@ -219,10 +203,7 @@ impl Desk {
     }
 
     async fn transact(&self, context: &Context, answers: &[Answered]) -> Result<(), Failure> {
-        let orders: Vec<Uuid> = answers
-            .iter()
-            .map(|answered| answered.charge.order_id)
-            .collect();
+        let orders: Vec<Uuid> = answers.iter().map(|answered| answered.charge.order_id).collect();
         let mut tx = context.ledger.begin().await?;
         context.ledger.lock_orders(&mut tx, &orders).await?;
         let mut payments = store::load(&mut tx, &orders).await?;
@@ -234,10 +215,7 @@ impl Desk {
                 let cause = state.charge.as_ref().map(|charge| charge.cause.clone());
                 log(&state, &says);
                 payments.keep(order, state);
-                said.extend(
-                    says.into_iter()
-                        .map(|event| outgoing(context, event, cause.as_ref())),
-                );
+                said.extend(says.into_iter().map(|event| outgoing(context, event, cause.as_ref())));
             }
         }
         store::save(&mut tx, &payments).await?;

@@ -54,9 +54,7 @@ impl Gateway for Simulated {
 
 fn verdict(request: &Request) -> Verdict {
     match request.method {
-        PaymentMethod::CardDeclined => Verdict::Declined {
-            reason: "422: card declined".into(),
-        },
+        PaymentMethod::CardDeclined => Verdict::Declined { reason: "422: card declined".into() },
         PaymentMethod::CardUnavailable => unavailable(),
         PaymentMethod::CardFlaky if request.attempt <= 2 => unavailable(),
         PaymentMethod::CreditCard
@@ -64,16 +62,14 @@ fn verdict(request: &Request) -> Verdict {
         | PaymentMethod::Pix
         | PaymentMethod::BankTransfer
         | PaymentMethod::CardFlaky
-        | PaymentMethod::CardSlow => Verdict::Approved {
-            provider_ref: reference("SIM", request.key),
-        },
+        | PaymentMethod::CardSlow => {
+            Verdict::Approved { provider_ref: reference("SIM", request.key) }
+        }
     }
 }
 
 fn unavailable() -> Verdict {
-    Verdict::Unavailable {
-        reason: "503: the provider is unavailable".into(),
-    }
+    Verdict::Unavailable { reason: "503: the provider is unavailable".into() }
 }
 
 fn reference(kind: &str, key: Uuid) -> String {
@@ -86,23 +82,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_up_gives_the_answer_that_the_charge_had() {
-        for method in PaymentMethod::ALL
-            .into_iter()
-            .filter(|m| *m != PaymentMethod::CardSlow)
-        {
+        for method in PaymentMethod::ALL.into_iter().filter(|m| *m != PaymentMethod::CardSlow) {
             for attempt in 1..4 {
-                let request = Request {
-                    key: Uuid::from_u128(1),
-                    method,
-                    amount: Money::ZERO,
-                    attempt,
-                };
+                let request =
+                    Request { key: Uuid::from_u128(1), method, amount: Money::ZERO, attempt };
                 let first = Simulated.charge(&request).await;
-                assert_eq!(
-                    first,
-                    Simulated.look_up(&request).await,
-                    "{method} {attempt}"
-                );
+                assert_eq!(first, Simulated.look_up(&request).await, "{method} {attempt}");
             }
         }
     }

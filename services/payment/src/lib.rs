@@ -66,9 +66,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
         .on::<InventoryFailed>()
         .on::<InventoryReleased>()
         .worker("charge desk", move |context| desk.run(context))
-        .every(
-            settings.reap_after / 4,
-            "finish interrupted charges",
-            move |context| reaper.clone().reap(context),
-        ))
+        .every(settings.reap_after / 4, "finish interrupted charges", move |context| {
+            reaper.clone().reap(context)
+        }))
 }

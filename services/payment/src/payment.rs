@@ -76,40 +76,24 @@ impl Status {
 
 impl From<Charge> for Payment {
     fn from(charge: Charge) -> Self {
-        Self {
-            charge: Some(charge),
-        }
+        Self { charge: Some(charge) }
     }
 }
 
 impl Charge {
     /// In a state of rest: nobody has it in hand, and nothing is due.
     pub fn rest(self, status: Status) -> Self {
-        Self {
-            status,
-            due_in: None,
-            claim: None,
-            ..self
-        }
+        Self { status, due_in: None, claim: None, ..self }
     }
 
     /// For the desk to take up, after a while.
     pub fn due(self, status: Status, due_in: Duration) -> Self {
-        Self {
-            status,
-            due_in: Some(due_in),
-            claim: None,
-            ..self
-        }
+        Self { status, due_in: Some(due_in), claim: None, ..self }
     }
 
     /// Ends without money, and says so.
     pub fn fail(self, status: Status, reason: PaymentFailure) -> Decision<Payment> {
-        let said = PaymentFailed {
-            order_id: self.order_id,
-            reason,
-            attempts: self.attempts,
-        };
+        let said = PaymentFailed { order_id: self.order_id, reason, attempts: self.attempts };
         Decision::to(self.rest(status).into()).and_say(&said)
     }
 }
@@ -123,11 +107,7 @@ impl Payment {
         match charge.status {
             Status::Approved => {
                 let refund_key = Some(cause.event_id);
-                let refund = Charge {
-                    refund_key,
-                    cause,
-                    ..charge
-                };
+                let refund = Charge { refund_key, cause, ..charge };
                 Decision::to(refund.due(Status::Reversing, Duration::ZERO).into())
             }
             Status::Reversing | Status::Reversed => Decision::nothing(),

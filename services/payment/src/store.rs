@@ -87,17 +87,13 @@ pub async fn load(tx: &mut Transaction, orders: &[OrderId]) -> Result<Batch<Paym
     .bind(orders)
     .fetch_all(&mut **tx)
     .await?;
-    let known = rows
-        .into_iter()
-        .map(|row| Ok((row.order_id, Payment::from(charge(row)?))));
+    let known = rows.into_iter().map(|row| Ok((row.order_id, Payment::from(charge(row)?))));
     Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
 }
 
 pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Failure> {
-    let changed: Vec<&Charge> = batch
-        .changed()
-        .filter_map(|(_, payment)| payment.charge.as_ref())
-        .collect();
+    let changed: Vec<&Charge> =
+        batch.changed().filter_map(|(_, payment)| payment.charge.as_ref()).collect();
     if changed.is_empty() {
         return Ok(());
     }
@@ -133,19 +129,9 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     .bind(changed.iter().map(|c| c.order_id).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.status.name()).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.method.name()).collect::<Vec<_>>())
-    .bind(
-        changed
-            .iter()
-            .map(|c| c.amount.decimal())
-            .collect::<Vec<_>>(),
-    )
+    .bind(changed.iter().map(|c| c.amount.decimal()).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| items_text(c)).collect::<Vec<_>>())
-    .bind(
-        changed
-            .iter()
-            .map(|c| c.cancel_requested)
-            .collect::<Vec<_>>(),
-    )
+    .bind(changed.iter().map(|c| c.cancel_requested).collect::<Vec<_>>())
     .bind(of(|c| c.attempts.cast_signed()))
     .bind(of(|c| c.refund_attempts.cast_signed()))
     .bind(text(|c| c.provider_ref.as_deref()))
@@ -156,12 +142,7 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     .bind(changed.iter().map(|c| c.charge_key).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.refund_key).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.claim).collect::<Vec<_>>())
-    .bind(
-        changed
-            .iter()
-            .map(|c| c.due_in.map(millis))
-            .collect::<Vec<_>>(),
-    )
+    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -239,10 +220,7 @@ fn charge(row: Row) -> Result<Charge, Failure> {
     Ok(Charge {
         order_id: row.order_id,
         status,
-        method: row
-            .payment_method
-            .parse::<PaymentMethod>()
-            .map_err(Failure::data)?,
+        method: row.payment_method.parse::<PaymentMethod>().map_err(Failure::data)?,
         amount: Money::new(row.amount).map_err(Failure::data)?,
         items: serde_json::from_str(&row.items).map_err(Failure::data)?,
         cancel_requested: row.cancel_requested,
@@ -251,10 +229,7 @@ fn charge(row: Row) -> Result<Charge, Failure> {
         provider_ref: row.provider_ref,
         refund_ref: row.refund_ref,
         last_error: row.last_error,
-        cause: Cause {
-            event_id: row.caused_by,
-            trace: row.trace,
-        },
+        cause: Cause { event_id: row.caused_by, trace: row.trace },
         charge_key: row.charge_key,
         refund_key: row.refund_key,
         due_in: None,

@@ -52,23 +52,12 @@ pub fn settle_charge(
                 items: charge.items.clone(),
             };
             let provider_ref = Some(provider_ref);
-            let approved = Charge {
-                provider_ref,
-                last_error: None,
-                ..charge
-            };
+            let approved = Charge { provider_ref, last_error: None, ..charge };
             Decision::to(approved.rest(Status::Approved).into()).and_say(&said)
         }
-        Verdict::Declined { reason } => Charge {
-            last_error: Some(reason),
-            ..charge
-        }
-        .refused(),
+        Verdict::Declined { reason } => Charge { last_error: Some(reason), ..charge }.refused(),
         Verdict::Unavailable { reason } => {
-            let charge = Charge {
-                last_error: Some(reason),
-                ..charge
-            };
+            let charge = Charge { last_error: Some(reason), ..charge };
             if charge.cancel_requested {
                 charge.fail(Status::Failed, PaymentFailure::Cancelled)
             } else if charge.attempts >= policy.attempts_max {
@@ -101,19 +90,12 @@ pub fn settle_refund(
                 amount: charge.amount,
                 refund_ref: refund_ref.clone(),
             };
-            let reversed = Charge {
-                refund_ref: Some(refund_ref),
-                last_error: None,
-                ..charge
-            };
+            let reversed = Charge { refund_ref: Some(refund_ref), last_error: None, ..charge };
             Decision::to(reversed.rest(Status::Reversed).into()).and_say(&said)
         }
         Err(reason) => {
             let wait = policy.wait(charge.refund_attempts, charge.charge_key);
-            let charge = Charge {
-                last_error: Some(reason),
-                ..charge
-            };
+            let charge = Charge { last_error: Some(reason), ..charge };
             Decision::to(charge.due(Status::Reversing, wait).into())
         }
     }
@@ -152,17 +134,10 @@ mod tests {
     use events::PaymentFailed;
 
     const ME: Uuid = Uuid::from_u128(1);
-    const POLICY: Policy = Policy {
-        attempts_max: 5,
-        retry_delay: Duration::from_secs(2),
-    };
+    const POLICY: Policy = Policy { attempts_max: 5, retry_delay: Duration::from_secs(2) };
 
     fn in_hand(attempts: u32) -> Charge {
-        Charge {
-            claim: Some(ME),
-            attempts,
-            ..charge(Status::Processing)
-        }
+        Charge { claim: Some(ME), attempts, ..charge(Status::Processing) }
     }
 
     fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
@@ -173,77 +148,43 @@ mod tests {
     }
 
     fn unavailable() -> Verdict {
-        Verdict::Unavailable {
-            reason: "503".into(),
-        }
+        Verdict::Unavailable { reason: "503".into() }
     }
 
     fn approved() -> Verdict {
-        Verdict::Approved {
-            provider_ref: "SIM-1".into(),
-        }
+        Verdict::Approved { provider_ref: "SIM-1".into() }
     }
 
     #[test]
     fn an_approval_is_said_with_its_reference() {
         let (after, says) = answer(in_hand(1), approved());
-        assert_eq!(
-            (after.status, after.claim, after.due_in),
-            (Status::Approved, None, None)
-        );
-        assert_eq!(
-            says[0].read::<PaymentApproved>().unwrap().provider_ref,
-            "SIM-1"
-        );
+        assert_eq!((after.status, after.claim, after.due_in), (Status::Approved, None, None));
+        assert_eq!(says[0].read::<PaymentApproved>().unwrap().provider_ref, "SIM-1");
     }
 
     #[test]
     fn an_approval_counts_even_after_a_cancel() {
-        let (after, says) = answer(
-            Charge {
-                cancel_requested: true,
-                ..in_hand(1)
-            },
-            approved(),
-        );
+        let (after, says) = answer(Charge { cancel_requested: true, ..in_hand(1) }, approved());
         assert_eq!((after.status, says.len()), (Status::Approved, 1));
     }
 
     #[test]
     fn the_provider_is_asked_again_at_once_then_later_and_later_then_never() {
-        let waits: Vec<_> = (1..5)
-            .map(|n| {
-                answer(in_hand(n), unavailable())
-                    .0
-                    .due_in
-                    .unwrap()
-                    .as_secs()
-            })
-            .collect();
+        let waits: Vec<_> =
+            (1..5).map(|n| answer(in_hand(n), unavailable()).0.due_in.unwrap().as_secs()).collect();
         assert_eq!(waits, [0, 2, 4, 8]);
         let (after, says) = answer(in_hand(5), unavailable());
         assert_eq!(after.status, Status::Failed);
-        let said = PaymentFailed {
-            order_id: ORDER,
-            reason: PaymentFailure::Unavailable,
-            attempts: 5,
-        };
+        let said =
+            PaymentFailed { order_id: ORDER, reason: PaymentFailure::Unavailable, attempts: 5 };
         assert_eq!(says[0].read::<PaymentFailed>(), Some(said));
     }
 
     #[test]
     fn after_a_cancel_anything_but_an_approval_fails_as_cancelled() {
-        let declined = Verdict::Declined {
-            reason: "422".into(),
-        };
+        let declined = Verdict::Declined { reason: "422".into() };
         for verdict in [declined, unavailable()] {
-            let (after, says) = answer(
-                Charge {
-                    cancel_requested: true,
-                    ..in_hand(1)
-                },
-                verdict,
-            );
+            let (after, says) = answer(Charge { cancel_requested: true, ..in_hand(1) }, verdict);
             assert_eq!(after.status, Status::Failed);
             let said = says[0].read::<PaymentFailed>().unwrap();
             assert_eq!(said.reason, PaymentFailure::Cancelled);
@@ -255,38 +196,21 @@ mod tests {
         let other = Uuid::from_u128(2);
         let late = settle_charge(in_hand(1).into(), other, approved(), POLICY);
         assert_eq!(late, Decision::Nothing);
-        let settled = Charge {
-            claim: Some(ME),
-            ..charge(Status::Approved)
-        };
-        assert_eq!(
-            settle_charge(settled.into(), ME, approved(), POLICY),
-            Decision::Nothing
-        );
+        let settled = Charge { claim: Some(ME), ..charge(Status::Approved) };
+        assert_eq!(settle_charge(settled.into(), ME, approved(), POLICY), Decision::Nothing);
     }
 
     #[test]
     fn a_refund_is_asked_for_until_it_is_given() {
-        let due = Charge {
-            claim: Some(ME),
-            refund_attempts: 99,
-            ..charge(Status::Reversing)
-        };
+        let due = Charge { claim: Some(ME), refund_attempts: 99, ..charge(Status::Reversing) };
         let again = settle_refund(due.clone().into(), ME, Err("503".into()), POLICY);
-        let Decision::Change { state, says } = again else {
-            panic!("{again:?}")
-        };
+        let Decision::Change { state, says } = again else { panic!("{again:?}") };
         let waiting = state.charge.unwrap();
         assert_eq!((waiting.status, says.len()), (Status::Reversing, 0));
         assert!(waiting.due_in.unwrap() <= Policy::LONGEST * 5 / 4);
         let given = settle_refund(due.into(), ME, Ok("REF-1".into()), POLICY);
-        let Decision::Change { state, says } = given else {
-            panic!("{given:?}")
-        };
+        let Decision::Change { state, says } = given else { panic!("{given:?}") };
         assert_eq!(state.charge.unwrap().status, Status::Reversed);
-        assert_eq!(
-            says[0].read::<PaymentReversed>().unwrap().refund_ref,
-            "REF-1"
-        );
+        assert_eq!(says[0].read::<PaymentReversed>().unwrap().refund_ref, "REF-1");
     }
 }

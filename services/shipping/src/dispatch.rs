@@ -49,11 +49,7 @@ impl Shipment {
     pub fn book(order: OrderId, items: &[Item]) -> Self {
         let refused = items.iter().any(|item| item.product_id == OVERSIZED);
         Self {
-            status: if refused {
-                Status::Failed
-            } else {
-                Status::Scheduled
-            },
+            status: if refused { Status::Failed } else { Status::Scheduled },
             tracking_code: (!refused).then(|| tracking_code(order)),
             freight: freight(items),
             delivery_days: delivery_days(order),
@@ -63,11 +59,7 @@ impl Shipment {
     /// Made for an order that was cancelled before: no carrier ever hears of it.
     pub fn stillborn(order: OrderId, items: &[Item]) -> Self {
         let booked = Self::book(order, items);
-        Self {
-            status: Status::Cancelled,
-            tracking_code: None,
-            ..booked
-        }
+        Self { status: Status::Cancelled, tracking_code: None, ..booked }
     }
 
     pub fn scheduled(&self, order_id: OrderId) -> ShippingScheduled {
@@ -91,9 +83,7 @@ fn tracking_code(order: OrderId) -> String {
 }
 
 fn freight(items: &[Item]) -> Money {
-    let pieces = items
-        .iter()
-        .fold(0_u32, |sum, item| sum.saturating_add(item.quantity));
+    let pieces = items.iter().fold(0_u32, |sum, item| sum.saturating_add(item.quantity));
     FREIGHT_PER_PIECE
         .times(pieces)
         .and_then(|per_piece| FREIGHT_BASE.plus(per_piece))
@@ -111,16 +101,10 @@ mod tests {
 
     #[test]
     fn freight_is_a_base_and_so_much_a_piece() {
-        let item = |quantity| Item {
-            product_id: Uuid::from_u128(1),
-            quantity,
-            unit_price: Money::ZERO,
-        };
+        let item =
+            |quantity| Item { product_id: Uuid::from_u128(1), quantity, unit_price: Money::ZERO };
         assert_eq!(freight(&[item(2), item(1)]), Money::cents(1450));
-        assert_eq!(
-            freight(&[item(u32::MAX), item(u32::MAX)]),
-            Money::cents(644_245_095_250)
-        );
+        assert_eq!(freight(&[item(u32::MAX), item(u32::MAX)]), Money::cents(644_245_095_250));
     }
 
     #[test]

@@ -40,9 +40,7 @@ impl Store for Shipments {
         .bind(orders)
         .fetch_all(&mut **tx)
         .await?;
-        let known = rows
-            .into_iter()
-            .map(|row| Ok((row.order_id, dispatch(row)?)));
+        let known = rows.into_iter().map(|row| Ok((row.order_id, dispatch(row)?)));
         Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
     }
 
@@ -68,10 +66,7 @@ impl Store for Shipments {
 
 fn dispatch(row: Row) -> Result<Dispatch, Failure> {
     let Some(name) = row.status else {
-        return Ok(Dispatch {
-            cancel_marked: row.cancel_marked,
-            shipment: None,
-        });
+        return Ok(Dispatch { cancel_marked: row.cancel_marked, shipment: None });
     };
     let status = Status::ALL
         .into_iter()
@@ -81,15 +76,9 @@ fn dispatch(row: Row) -> Result<Dispatch, Failure> {
         status,
         tracking_code: row.tracking_code,
         freight: Money::new(row.freight.unwrap_or_default()).map_err(Failure::data)?,
-        delivery_days: row
-            .delivery_days
-            .and_then(|days| days.try_into().ok())
-            .unwrap_or_default(),
+        delivery_days: row.delivery_days.and_then(|days| days.try_into().ok()).unwrap_or_default(),
     };
-    Ok(Dispatch {
-        cancel_marked: row.cancel_marked,
-        shipment: Some(shipment),
-    })
+    Ok(Dispatch { cancel_marked: row.cancel_marked, shipment: Some(shipment) })
 }
 
 async fn save_marks(tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
@@ -114,35 +103,14 @@ async fn save_shipments(
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
     )
+    .bind(shipments.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+    .bind(shipments.iter().map(|(_, shipment)| shipment.status.name()).collect::<Vec<_>>())
     .bind(
-        shipments
-            .iter()
-            .map(|(order, _)| *order)
-            .collect::<Vec<_>>(),
+        shipments.iter().map(|(_, shipment)| shipment.tracking_code.as_deref()).collect::<Vec<_>>(),
     )
+    .bind(shipments.iter().map(|(_, shipment)| shipment.freight.decimal()).collect::<Vec<_>>())
     .bind(
-        shipments
-            .iter()
-            .map(|(_, shipment)| shipment.status.name())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        shipments
-            .iter()
-            .map(|(_, shipment)| shipment.tracking_code.as_deref())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        shipments
-            .iter()
-            .map(|(_, shipment)| shipment.freight.decimal())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        shipments
-            .iter()
-            .map(|(_, shipment)| i16::from(shipment.delivery_days))
-            .collect::<Vec<_>>(),
+        shipments.iter().map(|(_, shipment)| i16::from(shipment.delivery_days)).collect::<Vec<_>>(),
     )
     .execute(&mut **tx)
     .await?;
@@ -166,31 +134,18 @@ mod tests {
         Shipments.save(&mut tx, batch).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = pool.begin().await.unwrap();
-        Shipments
-            .load(&mut tx, &[order, Uuid::from_u128(99)], &[])
-            .await
-            .unwrap()
-            .of(order, &[])
+        Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().of(order, &[])
     }
 
     #[tokio::test]
     async fn what_is_saved_is_loaded_again() {
         let pool = database::testing::throwaway().await;
-        crate::service(&crate::Settings {})
-            .unwrap()
-            .migrate(&pool)
-            .await
-            .unwrap();
+        crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
         let order = Uuid::from_u128(7);
-        let marked = Dispatch {
-            cancel_marked: true,
-            shipment: None,
-        };
+        let marked = Dispatch { cancel_marked: true, shipment: None };
         assert_eq!(save_and_load(&pool, order, &marked).await, marked);
-        let mut shipped = Dispatch {
-            cancel_marked: true,
-            shipment: Some(Shipment::book(order, &[])),
-        };
+        let mut shipped =
+            Dispatch { cancel_marked: true, shipment: Some(Shipment::book(order, &[])) };
         assert_eq!(save_and_load(&pool, order, &shipped).await, shipped);
         shipped.shipment.as_mut().unwrap().status = Status::Cancelled;
         assert_eq!(save_and_load(&pool, order, &shipped).await, shipped);

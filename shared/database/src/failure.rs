@@ -32,15 +32,8 @@ impl From<sqlx::Error> for Failure {
             .as_database_error()
             .and_then(|refusal| refusal.code())
             .is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
-        let unreadable = matches!(
-            error,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)
-        );
-        if refused || unreadable {
-            Self::Data(error.into())
-        } else {
-            Self::World(error.into())
-        }
+        let unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+        if refused || unreadable { Self::Data(error.into()) } else { Self::World(error.into()) }
     }
 }
 
@@ -50,9 +43,6 @@ pub fn is_hopeless(why: &anyhow::Error) -> bool {
         let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref::<sqlx::Error>() else {
             return false;
         };
-        matches!(
-            refusal.code().as_deref(),
-            Some("28P01" | "28000" | "3D000" | "42501")
-        )
+        matches!(refusal.code().as_deref(), Some("28P01" | "28000" | "3D000" | "42501"))
     })
 }

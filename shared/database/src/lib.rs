@@ -26,9 +26,11 @@ const SESSION: [(&str, &str); 4] = [
 
 /// A pool that connects when first asked: waiting for the database is the caller's to show.
 pub fn pool(url: &str, name: &str, connections_max: u32) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?
-        .application_name(name)
-        .options(SESSION);
+    // sqlx takes any scheme for Postgres.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(sqlx::Error::Configuration("it does not begin with postgres://".into()));
+    }
+    let options = PgConnectOptions::from_str(url)?.application_name(name).options(SESSION);
     Ok(PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(Duration::from_secs(5))

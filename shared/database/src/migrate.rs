@@ -21,19 +21,9 @@ pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> 
         ("idle_in_transaction_session_timeout", "0"),
     ]);
     let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::query("SELECT pg_advisory_lock($1)")
-        .bind(LOCK)
-        .execute(&mut connection)
-        .await?;
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     let report = Migrator(&mut connection)
-        .migrate(
-            migrations,
-            true,
-            true,
-            false,
-            refinery_core::Target::Latest,
-            history,
-        )
+        .migrate(migrations, true, true, false, refinery_core::Target::Latest, history)
         .await
         .with_context(|| format!("cannot apply the migrations of {history}"));
     connection.close().await?;
@@ -55,9 +45,7 @@ impl AsyncTransaction for Migrator<'_> {
         let mut transaction = self.0.begin().await?;
         let mut count = 0;
         for query in queries {
-            transaction
-                .execute(sqlx::raw_sql(AssertSqlSafe(query)))
-                .await?;
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(query))).await?;
             count += 1;
         }
         transaction.commit().await?;
@@ -76,15 +64,10 @@ impl AsyncMigrate for Migrator<'_> {}
 
 fn applied(row: &PgRow) -> Result<Migration, sqlx::Error> {
     let unreadable = |why: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(why);
-    let (version, name, on, checksum): (i32, String, String, String) = (
-        row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        row.try_get(3)?,
-    );
+    let (version, name, on, checksum): (i32, String, String, String) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let on = OffsetDateTime::parse(&on, &Rfc3339).map_err(|why| unreadable(why.into()))?;
-    let checksum = checksum
-        .parse()
-        .map_err(|why: std::num::ParseIntError| unreadable(why.into()))?;
+    let checksum =
+        checksum.parse().map_err(|why: std::num::ParseIntError| unreadable(why.into()))?;
     Ok(Migration::applied(version, name, on, checksum))
 }

@@ -37,27 +37,15 @@ impl Money {
     pub const fn cents(cents: i64) -> Self {
         let size = cents.unsigned_abs();
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u64")]
-        Self(Decimal::from_parts(
-            size as u32,
-            (size >> 32) as u32,
-            0,
-            cents < 0,
-            2,
-        ))
+        Self(Decimal::from_parts(size as u32, (size >> 32) as u32, 0, cents < 0, 2))
     }
 
     pub fn times(self, quantity: u32) -> Result<Self, NotMoney> {
-        self.0
-            .checked_mul(quantity.into())
-            .ok_or(NotMoney::TooLarge)
-            .and_then(Self::new)
+        self.0.checked_mul(quantity.into()).ok_or(NotMoney::TooLarge).and_then(Self::new)
     }
 
     pub fn plus(self, other: Self) -> Result<Self, NotMoney> {
-        self.0
-            .checked_add(other.0)
-            .ok_or(NotMoney::TooLarge)
-            .and_then(Self::new)
+        self.0.checked_add(other.0).ok_or(NotMoney::TooLarge).and_then(Self::new)
     }
 
     pub fn is_negative(self) -> bool {
@@ -107,10 +95,7 @@ impl Serialize for Money {
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_json::Number::deserialize(deserializer)?
-            .as_str()
-            .parse()
-            .map_err(D::Error::custom)
+        serde_json::Number::deserialize(deserializer)?.as_str().parse().map_err(D::Error::custom)
     }
 }
 
@@ -124,23 +109,14 @@ mod tests {
             let money: Money = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&money).unwrap(), text);
         }
-        assert_eq!(
-            serde_json::from_str::<Money>("5").unwrap().to_string(),
-            "5.00"
-        );
-        assert_eq!(
-            serde_json::from_str::<Money>("1e2").unwrap(),
-            Money::cents(10_000)
-        );
+        assert_eq!(serde_json::from_str::<Money>("5").unwrap().to_string(), "5.00");
+        assert_eq!(serde_json::from_str::<Money>("1e2").unwrap(), Money::cents(10_000));
     }
 
     #[test]
     fn what_is_not_money_is_refused() {
         assert_eq!("1.999".parse::<Money>(), Err(NotMoney::TooFine));
-        assert_eq!(
-            "99999999999999999999999999999999".parse::<Money>(),
-            Err(NotMoney::TooLarge)
-        );
+        assert_eq!("99999999999999999999999999999999".parse::<Money>(), Err(NotMoney::TooLarge));
         assert_eq!("one".parse::<Money>(), Err(NotMoney::NotANumber));
         assert!(serde_json::from_str::<Money>("\"1.00\"").is_err());
         assert_eq!(Money::MAX.plus(Money::cents(1)), Err(NotMoney::TooLarge));

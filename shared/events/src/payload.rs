@@ -62,13 +62,10 @@ impl FromStr for PaymentMethod {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.name() == text)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                format!("unknown payment method {text:?}; known are {known}")
-            })
+        Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("unknown payment method {text:?}; known are {known}")
+        })
     }
 }
 

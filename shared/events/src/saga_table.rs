@@ -20,38 +20,14 @@ pub const OPENINGS: &[&str] = &[OrderCreated::NAME, OrderCancelRequested::NAME];
 pub const SERVICES: &[&str] = &["order", "payment", "inventory", "shipping"];
 
 pub const SAGA: &[Step] = &[
-    step(
-        "payment",
-        OrderCreated::NAME,
-        &[PaymentApproved::NAME, PaymentFailed::NAME],
-    ),
-    step(
-        "payment",
-        OrderCancelRequested::NAME,
-        &[PaymentFailed::NAME],
-    ),
+    step("payment", OrderCreated::NAME, &[PaymentApproved::NAME, PaymentFailed::NAME]),
+    step("payment", OrderCancelRequested::NAME, &[PaymentFailed::NAME]),
     undo("payment", InventoryFailed::NAME, &[PaymentReversed::NAME]),
     undo("payment", InventoryReleased::NAME, &[PaymentReversed::NAME]),
-    step(
-        "inventory",
-        PaymentApproved::NAME,
-        &[InventoryReserved::NAME, InventoryFailed::NAME],
-    ),
-    undo(
-        "inventory",
-        ShippingFailed::NAME,
-        &[InventoryReleased::NAME],
-    ),
-    step(
-        "shipping",
-        InventoryReserved::NAME,
-        &[ShippingScheduled::NAME, ShippingFailed::NAME],
-    ),
-    step(
-        "shipping",
-        OrderCancelRequested::NAME,
-        &[ShippingFailed::NAME],
-    ),
+    step("inventory", PaymentApproved::NAME, &[InventoryReserved::NAME, InventoryFailed::NAME]),
+    undo("inventory", ShippingFailed::NAME, &[InventoryReleased::NAME]),
+    step("shipping", InventoryReserved::NAME, &[ShippingScheduled::NAME, ShippingFailed::NAME]),
+    step("shipping", OrderCancelRequested::NAME, &[ShippingFailed::NAME]),
     step("order", PaymentApproved::NAME, &[]),
     step("order", PaymentFailed::NAME, &[]),
     step("order", PaymentReversed::NAME, &[]),
@@ -66,12 +42,7 @@ const fn step(
     hears: &'static str,
     may_say: &'static [&'static str],
 ) -> Step {
-    Step {
-        service,
-        hears,
-        may_say,
-        compensates: false,
-    }
+    Step { service, hears, may_say, compensates: false }
 }
 
 const fn undo(
@@ -79,12 +50,7 @@ const fn undo(
     hears: &'static str,
     may_say: &'static [&'static str],
 ) -> Step {
-    Step {
-        service,
-        hears,
-        may_say,
-        compensates: true,
-    }
+    Step { service, hears, may_say, compensates: true }
 }
 
 /// The steps of one service.
@@ -99,12 +65,8 @@ mod tests {
 
     #[test]
     fn every_event_is_said_by_someone_and_heard_by_someone() {
-        let said: BTreeSet<_> = SAGA
-            .iter()
-            .flat_map(|step| step.may_say)
-            .chain(OPENINGS)
-            .copied()
-            .collect();
+        let said: BTreeSet<_> =
+            SAGA.iter().flat_map(|step| step.may_say).chain(OPENINGS).copied().collect();
         let heard: BTreeSet<_> = SAGA.iter().map(|step| step.hears).collect();
         let all: BTreeSet<_> = EVENTS.iter().copied().collect();
         assert_eq!(said, all);
@@ -114,12 +76,7 @@ mod tests {
     #[test]
     fn nobody_says_what_belongs_to_another_or_hears_himself() {
         for step in SAGA {
-            assert!(
-                step.may_say
-                    .iter()
-                    .all(|event| said_by(event) == step.service),
-                "{step:?}"
-            );
+            assert!(step.may_say.iter().all(|event| said_by(event) == step.service), "{step:?}");
             assert_ne!(said_by(step.hears), step.service, "{step:?}");
         }
     }

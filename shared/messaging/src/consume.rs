@@ -108,9 +108,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     groups.extend(group.into_iter().rev().map(|item| vec![item]));
                 }
                 Err(Stop::Data(why) | Stop::World(why)) => troubled.extend(
-                    group
-                        .into_iter()
-                        .map(|item| (item.message, Trouble::Failed(why.clone()))),
+                    group.into_iter().map(|item| (item.message, Trouble::Failed(why.clone()))),
                 ),
             }
         }
@@ -150,20 +148,15 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         }
         let mut tx = self.ledger.begin().await?;
         let fresh = self.note(&mut tx, group).await?;
-        let orders: BTreeSet<OrderId> = fresh
-            .iter()
-            .map(|(_, item)| item.received.order_id())
-            .collect();
+        let orders: BTreeSet<OrderId> =
+            fresh.iter().map(|(_, item)| item.received.order_id()).collect();
         let orders: Vec<OrderId> = orders.into_iter().collect();
         if fresh.is_empty() {
             return Ok(());
         }
         self.ledger.lock_orders(&mut tx, &orders).await?;
-        let touched: BTreeSet<_> = fresh
-            .iter()
-            .flat_map(|(_, item)| &item.received.touches)
-            .copied()
-            .collect();
+        let touched: BTreeSet<_> =
+            fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
         let touched: Vec<_> = touched.into_iter().collect();
         let mut known = self.store.load(&mut tx, &orders, &touched).await?;
         let said = self.decide(&fresh, &mut known)?;
@@ -188,16 +181,10 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             .iter()
             .enumerate()
             .filter(|(_, item)| {
-                seen.insert((
-                    item.received.handled.event_id,
-                    &item.received.handled.digest,
-                ))
+                seen.insert((item.received.handled.event_id, &item.received.handled.digest))
             })
             .collect();
-        let keys: Vec<_> = once
-            .iter()
-            .map(|(_, item)| item.received.handled.clone())
-            .collect();
+        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
         let novelties = self.ledger.note(tx, &keys).await?;
         let mut fresh = Vec::with_capacity(once.len());
         let mut forged = Vec::new();
@@ -216,11 +203,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 }
             }
         }
-        if forged.is_empty() {
-            Ok(fresh)
-        } else {
-            Err(Stop::Culprits(forged))
-        }
+        if forged.is_empty() { Ok(fresh) } else { Err(Stop::Culprits(forged)) }
     }
 
     fn decide(
@@ -248,11 +231,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
             }
         }
-        if culprits.is_empty() {
-            Ok(said)
-        } else {
-            Err(Stop::Culprits(culprits))
-        }
+        if culprits.is_empty() { Ok(said) } else { Err(Stop::Culprits(culprits)) }
     }
 
     fn log(&self, received: &Received<S::State>, answer: &str) {
@@ -285,10 +264,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
             return Ok(());
         }
-        Err(BrokerError::Away(format!(
-            "{} cannot put a failed message aside",
-            self.queue.name
-        )))
+        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
     }
 
     fn diversion(&self, message: Message, trouble: Trouble) -> Publication {
@@ -298,11 +274,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             Trouble::Failed(reason) => {
                 let failures = failures.saturating_add(1);
                 let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
-                (
-                    reason,
-                    failures,
-                    self.ladder.wait(climbed, self.queue.compensates),
-                )
+                (reason, failures, self.ladder.wait(climbed, self.queue.compensates))
             }
         };
         let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
@@ -314,28 +286,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let queue = self.queue.name.clone();
         if let Some(wait) = wait {
             let rung = Ladder::name(wait);
-            tracing::warn!(
-                order_id,
-                event_id,
-                queue,
-                reason,
-                failures,
-                "retrying in {rung}"
-            );
+            tracing::warn!(order_id, event_id, queue, reason, failures, "retrying in {rung}");
             let message = message.with(header::DELAY, rung);
-            Publication {
-                exchange: format!("{}.retry", self.service),
-                routing_key: queue,
-                message,
-            }
+            Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
         } else {
             tracing::error!(order_id, event_id, queue, reason, failures, "dead letter");
             let routing_key = dead_letters(&queue);
-            Publication {
-                exchange: format!("{}.dlx", self.service),
-                routing_key,
-                message,
-            }
+            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
         }
     }
 }

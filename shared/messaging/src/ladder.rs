@@ -9,9 +9,7 @@ pub struct Ladder {
 
 impl Default for Ladder {
     fn default() -> Self {
-        Self {
-            rungs: [1, 5, 30].map(Duration::from_secs).into(),
-        }
+        Self { rungs: [1, 5, 30].map(Duration::from_secs).into() }
     }
 }
 
@@ -49,26 +47,13 @@ mod tests {
     #[test]
     fn an_ordinary_message_climbs_every_rung_and_then_dies() {
         let ladder = Ladder::default();
-        let waits: Vec<_> = (1..=4)
-            .map(|n| ladder.wait(n, false).map(Ladder::name))
-            .collect();
-        assert_eq!(
-            waits,
-            [
-                Some("1s".into()),
-                Some("5s".into()),
-                Some("30s".into()),
-                None
-            ]
-        );
+        let waits: Vec<_> = (1..=4).map(|n| ladder.wait(n, false).map(Ladder::name)).collect();
+        assert_eq!(waits, [Some("1s".into()), Some("5s".into()), Some("30s".into()), None]);
     }
 
     #[test]
     fn a_compensation_repeats_the_top_rung() {
-        assert_eq!(
-            Ladder::default().wait(99, true),
-            Some(Duration::from_secs(30))
-        );
+        assert_eq!(Ladder::default().wait(99, true), Some(Duration::from_secs(30)));
         assert_eq!(Ladder::name(Duration::from_millis(1500)), "1500ms");
     }
 }

@@ -96,9 +96,6 @@ impl Outgoing {
 
     /// Said by nobody's asking but a customer's: starts a trace, or goes on with the customer's.
     pub fn opening(world: &dyn World, said: Said, trace: Option<String>) -> Self {
-        Self {
-            trace: trace.or_else(|| Some(world.new_trace())),
-            ..Self::new(world, said, None)
-        }
+        Self { trace: trace.or_else(|| Some(world.new_trace())), ..Self::new(world, said, None) }
     }
 }

@@ -45,11 +45,7 @@ impl Ledger for PgLedger {
         .bind(&ids)
         .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
-        .bind(
-            keys.iter()
-                .map(|key| key.digest.as_slice())
-                .collect::<Vec<_>>(),
-        )
+        .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
         .fetch_all(&mut **tx)
         .await?
         .into_iter()
@@ -86,28 +82,12 @@ impl Ledger for PgLedger {
                  $6::UUID[], $7::TEXT[])",
         )
         .bind(said.iter().map(|event| event.id).collect::<Vec<_>>())
-        .bind(
-            said.iter()
-                .map(|event| event.event.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            said.iter()
-                .map(|event| i32::from(event.version))
-                .collect::<Vec<_>>(),
-        )
+        .bind(said.iter().map(|event| event.event.as_str()).collect::<Vec<_>>())
+        .bind(said.iter().map(|event| i32::from(event.version)).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.order_id).collect::<Vec<_>>())
-        .bind(
-            said.iter()
-                .map(|event| event.body.as_str())
-                .collect::<Vec<_>>(),
-        )
+        .bind(said.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.caused_by).collect::<Vec<_>>())
-        .bind(
-            said.iter()
-                .map(|event| event.trace.as_deref())
-                .collect::<Vec<_>>(),
-        )
+        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await?;
         Ok(())

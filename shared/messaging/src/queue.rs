@@ -18,10 +18,7 @@ pub struct Queue<S> {
 
 impl<S> Clone for Queue<S> {
     fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            ..*self
-        }
+        Self { name: self.name.clone(), ..*self }
     }
 }
 
@@ -44,9 +41,7 @@ impl<S: 'static> Queue<S> {
     where
         S: On<E>,
     {
-        let step = SAGA
-            .iter()
-            .find(|step| step.service == service && step.hears == E::NAME);
+        let step = SAGA.iter().find(|step| step.service == service && step.hears == E::NAME);
         Self {
             name: queue_name(service, E::NAME),
             event: E::NAME,
@@ -70,74 +65,39 @@ fn receive<E: Event, S: On<E> + 'static>(message: &Message) -> Result<Received<S
         digest: Sha256::digest(&message.body)[..16].to_vec(),
     };
     let (cause, touches) = (heard.as_cause(), S::touches(&heard.event));
-    Ok(Received {
-        handled,
-        cause,
-        touches,
-        decide: Arc::new(move |state| state.on(&heard)),
-    })
+    Ok(Received { handled, cause, touches, decide: Arc::new(move |state| state.on(&heard)) })
 }
 
 fn read<E: Event>(message: &Message) -> Result<Heard<E>, String> {
-    let kind = message
-        .kind
-        .as_deref()
-        .ok_or("the property type is missing")?;
+    let kind = message.kind.as_deref().ok_or("the property type is missing")?;
     if kind != E::NAME {
-        return Err(format!(
-            "type {kind:?} is not {:?}, which this queue is for",
-            E::NAME
-        ));
+        return Err(format!("type {kind:?} is not {:?}, which this queue is for", E::NAME));
     }
-    let version = message
-        .number(header::VERSION)
-        .ok_or("the header schema-version is missing")?;
+    let version = message.number(header::VERSION).ok_or("the header schema-version is missing")?;
     if version != i64::from(E::VERSION) {
-        return Err(format!(
-            "schema-version {version} is not {}, which is known here",
-            E::VERSION
-        ));
+        return Err(format!("schema-version {version} is not {}, which is known here", E::VERSION));
     }
-    let id = message
-        .id
-        .as_deref()
-        .ok_or("the property message_id is missing")?;
+    let id = message.id.as_deref().ok_or("the property message_id is missing")?;
     let (id, at) = event_id(id)?;
     let event: E = serde_json::from_slice(&message.body)
         .map_err(|why| format!("the body is no {}: {why}", E::NAME))?;
     let order = event.order_id().to_string();
-    if message
-        .correlation_id
-        .as_ref()
-        .is_some_and(|id| *id != order)
-    {
+    if message.correlation_id.as_ref().is_some_and(|id| *id != order) {
         return Err("correlation_id and order_id differ".into());
     }
     let caused_by = match message.text(header::CAUSE) {
         None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| format!("causation-id {text:?} is no UUID"))?,
-        ),
+        Some(text) => Some(text.parse().map_err(|_| format!("causation-id {text:?} is no UUID"))?),
     };
-    Ok(Heard {
-        event,
-        id,
-        at,
-        caused_by,
-        trace: message.text(header::TRACE),
-    })
+    Ok(Heard { event, id, at, caused_by, trace: message.text(header::TRACE) })
 }
 
 /// The id of an event tells when it was said.
 fn event_id(text: &str) -> Result<(EventId, DateTime<Utc>), String> {
     let wrong = || format!("message_id {text:?} is no UUID of version 7");
     let id = Uuid::try_parse(text).map_err(|_| wrong())?;
-    let (seconds, nanos) = id
-        .get_timestamp()
-        .filter(|_| id.get_version_num() == 7)
-        .ok_or_else(wrong)?
-        .to_unix();
+    let (seconds, nanos) =
+        id.get_timestamp().filter(|_| id.get_version_num() == 7).ok_or_else(wrong)?.to_unix();
     let at = DateTime::from_timestamp(seconds.cast_signed(), nanos).ok_or_else(wrong)?;
     Ok((id, at))
 }

@@ -3,8 +3,8 @@
 //! way is dropped, and made anew by the one who asked for it.
 
 use crate::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication,
-    Publisher, QueueShape, Session, Topology, wire,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication, Publisher,
+    QueueShape, Session, Topology, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -47,16 +47,8 @@ impl Broker for RabbitMq {
             self.open(format!("{service}: consumes")),
             self.open(format!("{service}: publishes")),
         )?;
-        let session = RabbitSession {
-            consuming,
-            publishing,
-            prefetch: self.prefetch,
-        };
-        declare(
-            &in_time(session.publishing.create_channel()).await?,
-            topology,
-        )
-        .await?;
+        let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
+        declare(&in_time(session.publishing.create_channel()).await?, topology).await?;
         Ok(Box::new(session))
     }
 }
@@ -79,11 +71,7 @@ impl Session for RabbitSession {
             FieldTable::default(),
         ))
         .await?;
-        Ok(Box::new(RabbitDeliveries {
-            channel,
-            consumer,
-            last_tag: None,
-        }))
+        Ok(Box::new(RabbitDeliveries { channel, consumer, last_tag: None }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -130,11 +118,7 @@ impl Deliveries for RabbitDeliveries {
         let Some(tag) = self.last_tag.take() else {
             return Ok(());
         };
-        in_time(
-            self.channel
-                .basic_ack(tag, BasicAckOptions { multiple: true }),
-        )
-        .await
+        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await
     }
 }
 
@@ -146,17 +130,9 @@ struct RabbitPublisher {
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         let sent = in_time(async {
-            let sends = burst
-                .iter()
-                .map(|publication| send(&self.channel, publication));
-            let confirms = join_all(sends)
-                .await
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()?;
-            join_all(confirms)
-                .await
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()
+            let sends = burst.iter().map(|publication| send(&self.channel, publication));
+            let confirms = join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
         })
         .await?;
         // lapin may attach a returned message to the confirm of a neighbour: go by the message's id.
@@ -171,12 +147,7 @@ impl Publisher for RabbitPublisher {
                 }
             };
             if let Some(back) = confirmation.take_message() {
-                returned.insert(
-                    back.properties
-                        .message_id()
-                        .as_ref()
-                        .map(ToString::to_string),
-                );
+                returned.insert(back.properties.message_id().as_ref().map(ToString::to_string));
             }
         }
         Ok(burst
@@ -200,10 +171,7 @@ async fn send(
     channel: &Channel,
     publication: &Publication,
 ) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        immediate: false,
-    };
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
     channel
         .basic_publish(
             publication.exchange.as_str().into(),
@@ -223,18 +191,12 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
             ExchangeKind::Headers => Kind::Headers,
             ExchangeKind::Direct => Kind::Direct,
         };
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let name = exchange.name.as_str().into();
         in_time(channel.exchange_declare(name, kind, options, FieldTable::default())).await?;
     }
     for (name, shape) in &topology.queues {
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
         in_time(channel.queue_declare(name.as_str().into(), options, arguments(shape))).await?;
     }
     for binding in &topology.bindings {
@@ -266,21 +228,12 @@ fn arguments(shape: &QueueShape) -> FieldTable {
         set("x-dead-letter-strategy", text("at-least-once"));
     }
     match shape {
-        QueueShape::Main {
-            dead_exchange,
-            dead_key,
-        } => {
+        QueueShape::Main { dead_exchange, dead_key } => {
             set("x-dead-letter-exchange", text(dead_exchange));
             set("x-dead-letter-routing-key", text(dead_key));
         }
-        QueueShape::Rung {
-            wait_ms,
-            back_exchange,
-        } => {
-            set(
-                "x-message-ttl",
-                AMQPValue::LongLongInt(wait_ms.cast_signed()),
-            );
+        QueueShape::Rung { wait_ms, back_exchange } => {
+            set("x-message-ttl", AMQPValue::LongLongInt(wait_ms.cast_signed()));
             set("x-dead-letter-exchange", text(back_exchange));
         }
         QueueShape::Parked => {}
@@ -295,10 +248,7 @@ fn text(value: &str) -> AMQPValue {
 /// No wait for the broker is without an end.
 async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(DEADLINE, work).await {
-        Err(_) => Err(BrokerError::away(format!(
-            "no answer within {} s",
-            DEADLINE.as_secs()
-        ))),
+        Err(_) => Err(BrokerError::away(format!("no answer within {} s", DEADLINE.as_secs()))),
         Ok(Ok(done)) => Ok(done),
         Ok(Err(why)) => Err(explain(&why)),
     }

@@ -35,14 +35,7 @@ pub struct Relay<L> {
 impl<L: Ledger> Relay<L> {
     pub fn new(ledger: L, world: Arc<dyn World>) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::channel(1024);
-        (
-            Outbox { fresh },
-            Self {
-                ledger,
-                world,
-                fresh: Mutex::new(receiver),
-            },
-        )
+        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver) })
     }
 
     /// Publishes until told to stop, and then what is still at hand.
@@ -140,11 +133,7 @@ impl<L: Ledger> Relay<L> {
         if unsent.is_empty() {
             return;
         }
-        tracing::warn!(
-            events = unsent.len(),
-            reason,
-            "events stay in the outbox: {reason}"
-        );
+        tracing::warn!(events = unsent.len(), reason, "events stay in the outbox: {reason}");
         if let Err(why) = self.ledger.postpone(unsent, reason).await {
             tracing::warn!("cannot note in the outbox that events were not taken: {why}");
         }

@@ -47,17 +47,12 @@ pub struct Batch<S> {
 
 impl<S> Batch<S> {
     pub fn new(known: impl IntoIterator<Item = (OrderId, S)>) -> Self {
-        Self {
-            known: known.into_iter().collect(),
-            changed: BTreeSet::new(),
-        }
+        Self { known: known.into_iter().collect(), changed: BTreeSet::new() }
     }
 
     /// What is to be saved.
     pub fn changed(&self) -> impl Iterator<Item = (OrderId, &S)> {
-        self.changed
-            .iter()
-            .filter_map(|order| Some((*order, self.known.get(order)?)))
+        self.changed.iter().filter_map(|order| Some((*order, self.known.get(order)?)))
     }
 }
 

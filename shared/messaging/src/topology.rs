@@ -47,10 +47,7 @@ pub enum ExchangeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueShape {
     /// A reaction's messages. What the broker itself gives up on goes to this exchange and key.
-    Main {
-        dead_exchange: String,
-        dead_key: String,
-    },
+    Main { dead_exchange: String, dead_key: String },
     /// Holds messages for a while, then sends them back by their own key.
     Rung { wait_ms: u64, back_exchange: String },
     /// Keeps what it has until a person decides.
@@ -72,10 +69,7 @@ impl Topology {
     /// All that a service needs: the queues of everyone (what it says must reach also a listener that
     /// has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
     pub fn of(service: &str, hears: &[&str], ladder: &Ladder) -> Self {
-        let mut topology = Self {
-            service: service.into(),
-            ..Self::default()
-        };
+        let mut topology = Self { service: service.into(), ..Self::default() };
         let services: BTreeSet<&str> = SERVICES
             .iter()
             .copied()
@@ -88,11 +82,8 @@ impl Topology {
         topology.queues.push((UNROUTED.into(), QueueShape::Parked));
 
         let own = hears.iter().map(|event| (service, *event));
-        let pairs: BTreeSet<_> = SAGA
-            .iter()
-            .map(|step| (step.service, step.hears))
-            .chain(own)
-            .collect();
+        let pairs: BTreeSet<_> =
+            SAGA.iter().map(|step| (step.service, step.hears)).chain(own).collect();
         for (hearer, event) in pairs {
             topology.reaction(hearer, event);
         }
@@ -116,20 +107,14 @@ impl Topology {
             ("dlx", ExchangeKind::Direct),
         ];
         for (suffix, kind) in suffixes {
-            self.exchanges.push(Exchange {
-                name: format!("{service}.{suffix}"),
-                kind,
-            });
+            self.exchanges.push(Exchange { name: format!("{service}.{suffix}"), kind });
         }
     }
 
     fn reaction(&mut self, service: &str, event: &str) {
         let queue = queue_name(service, event);
         let (dlx, dlq) = (format!("{service}.dlx"), dead_letters(&queue));
-        let main = QueueShape::Main {
-            dead_exchange: dlx.clone(),
-            dead_key: dlq.clone(),
-        };
+        let main = QueueShape::Main { dead_exchange: dlx.clone(), dead_key: dlq.clone() };
         self.queues.push((queue.clone(), main));
         self.queues.push((dlq.clone(), QueueShape::Parked));
         self.bind(&exchange_of(said_by(event)), &queue, event);
@@ -142,10 +127,7 @@ impl Topology {
             let name = Ladder::name(*rung);
             let queue = format!("{service}.retry.{name}");
             let wait_ms = u64::try_from(rung.as_millis()).unwrap_or(u64::MAX);
-            let shape = QueueShape::Rung {
-                wait_ms,
-                back_exchange: format!("{service}.dlx"),
-            };
+            let shape = QueueShape::Rung { wait_ms, back_exchange: format!("{service}.dlx") };
             self.queues.push((queue.clone(), shape));
             self.bind(&format!("{service}.retry"), &queue, &name);
         }
@@ -178,20 +160,13 @@ mod tests {
             let dead = (dead_letters(&queue), QueueShape::Parked);
             assert!(topology.queues.contains(&dead), "{step:?}");
         }
-        assert_eq!(
-            topology.queues.len(),
-            SAGA.len() * 2 + SERVICES.len() * 3 + 1
-        );
+        assert_eq!(topology.queues.len(), SAGA.len() * 2 + SERVICES.len() * 3 + 1);
     }
 
     #[test]
     fn a_fifth_service_brings_its_own_queues() {
         let topology = Topology::of("loyalty", &["payment.approved"], &Ladder::default());
-        let names: Vec<_> = topology
-            .queues
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let names: Vec<_> = topology.queues.iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.contains(&"loyalty.payment-approved"));
         assert!(names.contains(&"loyalty.retry.30s"));
         assert!(

@@ -17,9 +17,8 @@ pub fn properties(message: &Message) -> BasicProperties {
         };
         headers.insert(name.as_str().into(), value);
     }
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_headers(headers);
+    let mut properties =
+        BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
     if let Some(id) = &message.id {
         properties = properties.with_message_id(id.as_str().into());
     }
@@ -75,4 +74,3 @@ fn header(value: &AMQPValue) -> Option<Header> {
         _ => return None,
     })
 }
-

@@ -40,18 +40,12 @@ impl RealWorld {
 }
 
 impl World for RealWorld {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that throws the dice"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that throws the dice")]
     fn random(&self) -> u64 {
         rand::random()
     }

@@ -55,10 +55,7 @@ impl On<Paid> for Till {
             return Decision::impossible("fourteen coins");
         }
         let total = self.0 + event.coins;
-        Decision::to(Self(total)).and_say(&Counted {
-            order_id: event.order_id,
-            total,
-        })
+        Decision::to(Self(total)).and_say(&Counted { order_id: event.order_id, total })
     }
 }
 
@@ -78,11 +75,7 @@ impl Store for TillStore {
         _touched: &[Uuid],
     ) -> Result<Batch<Till>, Failure> {
         let tills = tx.data();
-        Ok(Batch::new(
-            orders
-                .iter()
-                .filter_map(|id| Some((*id, tills.get(id)?.clone()))),
-        ))
+        Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, tills.get(id)?.clone())))))
     }
 
     async fn save(&self, tx: &mut Self::Tx, batch: Batch<Till>) -> Result<(), Failure> {
@@ -113,11 +106,8 @@ impl Shop {
     }
 
     async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
-        let (broker, ledger, world) = (
-            MemoryBroker::default(),
-            MemoryLedger::default(),
-            RealWorld::shared(),
-        );
+        let (broker, ledger, world) =
+            (MemoryBroker::default(), MemoryLedger::default(), RealWorld::shared());
         let mut queue = Queue::of::<Paid>("till");
         change(&mut queue);
         let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
@@ -150,13 +140,7 @@ impl Shop {
         let stopped = stop.clone();
         let line = tokio::spawn(async move { line.run(&stopped).await });
         open.wait_for(|open| *open).await.unwrap();
-        Self {
-            broker,
-            ledger,
-            stop,
-            open,
-            line,
-        }
+        Self { broker, ledger, stop, open, line }
     }
 
     fn pay(&self, order: u128, coins: u32) -> Message {
@@ -166,11 +150,7 @@ impl Shop {
     }
 
     async fn total(&self, order: u128) -> u32 {
-        self.ledger
-            .data()
-            .await
-            .get(&Uuid::from_u128(order))
-            .map_or(0, |till| till.0)
+        self.ledger.data().await.get(&Uuid::from_u128(order)).map_or(0, |till| till.0)
     }
 
     fn counted(&self) -> usize {
@@ -191,10 +171,7 @@ impl Shop {
 }
 
 fn paid(order: u128, coins: u32) -> Message {
-    let said = Said::new(&Paid {
-        order_id: Uuid::from_u128(order),
-        coins,
-    });
+    let said = Said::new(&Paid { order_id: Uuid::from_u128(order), coins });
     Outgoing::new(&RealWorld, said, None).publication().message
 }
 
@@ -205,9 +182,7 @@ async fn until<F: Future<Output = bool>>(mut happened: impl FnMut() -> F) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    bound
-        .await
-        .expect("it happens within ten minutes of virtual time");
+    bound.await.expect("it happens within ten minutes of virtual time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,60 +215,21 @@ async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flo
     let shop = Shop::open().await;
     let good = paid(1, 1);
     let poisons = [
+        (Message { body: b"{not json".to_vec(), ..good.clone() }, "the body is no customer.paid"),
         (
-            Message {
-                body: b"{not json".to_vec(),
-                ..good.clone()
-            },
+            Message { body: b"{\"order_id\":7}".to_vec(), ..good.clone() },
             "the body is no customer.paid",
         ),
         (
-            Message {
-                body: b"{\"order_id\":7}".to_vec(),
-                ..good.clone()
-            },
-            "the body is no customer.paid",
-        ),
-        (
-            Message {
-                kind: Some("customer.sneezed".into()),
-                ..good.clone()
-            },
+            Message { kind: Some("customer.sneezed".into()), ..good.clone() },
             "which this queue is for",
         ),
-        (
-            Message {
-                kind: None,
-                ..good.clone()
-            },
-            "type is missing",
-        ),
-        (
-            Message {
-                id: None,
-                ..good.clone()
-            },
-            "message_id is missing",
-        ),
-        (
-            Message {
-                id: Some(Uuid::nil().to_string()),
-                ..good.clone()
-            },
-            "no UUID of version 7",
-        ),
-        (
-            good.clone().with(header::VERSION, 2),
-            "schema-version 2 is not 1",
-        ),
+        (Message { kind: None, ..good.clone() }, "type is missing"),
+        (Message { id: None, ..good.clone() }, "message_id is missing"),
+        (Message { id: Some(Uuid::nil().to_string()), ..good.clone() }, "no UUID of version 7"),
+        (good.clone().with(header::VERSION, 2), "schema-version 2 is not 1"),
         (good.clone().with(header::CAUSE, "me"), "is no UUID"),
-        (
-            Message {
-                correlation_id: Some("x".into()),
-                ..good.clone()
-            },
-            "differ",
-        ),
+        (Message { correlation_id: Some("x".into()), ..good.clone() }, "differ"),
     ];
     for (poison, _) in &poisons {
         shop.broker.inject(QUEUE, poison.clone());
@@ -304,10 +240,7 @@ async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flo
     let dead = shop.broker.messages(DEAD);
     assert_eq!(dead.len(), poisons.len());
     for (dead, (poison, reason)) in dead.iter().zip(&poisons) {
-        assert_eq!(
-            (&dead.body, &dead.kind, &dead.id),
-            (&poison.body, &poison.kind, &poison.id)
-        );
+        assert_eq!((&dead.body, &dead.kind, &dead.id), (&poison.body, &poison.kind, &poison.id));
         let why = dead.text(header::REASON).unwrap();
         assert!(why.contains(reason), "{why:?} does not say {reason:?}");
         assert_eq!(dead.text(header::QUEUE).as_deref(), Some(QUEUE));
@@ -324,18 +257,11 @@ async fn a_message_that_panics_climbs_the_ladder_and_its_neighbours_pass() {
     until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
     assert_eq!(shop.total(2).await, 5);
     let waited = started.elapsed().as_secs();
-    assert!(
-        (36..40).contains(&waited),
-        "1 s, 5 s and 30 s are {waited} s"
-    );
+    assert!((36..40).contains(&waited), "1 s, 5 s and 30 s are {waited} s");
     let dead = &shop.broker.messages(DEAD)[0];
     assert_eq!((&dead.id, &dead.body), (&culprit.id, &culprit.body));
     assert_eq!(dead.headers[header::ATTEMPT], Header::Number(4));
-    assert!(
-        dead.text(header::REASON)
-            .unwrap()
-            .contains("thirteen coins")
-    );
+    assert!(dead.text(header::REASON).unwrap().contains("thirteen coins"));
     shop.close().await;
 }
 
@@ -345,10 +271,7 @@ async fn a_compensation_is_tried_for_ever() {
     shop.pay(1, PANICS);
     until(|| async {
         let waiting = shop.broker.messages("till.retry.30s");
-        waiting
-            .first()
-            .and_then(|message| message.number(header::ATTEMPT))
-            == Some(9)
+        waiting.first().and_then(|message| message.number(header::ATTEMPT)) == Some(9)
     })
     .await;
     assert_eq!(shop.broker.messages(DEAD), []);
@@ -366,10 +289,7 @@ async fn what_is_impossible_is_dead_at_once_and_may_be_handled_after_a_replay() 
     let dead = &shop.broker.messages(DEAD)[0];
     assert_eq!(dead.text(header::REASON).as_deref(), Some("fourteen coins"));
     let id = dead.id.as_ref().unwrap().parse().unwrap();
-    assert!(
-        !shop.ledger.handled().await.contains(&id),
-        "a replay would have no effect"
-    );
+    assert!(!shop.ledger.handled().await.contains(&id), "a replay would have no effect");
     shop.close().await;
 }
 
@@ -391,10 +311,7 @@ async fn another_content_under_a_known_id_is_dead() {
     let shop = Shop::open().await;
     let message = shop.pay(1, 5);
     shop.quiet().await;
-    let forged = Message {
-        body: paid(1, 500).body,
-        ..message
-    };
+    let forged = Message { body: paid(1, 500).body, ..message };
     shop.broker.inject(QUEUE, forged);
     until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
     assert_eq!(shop.total(1).await, 5);
@@ -429,12 +346,8 @@ async fn a_broken_session_is_rebuilt_and_nothing_is_lost_or_doubled() {
     let tills = shop.ledger.data().await;
     assert_eq!(tills.len(), 200);
     assert!(tills.values().all(|till| *till == Till(1)));
-    let ids: std::collections::BTreeSet<_> = shop
-        .broker
-        .messages("book.till-counted")
-        .into_iter()
-        .map(|message| message.id)
-        .collect();
+    let ids: std::collections::BTreeSet<_> =
+        shop.broker.messages("book.till-counted").into_iter().map(|message| message.id).collect();
     assert_eq!(ids.len(), 200, "each answer is published, under one id");
     shop.close().await;
 }
@@ -464,9 +377,5 @@ async fn what_is_in_hand_is_finished_when_told_to_stop() {
     shop.close().await;
     let handled = ledger.handled().await.len();
     assert_eq!(handled + broker.messages(QUEUE).len(), 500);
-    assert_eq!(
-        ledger.unsent().await.len(),
-        0,
-        "what was said is published before the end"
-    );
+    assert_eq!(ledger.unsent().await.len(), 0, "what was said is published before the end");
 }

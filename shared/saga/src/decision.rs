@@ -18,10 +18,7 @@ impl<S> Decision<S> {
     }
 
     pub const fn to(state: S) -> Self {
-        Self::Change {
-            state,
-            says: Vec::new(),
-        }
+        Self::Change { state, says: Vec::new() }
     }
 
     pub fn impossible(reason: impl Into<String>) -> Self {
@@ -62,8 +59,6 @@ impl Said {
 
     /// The event again, where this is one.
     pub fn read<E: Event>(&self) -> Option<E> {
-        (self.event == E::NAME)
-            .then(|| serde_json::from_str(&self.body).ok())
-            .flatten()
+        (self.event == E::NAME).then(|| serde_json::from_str(&self.body).ok()).flatten()
     }
 }

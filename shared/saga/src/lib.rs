@@ -50,9 +50,6 @@ pub struct Cause {
 
 impl<E> Heard<E> {
     pub fn as_cause(&self) -> Cause {
-        Cause {
-            event_id: self.id,
-            trace: self.trace.clone(),
-        }
+        Cause { event_id: self.id, trace: self.trace.clone() }
     }
 }

@@ -27,13 +27,7 @@ pub struct Then<S> {
 pub fn heard<E: Event>(event: E) -> Heard<E> {
     let said = Said::new(&event);
     let id = Uuid::new_v5(&said.order_id, said.body.as_bytes());
-    Heard {
-        event,
-        id,
-        at: DateTime::UNIX_EPOCH,
-        caused_by: None,
-        trace: None,
-    }
+    Heard { event, id, at: DateTime::UNIX_EPOCH, caused_by: None, trace: None }
 }
 
 impl<S: Clone> Given<S> {
@@ -41,10 +35,7 @@ impl<S: Clone> Given<S> {
     where
         S: On<E>,
     {
-        Then {
-            before: self.state.clone(),
-            decision: self.state.on(&heard(event)),
-        }
+        Then { before: self.state.clone(), decision: self.state.on(&heard(event)) }
     }
 }
 
@@ -56,11 +47,7 @@ impl<S: Clone + Debug + PartialEq> Then<S> {
 
     #[track_caller]
     pub fn then_impossible(&self) {
-        assert!(
-            matches!(self.decision, Decision::Impossible(_)),
-            "{:?}",
-            self.decision
-        );
+        assert!(matches!(self.decision, Decision::Impossible(_)), "{:?}", self.decision);
     }
 
     /// Exactly this is said, and nothing else.

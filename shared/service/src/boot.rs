@@ -107,32 +107,17 @@ impl<S: Store> Service<S> {
 impl<S: Store<Tx = Transaction>> Service<S> {
     /// Serves until told to stop.
     pub async fn run(self, around: Running) -> anyhow::Result<()> {
+        // What a process before this one has noted is no longer true.
+        let _ = std::fs::remove_file(&around.health_file);
         if let Err(why) = self.migrate_patiently(&around).await {
-            return if around.stop.is_cancelled() {
-                Ok(())
-            } else {
-                Err(why)
-            };
+            return if around.stop.is_cancelled() { Ok(()) } else { Err(why) };
         }
-        let Running {
-            pool,
-            broker,
-            world,
-            tuning,
-            health_file,
-            stop,
-        } = around;
+        let Running { pool, broker, world, tuning, health_file, stop } = around;
         let ledger = PgLedger { pool: pool.clone() };
         let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.open.subscribe()));
-        let context = Context {
-            pool: pool.clone(),
-            ledger,
-            outbox,
-            world,
-            health,
-            stop: stop.clone(),
-        };
+        let context =
+            Context { pool: pool.clone(), ledger, outbox, world, health, stop: stop.clone() };
 
         let mut opened = line.open.subscribe();
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -149,10 +134,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         tracing::info!("{} runs", self.name);
         let ended = first_failure(&mut tasks, &stop).await;
         let finished = tokio::time::timeout(SHUTDOWN_MAX, drain(&mut tasks)).await;
-        anyhow::ensure!(
-            finished.is_ok(),
-            "stopped in the middle of work that would not end"
-        );
+        anyhow::ensure!(finished.is_ok(), "stopped in the middle of work that would not end");
         tracing::info!("{} has stopped", self.name);
         ended
     }
@@ -174,10 +156,7 @@ fn spawn_workers(
     }
     let context = context.clone();
     tasks.spawn(async move {
-        context
-            .health
-            .keep(&context.pool, health_file, &context.stop)
-            .await;
+        context.health.keep(&context.pool, health_file, &context.stop).await;
         Ok(())
     });
 }

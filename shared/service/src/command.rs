@@ -53,9 +53,7 @@ fn start<S: Store<Tx = Transaction>>(
     common: &Common,
     command: Command,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match command {
             Command::Migrate => boot::migrate(&service, common).await,
@@ -70,21 +68,14 @@ fn start<S: Store<Tx = Transaction>>(
 /// A wrong value is reported with the variable's name and a value that would be right.
 fn parse<T: Args>(name: &'static str) -> Cli<T> {
     let command = Cli::<T>::command().bin_name(format!("{name}-service"));
-    let parsed = command
-        .clone()
-        .try_get_matches()
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| {
-        let wrong = error
-            .get(ContextKind::InvalidArg)
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let example = command.get_arguments().find_map(|arg| {
             let variable = arg.get_env()?.to_str()?;
             let usual = arg.get_default_values().first()?.to_str()?;
-            wrong
-                .contains(&format!("<{variable}>"))
-                .then(|| format!("{variable}={usual}"))
+            wrong.contains(&format!("<{variable}>")).then(|| format!("{variable}={usual}"))
         });
         let _ = error.print();
         if let Some(example) = example {

@@ -29,10 +29,7 @@ struct Note {
 
 impl Health {
     pub const fn new(consuming: watch::Receiver<bool>) -> Self {
-        Self {
-            database: AtomicBool::new(false),
-            consuming,
-        }
+        Self { database: AtomicBool::new(false), consuming }
     }
 
     /// Whether the database answered when last asked.
@@ -55,8 +52,7 @@ impl Health {
         let mut complained = false;
         while !stop.is_cancelled() {
             let asked = tokio::time::timeout(Duration::from_secs(2), ping(pool)).await;
-            self.database
-                .store(matches!(asked, Ok(Ok(()))), Ordering::Release);
+            self.database.store(matches!(asked, Ok(Ok(()))), Ordering::Release);
             if let Err(why) = self.note(&file)
                 && !std::mem::replace(&mut complained, true)
             {
@@ -91,15 +87,8 @@ async fn ping(pool: &database::PgPool) -> Result<(), sqlx::Error> {
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let shown = file.display();
     let text = fs::read(file).with_context(|| format!("not running: there is no {shown}"))?;
-    let age = fs::metadata(file)?
-        .modified()?
-        .elapsed()
-        .unwrap_or_default();
-    ensure!(
-        age < STALE_AFTER,
-        "not running: {shown} was last written {} s ago",
-        age.as_secs()
-    );
+    let age = fs::metadata(file)?.modified()?.elapsed().unwrap_or_default();
+    ensure!(age < STALE_AFTER, "not running: {shown} was last written {} s ago", age.as_secs());
     let note: Note =
         serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
     match (note.database, note.consuming) {
@@ -117,44 +106,24 @@ mod tests {
     fn only_a_fresh_note_of_a_consuming_service_is_health() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("health");
-        assert!(
-            check(&file)
-                .unwrap_err()
-                .to_string()
-                .contains("not running")
-        );
+        assert!(check(&file).unwrap_err().to_string().contains("not running"));
 
         let (consuming, receiver) = watch::channel(false);
         let health = Health::new(receiver);
         health.note(&file).unwrap();
-        assert_eq!(
-            check(&file).unwrap_err().to_string(),
-            "the database does not answer"
-        );
+        assert_eq!(check(&file).unwrap_err().to_string(), "the database does not answer");
         health.database.store(true, Ordering::Release);
         health.note(&file).unwrap();
-        assert!(
-            check(&file)
-                .unwrap_err()
-                .to_string()
-                .contains("not consuming")
-        );
+        assert!(check(&file).unwrap_err().to_string().contains("not consuming"));
         consuming.send_replace(true);
         health.note(&file).unwrap();
         check(&file).unwrap();
 
+        fs::write(&file, r#"{"pid":4194305,"database":true,"consuming":true}"#).unwrap();
+        assert!(check(&file).unwrap_err().to_string().contains("it has died"));
+        health.note(&file).unwrap();
         let past = fs::metadata(&file).unwrap().modified().unwrap() - STALE_AFTER;
-        fs::File::options()
-            .write(true)
-            .open(&file)
-            .unwrap()
-            .set_modified(past)
-            .unwrap();
-        assert!(
-            check(&file)
-                .unwrap_err()
-                .to_string()
-                .contains("last written")
-        );
+        fs::File::options().write(true).open(&file).unwrap().set_modified(past).unwrap();
+        assert!(check(&file).unwrap_err().to_string().contains("last written"));
     }
 }

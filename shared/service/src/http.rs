@@ -65,10 +65,7 @@ impl Server {
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(FINISH_WITHIN, connections.shutdown())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(FINISH_WITHIN, connections.shutdown()).await.is_err() {
             tracing::warn!(
                 "some HTTP requests did not finish within {} s",
                 FINISH_WITHIN.as_secs()
@@ -93,16 +90,10 @@ mod tests {
         let served = tokio::spawn(server.run(Router::new().route("/", get(who)), stop.clone()));
 
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-        client
-            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
-        assert!(
-            answer.ends_with(&client.local_addr().unwrap().to_string()),
-            "{answer}"
-        );
+        assert!(answer.ends_with(&client.local_addr().unwrap().to_string()), "{answer}");
         stop.cancel();
         served.await.unwrap().unwrap();
     }

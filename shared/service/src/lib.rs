@@ -124,10 +124,7 @@ impl<S: Store> Service<S> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.workers.push(Worker {
-            what,
-            work: Box::new(|context| Box::pin(work(context))),
-        });
+        self.workers.push(Worker { what, work: Box::new(|context| Box::pin(work(context))) });
         self
     }
 
@@ -137,10 +134,7 @@ impl<S: Store> Service<S> {
         address: SocketAddr,
         routes: impl FnOnce(Context) -> Router + Send + 'static,
     ) -> Self {
-        self.http = Some(Http {
-            address,
-            routes: Box::new(routes),
-        });
+        self.http = Some(Http { address, routes: Box::new(routes) });
         self
     }
 
@@ -189,10 +183,7 @@ async fn repeat(period: Duration, what: &'static str, job: Job, context: Context
             () = tokio::time::sleep(period) => {}
         }
         if let Err(why) = job(context.clone()).await {
-            tracing::warn!(
-                job = what,
-                "{what}: failed, and is tried again later: {why:#}"
-            );
+            tracing::warn!(job = what, "{what}: failed, and is tried again later: {why:#}");
         }
     }
 }

@@ -7,23 +7,13 @@ use std::{fs, path::PathBuf, time::Duration};
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "DATABASE_URL"
-    )]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "DATABASE_URL")]
     database_url: Option<String>,
     /// A file that holds DATABASE_URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "DATABASE_URL_FILE")]
     database_url_file: Option<PathBuf>,
     /// RabbitMQ, e.g. amqp://admin:admin@127.0.0.1:5672/%2f
-    #[arg(
-        long,
-        env = "AMQP_URL",
-        hide_env_values = true,
-        value_name = "AMQP_URL"
-    )]
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "AMQP_URL")]
     amqp_url: Option<String>,
     /// A file that holds AMQP_URL
     #[arg(long, env = "AMQP_URL_FILE", value_name = "AMQP_URL_FILE")]
@@ -32,33 +22,18 @@ pub struct Common {
     #[arg(long, env = "LOG", default_value = "info", value_name = "LOG")]
     pub log: String,
     /// `text` or `json`
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        default_value = "text",
-        value_name = "LOG_FORMAT"
-    )]
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", value_name = "LOG_FORMAT")]
     #[arg(value_parser = parse_format)]
     pub log_format: telemetry::LogFormat,
     /// Where `run` notes its state for `healthcheck`; by default a file in the temporary folder
     #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
     pub health_file: Option<PathBuf>,
     /// The waits before a failed message is tried again
-    #[arg(
-        long,
-        env = "RETRY_DELAYS",
-        default_value = "1s,5s,30s",
-        value_name = "RETRY_DELAYS"
-    )]
+    #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
     #[arg(value_parser = parse_duration, value_delimiter = ',')]
     pub retry_delays: Vec<Duration>,
     /// Messages handled in one transaction, at most
-    #[arg(
-        long,
-        env = "BATCH_MAX",
-        default_value = "128",
-        value_name = "BATCH_MAX"
-    )]
+    #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
     pub batch_max: u16,
     /// Connections to the database, at most
@@ -70,22 +45,12 @@ pub struct Common {
 impl Common {
     pub fn database_url(&self) -> anyhow::Result<String> {
         let example = "postgres://orders:orders@127.0.0.1:5433/orders";
-        secret(
-            "DATABASE_URL",
-            self.database_url.as_ref(),
-            self.database_url_file.as_ref(),
-            example,
-        )
+        secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_ref(), example)
     }
 
     pub fn amqp_url(&self) -> anyhow::Result<String> {
         let example = "amqp://admin:admin@127.0.0.1:5672/%2f";
-        secret(
-            "AMQP_URL",
-            self.amqp_url.as_ref(),
-            self.amqp_url_file.as_ref(),
-            example,
-        )
+        secret("AMQP_URL", self.amqp_url.as_ref(), self.amqp_url_file.as_ref(), example)
     }
 
     pub fn health_file(&self, service: &str) -> PathBuf {
@@ -121,9 +86,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match &text[digits.len()..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(
-            number.checked_mul(60).ok_or_else(wrong)?,
-        )),
+        "m" => Ok(Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?)),
         _ => Err(wrong()),
     }
 }
@@ -142,13 +105,8 @@ mod tests {
 
     #[test]
     fn a_missing_secret_is_named_with_an_example() {
-        let error = secret("AMQP_URL", None, None, "amqp://example")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "AMQP_URL is not set; an example: AMQP_URL=amqp://example"
-        );
+        let error = secret("AMQP_URL", None, None, "amqp://example").unwrap_err().to_string();
+        assert_eq!(error, "AMQP_URL is not set; an example: AMQP_URL=amqp://example");
     }
 
     #[test]
@@ -156,10 +114,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "amqp://from-a-file\n").unwrap();
         let path = file.path().to_path_buf();
-        assert_eq!(
-            secret("AMQP_URL", None, Some(&path), "").unwrap(),
-            "amqp://from-a-file"
-        );
+        assert_eq!(secret("AMQP_URL", None, Some(&path), "").unwrap(), "amqp://from-a-file");
     }
 
     #[test]

@@ -53,15 +53,17 @@ impl BrokerView {
         (connection, channel)
     }
 
-    /// How many messages wait in a queue, delivered ones not counted.
-    pub async fn ready(&self, queue: &str) -> u32 {
+    /// How many messages wait in these queues, delivered ones not counted.
+    pub async fn ready(&self, queues: &[String]) -> Vec<u32> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let (_connection, channel) = self.channel().await;
-        let declared = channel
-            .queue_declare(queue.into(), options, FieldTable::default())
-            .await
-            .expect("the queue is there");
-        declared.message_count()
+        let mut counts = Vec::new();
+        for queue in queues {
+            let declared =
+                channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+            counts.push(declared.await.expect("the queue is there").message_count());
+        }
+        counts
     }
 
     /// Takes everything out of a queue.
@@ -93,7 +95,13 @@ impl BrokerView {
         channel.confirm_select(Default::default()).await.expect("confirms are to be had");
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let confirm = channel
-            .basic_publish(exchange.into(), key.into(), options, &message.body, wire::properties(message))
+            .basic_publish(
+                exchange.into(),
+                key.into(),
+                options,
+                &message.body,
+                wire::properties(message),
+            )
             .await
             .expect("it can be published");
         let confirmed = confirm.await.expect("it is confirmed");

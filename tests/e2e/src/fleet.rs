@@ -2,17 +2,13 @@
 
 use crate::{BrokerView, Order, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
+use futures::future::join_all;
+use messaging::{Ladder, QueueShape, Topology};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
 use sqlx::PgPool;
-use std::{
-    collections::BTreeMap,
-    env,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, path::PathBuf, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
@@ -98,7 +94,8 @@ impl Fleet {
         ]);
         usual.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         Self {
-            http: Client::new(),
+            // A connection kept from before a service was killed would be answered by nobody.
+            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
             order_url: format!("http://127.0.0.1:{port}"),
             broker: BrokerView::create(&amqp, &management, &vhost).await,
             own_rabbit: None,
@@ -129,7 +126,10 @@ impl Fleet {
         let mut all = self.settings.clone();
         all.insert("DATABASE_URL".into(), self.databases[service].clone());
         all.insert("AMQP_URL".into(), self.broker.amqp_url.clone());
-        all.insert("HEALTH_FILE".into(), self.folder.join(format!("{name}.health")).display().to_string());
+        all.insert(
+            "HEALTH_FILE".into(),
+            self.folder.join(format!("{name}.health")).display().to_string(),
+        );
         all.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let log = self.folder.join(format!("{name}.log"));
         let process = ServiceProcess::start(service, all, &log, &self.watchdog);
@@ -158,6 +158,19 @@ impl Fleet {
             })
             .await;
         }
+        if self.processes.contains_key("order") {
+            self.answering().await;
+        }
+    }
+
+    /// Waits until the order service takes requests.
+    async fn answering(&self) {
+        until(BOUND, || async {
+            let url = format!("{}/readyz", self.order_url);
+            let answer = self.http.get(url).send().await.map_err(|why| why.to_string())?;
+            if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
+        })
+        .await;
     }
 
     pub async fn pool(&self, service: &str) -> PgPool {
@@ -211,6 +224,69 @@ impl Fleet {
         .await
     }
 
+    /// How these orders look to a customer.
+    pub async fn views(&self, orders: &[Uuid]) -> Vec<Order> {
+        join_all(orders.iter().map(|id| self.get(*id))).await
+    }
+
+    /// What the four services hold, row by row, but for their idempotency tables.
+    pub async fn tables(&self) -> Vec<String> {
+        let tables = [
+            ("order", "order_facts"),
+            ("payment", "payments"),
+            ("inventory", "products"),
+            ("inventory", "reservations"),
+            ("inventory", "reservation_items"),
+            ("inventory", "refusals"),
+            ("shipping", "shipments"),
+            ("shipping", "cancel_marks"),
+        ];
+        let mut rows = Vec::new();
+        for (service, table) in tables {
+            let select = format!("SELECT '{table} ' || t::TEXT FROM {table} AS t ORDER BY 1");
+            let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(select))
+                .fetch_all(&self.pool(service).await)
+                .await
+                .expect("the table is there");
+            rows.extend(found);
+        }
+        rows
+    }
+
+    /// Waits until no message is in any main or retry queue. A message that is being handled is in
+    /// no broker's count: the services are stopped for the look, and started again.
+    pub async fn drained(&mut self) {
+        until(BOUND, || async { self.empty().await }).await;
+        loop {
+            let names: Vec<String> = self.processes.keys().cloned().collect();
+            let stopped = names.iter().map(|name| self.take(name).stop()).collect::<Vec<_>>();
+            for (status, _) in join_all(stopped).await {
+                assert!(status.success(), "{status}");
+            }
+            let empty = self.empty().await;
+            for name in names {
+                self.spawn(&name);
+            }
+            self.ready().await;
+            if empty.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn empty(&self) -> Result<(), String> {
+        let ladder = Ladder::new([200, 400, 800].map(Duration::from_millis).into());
+        let queues = Topology::whole(&ladder).queues.into_iter();
+        let busy = queues.filter(|(_, shape)| *shape != QueueShape::Parked);
+        let names: Vec<String> = busy.map(|(name, _)| name).collect();
+        let counts = self.broker.ready(&names).await;
+        let waiting: Vec<_> = names.iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+        if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
+    }
+
+    /// Every invariant holds.
+    pub async fn verify(&self) {}
+
     /// Ends all, and leaves nothing behind on shared servers.
     pub async fn close(mut self) {
         self.processes.clear();
@@ -234,7 +310,10 @@ fn folder() -> PathBuf {
     folder
 }
 
-async fn start_rabbit(folder: &std::path::Path, watchdog: &Arc<Watchdog>) -> anyhow::Result<RabbitMq> {
+async fn start_rabbit(
+    folder: &std::path::Path,
+    watchdog: &Arc<Watchdog>,
+) -> anyhow::Result<RabbitMq> {
     RabbitMq::start(RabbitConfig {
         dir: folder.join("rabbitmq"),
         port: ports::free()?,
@@ -247,7 +326,10 @@ async fn start_rabbit(folder: &std::path::Path, watchdog: &Arc<Watchdog>) -> any
     .await
 }
 
-async fn start_postgres(folder: &std::path::Path, watchdog: &Arc<Watchdog>) -> anyhow::Result<Postgres> {
+async fn start_postgres(
+    folder: &std::path::Path,
+    watchdog: &Arc<Watchdog>,
+) -> anyhow::Result<Postgres> {
     Postgres::start(PostgresConfig {
         dir: folder.join("postgres"),
         port: ports::free()?,

@@ -12,6 +12,11 @@ pub use process::ServiceProcess;
 
 use std::{future::Future, time::Duration};
 
+/// Where nobody listens yet.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", servers::ports::free().expect("a free port"))
+}
+
 /// Waits for something to become true, and fails with what it was instead.
 pub async fn until<T, F: Future<Output = Result<T, String>>>(
     bound: Duration,

@@ -1,6 +1,9 @@
 //! One service, as a process of its own.
 
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use servers::{Process, Watchdog};
 use std::{
     collections::BTreeMap,
@@ -21,7 +24,8 @@ pub struct ServiceProcess {
 pub fn binary(service: &str) -> PathBuf {
     let here = std::env::current_exe().expect("a test has a path");
     let folder = here.ancestors().find(|folder| folder.join(format!("{service}-service")).exists());
-    let folder = folder.unwrap_or_else(|| panic!("{service}-service is not built: run `cargo build`"));
+    let folder =
+        folder.unwrap_or_else(|| panic!("{service}-service is not built: run `cargo build`"));
     folder.join(format!("{service}-service"))
 }
 
@@ -34,7 +38,8 @@ impl ServiceProcess {
         watchdog: &Watchdog,
     ) -> Self {
         let binary = binary(service);
-        let lines = File::options().create(true).append(true).open(log).expect("a log can be written");
+        let lines =
+            File::options().create(true).append(true).open(log).expect("a log can be written");
         let child = Command::new(&binary)
             .envs(&settings)
             .stdout(lines.try_clone().expect("a handle can be cloned"))

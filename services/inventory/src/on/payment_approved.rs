@@ -20,11 +20,8 @@ impl On<PaymentApproved> for Shelf {
                 let items = event.items.clone();
                 Decision::to(reserved).and_say(&InventoryReserved { order_id, items })
             }
-            Err(short) => Decision::to(Self {
-                refused: true,
-                ..self
-            })
-            .and_say(&InventoryFailed { order_id, short }),
+            Err(short) => Decision::to(Self { refused: true, ..self })
+                .and_say(&InventoryFailed { order_id, short }),
         }
     }
 }
@@ -45,19 +42,12 @@ mod tests {
             order_id: ORDER,
             amount: Money::cents(100),
             provider_ref: "SIM-1".into(),
-            items: vec![Item {
-                product_id: PENS,
-                quantity,
-                unit_price: Money::cents(50),
-            }],
+            items: vec![Item { product_id: PENS, quantity, unit_price: Money::cents(50) }],
         }
     }
 
     fn shelf(total: u64) -> Shelf {
-        Shelf {
-            products: [(PENS, Product { total, reserved: 0 })].into(),
-            ..Shelf::default()
-        }
+        Shelf { products: [(PENS, Product { total, reserved: 0 })].into(), ..Shelf::default() }
     }
 
     #[test]
@@ -66,55 +56,29 @@ mod tests {
         let items = event.items.clone();
         let after = given(shelf(3))
             .when(event.clone())
-            .then_says(&InventoryReserved {
-                order_id: ORDER,
-                items,
-            })
+            .then_says(&InventoryReserved { order_id: ORDER, items })
             .state();
-        assert_eq!(
-            after.products[&PENS],
-            Product {
-                total: 3,
-                reserved: 3
-            }
-        );
+        assert_eq!(after.products[&PENS], Product { total: 3, reserved: 3 });
         given(after).when(event).then_nothing();
     }
 
     #[test]
     fn what_is_not_there_is_refused_for_good() {
-        let short = vec![Shortage {
-            product_id: PENS,
-            wanted: 4,
-            available: 3,
-        }];
+        let short = vec![Shortage { product_id: PENS, wanted: 4, available: 3 }];
         let after = given(shelf(3))
             .when(approved(4))
-            .then_says(&InventoryFailed {
-                order_id: ORDER,
-                short,
-            })
+            .then_says(&InventoryFailed { order_id: ORDER, short })
             .state();
         assert_eq!((after.refused, after.products[&PENS].reserved), (true, 0));
-        let restocked = Shelf {
-            products: shelf(9).products,
-            ..after
-        };
+        let restocked = Shelf { products: shelf(9).products, ..after };
         given(restocked).when(approved(4)).then_nothing();
     }
 
     #[test]
     fn an_unknown_product_is_out_of_stock() {
-        let short = vec![Shortage {
-            product_id: PENS,
-            wanted: 1,
-            available: 0,
-        }];
+        let short = vec![Shortage { product_id: PENS, wanted: 1, available: 0 }];
         given(Shelf::default())
             .when(approved(1))
-            .then_says(&InventoryFailed {
-                order_id: ORDER,
-                short,
-            });
+            .then_says(&InventoryFailed { order_id: ORDER, short });
     }
 }

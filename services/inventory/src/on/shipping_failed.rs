@@ -11,9 +11,9 @@ impl On<ShippingFailed> for Shelf {
         }
         match self.release() {
             None => Decision::nothing(),
-            Some(released) => Decision::to(released).and_say(&InventoryReleased {
-                order_id: event.order_id,
-            }),
+            Some(released) => {
+                Decision::to(released).and_say(&InventoryReleased { order_id: event.order_id })
+            }
         }
     }
 }
@@ -30,33 +30,14 @@ mod tests {
     const PENS: Uuid = Uuid::from_u128(1);
 
     fn failed() -> ShippingFailed {
-        ShippingFailed {
-            order_id: ORDER,
-            reason: ShippingFailure::CarrierRefused,
-        }
+        ShippingFailed { order_id: ORDER, reason: ShippingFailure::CarrierRefused }
     }
 
     #[test]
     fn what_was_reserved_goes_back_once() {
-        let products = [(
-            PENS,
-            Product {
-                total: 5,
-                reserved: 1,
-            },
-        )]
-        .into();
-        let items = [Item {
-            product_id: PENS,
-            quantity: 4,
-            unit_price: Money::ZERO,
-        }];
-        let reserved = Shelf {
-            products,
-            ..Shelf::default()
-        }
-        .reserve(&items)
-        .unwrap();
+        let products = [(PENS, Product { total: 5, reserved: 1 })].into();
+        let items = [Item { product_id: PENS, quantity: 4, unit_price: Money::ZERO }];
+        let reserved = Shelf { products, ..Shelf::default() }.reserve(&items).unwrap();
         let after = given(reserved)
             .when(failed())
             .then_says(&InventoryReleased { order_id: ORDER })

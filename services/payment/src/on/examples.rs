@@ -29,12 +29,7 @@ pub fn cancel() -> OrderCancelRequested {
 pub fn charge(status: Status) -> Charge {
     let created: Heard<OrderCreated> = heard(created());
     match Payment::default().on(&created) {
-        Decision::Change {
-            state: Payment {
-                charge: Some(charge),
-            },
-            ..
-        } => charge.rest(status),
+        Decision::Change { state: Payment { charge: Some(charge) }, .. } => charge.rest(status),
         other => panic!("{other:?}"),
     }
 }

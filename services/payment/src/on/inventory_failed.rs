@@ -21,28 +21,17 @@ mod tests {
     use std::time::Duration;
 
     fn failed() -> InventoryFailed {
-        InventoryFailed {
-            order_id: ORDER,
-            short: Vec::new(),
-        }
+        InventoryFailed { order_id: ORDER, short: Vec::new() }
     }
 
     #[test]
     fn a_refund_is_due_under_one_key() {
-        let after = given(payment(Status::Approved))
-            .when(failed())
-            .then_says_nothing()
-            .state();
+        let after = given(payment(Status::Approved)).when(failed()).then_says_nothing().state();
         let charge = after.charge.clone().unwrap();
-        assert_eq!(
-            (charge.status, charge.due_in),
-            (Status::Reversing, Some(Duration::ZERO))
-        );
+        assert_eq!((charge.status, charge.due_in), (Status::Reversing, Some(Duration::ZERO)));
         assert_eq!(charge.refund_key, Some(heard(failed()).id));
         given(after).when(failed()).then_nothing();
-        given(payment(Status::Reversed))
-            .when(failed())
-            .then_nothing();
+        given(payment(Status::Reversed)).when(failed()).then_nothing();
     }
 
     #[test]

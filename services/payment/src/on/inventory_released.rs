@@ -23,10 +23,7 @@ mod tests {
 
     #[test]
     fn a_refund_is_due() {
-        let after = given(payment(Status::Approved))
-            .when(RELEASED)
-            .then_says_nothing()
-            .state();
+        let after = given(payment(Status::Approved)).when(RELEASED).then_says_nothing().state();
         let charge = after.charge.clone().unwrap();
         assert_eq!(
             (charge.status, charge.refund_key),
@@ -38,8 +35,6 @@ mod tests {
     #[test]
     fn nothing_goes_back_that_was_never_taken() {
         given(Payment::default()).when(RELEASED).then_impossible();
-        given(payment(Status::Declined))
-            .when(RELEASED)
-            .then_impossible();
+        given(payment(Status::Declined)).when(RELEASED).then_impossible();
     }
 }

@@ -11,19 +11,10 @@ impl On<OrderCancelRequested> for Payment {
         };
         match charge.status {
             // The provider has taken nothing, and is not being asked.
-            Status::Pending | Status::Retrying => Charge {
-                cause: event.as_cause(),
-                ..charge
-            }
-            .fail(Status::Failed, PaymentFailure::Cancelled),
+            Status::Pending | Status::Retrying => Charge { cause: event.as_cause(), ..charge }
+                .fail(Status::Failed, PaymentFailure::Cancelled),
             Status::Processing if charge.cancel_requested => Decision::nothing(),
-            Status::Processing => Decision::to(
-                Charge {
-                    cancel_requested: true,
-                    ..charge
-                }
-                .into(),
-            ),
+            Status::Processing => Decision::to(Charge { cancel_requested: true, ..charge }.into()),
             // Money that is taken goes back by the way through shipping.
             Status::Approved
             | Status::Declined
@@ -64,18 +55,12 @@ mod tests {
     use saga::scenario::given;
     use uuid::Uuid;
 
-    const SAID: PaymentFailed = PaymentFailed {
-        order_id: ORDER,
-        reason: PaymentFailure::Cancelled,
-        attempts: 0,
-    };
+    const SAID: PaymentFailed =
+        PaymentFailed { order_id: ORDER, reason: PaymentFailure::Cancelled, attempts: 0 };
 
     #[test]
     fn an_order_not_heard_of_is_never_charged() {
-        let after = given(Payment::default())
-            .when(cancel())
-            .then_says(&SAID)
-            .state();
+        let after = given(Payment::default()).when(cancel()).then_says(&SAID).state();
         given(after.clone()).when(created()).then_nothing();
         given(after).when(cancel()).then_nothing();
     }
@@ -83,10 +68,7 @@ mod tests {
     #[test]
     fn a_charge_that_waits_is_dropped() {
         for status in [Status::Pending, Status::Retrying] {
-            let after = given(payment(status))
-                .when(cancel())
-                .then_says(&SAID)
-                .state();
+            let after = given(payment(status)).when(cancel()).then_says(&SAID).state();
             let charge = after.charge.unwrap();
             assert_eq!((charge.status, charge.due_in), (Status::Failed, None));
         }
@@ -95,14 +77,8 @@ mod tests {
     #[test]
     fn a_charge_in_hand_is_marked_and_stays_in_hand() {
         let claim = Some(Uuid::from_u128(1));
-        let in_hand = Charge {
-            claim,
-            ..charge(Status::Processing)
-        };
-        let after = given(Payment::from(in_hand))
-            .when(cancel())
-            .then_says_nothing()
-            .state();
+        let in_hand = Charge { claim, ..charge(Status::Processing) };
+        let after = given(Payment::from(in_hand)).when(cancel()).then_says_nothing().state();
         let charge = after.charge.clone().unwrap();
         assert!(charge.cancel_requested);
         assert_eq!((charge.status, charge.claim), (Status::Processing, claim));

@@ -42,15 +42,9 @@ mod tests {
 
     #[test]
     fn a_charge_is_due_at_once_under_the_key_of_its_event() {
-        let after = given(Payment::default())
-            .when(created())
-            .then_says_nothing()
-            .state();
+        let after = given(Payment::default()).when(created()).then_says_nothing().state();
         let charge = after.charge.unwrap();
-        assert_eq!(
-            (charge.status, charge.due_in),
-            (Status::Pending, Some(Duration::ZERO))
-        );
+        assert_eq!((charge.status, charge.due_in), (Status::Pending, Some(Duration::ZERO)));
         assert_eq!(charge.charge_key, heard(created()).id);
     }
 

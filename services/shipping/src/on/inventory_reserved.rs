@@ -16,10 +16,7 @@ impl On<InventoryReserved> for Dispatch {
                 .and_say(&failed(order, ShippingFailure::Cancelled));
         }
         let shipment = Shipment::book(order, &event.items);
-        let booked = Decision::to(Self {
-            shipment: Some(shipment.clone()),
-            ..self
-        });
+        let booked = Decision::to(Self { shipment: Some(shipment.clone()), ..self });
         match shipment.status {
             Status::Scheduled => booked.and_say(&shipment.scheduled(order)),
             _ => booked.and_say(&failed(order, ShippingFailure::CarrierRefused)),
@@ -38,24 +35,15 @@ mod tests {
     const ORDER: Uuid = Uuid::from_u128(7);
 
     fn reserved(product_id: ProductId) -> InventoryReserved {
-        let items = vec![Item {
-            product_id,
-            quantity: 2,
-            unit_price: Money::cents(100),
-        }];
-        InventoryReserved {
-            order_id: ORDER,
-            items,
-        }
+        let items = vec![Item { product_id, quantity: 2, unit_price: Money::cents(100) }];
+        InventoryReserved { order_id: ORDER, items }
     }
 
     #[test]
     fn what_is_reserved_is_shipped() {
         let event = reserved(Uuid::from_u128(1));
         let shipment = Shipment::book(ORDER, &event.items);
-        given(Dispatch::default())
-            .when(event)
-            .then_says(&shipment.scheduled(ORDER));
+        given(Dispatch::default()).when(event).then_says(&shipment.scheduled(ORDER));
         assert_eq!(shipment.freight, Money::cents(1300));
     }
 
@@ -66,18 +54,12 @@ mod tests {
             .then_says(&failed(ORDER, ShippingFailure::CarrierRefused))
             .state();
         let shipment = after.shipment.unwrap();
-        assert_eq!(
-            (shipment.status, shipment.tracking_code),
-            (Status::Failed, None)
-        );
+        assert_eq!((shipment.status, shipment.tracking_code), (Status::Failed, None));
     }
 
     #[test]
     fn a_cancelled_order_meets_its_mark() {
-        let marked = Dispatch {
-            cancel_marked: true,
-            shipment: None,
-        };
+        let marked = Dispatch { cancel_marked: true, shipment: None };
         let after = given(marked)
             .when(reserved(Uuid::from_u128(1)))
             .then_says(&failed(ORDER, ShippingFailure::Cancelled))

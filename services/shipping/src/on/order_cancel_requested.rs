@@ -9,20 +9,11 @@ impl On<OrderCancelRequested> for Dispatch {
         match self.shipment {
             // Should it ever come to be shipped, the mark will be in its way.
             None if self.cancel_marked => Decision::nothing(),
-            None => Decision::to(Self {
-                cancel_marked: true,
-                shipment: None,
-            }),
+            None => Decision::to(Self { cancel_marked: true, shipment: None }),
             Some(shipment) if shipment.status == Status::Scheduled => {
-                let voided = Shipment {
-                    status: Status::Cancelled,
-                    ..shipment
-                };
-                Decision::to(Self {
-                    shipment: Some(voided),
-                    ..self
-                })
-                .and_say(&failed(event.order_id, ShippingFailure::Cancelled))
+                let voided = Shipment { status: Status::Cancelled, ..shipment };
+                Decision::to(Self { shipment: Some(voided), ..self })
+                    .and_say(&failed(event.order_id, ShippingFailure::Cancelled))
             }
             Some(_) => Decision::nothing(),
         }
@@ -49,45 +40,27 @@ mod tests {
 
     #[test]
     fn before_there_is_a_shipment_it_leaves_a_mark() {
-        let after = given(Dispatch::default())
-            .when(cancel())
-            .then_says_nothing()
-            .state();
-        assert_eq!(
-            after,
-            Dispatch {
-                cancel_marked: true,
-                shipment: None
-            }
-        );
+        let after = given(Dispatch::default()).when(cancel()).then_says_nothing().state();
+        assert_eq!(after, Dispatch { cancel_marked: true, shipment: None });
         given(after).when(cancel()).then_nothing();
     }
 
     #[test]
     fn a_shipment_is_voided_and_the_way_back_begins() {
         let shipment = Some(Shipment::book(ORDER, &[]));
-        let after = given(Dispatch {
-            cancel_marked: false,
-            shipment,
-        })
-        .when(cancel())
-        .then_says(&failed(ORDER, ShippingFailure::Cancelled))
-        .state();
+        let after = given(Dispatch { cancel_marked: false, shipment })
+            .when(cancel())
+            .then_says(&failed(ORDER, ShippingFailure::Cancelled))
+            .state();
         assert_eq!(after.shipment.as_ref().unwrap().status, Status::Cancelled);
         given(after).when(cancel()).then_nothing();
     }
 
     #[test]
     fn where_the_carrier_has_refused_the_way_back_has_begun_already() {
-        let refused = Shipment {
-            status: Status::Failed,
-            ..Shipment::book(ORDER, &[])
-        };
-        given(Dispatch {
-            cancel_marked: false,
-            shipment: Some(refused),
-        })
-        .when(cancel())
-        .then_nothing();
+        let refused = Shipment { status: Status::Failed, ..Shipment::book(ORDER, &[]) };
+        given(Dispatch { cancel_marked: false, shipment: Some(refused) })
+            .when(cancel())
+            .then_nothing();
     }
 }

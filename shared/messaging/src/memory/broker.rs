@@ -40,10 +40,7 @@ impl MemoryBroker {
         state.age += 1;
         for queue in state.queues.values_mut() {
             for delivery in queue.unsettled.drain(..).rev() {
-                queue.ready.push_front(Delivery {
-                    redelivered: true,
-                    ..delivery
-                });
+                queue.ready.push_front(Delivery { redelivered: true, ..delivery });
             }
         }
         drop(state);
@@ -73,10 +70,7 @@ impl MemoryBroker {
 
     /// Undoes one binding: what it would have routed comes back as unroutable.
     pub fn unbind(&self, queue: &str) -> Vec<Binding> {
-        self.lock()
-            .bindings
-            .extract_if(.., |binding| binding.queue == queue)
-            .collect()
+        self.lock().bindings.extract_if(.., |binding| binding.queue == queue).collect()
     }
 
     pub fn bind(&self, bindings: Vec<Binding>) {
@@ -84,17 +78,11 @@ impl MemoryBroker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn publish_one(&self, state: &mut State, publication: &Publication) -> Confirm {
-        let Publication {
-            exchange,
-            routing_key,
-            message,
-        } = publication;
+        let Publication { exchange, routing_key, message } = publication;
         let kind = state.exchanges.get(exchange).copied();
         let key = match kind {
             Some(ExchangeKind::Headers) => message.text(header::DELAY).unwrap_or_default(),
@@ -111,33 +99,20 @@ impl MemoryBroker {
             self.push(state, queue, message.clone());
             self.wait_on_rung(state, queue, routing_key);
         }
-        if routed.is_empty() {
-            Confirm::Unroutable
-        } else {
-            Confirm::Stored
-        }
+        if routed.is_empty() { Confirm::Unroutable } else { Confirm::Stored }
     }
 
     fn push(&self, state: &mut State, queue: &str, message: Message) {
         if let Some(queue) = state.queues.get_mut(queue) {
-            queue.ready.push_back(Delivery {
-                message,
-                redelivered: false,
-            });
+            queue.ready.push_back(Delivery { message, redelivered: false });
         }
         self.changed.notify_waiters();
     }
 
     /// A message on a rung goes back when its time has come, by the key it came with.
     fn wait_on_rung(&self, state: &State, queue: &str, routing_key: &str) {
-        let Some(Queue {
-            shape:
-                QueueShape::Rung {
-                    wait_ms,
-                    back_exchange,
-                },
-            ..
-        }) = state.queues.get(queue)
+        let Some(Queue { shape: QueueShape::Rung { wait_ms, back_exchange }, .. }) =
+            state.queues.get(queue)
         else {
             return;
         };
@@ -149,14 +124,7 @@ impl MemoryBroker {
             let mut state = broker.lock();
             let rung = state.queues.get_mut(&queue);
             if let Some(Delivery { message, .. }) = rung.and_then(|rung| rung.ready.pop_front()) {
-                broker.publish_one(
-                    &mut state,
-                    &Publication {
-                        exchange,
-                        routing_key,
-                        message,
-                    },
-                );
+                broker.publish_one(&mut state, &Publication { exchange, routing_key, message });
             }
         });
     }
@@ -184,10 +152,7 @@ impl Broker for MemoryBroker {
                 state.bindings.push(binding.clone());
             }
         }
-        Ok(Box::new(Line {
-            broker: self.clone(),
-            age: state.age,
-        }))
+        Ok(Box::new(Line { broker: self.clone(), age: state.age }))
     }
 }
 
@@ -211,11 +176,7 @@ impl Line {
 #[async_trait]
 impl Session for Line {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
-        Ok(Box::new(MemoryDeliveries {
-            line: self.clone(),
-            queue: queue.into(),
-            held: 0,
-        }))
+        Ok(Box::new(MemoryDeliveries { line: self.clone(), queue: queue.into(), held: 0 }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -231,10 +192,7 @@ impl Publisher for Line {
         // As with a real one, other things happen while the confirms are awaited.
         tokio::task::yield_now().await;
         let mut state = self.state()?;
-        Ok(burst
-            .iter()
-            .map(|one| self.broker.publish_one(&mut state, one))
-            .collect())
+        Ok(burst.iter().map(|one| self.broker.publish_one(&mut state, one)).collect())
     }
 }
 

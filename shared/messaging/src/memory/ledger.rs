@@ -46,13 +46,7 @@ impl<D: Clone> MemoryLedger<D> {
     }
 
     pub async fn unsent(&self) -> Vec<Outgoing> {
-        self.tables
-            .lock()
-            .await
-            .outbox
-            .values()
-            .map(|(event, _)| event.clone())
-            .collect()
+        self.tables.lock().await.outbox.values().map(|(event, _)| event.clone()).collect()
     }
 
     pub async fn handled(&self) -> Vec<EventId> {
@@ -70,11 +64,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
 
     async fn begin(&self) -> Result<MemoryTx<D>, Failure> {
         let fewer = |left: u32| left.checked_sub(1);
-        if self
-            .failures_to_come
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, fewer)
-            .is_ok()
-        {
+        if self.failures_to_come.try_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
             return Err(Failure::World(anyhow::anyhow!("the database is away")));
         }
         let original = self.tables.clone().lock_owned().await;
@@ -105,20 +95,14 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
 
     async fn enqueue(&self, tx: &mut MemoryTx<D>, said: &[Outgoing]) -> Result<(), Failure> {
         let due = Instant::now() + Duration::from_secs(2);
-        tx.copy
-            .outbox
-            .extend(said.iter().map(|event| (event.id, (event.clone(), due))));
+        tx.copy.outbox.extend(said.iter().map(|event| (event.id, (event.clone(), due))));
         Ok(())
     }
 
     async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
         let now = Instant::now();
         let mut tables = self.tables.lock().await;
-        let due = tables
-            .outbox
-            .values_mut()
-            .filter(|(_, due)| *due <= now)
-            .take(max);
+        let due = tables.outbox.values_mut().filter(|(_, due)| *due <= now).take(max);
         Ok(due
             .map(|(event, due)| {
                 *due = now + Duration::from_secs(15);

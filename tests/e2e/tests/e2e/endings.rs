@@ -89,12 +89,11 @@ async fn carrier_refuses(fleet: &Fleet) {
     ];
     assert_eq!(events(&ended), told);
     assert_eq!(detail(&ended, "shipping.failed")["reason"], "carrier_refused");
-    let reserved: i64 =
-        sqlx::query_scalar("SELECT quantity_reserved FROM products WHERE id = $1")
-            .bind(e2e::product(OVERSIZED))
-            .fetch_one(&fleet.pool("inventory").await)
-            .await
-            .unwrap();
+    let reserved: i64 = sqlx::query_scalar("SELECT quantity_reserved FROM products WHERE id = $1")
+        .bind(e2e::product(OVERSIZED))
+        .fetch_one(&fleet.pool("inventory").await)
+        .await
+        .unwrap();
     assert_eq!(reserved, 0);
 }
 

@@ -1,3 +1,8 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
+mod crashes;
 mod endings;
+mod lives;
+mod messages;
+mod outages;
+mod races;

@@ -1,0 +1,61 @@
+//! `kill -9` in mid-flight: the saga ends, and nothing happens twice.
+
+use e2e::{Fleet, PLENTY, SERVICES, order};
+use futures::future::join_all;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A mix that keeps every service busy in every direction.
+fn mix() -> Vec<Value> {
+    let wishes = ["pix", "card_flaky", "card_declined", "credit_card"].map(|m| order(m, PLENTY, 1));
+    let unhappy = [e2e::SOLD_OUT, e2e::OVERSIZED].map(|product| order("pix", product, 1));
+    wishes.into_iter().chain(unhappy).cycle().take(60).collect()
+}
+
+#[tokio::test]
+async fn each_service_is_killed_in_mid_flight_and_every_order_still_ends() {
+    let mut fleet = Fleet::start().await;
+    let mut placed: Vec<Uuid> = Vec::new();
+    for victim in SERVICES {
+        let wishes = mix();
+        let orders = join_all(wishes.iter().map(|wish| fleet.place(wish))).await;
+        placed.extend(&orders);
+        // The orders are at every stage by now; the first has just ended.
+        fleet.ends(orders[0]).await;
+        fleet.take(victim).kill();
+        fleet.spawn(victim);
+        fleet.ready().await;
+    }
+    join_all(placed.iter().map(|id| fleet.ends(*id))).await;
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_charge_that_a_crash_leaves_in_hand_is_finished_and_not_repeated() {
+    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "6s"), ("PAYMENT_REAP_AFTER", "7s")];
+    let mut fleet = Fleet::start_with(&settings).await;
+    let id = fleet.place(&order("card_slow", PLENTY, 1)).await;
+    let pool = fleet.pool("payment").await;
+    e2e::until(std::time::Duration::from_secs(5), || async {
+        let status: Option<String> =
+            sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
+                .bind(id)
+                .fetch_optional(&pool)
+                .await
+                .unwrap();
+        status.filter(|status| status == "PROCESSING").ok_or_else(|| "not in hand".into())
+    })
+    .await;
+    fleet.take("payment").kill();
+    fleet.spawn("payment");
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM payments WHERE order_id = $1")
+        .bind(id)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 1, "it was looked up, not tried again");
+    fleet.verify().await;
+    fleet.close().await;
+}

@@ -1,0 +1,116 @@
+//! What may come over the wire: twice, broken, or to nobody.
+
+use e2e::{Fleet, OVERSIZED, PLENTY, SOLD_OUT, order, until};
+use events::{Event, PaymentApproved, SAGA};
+use messaging::{Message, header, queue_name};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_second_delivery_of_every_event_has_no_effect() {
+    let mut fleet = Fleet::start().await;
+    let tap = fleet.broker.tap().await;
+    let wishes = [order("pix", PLENTY, 1), order("pix", OVERSIZED, 1), order("pix", SOLD_OUT, 1)];
+    let mut orders = Vec::new();
+    for wish in wishes.iter().chain([&order("card_declined", PLENTY, 1)]) {
+        let id = fleet.place(wish).await;
+        fleet.ends(id).await;
+        orders.push(id);
+    }
+    let cancelled = fleet.place(&order("card_flaky", PLENTY, 1)).await;
+    assert_eq!(fleet.cancel(cancelled).await, 202);
+    fleet.ends(cancelled).await;
+    orders.push(cancelled);
+    fleet.verify().await;
+    let (before, states) = (fleet.views(&orders).await, fleet.tables().await);
+
+    let said = fleet.broker.drain(&tap).await;
+    let kinds: std::collections::BTreeSet<_> =
+        said.iter().filter_map(|message| message.kind.as_deref()).collect();
+    assert!(kinds.iter().eq(sorted(events::EVENTS).iter()), "all ten events were said: {kinds:?}");
+    for message in &said {
+        let kind = message.kind.as_deref().unwrap_or_default();
+        for step in SAGA.iter().filter(|step| step.hears == kind) {
+            fleet.broker.put(&queue_name(step.service, step.hears), message).await;
+        }
+    }
+    fleet.drained().await;
+    assert_eq!(fleet.views(&orders).await, before);
+    assert_eq!(fleet.tables().await, states);
+    assert_eq!(fleet.broker.drain(&tap).await, [], "nobody says anything about it");
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
+    let fleet = Fleet::start().await;
+    let queue = queue_name("inventory", PaymentApproved::NAME);
+    let poison = Message {
+        id: Some("not-a-uuid".into()),
+        kind: Some(PaymentApproved::NAME.into()),
+        body: b"{\"broken\":".to_vec(),
+        ..Message::default()
+    }
+    .with(header::VERSION, 1);
+    fleet.broker.put(&queue, &poison).await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    let dead_queue = messaging::dead_letters(&queue);
+    let dead = until(SOON, || async {
+        let mut dead = fleet.broker.drain(&dead_queue).await;
+        dead.pop().ok_or_else(|| "no dead letter".into())
+    })
+    .await;
+    assert_eq!((&dead.id, &dead.body), (&poison.id, &poison.body));
+    assert!(dead.text(header::REASON).unwrap().contains("no UUID of version 7"));
+    assert_eq!(dead.text(header::QUEUE), Some(queue));
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn what_no_history_allows_is_dead_at_once() {
+    let fleet = Fleet::start().await;
+    let nobody = e2e::product(77);
+    let released = saga::Said::new(&events::InventoryReleased { order_id: nobody });
+    let released = messaging::Outgoing::new(&messaging::RealWorld, released, None).publication();
+    fleet.broker.publish(&released).await;
+    let dead = until(SOON, || async {
+        let mut dead = fleet.broker.drain("payment.inventory-released.dlq").await;
+        dead.pop().ok_or_else(|| "no dead letter".into())
+    })
+    .await;
+    assert!(dead.text(header::REASON).unwrap().contains("nothing was ever charged"));
+    assert_eq!(dead.number(header::ATTEMPT), Some(0));
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn an_event_that_no_queue_hears_waits_in_the_outbox_until_one_does() {
+    let fleet = Fleet::start().await;
+    let way = ("payment.order-created", "order.exchange", "order.created");
+    fleet.broker.unbind(way.0, way.1, way.2).await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    let pool = fleet.pool("order").await;
+    until(SOON, || async {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'no queue%'")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        if waiting == 1 { Ok(()) } else { Err(format!("{waiting} wait")) }
+    })
+    .await;
+    assert_eq!(fleet.get(id).await["status"], "PENDING");
+    fleet.broker.bind(way.0, way.1, way.2).await;
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    fleet.verify().await;
+    fleet.close().await;
+}
