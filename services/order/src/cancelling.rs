@@ -70,14 +70,7 @@ pub async fn overdue(context: Context, orders: Orders, deadline: Duration) -> an
     }
     let before = context.world.now() - deadline;
     for order in store::overdue(&context.pool, before).await? {
-        cancel(
-            context.clone(),
-            orders.clone(),
-            order,
-            CancelReason::Deadline,
-            None,
-        )
-        .await?;
+        cancel(context.clone(), orders.clone(), order, CancelReason::Deadline, None).await?;
     }
     Ok(())
 }
@@ -91,9 +84,7 @@ mod tests {
 
     async fn ask(bench: &Bench, order: OrderId) -> Outcome {
         let (context, orders) = (bench.context.clone(), bench.orders.clone());
-        cancel(context, orders, order, Customer, None)
-            .await
-            .unwrap()
+        cancel(context, orders, order, Customer, None).await.unwrap()
     }
 
     const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";
@@ -104,11 +95,7 @@ mod tests {
         let order = bench.placed().await;
         let asked = (0..8).map(|_| ask(&bench, order));
         let outcomes = futures::future::join_all(asked).await;
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| *outcome == Outcome::Accepted(Status::Pending))
-        );
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Accepted(Status::Pending)));
         assert_eq!(bench.count(SAID).await, 1);
     }
 
@@ -117,10 +104,7 @@ mod tests {
         let bench = Bench::new().await;
         let order = bench.placed().await;
         bench.hear(short(order)).await;
-        assert_eq!(
-            ask(&bench, order).await,
-            Outcome::Accepted(Status::InventoryFailed)
-        );
+        assert_eq!(ask(&bench, order).await, Outcome::Accepted(Status::InventoryFailed));
         assert_eq!(bench.count(SAID).await, 0);
     }
 
@@ -130,10 +114,7 @@ mod tests {
         let order = bench.placed().await;
         ask(&bench, order).await;
         bench.confirm(order).await;
-        assert_eq!(
-            ask(&bench, order).await,
-            Outcome::Accepted(Status::InventoryReserved)
-        );
+        assert_eq!(ask(&bench, order).await, Outcome::Accepted(Status::InventoryReserved));
     }
 
     #[tokio::test]
@@ -141,10 +122,7 @@ mod tests {
         let bench = Bench::new().await;
         let order = bench.placed().await;
         bench.confirm(order).await;
-        assert_eq!(
-            ask(&bench, order).await,
-            Outcome::TooLate(Status::Confirmed)
-        );
+        assert_eq!(ask(&bench, order).await, Outcome::TooLate(Status::Confirmed));
         assert_eq!(ask(&bench, OrderId::nil()).await, Outcome::Unknown);
         assert_eq!(bench.count(SAID).await, 0);
     }
@@ -158,15 +136,10 @@ mod tests {
         bench.context.world = clock;
         for (deadline, said) in [(0, 0), (7200, 0), (60, 1), (60, 1)] {
             let (context, orders) = (bench.context.clone(), bench.orders.clone());
-            overdue(context, orders, Duration::from_secs(deadline))
-                .await
-                .unwrap();
+            overdue(context, orders, Duration::from_secs(deadline)).await.unwrap();
             assert_eq!(bench.count(SAID).await, said);
         }
-        let known = store::order(&bench.context.pool, order)
-            .await
-            .unwrap()
-            .unwrap();
+        let known = store::order(&bench.context.pool, order).await.unwrap().unwrap();
         let detail = &known.fact("order.cancel-requested").unwrap().detail;
         assert_eq!(detail["reason"], serde_json::to_value(Deadline).unwrap());
     }

@@ -41,12 +41,7 @@ pub struct App {
 impl App {
     pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
         let limits = Arc::new(Limits::new(settings, context.world.clone()));
-        Self {
-            context,
-            orders,
-            placing,
-            limits,
-        }
+        Self { context, orders, placing, limits }
     }
 }
 
@@ -57,14 +52,8 @@ pub fn routes(app: App) -> Router {
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(middleware::from_fn_with_state(
-            app.limits.clone(),
-            limits::in_flight,
-        ))
-        .layer(middleware::from_fn_with_state(
-            app.limits.clone(),
-            limits::per_client,
-        ));
+        .layer(middleware::from_fn_with_state(app.limits.clone(), limits::in_flight))
+        .layer(middleware::from_fn_with_state(app.limits.clone(), limits::per_client));
     Router::new()
         .merge(limited)
         .route("/healthz", get(health::alive))
@@ -80,16 +69,12 @@ async fn show(
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Json<crate::view::View>, Problem> {
     let id = order_id(id)?;
-    store::get(&app.context.pool, id)
-        .await?
-        .map(Json)
-        .ok_or_else(|| Problem::no_such_order(id))
+    store::get(&app.context.pool, id).await?.map(Json).ok_or_else(|| Problem::no_such_order(id))
 }
 
 /// What is no id at all is no order's id either.
 fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
-    path.map(|Path(id)| id)
-        .map_err(|_| Problem::no_such_order("with such an id: it is a UUID"))
+    path.map(|Path(id)| id).map_err(|_| Problem::no_such_order("with such an id: it is a UUID"))
 }
 
 #[cfg(test)]

@@ -37,20 +37,10 @@ mod embedded {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Settings {
     /// Where HTTP listens
-    #[arg(
-        long,
-        env = "HTTP_ADDR",
-        default_value = "127.0.0.1:3001",
-        value_name = "HTTP_ADDR"
-    )]
+    #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:3001", value_name = "HTTP_ADDR")]
     pub http_addr: SocketAddr,
     /// Requests a second that one client address may send; 0 is no limit
-    #[arg(
-        long,
-        env = "RATE_LIMIT",
-        default_value = "0",
-        value_name = "RATE_LIMIT"
-    )]
+    #[arg(long, env = "RATE_LIMIT", default_value = "0", value_name = "RATE_LIMIT")]
     pub rate_limit: u32,
     /// Requests at work at the same time, at most; one more is answered 503
     #[arg(long, env = "HTTP_IN_FLIGHT_MAX", default_value = "1024")]
@@ -61,21 +51,11 @@ pub struct Settings {
     #[arg(value_name = "HTTP_STREAMS_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_max: u32,
     /// An order that is not final by then is cancelled; 0s is never
-    #[arg(
-        long,
-        env = "ORDER_DEADLINE",
-        default_value = "0s",
-        value_name = "ORDER_DEADLINE"
-    )]
+    #[arg(long, env = "ORDER_DEADLINE", default_value = "0s", value_name = "ORDER_DEADLINE")]
     #[arg(value_parser = parse_duration)]
     pub order_deadline: Duration,
     /// How long the answer to an Idempotency-Key is kept
-    #[arg(
-        long,
-        env = "HTTP_KEYS_KEPT",
-        default_value = "1440m",
-        value_name = "HTTP_KEYS_KEPT"
-    )]
+    #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "1440m", value_name = "HTTP_KEYS_KEPT")]
     #[arg(value_parser = parse_duration)]
     pub keys_kept: Duration,
 }
@@ -87,11 +67,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         let (settings, orders) = (settings.clone(), orders.clone());
         move |context| routes(App::new(&settings, context, orders, placing))
     };
-    let Settings {
-        order_deadline,
-        keys_kept,
-        ..
-    } = *settings;
+    let Settings { order_deadline, keys_kept, .. } = *settings;
     Ok(Service::new(NAME, orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .on::<PaymentApproved>()
@@ -102,15 +78,11 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         .on::<ShippingScheduled>()
         .on::<ShippingFailed>()
         .worker("place orders", |context| writer.run(context))
-        .every(
-            Duration::from_secs(1),
-            "cancel overdue orders",
-            move |context| cancelling::overdue(context, orders.clone(), order_deadline),
-        )
-        .every(
-            Duration::from_mins(1),
-            "forget old answers",
-            move |context| placing::forget(context, keys_kept),
-        )
+        .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
+            cancelling::overdue(context, orders.clone(), order_deadline)
+        })
+        .every(Duration::from_mins(1), "forget old answers", move |context| {
+            placing::forget(context, keys_kept)
+        })
         .http(settings.http_addr, routes))
 }

@@ -83,9 +83,7 @@ impl Order {
     pub fn remember(&mut self, fact: Fact) -> bool {
         let news = self.fact(fact.event).is_none();
         if news {
-            let place = self
-                .facts
-                .partition_point(|known| known.place() < fact.place());
+            let place = self.facts.partition_point(|known| known.place() < fact.place());
             self.facts.insert(place, fact);
         }
         news
@@ -96,24 +94,9 @@ impl Order {
         if !self.has::<OrderCreated>() {
             return Decision::impossible(format!("no order {} was placed here", heard.order_id()));
         }
-        let Heard {
-            id: event_id,
-            at,
-            caused_by,
-            ..
-        } = *heard;
-        let news = self.remember(Fact {
-            event: E::NAME,
-            event_id,
-            at,
-            caused_by,
-            detail,
-        });
-        if news {
-            Decision::to(self)
-        } else {
-            Decision::nothing()
-        }
+        let Heard { id: event_id, at, caused_by, .. } = *heard;
+        let news = self.remember(Fact { event: E::NAME, event_id, at, caused_by, detail });
+        if news { Decision::to(self) } else { Decision::nothing() }
     }
 
     pub fn status(&self) -> Status {
@@ -135,11 +118,7 @@ impl Order {
     /// Of the shipment that is on its way, if one is.
     pub fn tracking_code(&self) -> Option<&str> {
         let scheduled = self.fact(ShippingScheduled::NAME)?;
-        if self.has::<ShippingFailed>() {
-            None
-        } else {
-            scheduled.detail["tracking_code"].as_str()
-        }
+        if self.has::<ShippingFailed>() { None } else { scheduled.detail["tracking_code"].as_str() }
     }
 
     /// When the latest of its events was said.
@@ -176,10 +155,7 @@ mod tests {
     #[test]
     fn the_first_of_two_facts_stays() {
         let mut order = placed();
-        let again = Fact {
-            event_id: EventId::max(),
-            ..order.facts[0].clone()
-        };
+        let again = Fact { event_id: EventId::max(), ..order.facts[0].clone() };
         assert!(!order.remember(again));
         assert_eq!(order, placed());
     }
@@ -190,10 +166,7 @@ mod tests {
         assert_eq!(placed().cancel(), Cancel::Say);
         assert_eq!(cancelled().cancel(), Cancel::UnderWay);
 
-        let short = InventoryFailed {
-            order_id: order,
-            short: vec![],
-        };
+        let short = InventoryFailed { order_id: order, short: vec![] };
         let undone = given(placed()).when(short).state();
         assert_eq!(undone.cancel(), Cancel::UnderWay);
 

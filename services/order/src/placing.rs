@@ -1,5 +1,5 @@
-//! Puts new orders into the database: whatever waits is written in one transaction, by one task that
-//! no client can interrupt.
+//! Puts new orders into the database: whatever waits is written in one transaction, by one task
+//! that no client can interrupt.
 
 mod keys;
 
@@ -86,13 +86,7 @@ struct Waiting {
 
 pub fn channel(capacity: usize) -> (Placing, Writer) {
     let (sender, receiver) = mpsc::channel(capacity);
-    (
-        Placing {
-            queue: sender,
-            busy: BusyKeys::default(),
-        },
-        Writer { queue: receiver },
-    )
+    (Placing { queue: sender, busy: BusyKeys::default() }, Writer { queue: receiver })
 }
 
 impl Placing {
@@ -102,11 +96,7 @@ impl Placing {
             None => None,
         };
         let (reply, verdict) = oneshot::channel();
-        let waiting = Waiting {
-            request,
-            held,
-            reply,
-        };
+        let waiting = Waiting { request, held, reply };
         self.queue.try_send(waiting).map_err(|_| Refusal::Full)?;
         // Without a reply the writer has gone: the service is stopping.
         verdict.await.unwrap_or(Err(Refusal::Away))
@@ -145,24 +135,17 @@ impl Writer {
         }
         match transact(context, &batch).await {
             Ok(verdicts) => {
-                batch
-                    .into_iter()
-                    .zip(verdicts)
-                    .for_each(|(waiting, said)| waiting.answer(said));
+                batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
                 true
             }
             Err(Failure::World(why)) => {
                 tracing::warn!(orders = batch.len(), "orders were not placed: {why:#}");
-                batch
-                    .into_iter()
-                    .for_each(|waiting| waiting.answer(Err(Refusal::Away)));
+                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Away)));
                 false
             }
             Err(Failure::Data(why)) if batch.len() == 1 => {
                 tracing::error!("an order was not placed, since the database refuses it: {why:#}");
-                batch
-                    .into_iter()
-                    .for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
+                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
                 true
             }
             // Only the culprit pays: one by one.
@@ -188,27 +171,21 @@ impl Waiting {
 
 /// All of the batch, or nothing of it.
 async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, Failure> {
-    let keys: Vec<&str> = batch
-        .iter()
-        .filter_map(|waiting| waiting.request.key.as_deref())
-        .collect();
+    let keys: Vec<&str> =
+        batch.iter().filter_map(|waiting| waiting.request.key.as_deref()).collect();
     let mut tx = context.ledger.begin().await?;
     let known = store::claim_keys(&mut tx, &keys).await?;
     let mut placed = Vec::with_capacity(batch.len());
     let mut verdicts = Vec::with_capacity(batch.len());
     for Waiting { request, .. } in batch {
-        let key = request
-            .key
-            .as_deref()
-            .map(|key| (key, digest(&request.draft)));
+        let key = request.key.as_deref().map(|key| (key, digest(&request.draft)));
         let answered = key.as_ref().and_then(|(key, _)| known.answered.get(*key));
         verdicts.push(match (key, answered) {
             (Some((key, _)), _) if known.taken.contains(key) => Err(Refusal::KeyBusy),
             (Some((_, digest)), Some(answer)) if digest != answer.digest => Err(Refusal::KeyReused),
-            (_, Some(answer)) => Ok(Answered {
-                order_id: answer.order_id,
-                body: answer.body.clone(),
-            }),
+            (_, Some(answer)) => {
+                Ok(Answered { order_id: answer.order_id, body: answer.body.clone() })
+            }
             (key, None) => {
                 let (new, answered) = draw_up(&*context.world, request, key);
                 placed.push(new);
@@ -222,9 +199,7 @@ async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, 
         tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
             "order placed");
     }
-    context
-        .outbox
-        .wake(placed.into_iter().map(|new| new.said).collect());
+    context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
     Ok(verdicts)
 }
 
@@ -234,42 +209,20 @@ fn draw_up(
     request: &Request,
     key: Option<(&str, Vec<u8>)>,
 ) -> (Placed, Answered) {
-    let Draft {
-        customer_id,
-        payment_method,
-        items,
-        total_amount,
-    } = request.draft.clone();
+    let Draft { customer_id, payment_method, items, total_amount } = request.draft.clone();
     let order_id = world.new_id();
-    let created = OrderCreated {
-        order_id,
-        customer_id,
-        payment_method,
-        total_amount,
-        items: items.clone(),
-    };
+    let created =
+        OrderCreated { order_id, customer_id, payment_method, total_amount, items: items.clone() };
     let detail = json!({ "payment_method": payment_method, "total_amount": total_amount });
     let (fact, said) = say(world, &created, detail, request.trace.clone());
     let created_at = fact.at;
     let order = Order::new([fact]);
-    let view = View {
-        id: order_id,
-        customer_id,
-        payment_method,
-        total_amount,
-        items,
-        created_at,
-        order,
-    };
+    let view =
+        View { id: order_id, customer_id, payment_method, total_amount, items, created_at, order };
     let body = serde_json::to_string(&view).expect("an order is plain data");
     let answer = key.map(|(key, digest)| {
         let (key, body) = (key.to_owned(), body.clone());
-        Answer {
-            key,
-            digest,
-            order_id,
-            body,
-        }
+        Answer { key, digest, order_id, body }
     });
     (Placed { view, said, answer }, Answered { order_id, body })
 }

@@ -16,16 +16,7 @@ pub fn say<E: Event>(
 ) -> (Fact, Outgoing) {
     let said = Outgoing::opening(world, Said::new(event), trace);
     let at = said_at(&said).unwrap_or_else(|| world.now());
-    (
-        Fact {
-            event: E::NAME,
-            event_id: said.id,
-            at,
-            caused_by: None,
-            detail,
-        },
-        said,
-    )
+    (Fact { event: E::NAME, event_id: said.id, at, caused_by: None, detail }, said)
 }
 
 /// The id tells the time, here as with all who hear it.

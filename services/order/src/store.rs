@@ -41,10 +41,7 @@ impl Known<Order> for Loaded {
 
     fn keep(&mut self, order: OrderId, state: Order) {
         let before = self.of(order, &[]);
-        let news = state
-            .timeline()
-            .iter()
-            .filter(|fact| before.fact(fact.event).is_none());
+        let news = state.timeline().iter().filter(|fact| before.fact(fact.event).is_none());
         self.news.extend(news.map(|fact| (order, fact.clone())));
         self.known.insert(order, state);
     }
@@ -83,19 +80,13 @@ impl Store for Orders {
         if batch.news.is_empty() {
             return Ok(());
         }
-        let news: Vec<_> = batch
-            .news
-            .iter()
-            .map(|(order, fact)| (*order, fact))
-            .collect();
+        let news: Vec<_> = batch.news.iter().map(|(order, fact)| (*order, fact)).collect();
         insert_facts(tx, &news).await?;
         let mut changed: Vec<OrderId> = news.iter().map(|(order, _)| *order).collect();
         changed.sort_unstable();
         changed.dedup();
-        let changed: Vec<_> = changed
-            .into_iter()
-            .filter_map(|id| Some((id, batch.known.get(&id)?)))
-            .collect();
+        let changed: Vec<_> =
+            changed.into_iter().filter_map(|id| Some((id, batch.known.get(&id)?))).collect();
         sqlx::query(
             "UPDATE orders
              SET status = new.status,
@@ -106,24 +97,9 @@ impl Store for Orders {
              WHERE orders.id = new.id",
         )
         .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(
-            changed
-                .iter()
-                .map(|(_, order)| order.status().name())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changed
-                .iter()
-                .map(|(_, order)| order.tracking_code())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changed
-                .iter()
-                .map(|(_, order)| order.updated_at())
-                .collect::<Vec<_>>(),
-        )
+        .bind(changed.iter().map(|(_, order)| order.status().name()).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, order)| order.tracking_code()).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, order)| order.updated_at()).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await?;
         Ok(())
@@ -143,25 +119,10 @@ async fn insert_facts(tx: &mut Transaction, facts: &[(OrderId, &Fact)]) -> Resul
     )
     .bind(facts.iter().map(|(order, _)| *order).collect::<Vec<_>>())
     .bind(facts.iter().map(|(_, fact)| fact.event).collect::<Vec<_>>())
-    .bind(
-        facts
-            .iter()
-            .map(|(_, fact)| fact.event_id)
-            .collect::<Vec<_>>(),
-    )
+    .bind(facts.iter().map(|(_, fact)| fact.event_id).collect::<Vec<_>>())
     .bind(facts.iter().map(|(_, fact)| fact.at).collect::<Vec<_>>())
-    .bind(
-        facts
-            .iter()
-            .map(|(_, fact)| fact.caused_by)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        facts
-            .iter()
-            .map(|(_, fact)| fact.detail.to_string())
-            .collect::<Vec<_>>(),
-    )
+    .bind(facts.iter().map(|(_, fact)| fact.caused_by).collect::<Vec<_>>())
+    .bind(facts.iter().map(|(_, fact)| fact.detail.to_string()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -179,22 +140,9 @@ struct FactRow {
 
 impl FactRow {
     fn fact(self) -> Result<Option<Fact>, Failure> {
-        let Self {
-            event,
-            event_id,
-            at,
-            caused_by,
-            ..
-        } = self;
+        let Self { event, event_id, at, caused_by, .. } = self;
         let detail = serde_json::from_str(&self.detail).map_err(Failure::data)?;
-        Ok(StoredFact {
-            event,
-            event_id,
-            at,
-            caused_by,
-            detail,
-        }
-        .fact())
+        Ok(StoredFact { event, event_id, at, caused_by, detail }.fact())
     }
 }
 
@@ -212,20 +160,8 @@ impl StoredFact {
     /// None for an event that only a newer version of this service knows.
     fn fact(self) -> Option<Fact> {
         let event = EVENTS.iter().copied().find(|event| *event == self.event)?;
-        let Self {
-            event_id,
-            at,
-            caused_by,
-            detail,
-            ..
-        } = self;
-        Some(Fact {
-            event,
-            event_id,
-            at,
-            caused_by,
-            detail,
-        })
+        let Self { event_id, at, caused_by, detail, .. } = self;
+        Some(Fact { event, event_id, at, caused_by, detail })
     }
 }
 

@@ -37,11 +37,7 @@ pub fn settings() -> Settings {
 /// A migrated database and what a service needs to work on it.
 pub async fn context() -> Context {
     let pool = database::testing::throwaway().await;
-    crate::service(&settings())
-        .unwrap()
-        .migrate(&pool)
-        .await
-        .unwrap();
+    crate::service(&settings()).unwrap().migrate(&pool).await.unwrap();
     context_on(pool)
 }
 
@@ -49,14 +45,7 @@ pub fn context_on(pool: PgPool) -> Context {
     let (ledger, world) = (PgLedger { pool: pool.clone() }, RealWorld::shared());
     let (outbox, _) = Relay::new(ledger.clone(), world.clone());
     let health = Arc::new(Health::new(watch::channel(false).1));
-    Context {
-        pool,
-        ledger,
-        outbox,
-        world,
-        health,
-        stop: CancellationToken::new(),
-    }
+    Context { pool, ledger, outbox, world, health, stop: CancellationToken::new() }
 }
 
 impl Bench {
@@ -73,25 +62,12 @@ impl Bench {
 
     pub fn without_writer(context: Context, capacity: usize) -> (Self, Writer) {
         let (placing, writer) = placing::channel(capacity);
-        (
-            Self {
-                context,
-                orders: Orders::default(),
-                placing,
-                settings: settings(),
-            },
-            writer,
-        )
+        (Self { context, orders: Orders::default(), placing, settings: settings() }, writer)
     }
 
     pub fn router(&self) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
-        routes(App::new(
-            &self.settings,
-            self.context.clone(),
-            orders,
-            placing,
-        ))
+        routes(App::new(&self.settings, self.context.clone(), orders, placing))
     }
 
     pub async fn placed(&self) -> OrderId {
@@ -109,9 +85,7 @@ impl Bench {
         ledger.lock_orders(&mut tx, &[order_id]).await.unwrap();
         let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
         let at = self.context.world.now();
-        let decision = loaded
-            .of(order_id, &[])
-            .on(&saga::Heard { at, ..heard(event) });
+        let decision = loaded.of(order_id, &[]).on(&saga::Heard { at, ..heard(event) });
         if let Decision::Change { state, .. } = decision {
             loaded.keep(order_id, state);
         }
@@ -122,29 +96,18 @@ impl Bench {
 
     pub async fn confirm(&self, order_id: OrderId) {
         self.hear(approved(order_id)).await;
-        self.hear(InventoryReserved {
-            order_id,
-            items: vec![],
-        })
-        .await;
+        self.hear(InventoryReserved { order_id, items: vec![] }).await;
         self.hear(scheduled(order_id)).await;
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql)
-            .fetch_one(&self.context.pool)
-            .await
-            .unwrap()
+        sqlx::query_scalar(sql).fetch_one(&self.context.pool).await.unwrap()
     }
 }
 
 pub fn item(quantity: u32, cents: i64) -> Item {
     let product_id = ProductId::from_u128(1);
-    Item {
-        product_id,
-        quantity,
-        unit_price: Money::cents(cents),
-    }
+    Item { product_id, quantity, unit_price: Money::cents(cents) }
 }
 
 pub fn draft() -> Draft {
@@ -157,46 +120,25 @@ pub fn draft() -> Draft {
 }
 
 pub fn request(key: Option<&str>) -> Request {
-    Request {
-        draft: draft(),
-        key: key.map(Into::into),
-        trace: None,
-    }
+    Request { draft: draft(), key: key.map(Into::into), trace: None }
 }
 
 pub fn approved(order_id: OrderId) -> PaymentApproved {
     let (amount, provider_ref) = (Money::cents(9985), "ch_1".into());
-    PaymentApproved {
-        order_id,
-        amount,
-        provider_ref,
-        items: vec![],
-    }
+    PaymentApproved { order_id, amount, provider_ref, items: vec![] }
 }
 
 pub fn scheduled(order_id: OrderId) -> ShippingScheduled {
     let (tracking_code, freight) = ("TRK-00000001".into(), Money::cents(1300));
-    ShippingScheduled {
-        order_id,
-        tracking_code,
-        freight,
-        delivery_days: 3,
-    }
+    ShippingScheduled { order_id, tracking_code, freight, delivery_days: 3 }
 }
 
 pub fn short(order_id: OrderId) -> InventoryFailed {
-    InventoryFailed {
-        order_id,
-        short: vec![],
-    }
+    InventoryFailed { order_id, short: vec![] }
 }
 
 pub fn reversed(order_id: OrderId) -> PaymentReversed {
-    PaymentReversed {
-        order_id,
-        amount: Money::cents(9985),
-        refund_ref: "re_1".into(),
-    }
+    PaymentReversed { order_id, amount: Money::cents(9985), refund_ref: "re_1".into() }
 }
 
 /// A world whose clock stands still until it is told to go.
@@ -206,9 +148,7 @@ pub struct Still {
 
 impl Still {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            now: Mutex::new(RealWorld.now()),
-        })
+        Arc::new(Self { now: Mutex::new(RealWorld.now()) })
     }
 
     pub fn forward(&self, milliseconds: i64) {

@@ -72,22 +72,9 @@ pub struct Step<'a> {
 
 impl<'a> From<&'a Fact> for Step<'a> {
     fn from(fact: &'a Fact) -> Self {
-        let Fact {
-            event,
-            event_id,
-            at,
-            caused_by,
-            detail,
-        } = fact;
+        let Fact { event, event_id, at, caused_by, detail } = fact;
         let (event_id, at, caused_by) = (*event_id, *at, *caused_by);
-        Self {
-            event,
-            event_id,
-            service: said_by(event),
-            at,
-            caused_by,
-            detail,
-        }
+        Self { event, event_id, service: said_by(event), at, caused_by, detail }
     }
 }
 

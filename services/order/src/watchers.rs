@@ -22,11 +22,7 @@ pub struct Watch {
 impl Watchers {
     pub fn watch(&self, order: OrderId) -> Watch {
         let news = self.lock().entry(order).or_default().subscribe();
-        Watch {
-            watchers: self.clone(),
-            order,
-            news,
-        }
+        Watch { watchers: self.clone(), order, news }
     }
 
     pub fn wake(&self, orders: &[OrderId]) {
@@ -55,10 +51,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watched = self.watchers.lock();
-        if watched
-            .get(&self.order)
-            .is_some_and(|sender| sender.receiver_count() <= 1)
-        {
+        if watched.get(&self.order).is_some_and(|sender| sender.receiver_count() <= 1) {
             watched.remove(&self.order);
         }
     }
@@ -73,11 +66,8 @@ mod tests {
     fn only_those_who_watch_the_order_are_woken() {
         let (one, other) = (OrderId::from_u128(1), OrderId::from_u128(2));
         let watchers = Watchers::default();
-        let (mut of_one, mut also, mut of_other) = (
-            watchers.watch(one),
-            watchers.watch(one),
-            watchers.watch(other),
-        );
+        let (mut of_one, mut also, mut of_other) =
+            (watchers.watch(one), watchers.watch(one), watchers.watch(other));
         watchers.wake(&[one]);
         assert!(of_one.news().now_or_never().is_some());
         assert!(also.news().now_or_never().is_some());

@@ -1,3 +1,5 @@
+//! `POST /orders/{id}/cancel`: 202 for as long as it can still be undone.
+
 use super::{App, order_id, problem::Problem, trace::traceparent};
 use crate::cancelling::{self, Outcome};
 use axum::{
@@ -14,9 +16,7 @@ pub async fn cancel(
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let id = order_id(id)?;
-    let App {
-        context, orders, ..
-    } = app;
+    let App { context, orders, .. } = app;
     let (reason, trace) = (CancelReason::Customer, traceparent(&headers));
     let cancelled = tokio::spawn(cancelling::cancel(context, orders, id, reason, trace)).await;
     match cancelled.map_err(|_| Problem::internal())?? {

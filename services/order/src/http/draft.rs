@@ -13,17 +13,11 @@ pub fn read(body: &[u8]) -> Result<Draft, Problem> {
     let json: Value = serde_json::from_slice(body)
         .map_err(|why| Problem::malformed(format!("the body is no JSON: {why}"), Errors::new()))?;
     let Value::Object(order) = json else {
-        return Err(Problem::malformed(
-            "the body must be a JSON object",
-            Errors::new(),
-        ));
+        return Err(Problem::malformed("the body must be a JSON object", Errors::new()));
     };
     let mut reader = Reader::default();
     let draft = reader.draft(&order);
-    let Reader {
-        mut misshapen,
-        impossible,
-    } = reader;
+    let Reader { mut misshapen, impossible } = reader;
     match draft {
         Some(draft) if misshapen.is_empty() && impossible.is_empty() => Ok(draft),
         _ if misshapen.is_empty() => Err(Problem::impossible(impossible)),
@@ -80,11 +74,8 @@ impl Reader {
             return self.impossible(field, &what);
         }
         // Not stopped by the first bad one.
-        let read: Vec<Option<Item>> = items
-            .iter()
-            .enumerate()
-            .map(|(place, item)| self.item(place, item))
-            .collect();
+        let read: Vec<Option<Item>> =
+            items.iter().enumerate().map(|(place, item)| self.item(place, item)).collect();
         read.into_iter().collect()
     }
 
@@ -96,11 +87,7 @@ impl Reader {
         let product_id = self.uuid(item, &path, "product_id");
         let quantity = self.quantity(item, &path);
         let unit_price = self.unit_price(item, &path);
-        Some(Item {
-            product_id: product_id?,
-            quantity: quantity?,
-            unit_price: unit_price?,
-        })
+        Some(Item { product_id: product_id?, quantity: quantity?, unit_price: unit_price? })
     }
 
     fn quantity(&mut self, item: &Map<String, Value>, path: &str) -> Option<u32> {
@@ -133,9 +120,7 @@ impl Reader {
 
     fn total(&mut self, items: &[Item]) -> Option<Money> {
         let total = items.iter().try_fold(Money::ZERO, |total, item| {
-            item.unit_price
-                .times(item.quantity)
-                .and_then(|price| total.plus(price))
+            item.unit_price.times(item.quantity).and_then(|price| total.plus(price))
         });
         match total {
             Ok(total) => Some(total),
@@ -146,11 +131,7 @@ impl Reader {
     fn uuid(&mut self, from: &Map<String, Value>, path: &str, name: &str) -> Option<Uuid> {
         let value = self.required(from, path, name)?;
         let id = value.as_str().and_then(|text| Uuid::try_parse(text).ok());
-        if id.is_some() {
-            id
-        } else {
-            self.misshapen(join(path, name), "must be a UUID")
-        }
+        if id.is_some() { id } else { self.misshapen(join(path, name), "must be a UUID") }
     }
 
     fn number<'a>(
@@ -172,34 +153,20 @@ impl Reader {
         name: &str,
     ) -> Option<&'a Value> {
         let value = from.get(name);
-        if value.is_some() {
-            value
-        } else {
-            self.misshapen(join(path, name), "is missing")
-        }
+        if value.is_some() { value } else { self.misshapen(join(path, name), "is missing") }
     }
 
     fn misshapen<T>(&mut self, field: impl Into<String>, what: &str) -> Option<T> {
-        self.misshapen
-            .entry(field.into())
-            .or_default()
-            .push(what.into());
+        self.misshapen.entry(field.into()).or_default().push(what.into());
         None
     }
 
     fn impossible<T>(&mut self, field: impl Into<String>, what: &str) -> Option<T> {
-        self.impossible
-            .entry(field.into())
-            .or_default()
-            .push(what.into());
+        self.impossible.entry(field.into()).or_default().push(what.into());
         None
     }
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.into()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }

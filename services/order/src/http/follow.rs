@@ -55,15 +55,7 @@ struct Follower {
 impl Follower {
     fn new(context: Context, id: OrderId, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
         let (shown, waiting, ended) = (BTreeSet::new(), VecDeque::new(), false);
-        Self {
-            context,
-            id,
-            watch,
-            shown,
-            waiting,
-            ended,
-            _permit: permit,
-        }
+        Self { context, id, watch, shown, waiting, ended, _permit: permit }
     }
 
     /// `None` once the order is final, or the service stops.
@@ -92,15 +84,13 @@ impl Follower {
         for fact in order.timeline() {
             if self.shown.insert(fact.event) {
                 let id = fact.event_id.to_string();
-                self.waiting
-                    .push_back(event("step", &Step::from(fact)).id(id));
+                self.waiting.push_back(event("step", &Step::from(fact)).id(id));
             }
         }
         let status = order.status();
         if status.is_final() {
             self.ended = true;
-            self.waiting
-                .push_back(event("end", &json!({ "status": status })));
+            self.waiting.push_back(event("end", &json!({ "status": status })));
         }
     }
 }

@@ -1,3 +1,5 @@
+//! `GET /healthz` and `GET /readyz`, for whoever restarts us and sends us requests.
+
 use super::{App, problem::Problem};
 use axum::{Json, extract::State};
 use serde_json::{Value, json};

@@ -42,10 +42,7 @@ impl Limits {
 
     /// The right to an open stream, for as long as it is kept.
     pub fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.streams
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Problem::overloaded())
+        self.streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())
     }
 }
 
@@ -99,11 +96,7 @@ struct Bucket {
 
 impl Clients {
     fn new(per_second: u32, world: Arc<dyn World>) -> Self {
-        Self {
-            per_second: per_second.into(),
-            world,
-            buckets: Mutex::default(),
-        }
+        Self { per_second: per_second.into(), world, buckets: Mutex::default() }
     }
 
     /// The error is the number of seconds until it is worth trying again.
@@ -113,20 +106,12 @@ impl Clients {
         if buckets.len() >= CLIENTS_MAX {
             buckets.retain(|_, bucket| now - bucket.at < TimeDelta::seconds(1));
         }
-        let full = Bucket {
-            tokens: self.per_second,
-            at: now,
-        };
+        let full = Bucket { tokens: self.per_second, at: now };
         let bucket = buckets.entry(client(address)).or_insert(full);
         let elapsed_s = (now - bucket.at).as_seconds_f64().max(0.0);
-        let tokens = elapsed_s
-            .mul_add(self.per_second, bucket.tokens)
-            .min(self.per_second);
+        let tokens = elapsed_s.mul_add(self.per_second, bucket.tokens).min(self.per_second);
         let admitted = tokens >= 1.0;
-        *bucket = Bucket {
-            tokens: if admitted { tokens - 1.0 } else { tokens },
-            at: now,
-        };
+        *bucket = Bucket { tokens: if admitted { tokens - 1.0 } else { tokens }, at: now };
         if admitted { Ok(()) } else { Err(1) }
     }
 }

@@ -1,3 +1,5 @@
+//! `GET /orders`: newest first, page by page.
+
 use super::{
     App,
     problem::{Errors, Problem},
@@ -38,10 +40,7 @@ pub async fn list(
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
     let filter = asked.filter()?;
     let (orders, next) = store::list(&app.context.pool, &filter).await?;
-    Ok(Json(Page {
-        orders,
-        next_cursor: next.map(|cursor| cursor.to_string()),
-    }))
+    Ok(Json(Page { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }
 
 impl Asked {
@@ -54,18 +53,12 @@ impl Asked {
             limit: parse(&mut errors, "limit", self.limit.as_deref()).unwrap_or(LIMIT),
         };
         if !(1..=LIMIT_MAX).contains(&filter.limit) {
-            errors.insert(
-                "limit".into(),
-                vec![format!("must be between 1 and {LIMIT_MAX}")],
-            );
+            errors.insert("limit".into(), vec![format!("must be between 1 and {LIMIT_MAX}")]);
         }
         if errors.is_empty() {
             return Ok(filter);
         }
-        Err(Problem::malformed(
-            "some parameters cannot be; see errors",
-            errors,
-        ))
+        Err(Problem::malformed("some parameters cannot be; see errors", errors))
     }
 }
 

@@ -1,3 +1,5 @@
+//! `POST /orders`: answered once the order is in the database, whatever the broker does.
+
 use super::{App, draft, problem::Problem, trace::traceparent};
 use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
@@ -49,13 +51,8 @@ async fn json_body(request: Request) -> Result<Bytes, Problem> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let named = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = named
-        .and_then(|text| text.split(';').next())
-        .unwrap_or_default()
-        .trim();
+    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = named.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     let suffixed = essence.starts_with("application/") && essence.ends_with("+json");
     essence == "application/json" || suffixed

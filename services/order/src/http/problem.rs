@@ -25,10 +25,7 @@ pub struct Problem {
     retry_after_s: Option<u32>,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks for a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
 }
@@ -37,21 +34,11 @@ impl Problem {
     fn new(status: StatusCode, name: &str, title: &'static str, detail: impl Into<String>) -> Self {
         let kind = format!("urn:problem-type:quadrille:{name}");
         let (detail, errors) = (detail.into(), Errors::new());
-        Self {
-            kind,
-            title,
-            status,
-            detail,
-            errors,
-            retry_after_s: None,
-        }
+        Self { kind, title, status, detail, errors, retry_after_s: None }
     }
 
     fn retry_after(self, seconds: u32) -> Self {
-        Self {
-            retry_after_s: Some(seconds),
-            ..self
-        }
+        Self { retry_after_s: Some(seconds), ..self }
     }
 
     /// It cannot be read: no JSON, or JSON of another shape.
@@ -63,58 +50,32 @@ impl Problem {
 
     /// It can be read, and cannot be.
     pub fn impossible(errors: Errors) -> Self {
-        let (status, title) = (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The order is not possible",
-        );
+        let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The order is not possible");
         let detail = "some values cannot be; see errors";
-        Self {
-            errors,
-            ..Self::new(status, "impossible-order", title, detail)
-        }
+        Self { errors, ..Self::new(status, "impossible-order", title, detail) }
     }
 
     pub fn wrong_media_type() -> Self {
         let title = "The media type is not supported";
         let detail = "the body must be application/json";
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-media-type",
-            title,
-            detail,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", title, detail)
     }
 
     pub fn too_large() -> Self {
         let detail = format!("the body may have {} KiB at most", super::BODY_MAX / 1024);
         let title = "The body is too large";
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            title,
-            detail,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", title, detail)
     }
 
     pub fn too_slow() -> Self {
         let title = "The request took too long to arrive";
         let detail = "the body did not arrive in time";
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request-too-slow",
-            title,
-            detail,
-        )
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
     }
 
     pub fn no_such_order(which: impl Display) -> Self {
         let detail = format!("there is no order {which}");
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "no-such-order",
-            "No such order",
-            detail,
-        )
+        Self::new(StatusCode::NOT_FOUND, "no-such-order", "No such order", detail)
     }
 
     pub fn no_such_page() -> Self {
@@ -137,13 +98,7 @@ impl Problem {
     pub fn key_busy() -> Self {
         let title = "The first request is still in progress";
         let detail = "a request with this Idempotency-Key is at work; ask again in a moment";
-        Self::new(
-            StatusCode::CONFLICT,
-            "idempotency-key-in-progress",
-            title,
-            detail,
-        )
-        .retry_after(1)
+        Self::new(StatusCode::CONFLICT, "idempotency-key-in-progress", title, detail).retry_after(1)
     }
 
     pub fn key_reused() -> Self {
@@ -179,12 +134,7 @@ impl Problem {
 
     pub fn internal() -> Self {
         let (status, title) = (StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
-        Self::new(
-            status,
-            "internal-error",
-            title,
-            "it is our fault, and in our log",
-        )
+        Self::new(status, "internal-error", title, "it is our fault, and in our log")
     }
 }
 
@@ -209,9 +159,7 @@ impl IntoResponse for Problem {
         let media_type = (header::CONTENT_TYPE, "application/problem+json");
         let mut response = (self.status, [media_type], body).into_response();
         if let Some(seconds) = self.retry_after_s {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

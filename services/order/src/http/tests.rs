@@ -28,28 +28,18 @@ impl Answer {
     }
 
     fn header(&self, name: impl header::AsHeaderName) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// What every refusal has in common; returns its `errors`.
     #[track_caller]
     fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{:?}", self.body);
-        assert_eq!(
-            self.header(header::CONTENT_TYPE),
-            "application/problem+json"
-        );
+        assert_eq!(self.header(header::CONTENT_TYPE), "application/problem+json");
         let problem = self.json();
         assert_eq!(problem["status"], status);
         for member in ["type", "title", "detail"] {
-            assert!(
-                problem[member]
-                    .as_str()
-                    .is_some_and(|text| !text.is_empty()),
-                "{problem}"
-            );
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
         }
         problem["errors"].clone()
     }
@@ -59,11 +49,7 @@ async fn ask(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    }
+    Answer { status: parts.status, headers: parts.headers, body }
 }
 
 async fn get(router: &Router, path: &str) -> Answer {
@@ -79,9 +65,7 @@ fn post(body: impl Into<Body>) -> Request<Body> {
 
 fn post_with_key(body: &Value, key: &str) -> Request<Body> {
     let mut request = post(body.to_string());
-    request
-        .headers_mut()
-        .insert("idempotency-key", key.parse().unwrap());
+    request.headers_mut().insert("idempotency-key", key.parse().unwrap());
     request
 }
 
@@ -108,17 +92,9 @@ async fn what_is_not_served_is_told_as_a_problem() {
     let router = Bench::new().await.router();
     get(&router, "/nothing").await.problem(404);
     get(&router, "/orders/").await.problem(404);
-    for (method, path) in [
-        ("DELETE", "/orders"),
-        ("PUT", "/orders/x"),
-        ("POST", "/healthz"),
-    ] {
+    for (method, path) in [("DELETE", "/orders"), ("PUT", "/orders/x"), ("POST", "/healthz")] {
         let method: Method = method.parse().unwrap();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap();
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let answer = ask(&router, request).await;
         answer.problem(405);
         assert!(answer.header(header::ALLOW).contains("GET"), "{path}");
@@ -129,10 +105,7 @@ async fn what_is_not_served_is_told_as_a_problem() {
 async fn alive_needs_nobody_and_ready_needs_database_and_broker() {
     let router = Bench::new().await.router();
     let alive = get(&router, "/healthz").await;
-    assert_eq!(
-        (alive.status, alive.json()),
-        (StatusCode::OK, json!({ "status": "alive" }))
-    );
+    assert_eq!((alive.status, alive.json()), (StatusCode::OK, json!({ "status": "alive" })));
     let ready = get(&router, "/readyz").await;
     ready.problem(503);
     assert_eq!(ready.header(header::RETRY_AFTER), "1");
@@ -149,12 +122,8 @@ async fn without_a_database_every_route_says_so() {
         post(order().to_string()),
         Request::post(cancel).body(Body::empty()).unwrap(),
         Request::get("/orders").body(Body::empty()).unwrap(),
-        Request::get(format!("/orders/{order_id}"))
-            .body(Body::empty())
-            .unwrap(),
-        Request::get(format!("/orders/{order_id}/events"))
-            .body(Body::empty())
-            .unwrap(),
+        Request::get(format!("/orders/{order_id}")).body(Body::empty()).unwrap(),
+        Request::get(format!("/orders/{order_id}/events")).body(Body::empty()).unwrap(),
     ];
     for request in requests {
         let answer = ask(&router, request).await;

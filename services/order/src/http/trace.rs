@@ -1,3 +1,5 @@
+//! A saga goes on with its customer's trace.
+
 use axum::http::HeaderMap;
 
 /// The caller's W3C `traceparent`, where it is a valid one.

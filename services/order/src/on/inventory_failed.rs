@@ -19,15 +19,8 @@ mod tests {
 
     #[test]
     fn what_was_short_is_remembered() {
-        let short = vec![Shortage {
-            product_id: ProductId::nil(),
-            wanted: 11,
-            available: 10,
-        }];
-        let order = is_remembered_once(InventoryFailed {
-            order_id: order_id(),
-            short,
-        });
+        let short = vec![Shortage { product_id: ProductId::nil(), wanted: 11, available: 10 }];
+        let order = is_remembered_once(InventoryFailed { order_id: order_id(), short });
         assert_eq!(order.status(), Status::InventoryFailed);
         let detail = &order.fact(InventoryFailed::NAME).unwrap().detail;
         assert_eq!(detail["short"][0]["available"], 10);

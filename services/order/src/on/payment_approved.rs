@@ -7,15 +7,8 @@ use serde_json::json;
 
 impl On<PaymentApproved> for Order {
     fn on(self, heard: &Heard<PaymentApproved>) -> Decision<Self> {
-        let PaymentApproved {
-            amount,
-            provider_ref,
-            ..
-        } = &heard.event;
-        self.hear(
-            heard,
-            json!({ "amount": amount, "provider_ref": provider_ref }),
-        )
+        let PaymentApproved { amount, provider_ref, .. } = &heard.event;
+        self.hear(heard, json!({ "amount": amount, "provider_ref": provider_ref }))
     }
 }
 
@@ -35,9 +28,6 @@ mod tests {
         });
         assert_eq!(order.status(), Status::PaymentApproved);
         let detail = &order.fact(PaymentApproved::NAME).unwrap().detail;
-        assert_eq!(
-            detail.to_string(),
-            r#"{"amount":99.80,"provider_ref":"ch_1"}"#
-        );
+        assert_eq!(detail.to_string(), r#"{"amount":99.80,"provider_ref":"ch_1"}"#);
     }
 }

@@ -7,9 +7,7 @@ use serde_json::json;
 
 impl On<PaymentFailed> for Order {
     fn on(self, heard: &Heard<PaymentFailed>) -> Decision<Self> {
-        let PaymentFailed {
-            reason, attempts, ..
-        } = &heard.event;
+        let PaymentFailed { reason, attempts, .. } = &heard.event;
         self.hear(heard, json!({ "reason": reason, "attempts": attempts }))
     }
 }
@@ -22,11 +20,7 @@ mod tests {
     use saga::scenario::given;
 
     fn failed(reason: PaymentFailure) -> PaymentFailed {
-        PaymentFailed {
-            order_id: order_id(),
-            reason,
-            attempts: 1,
-        }
+        PaymentFailed { order_id: order_id(), reason, attempts: 1 }
     }
 
     #[test]
@@ -39,10 +33,7 @@ mod tests {
 
     #[test]
     fn a_payment_that_was_never_tried_ends_the_order_as_cancelled() {
-        let order = given(cancelled())
-            .when(failed(Cancelled))
-            .then_says_nothing()
-            .state();
+        let order = given(cancelled()).when(failed(Cancelled)).then_says_nothing().state();
         assert_eq!(order.status(), Status::Cancelled);
     }
 

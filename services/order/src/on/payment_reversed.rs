@@ -7,9 +7,7 @@ use serde_json::json;
 
 impl On<PaymentReversed> for Order {
     fn on(self, heard: &Heard<PaymentReversed>) -> Decision<Self> {
-        let PaymentReversed {
-            amount, refund_ref, ..
-        } = &heard.event;
+        let PaymentReversed { amount, refund_ref, .. } = &heard.event;
         self.hear(heard, json!({ "amount": amount, "refund_ref": refund_ref }))
     }
 }
@@ -23,11 +21,7 @@ mod tests {
 
     fn reversed() -> PaymentReversed {
         let order_id = order_id();
-        PaymentReversed {
-            order_id,
-            amount: Money::cents(9980),
-            refund_ref: "re_1".into(),
-        }
+        PaymentReversed { order_id, amount: Money::cents(9980), refund_ref: "re_1".into() }
     }
 
     #[test]
@@ -39,13 +33,8 @@ mod tests {
 
     #[test]
     fn a_reversal_and_its_reason_end_the_order_whichever_comes_first() {
-        let short = InventoryFailed {
-            order_id: order_id(),
-            short: vec![],
-        };
-        let reason_last = given(is_remembered_once(reversed()))
-            .when(short.clone())
-            .state();
+        let short = InventoryFailed { order_id: order_id(), short: vec![] };
+        let reason_last = given(is_remembered_once(reversed())).when(short.clone()).state();
         let reason_first = given(is_remembered_once(short)).when(reversed()).state();
         assert_eq!(reason_last.status(), Status::Cancelled);
         assert_eq!(reason_first, reason_last);

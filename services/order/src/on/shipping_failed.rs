@@ -19,10 +19,7 @@ mod tests {
     use saga::scenario::given;
 
     fn failed(reason: ShippingFailure) -> ShippingFailed {
-        ShippingFailed {
-            order_id: order_id(),
-            reason,
-        }
+        ShippingFailed { order_id: order_id(), reason }
     }
 
     #[test]
@@ -42,9 +39,7 @@ mod tests {
             delivery_days: 3,
         };
         let order = given(cancelled()).when(scheduled).state();
-        let order = given(order)
-            .when(failed(ShippingFailure::Cancelled))
-            .state();
+        let order = given(order).when(failed(ShippingFailure::Cancelled)).state();
         assert_eq!(order.status(), Status::ShippingFailed);
         assert_eq!(order.tracking_code(), None);
     }

@@ -7,12 +7,7 @@ use serde_json::json;
 
 impl On<ShippingScheduled> for Order {
     fn on(self, heard: &Heard<ShippingScheduled>) -> Decision<Self> {
-        let ShippingScheduled {
-            tracking_code,
-            freight,
-            delivery_days,
-            ..
-        } = &heard.event;
+        let ShippingScheduled { tracking_code, freight, delivery_days, .. } = &heard.event;
         self.hear(
             heard,
             json!({
@@ -42,19 +37,11 @@ mod tests {
 
     fn approved() -> PaymentApproved {
         let (amount, items) = (Money::cents(9980), vec![]);
-        PaymentApproved {
-            order_id: order_id(),
-            amount,
-            provider_ref: "ch_1".into(),
-            items,
-        }
+        PaymentApproved { order_id: order_id(), amount, provider_ref: "ch_1".into(), items }
     }
 
     fn reserved() -> InventoryReserved {
-        InventoryReserved {
-            order_id: order_id(),
-            items: vec![],
-        }
+        InventoryReserved { order_id: order_id(), items: vec![] }
     }
 
     #[test]

@@ -36,13 +36,8 @@ pub fn is_remembered_once<E: Event>(event: E) -> Order
 where
     Order: saga::On<E>,
 {
-    given(Order::default())
-        .when(event.clone())
-        .then_impossible();
-    let after = given(placed())
-        .when(event.clone())
-        .then_says_nothing()
-        .state();
+    given(Order::default()).when(event.clone()).then_impossible();
+    let after = given(placed()).when(event.clone()).then_says_nothing().state();
     assert!(after.has::<E>());
     given(after.clone()).when(event).then_nothing();
     after

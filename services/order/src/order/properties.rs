@@ -39,13 +39,7 @@ where
 fn own<E: Event>(mut order: Order, at: i64) -> Order {
     let event_id = EventId::new_v5(&order_id(), E::NAME.as_bytes());
     let at = DateTime::from_timestamp_millis(at).unwrap();
-    order.remember(Fact {
-        event: E::NAME,
-        event_id,
-        at,
-        caused_by: None,
-        detail: json!({}),
-    });
+    order.remember(Fact { event: E::NAME, event_id, at, caused_by: None, detail: json!({}) });
     order
 }
 
@@ -55,25 +49,13 @@ fn cancel(order: Order, at: i64) -> Order {
 
 fn approved(order: Order, at: i64) -> Order {
     let (amount, items) = (Money::cents(100), vec![]);
-    let event = PaymentApproved {
-        order_id: order_id(),
-        amount,
-        provider_ref: "ch_1".into(),
-        items,
-    };
+    let event =
+        PaymentApproved { order_id: order_id(), amount, provider_ref: "ch_1".into(), items };
     hear(order, at, event)
 }
 
 fn payment_failed(order: Order, at: i64, reason: PaymentFailure) -> Order {
-    hear(
-        order,
-        at,
-        PaymentFailed {
-            order_id: order_id(),
-            reason,
-            attempts: 1,
-        },
-    )
+    hear(order, at, PaymentFailed { order_id: order_id(), reason, attempts: 1 })
 }
 
 fn declined(order: Order, at: i64) -> Order {
@@ -86,75 +68,30 @@ fn never_tried(order: Order, at: i64) -> Order {
 
 fn reversed(order: Order, at: i64) -> Order {
     let (amount, refund_ref) = (Money::cents(100), "re_1".into());
-    hear(
-        order,
-        at,
-        PaymentReversed {
-            order_id: order_id(),
-            amount,
-            refund_ref,
-        },
-    )
+    hear(order, at, PaymentReversed { order_id: order_id(), amount, refund_ref })
 }
 
 fn reserved(order: Order, at: i64) -> Order {
-    hear(
-        order,
-        at,
-        InventoryReserved {
-            order_id: order_id(),
-            items: vec![],
-        },
-    )
+    hear(order, at, InventoryReserved { order_id: order_id(), items: vec![] })
 }
 
 fn short(order: Order, at: i64) -> Order {
-    hear(
-        order,
-        at,
-        Short {
-            order_id: order_id(),
-            short: vec![],
-        },
-    )
+    hear(order, at, Short { order_id: order_id(), short: vec![] })
 }
 
 fn scheduled(order: Order, at: i64) -> Order {
     let (tracking_code, freight) = ("TRK-00000001".into(), Money::cents(1150));
     let order_id = order_id();
-    hear(
-        order,
-        at,
-        ShippingScheduled {
-            order_id,
-            tracking_code,
-            freight,
-            delivery_days: 3,
-        },
-    )
+    hear(order, at, ShippingScheduled { order_id, tracking_code, freight, delivery_days: 3 })
 }
 
 fn refused(order: Order, at: i64) -> Order {
     let reason = ShippingFailure::CarrierRefused;
-    hear(
-        order,
-        at,
-        ShippingFailed {
-            order_id: order_id(),
-            reason,
-        },
-    )
+    hear(order, at, ShippingFailed { order_id: order_id(), reason })
 }
 
 fn voided(order: Order, at: i64) -> Order {
-    hear(
-        order,
-        at,
-        ShippingFailed {
-            order_id: order_id(),
-            reason: ShippingFailure::Cancelled,
-        },
-    )
+    hear(order, at, ShippingFailed { order_id: order_id(), reason: ShippingFailure::Cancelled })
 }
 
 proptest! {
@@ -203,10 +140,7 @@ proptest! {
 fn every_way_ends_in_a_final_status() {
     for way in WAYS {
         let placed = own::<OrderCreated>(Order::default(), 0);
-        let order = way
-            .iter()
-            .zip(1..)
-            .fold(placed, |order, (step, at)| step(order, at));
+        let order = way.iter().zip(1..).fold(placed, |order, (step, at)| step(order, at));
         assert!(order.status().is_final(), "{:?}", order.status());
     }
 }

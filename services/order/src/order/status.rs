@@ -1,3 +1,5 @@
+//! Where an order stands: the first of some lines that its facts fit.
+
 use super::{Fact, Order};
 use events::{
     Event, InventoryFailed, InventoryReserved, OrderCancelRequested, PaymentApproved,
@@ -42,18 +44,10 @@ impl Status {
         let approved = order.has::<PaymentApproved>();
         let all_done = approved && reserved && scheduled;
         if let Some(failed) = order.fact(PaymentFailed::NAME) {
-            if is_cancelled(failed) {
-                Self::Cancelled
-            } else {
-                Self::PaymentFailed
-            }
+            if is_cancelled(failed) { Self::Cancelled } else { Self::PaymentFailed }
         } else if order.has::<PaymentReversed>() {
             let undone = inventory_failed || shipping_failed;
-            if undone {
-                Self::Cancelled
-            } else {
-                Self::PaymentReversed
-            }
+            if undone { Self::Cancelled } else { Self::PaymentReversed }
         } else if shipping_failed {
             Self::ShippingFailed
         } else if inventory_failed {
@@ -70,10 +64,7 @@ impl Status {
     }
 
     pub const fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Confirmed | Self::PaymentFailed | Self::Cancelled
-        )
+        matches!(self, Self::Confirmed | Self::PaymentFailed | Self::Cancelled)
     }
 
     pub const fn name(self) -> &'static str {
@@ -105,13 +96,10 @@ impl FromStr for Status {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.name() == text)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                format!("{text:?} is no status; there are {known}")
-            })
+        Self::ALL.into_iter().find(|status| status.name() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?} is no status; there are {known}")
+        })
     }
 }
 

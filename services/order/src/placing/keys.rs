@@ -1,3 +1,5 @@
+//! One request at a time for one idempotency key, within this process.
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,10 +21,7 @@ impl BusyKeys {
     /// `None` where it is busy already.
     pub fn hold(&self, key: &str) -> Option<HeldKey> {
         let free = self.lock().insert(key.into());
-        free.then(|| HeldKey {
-            busy: self.clone(),
-            key: key.into(),
-        })
+        free.then(|| HeldKey { busy: self.clone(), key: key.into() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -27,13 +27,7 @@ async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
 #[tokio::test]
 async fn who_has_gone_before_his_order_is_written_has_none() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
-    assert!(
-        bench
-            .placing
-            .place(request(Some("gone")))
-            .now_or_never()
-            .is_none()
-    );
+    assert!(bench.placing.place(request(Some("gone"))).now_or_never().is_none());
     let busy = bench.placing.place(request(Some("gone"))).await;
     assert_eq!(busy, Err(Refusal::KeyBusy));
     tokio::spawn(writer.run(bench.context.clone()));
@@ -46,10 +40,7 @@ async fn who_has_gone_before_his_order_is_written_has_none() {
 async fn who_goes_while_his_order_is_written_has_it() {
     let bench = Bench::new().await;
     let mut gate = bench.context.ledger.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders")
-        .execute(&mut *gate)
-        .await
-        .unwrap();
+    sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
     let held_up = "SELECT count(*) FROM pg_locks WHERE NOT granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     tokio::select! {
@@ -64,34 +55,20 @@ async fn who_goes_while_his_order_is_written_has_it() {
         }
     };
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
-    assert!(
-        store::get(&bench.context.pool, answered.order_id)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(store::get(&bench.context.pool, answered.order_id).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
     let bench = Bench::new().await;
     let first = bench.placing.place(request(Some("k"))).await.unwrap();
-    assert_eq!(
-        bench.placing.place(request(Some("k"))).await.as_ref(),
-        Ok(&first)
-    );
+    assert_eq!(bench.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
     let restarted = Bench::on(context_on(bench.context.pool.clone()));
-    assert_eq!(
-        restarted.placing.place(request(Some("k"))).await.as_ref(),
-        Ok(&first)
-    );
+    assert_eq!(restarted.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
 
     let mut other = request(Some("k"));
     other.draft.items.pop();
-    assert_eq!(
-        restarted.placing.place(other).await,
-        Err(Refusal::KeyReused)
-    );
+    assert_eq!(restarted.placing.place(other).await, Err(Refusal::KeyReused));
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
 }
 
@@ -100,10 +77,7 @@ async fn a_key_at_work_in_another_process_is_busy() {
     let bench = Bench::new().await;
     let mut tx = bench.context.ledger.begin().await.unwrap();
     store::claim_keys(&mut tx, &["k"]).await.unwrap();
-    assert_eq!(
-        bench.placing.place(request(Some("k"))).await,
-        Err(Refusal::KeyBusy)
-    );
+    assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::KeyBusy));
     // Neither does it keep others from their work.
     bench.placing.place(request(None)).await.unwrap();
     tx.rollback().await.unwrap();
@@ -119,18 +93,11 @@ async fn two_processes_make_one_order_of_one_key() {
         bench.placing.place(request(Some("k")))
     });
     let verdicts = futures::future::join_all(asked).await;
-    let placed: Vec<_> = verdicts
-        .iter()
-        .filter_map(|verdict| verdict.as_ref().ok())
-        .collect();
+    let placed: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.as_ref().ok()).collect();
     assert!(!placed.is_empty());
     assert!(placed.iter().all(|answered| *answered == placed[0]));
     let refused = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
-    assert!(
-        refused
-            .into_iter()
-            .all(|refusal| *refusal == Refusal::KeyBusy)
-    );
+    assert!(refused.into_iter().all(|refusal| *refusal == Refusal::KeyBusy));
     assert_eq!(one.count("SELECT count(*) FROM orders").await, 1);
 }
 
@@ -138,15 +105,9 @@ async fn two_processes_make_one_order_of_one_key() {
 async fn a_full_queue_refuses_at_once() {
     let (bench, _writer) = Bench::without_writer(context().await, 1);
     assert!(bench.placing.place(request(None)).now_or_never().is_none());
-    assert_eq!(
-        bench.placing.place(request(Some("k"))).await,
-        Err(Refusal::Full)
-    );
+    assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::Full));
     // The refused key is free again.
-    assert_eq!(
-        bench.placing.place(request(Some("k"))).await,
-        Err(Refusal::Full)
-    );
+    assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::Full));
 }
 
 #[tokio::test]
@@ -170,14 +131,7 @@ async fn the_writer_ends_when_nobody_can_ask_any_more() {
 async fn a_customers_trace_is_gone_on_with() {
     let bench = Bench::new().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    bench
-        .placing
-        .place(Request {
-            trace: Some(trace.into()),
-            ..request(None)
-        })
-        .await
-        .unwrap();
+    bench.placing.place(Request { trace: Some(trace.into()), ..request(None) }).await.unwrap();
     bench.placed().await;
     let traces: Vec<String> = sqlx::query_scalar("SELECT trace FROM outbox ORDER BY event_id")
         .fetch_all(&bench.context.pool)

@@ -1,3 +1,5 @@
+//! Idempotency keys of HTTP: who works under one, and what was answered.
+
 use chrono::{DateTime, Utc};
 use database::{Failure, PgPool, Transaction};
 use events::OrderId;
@@ -48,15 +50,8 @@ pub async fn claim_keys(tx: &mut Transaction, keys: &[&str]) -> Result<Keys, Fai
     .fetch_all(&mut **tx)
     .await?;
     Ok(Keys {
-        answered: answered
-            .into_iter()
-            .map(|answer| (answer.key.clone(), answer))
-            .collect(),
-        taken: claimed
-            .into_iter()
-            .filter(|(_, ours)| !ours)
-            .map(|(key, _)| key)
-            .collect(),
+        answered: answered.into_iter().map(|answer| (answer.key.clone(), answer)).collect(),
+        taken: claimed.into_iter().filter(|(_, ours)| !ours).map(|(key, _)| key).collect(),
     })
 }
 
@@ -66,30 +61,10 @@ pub(super) async fn insert(tx: &mut Transaction, answers: &[&Answer]) -> Result<
          SELECT *
          FROM UNNEST($1::TEXT[], $2::BYTEA[], $3::UUID[], $4::TEXT[])",
     )
-    .bind(
-        answers
-            .iter()
-            .map(|answer| answer.key.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        answers
-            .iter()
-            .map(|answer| answer.digest.as_slice())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        answers
-            .iter()
-            .map(|answer| answer.order_id)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        answers
-            .iter()
-            .map(|answer| answer.body.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(answers.iter().map(|answer| answer.key.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.digest.as_slice()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.order_id).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.body.as_str()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,3 +1,5 @@
+//! New orders, many in one transaction.
+
 use super::{answers, insert_facts};
 use crate::{store::Answer, view::View};
 use database::{Failure, Transaction};
@@ -25,19 +27,10 @@ pub async fn place(
     insert_items(tx, placed).await?;
     let facts: Vec<_> = placed
         .iter()
-        .flat_map(|new| {
-            new.view
-                .order
-                .timeline()
-                .iter()
-                .map(|fact| (new.view.id, fact))
-        })
+        .flat_map(|new| new.view.order.timeline().iter().map(|fact| (new.view.id, fact)))
         .collect();
     insert_facts(tx, &facts).await?;
-    let answers: Vec<_> = placed
-        .iter()
-        .filter_map(|new| new.answer.as_ref())
-        .collect();
+    let answers: Vec<_> = placed.iter().filter_map(|new| new.answer.as_ref()).collect();
     if !answers.is_empty() {
         answers::insert(tx, &answers).await?;
     }
@@ -56,27 +49,10 @@ async fn insert_orders(tx: &mut Transaction, placed: &[Placed]) -> Result<(), Fa
     )
     .bind(views().map(|view| view.id).collect::<Vec<_>>())
     .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
-    .bind(
-        views()
-            .map(|view| view.payment_method.name())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        views()
-            .map(|view| view.order.status().name())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        views()
-            .map(|view| view.total_amount.decimal())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        placed
-            .iter()
-            .map(|new| new.said.trace.as_deref())
-            .collect::<Vec<_>>(),
-    )
+    .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())
+    .bind(views().map(|view| view.order.status().name()).collect::<Vec<_>>())
+    .bind(views().map(|view| view.total_amount.decimal()).collect::<Vec<_>>())
+    .bind(placed.iter().map(|new| new.said.trace.as_deref()).collect::<Vec<_>>())
     .bind(views().map(|view| view.created_at).collect::<Vec<_>>())
     .bind(views().map(View::updated_at).collect::<Vec<_>>())
     .execute(&mut **tx)
@@ -87,11 +63,7 @@ async fn insert_orders(tx: &mut Transaction, placed: &[Placed]) -> Result<(), Fa
 async fn insert_items(tx: &mut Transaction, placed: &[Placed]) -> Result<(), Failure> {
     let lines: Vec<(OrderId, i32, &Item)> = placed
         .iter()
-        .flat_map(|new| {
-            (1..)
-                .zip(&new.view.items)
-                .map(|(line, item)| (new.view.id, line, item))
-        })
+        .flat_map(|new| (1..).zip(&new.view.items).map(|(line, item)| (new.view.id, line, item)))
         .collect();
     sqlx::query(
         "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
@@ -100,24 +72,9 @@ async fn insert_items(tx: &mut Transaction, placed: &[Placed]) -> Result<(), Fai
     )
     .bind(lines.iter().map(|(order, ..)| *order).collect::<Vec<_>>())
     .bind(lines.iter().map(|(_, line, _)| *line).collect::<Vec<_>>())
-    .bind(
-        lines
-            .iter()
-            .map(|(.., item)| item.product_id)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        lines
-            .iter()
-            .map(|(.., item)| item.quantity.cast_signed())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        lines
-            .iter()
-            .map(|(.., item)| item.unit_price.decimal())
-            .collect::<Vec<_>>(),
-    )
+    .bind(lines.iter().map(|(.., item)| item.product_id).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(.., item)| item.quantity.cast_signed()).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(.., item)| item.unit_price.decimal()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,3 +1,5 @@
+//! Orders as they are shown.
+
 use super::StoredFact;
 use crate::{
     order::{Order, Status},
@@ -70,30 +72,18 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
         query.push(" AND customer_id = ").push_bind(customer);
     }
     if let Some(Cursor { created_at, id }) = filter.after {
-        query
-            .push(" AND (created_at, id) < (")
-            .push_bind(created_at);
+        query.push(" AND (created_at, id) < (").push_bind(created_at);
         query.push(", ").push_bind(id).push(")");
     }
-    let one_more = i64::try_from(filter.limit)
-        .unwrap_or(i64::MAX)
-        .saturating_add(1);
-    query
-        .push(" ORDER BY created_at DESC, id DESC LIMIT ")
-        .push_bind(one_more);
+    let one_more = i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1);
+    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(one_more);
     query.push(") AS page ORDER BY created_at DESC, id DESC");
     let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
     let more = rows.len() > filter.limit;
-    let views: Vec<View> = rows
-        .into_iter()
-        .take(filter.limit)
-        .map(ViewRow::view)
-        .collect::<Result<_, _>>()?;
+    let views: Vec<View> =
+        rows.into_iter().take(filter.limit).map(ViewRow::view).collect::<Result<_, _>>()?;
     let last = views.last().filter(|_| more);
-    let next = last.map(|view| Cursor {
-        created_at: view.created_at,
-        id: view.id,
-    });
+    let next = last.map(|view| Cursor { created_at: view.created_at, id: view.id });
     Ok((views, next))
 }
 
@@ -122,20 +112,12 @@ pub async fn cancellable(
     };
     let payment_method = payment_method.parse().map_err(Failure::data)?;
     let total_amount = Money::new(total_amount).map_err(Failure::data)?;
-    Ok(Some(Cancellable {
-        payment_method,
-        total_amount,
-        trace,
-    }))
+    Ok(Some(Cancellable { payment_method, total_amount, trace }))
 }
 
 /// Orders placed before that moment that run on as if nothing were wrong, oldest first.
 pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
-    let running = [
-        Status::Pending,
-        Status::PaymentApproved,
-        Status::InventoryReserved,
-    ];
+    let running = [Status::Pending, Status::PaymentApproved, Status::InventoryReserved];
     let orders = sqlx::query_scalar(
         "SELECT id
          FROM orders
@@ -186,12 +168,7 @@ fn read_facts(json: &str) -> Result<Order, Failure> {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{:x}-{}",
-            self.created_at.timestamp_micros(),
-            self.id.simple()
-        )
+        write!(out, "{:x}-{}", self.created_at.timestamp_micros(), self.id.simple())
     }
 }
 
@@ -202,10 +179,7 @@ impl FromStr for Cursor {
         let read = || {
             let (at, id) = text.split_once('-')?;
             let created_at = DateTime::from_timestamp_micros(i64::from_str_radix(at, 16).ok()?)?;
-            Some(Self {
-                created_at,
-                id: Uuid::try_parse(id).ok()?,
-            })
+            Some(Self { created_at, id: Uuid::try_parse(id).ok()? })
         };
         read().ok_or_else(|| "must be a next_cursor of an earlier answer".into())
     }

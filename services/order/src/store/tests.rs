@@ -16,35 +16,15 @@ fn ids(views: &[crate::view::View]) -> Vec<OrderId> {
 #[tokio::test]
 async fn a_placed_order_is_read_as_it_was_written() {
     let bench = Bench::new().await;
-    let placed = bench
-        .placing
-        .place(crate::testing::request(None))
-        .await
-        .unwrap();
-    let view = get(&bench.context.pool, placed.order_id)
-        .await
-        .unwrap()
-        .unwrap();
+    let placed = bench.placing.place(crate::testing::request(None)).await.unwrap();
+    let view = get(&bench.context.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(serde_json::to_string(&view).unwrap(), placed.body);
     assert_eq!(view.items, crate::testing::draft().items);
-    assert!(
-        placed.body.contains(r#""total_amount":99.85"#),
-        "{}",
-        placed.body
-    );
-    let known = order(&bench.context.pool, placed.order_id)
-        .await
-        .unwrap()
-        .unwrap();
+    assert!(placed.body.contains(r#""total_amount":99.85"#), "{}", placed.body);
+    let known = order(&bench.context.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(known, view.order);
-    assert_eq!(
-        get(&bench.context.pool, OrderId::nil()).await.unwrap(),
-        None
-    );
-    assert_eq!(
-        order(&bench.context.pool, OrderId::nil()).await.unwrap(),
-        None
-    );
+    assert_eq!(get(&bench.context.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(order(&bench.context.pool, OrderId::nil()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -58,10 +38,7 @@ async fn an_order_and_its_event_are_written_together() {
     assert_eq!(row.get::<Uuid, _>("order_id"), order_id);
     assert_eq!(row.get::<Option<Uuid>, _>("caused_by"), None);
     let created: OrderCreated = serde_json::from_str(row.get("body")).unwrap();
-    assert_eq!(
-        (created.order_id, created.total_amount),
-        (order_id, Money::cents(9985))
-    );
+    assert_eq!((created.order_id, created.total_amount), (order_id, Money::cents(9985)));
     let known = order(&bench.context.pool, order_id).await.unwrap().unwrap();
     assert_eq!(known.timeline()[0].event_id, row.get::<Uuid, _>("event_id"));
 }
@@ -74,10 +51,7 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
     bench.hear(approved(order_id)).await;
     let view = get(&bench.context.pool, order_id).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
-    assert_eq!(
-        view.order.fact(PaymentApproved::NAME).unwrap().detail["provider_ref"],
-        "ch_1"
-    );
+    assert_eq!(view.order.fact(PaymentApproved::NAME).unwrap().detail["provider_ref"], "ch_1");
     assert!(view.updated_at() >= view.created_at);
 
     bench.confirm(order_id).await;
@@ -94,11 +68,7 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
 #[tokio::test]
 async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     let bench = Bench::new().await;
-    let orders = [
-        bench.placed().await,
-        bench.placed().await,
-        bench.placed().await,
-    ];
+    let orders = [bench.placed().await, bench.placed().await, bench.placed().await];
     let (store, ledger) = (&bench.orders, &bench.context.ledger);
     let mut tx = ledger.begin().await.unwrap();
     let mut loaded = store.load(&mut tx, &orders, &[]).await.unwrap();
@@ -107,30 +77,19 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
         for event in [InventoryReserved::NAME, PaymentReversed::NAME] {
             let event_id = bench.context.world.new_id();
             let (at, caused_by) = (bench.context.world.now(), Some(*id));
-            known.remember(Fact {
-                event,
-                event_id,
-                at,
-                caused_by,
-                detail: Value::Null,
-            });
+            known.remember(Fact { event, event_id, at, caused_by, detail: Value::Null });
             loaded.keep(*id, known.clone());
         }
     }
     store.save(&mut tx, loaded).await.unwrap();
     ledger.commit(tx).await.unwrap();
-    for (id, expected) in orders.into_iter().zip([
-        Status::PaymentReversed,
-        Status::PaymentReversed,
-        Status::Pending,
-    ]) {
+    for (id, expected) in
+        orders.into_iter().zip([Status::PaymentReversed, Status::PaymentReversed, Status::Pending])
+    {
         let view = get(&bench.context.pool, id).await.unwrap().unwrap();
         assert_eq!(view.order.status(), expected);
     }
-    assert_eq!(
-        bench.count("SELECT count(*) FROM order_facts").await,
-        3 + 2 * 2
-    );
+    assert_eq!(bench.count("SELECT count(*) FROM order_facts").await, 3 + 2 * 2);
 }
 
 #[tokio::test]
@@ -141,10 +100,7 @@ async fn a_list_is_paged_newest_first_without_gaps_or_repetitions() {
         placed.push(bench.placed().await);
     }
     let mut seen = Vec::new();
-    let mut filter = Filter {
-        limit: 3,
-        ..Filter::default()
-    };
+    let mut filter = Filter { limit: 3, ..Filter::default() };
     for expected in [3, 3, 1] {
         let (views, next) = list(&bench.context.pool, &filter).await.unwrap();
         assert_eq!(views.len(), expected);
@@ -166,30 +122,18 @@ async fn a_list_is_filtered_by_status_and_customer() {
     let (confirmed, pending) = (bench.placed().await, bench.placed().await);
     bench.confirm(confirmed).await;
     let of = async |status, customer_id| {
-        let filter = Filter {
-            status,
-            customer_id,
-            after: None,
-            limit: 10,
-        };
+        let filter = Filter { status, customer_id, after: None, limit: 10 };
         ids(&list(&bench.context.pool, &filter).await.unwrap().0)
     };
     assert_eq!(of(Some(Status::Confirmed), None).await, [confirmed]);
-    assert_eq!(
-        of(Some(Status::Pending), Some(Uuid::from_u128(5))).await,
-        [pending]
-    );
+    assert_eq!(of(Some(Status::Pending), Some(Uuid::from_u128(5))).await, [pending]);
     assert_eq!(of(None, Some(Uuid::from_u128(6))).await, [] as [OrderId; 0]);
 }
 
 #[tokio::test]
 async fn a_key_belongs_to_one_transaction_at_a_time() {
     let bench = Bench::new().await;
-    bench
-        .placing
-        .place(crate::testing::request(Some("used")))
-        .await
-        .unwrap();
+    bench.placing.place(crate::testing::request(Some("used"))).await.unwrap();
     let ledger = &bench.context.ledger;
     let (mut one, mut other) = (ledger.begin().await.unwrap(), ledger.begin().await.unwrap());
     let first = claim_keys(&mut one, &["used", "fresh"]).await.unwrap();
@@ -203,11 +147,7 @@ async fn a_key_belongs_to_one_transaction_at_a_time() {
 #[tokio::test]
 async fn old_answers_are_forgotten() {
     let bench = Bench::new().await;
-    bench
-        .placing
-        .place(crate::testing::request(Some("a")))
-        .await
-        .unwrap();
+    bench.placing.place(crate::testing::request(Some("a"))).await.unwrap();
     let (pool, now) = (&bench.context.pool, bench.context.world.now());
     let an_hour = chrono::TimeDelta::hours(1);
     assert_eq!(forget_answers(pool, now - an_hour).await.unwrap(), 0);
@@ -219,17 +159,11 @@ async fn a_cancel_request_is_told_what_to_carry() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
     let mut connection = bench.context.pool.acquire().await.unwrap();
-    let known = cancellable(&mut connection, order_id)
-        .await
-        .unwrap()
-        .unwrap();
+    let known = cancellable(&mut connection, order_id).await.unwrap().unwrap();
     assert_eq!(known.payment_method, PaymentMethod::Pix);
     assert_eq!(known.total_amount, Money::cents(9985));
     assert!(known.trace.is_some_and(|trace| trace.starts_with("00-")));
-    assert_eq!(
-        cancellable(&mut connection, OrderId::nil()).await.unwrap(),
-        None
-    );
+    assert_eq!(cancellable(&mut connection, OrderId::nil()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -243,10 +177,7 @@ async fn overdue_is_what_neither_ends_nor_is_being_undone() {
     let soon = bench.context.world.now() + chrono::TimeDelta::minutes(1);
     let long_ago = soon - chrono::TimeDelta::hours(1);
     assert_eq!(overdue(&bench.context.pool, soon).await.unwrap(), [late]);
-    assert_eq!(
-        overdue(&bench.context.pool, long_ago).await.unwrap(),
-        [] as [OrderId; 0]
-    );
+    assert_eq!(overdue(&bench.context.pool, long_ago).await.unwrap(), [] as [OrderId; 0]);
 }
 
 #[tokio::test]
@@ -272,10 +203,7 @@ async fn an_empty_batch_is_no_work() {
     let mut tx = context.ledger.begin().await.unwrap();
     place(&mut tx, &context.ledger, &[]).await.unwrap();
     assert!(claim_keys(&mut tx, &[]).await.unwrap().answered.is_empty());
-    let loaded = Orders::default()
-        .load(&mut tx, &[OrderId::nil()], &[])
-        .await
-        .unwrap();
+    let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
     assert_eq!(loaded.of(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, loaded).await.unwrap();
 }

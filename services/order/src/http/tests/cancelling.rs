@@ -2,9 +2,7 @@ use super::*;
 use events::OrderId;
 
 async fn cancel(router: &Router, id: impl std::fmt::Display) -> Answer {
-    let request = Request::post(format!("/orders/{id}/cancel"))
-        .body(Body::empty())
-        .unwrap();
+    let request = Request::post(format!("/orders/{id}/cancel")).body(Body::empty()).unwrap();
     ask(router, request).await
 }
 

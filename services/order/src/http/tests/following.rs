@@ -12,19 +12,11 @@ struct Stream {
 }
 
 async fn follow(router: &Router, id: OrderId) -> Stream {
-    let request = Request::get(format!("/orders/{id}/events"))
-        .body(Body::empty())
-        .unwrap();
+    let request = Request::get(format!("/orders/{id}/events")).body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(
-        response.headers()[header::CONTENT_TYPE],
-        "text/event-stream"
-    );
-    Stream {
-        body: response.into_body().into_data_stream(),
-        text: String::new(),
-    }
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    Stream { body: response.into_body().into_data_stream(), text: String::new() }
 }
 
 impl Stream {
@@ -67,10 +59,7 @@ async fn steps_come_as_they_happen_and_the_end_closes() {
     assert_eq!(stream.step().await, "inventory.failed");
     bench.hear(reversed(id)).await;
     assert_eq!(stream.step().await, "payment.reversed");
-    assert_eq!(
-        stream.next().await,
-        Some(("end".into(), json!({ "status": "CANCELLED" })))
-    );
+    assert_eq!(stream.next().await, Some(("end".into(), json!({ "status": "CANCELLED" }))));
     assert_eq!(stream.next().await, None);
 }
 
@@ -84,10 +73,7 @@ async fn what_is_known_already_comes_first() {
     for step in shown["timeline"].as_array().unwrap() {
         assert_eq!(stream.next().await, Some(("step".into(), step.clone())));
     }
-    assert_eq!(
-        stream.next().await,
-        Some(("end".into(), json!({ "status": "CONFIRMED" })))
-    );
+    assert_eq!(stream.next().await, Some(("end".into(), json!({ "status": "CONFIRMED" }))));
     assert_eq!(stream.next().await, None);
 }
 
@@ -114,7 +100,5 @@ async fn a_stop_ends_the_stream() {
 #[tokio::test]
 async fn an_unknown_order_has_no_stream() {
     let router = Bench::new().await.router();
-    get(&router, &format!("/orders/{}/events", OrderId::nil()))
-        .await
-        .problem(404);
+    get(&router, &format!("/orders/{}/events", OrderId::nil())).await.problem(404);
 }

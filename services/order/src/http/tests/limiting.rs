@@ -74,10 +74,7 @@ async fn more_streams_than_allowed_are_refused() {
     bench.settings.streams_max = 1;
     let (router, id) = (bench.router(), bench.placed().await);
     let path = format!("/orders/{id}/events");
-    let first = router
-        .clone()
-        .oneshot(Request::get(&path).body(Body::empty()).unwrap())
-        .await;
+    let first = router.clone().oneshot(Request::get(&path).body(Body::empty()).unwrap()).await;
     get(&router, &path).await.problem(503);
     drop(first);
     bench.confirm(id).await;
@@ -87,10 +84,7 @@ async fn more_streams_than_allowed_are_refused() {
 #[tokio::test]
 async fn a_panic_is_a_500_and_no_broken_connection() {
     let router = Router::new()
-        .route(
-            "/",
-            routing::get(async || -> StatusCode { panic!("as intended") }),
-        )
+        .route("/", routing::get(async || -> StatusCode { panic!("as intended") }))
         .layer(middleware::from_fn(limits::survive_panics));
     get(&router, "/").await.problem(500);
 }

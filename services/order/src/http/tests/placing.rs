@@ -23,42 +23,24 @@ async fn an_order_is_placed_and_answered_whole() {
         (&json!("order.created"), &json!("order"), &Value::Null)
     );
     let at = step["at"].as_str().unwrap();
-    assert_eq!(
-        (at.len(), at.ends_with('Z')),
-        ("2026-01-01T00:00:00.000Z".len(), true)
-    );
+    assert_eq!((at.len(), at.ends_with('Z')), ("2026-01-01T00:00:00.000Z".len(), true));
     assert_eq!(placed["created_at"], step["at"]);
-    assert_eq!(
-        get(&router, answer.header(header::LOCATION)).await.body,
-        answer.body
-    );
+    assert_eq!(get(&router, answer.header(header::LOCATION)).await.body, answer.body);
 }
 
 #[tokio::test]
 async fn what_is_written_otherwise_and_means_the_same_is_accepted() {
     let router = Bench::new().await.router();
-    for (price, total) in [
-        ("5", "10.00"),
-        ("0.1", "0.20"),
-        ("1e2", "200.00"),
-        ("-0.0", "0.00"),
-    ] {
+    for (price, total) in [("5", "10.00"), ("0.1", "0.20"), ("1e2", "200.00"), ("-0.0", "0.00")] {
         let mut body = order();
         body["items"][0]["unit_price"] = json_number(price);
         body["items"][0]["colour"] = json!("red");
         body["note"] = json!({ "unknown": ["fields", "are", "ignored"] });
         let mut request = post(body.to_string());
         let media_type = "Application/JSON; charset=utf-8".parse().unwrap();
-        request
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, media_type);
+        request.headers_mut().insert(header::CONTENT_TYPE, media_type);
         let answer = ask(&router, request).await;
-        assert_eq!(
-            answer.status,
-            StatusCode::CREATED,
-            "{price}: {:?}",
-            answer.body
-        );
+        assert_eq!(answer.status, StatusCode::CREATED, "{price}: {:?}", answer.body);
         assert_eq!(answer.json()["total_amount"].to_string(), total);
     }
 }
@@ -77,19 +59,10 @@ async fn a_product_may_stand_on_two_lines() {
 #[tokio::test]
 async fn what_cannot_be_read_is_a_400() {
     let router = Bench::new().await.router();
-    for body in [
-        "",
-        "{",
-        "nonsense",
-        "[]",
-        "null",
-        "{\"customer_id\": \"\u{1}\"}",
-    ] {
+    for body in ["", "{", "nonsense", "[]", "null", "{\"customer_id\": \"\u{1}\"}"] {
         ask(&router, post(body)).await.problem(400);
     }
-    ask(&router, post(&b"{\"customer_id\":\"\xff\"}"[..]))
-        .await
-        .problem(400);
+    ask(&router, post(&b"{\"customer_id\":\"\xff\"}"[..])).await.problem(400);
 
     let wrong_types = [
         ("customer_id", json!(5), "customer_id"),
@@ -126,19 +99,11 @@ async fn what_cannot_be_is_a_422() {
         ("quantity", "0", "must be at least 1"),
         ("quantity", "-1", "must be at least 1"),
         ("quantity", "1000001", "must be at most 1000000"),
-        (
-            "quantity",
-            "99999999999999999999",
-            "must be at most 1000000",
-        ),
+        ("quantity", "99999999999999999999", "must be at most 1000000"),
         ("unit_price", "-0.01", "must not be negative"),
         ("unit_price", "1.999", "has more than two decimals"),
         ("unit_price", "1e30", "is larger than 99999999999999.99"),
-        (
-            "unit_price",
-            "1e999999999",
-            "is larger than 99999999999999.99",
-        ),
+        ("unit_price", "1e999999999", "is larger than 99999999999999.99"),
     ];
     for (field, value, why) in impossible {
         let mut body = order();
@@ -150,23 +115,14 @@ async fn what_cannot_be_is_a_422() {
     body["payment_method"] = json!("cash");
     let errors = ask(&router, post(body.to_string())).await.problem(422);
     let why = errors["payment_method"][0].as_str().unwrap().to_owned();
-    assert!(
-        why.contains("credit_card") && why.contains("card_slow"),
-        "{why}"
-    );
+    assert!(why.contains("credit_card") && why.contains("card_slow"), "{why}");
 
     let mut body = order();
     body["items"][0]["unit_price"] = json_number("99999999999999.99");
     let errors = ask(&router, post(body.to_string())).await.problem(422);
-    assert_eq!(
-        errors["items"][0],
-        "the total is larger than 99999999999999.99"
-    );
+    assert_eq!(errors["items"][0], "the total is larger than 99999999999999.99");
 
-    for (count, why) in [
-        (0, "must have one item at least"),
-        (101, "must have 100 items at most"),
-    ] {
+    for (count, why) in [(0, "must have one item at least"), (101, "must have 100 items at most")] {
         let mut body = order();
         body["items"] = json!(vec![body["items"][0].clone(); count]);
         let errors = ask(&router, post(body.to_string())).await.problem(422);
@@ -185,12 +141,8 @@ async fn everything_that_is_wrong_is_told_at_once() {
     ]);
     let errors = ask(&router, post(body.to_string())).await.problem(422);
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
-    let expected = [
-        "items[0].quantity",
-        "items[0].unit_price",
-        "items[1].quantity",
-        "payment_method",
-    ];
+    let expected =
+        ["items[0].quantity", "items[0].unit_price", "items[1].quantity", "payment_method"];
     assert_eq!(fields, expected);
 
     let errors = ask(&router, post("{}")).await.problem(400);
@@ -207,23 +159,16 @@ async fn only_json_of_a_bearable_size_is_read() {
     request.headers_mut().remove(header::CONTENT_TYPE);
     ask(&router, request).await.problem(415);
     let mut request = post(order().to_string());
-    request
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
+    request.headers_mut().insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
     ask(&router, request).await.problem(415);
 
     let body = order().to_string();
     let whole = " ".repeat(64 * 1024 - body.len()) + &body;
-    assert_eq!(
-        ask(&router, post(whole.clone())).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(ask(&router, post(whole.clone())).await.status, StatusCode::CREATED);
     ask(&router, post(format!(" {whole}"))).await.problem(413);
     // Without a length told in advance.
     let chunks = stream::iter(0..9).map(|_| Ok::<_, Infallible>(vec![b' '; 8 * 1024]));
-    ask(&router, post(Body::from_stream(chunks)))
-        .await
-        .problem(413);
+    ask(&router, post(Body::from_stream(chunks))).await.problem(413);
 }
 
 #[tokio::test]
@@ -233,10 +178,7 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     tokio::time::pause();
     let never = stream::pending::<Result<Vec<u8>, Infallible>>();
     let asked = ask(&router, post(Body::from_stream(never)));
-    tokio::time::timeout(Duration::from_secs(60), asked)
-        .await
-        .unwrap()
-        .problem(408);
+    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap().problem(408);
 }
 
 #[tokio::test]
@@ -246,19 +188,10 @@ async fn a_repeated_key_gets_the_very_same_answer() {
     let first = ask(&router, post_with_key(&order(), "k")).await;
     assert_eq!(first.status, StatusCode::CREATED);
     // Meanwhile the order has moved on; the answer has not.
-    bench
-        .confirm(first.json()["order_id"].as_str().unwrap().parse().unwrap())
-        .await;
-    let again = ask(
-        &Bench::on(bench.context.clone()).router(),
-        post_with_key(&order(), "k"),
-    )
-    .await;
+    bench.confirm(first.json()["order_id"].as_str().unwrap().parse().unwrap()).await;
+    let again = ask(&Bench::on(bench.context.clone()).router(), post_with_key(&order(), "k")).await;
     assert_eq!((again.status, &again.body), (first.status, &first.body));
-    assert_eq!(
-        again.header(header::LOCATION),
-        first.header(header::LOCATION)
-    );
+    assert_eq!(again.header(header::LOCATION), first.header(header::LOCATION));
 
     let mut other = order();
     other["items"][0]["quantity"] = json!(3);
@@ -273,10 +206,7 @@ async fn a_refused_order_leaves_its_key_free() {
     let mut bad = order();
     bad["items"] = json!([]);
     ask(&router, post_with_key(&bad, "k")).await.problem(422);
-    assert_eq!(
-        ask(&router, post_with_key(&order(), "k")).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(ask(&router, post_with_key(&order(), "k")).await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -285,9 +215,8 @@ async fn forty_at_once_with_one_key_make_one_order() {
     let router = bench.router();
     let body = order();
     let answers = join_all((0..40).map(|_| ask(&router, post_with_key(&body, "k")))).await;
-    let (placed, busy): (Vec<_>, Vec<_>) = answers
-        .into_iter()
-        .partition(|answer| answer.status == StatusCode::CREATED);
+    let (placed, busy): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == StatusCode::CREATED);
     assert!(!placed.is_empty());
     assert!(placed.iter().all(|answer| answer.body == placed[0].body));
     for answer in busy {
@@ -301,17 +230,11 @@ async fn forty_at_once_with_one_key_make_one_order() {
 async fn a_key_has_its_bounds() {
     let router = Bench::new().await.router();
     let longest = "k".repeat(255);
-    assert_eq!(
-        ask(&router, post_with_key(&order(), &longest)).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(ask(&router, post_with_key(&order(), &longest)).await.status, StatusCode::CREATED);
     for key in ["", "\u{e9}", &"k".repeat(256)] {
-        ask(&router, post_with_key(&order(), key))
-            .await
-            .problem(400);
+        ask(&router, post_with_key(&order(), key)).await.problem(400);
     }
     let mut two = post_with_key(&order(), "a");
-    two.headers_mut()
-        .append("idempotency-key", "b".parse().unwrap());
+    two.headers_mut().append("idempotency-key", "b".parse().unwrap());
     ask(&router, two).await.problem(400);
 }

@@ -12,32 +12,18 @@ async fn an_order_shows_its_whole_way() {
         (&shown["status"], &shown["tracking_code"]),
         (&json!("CONFIRMED"), &json!("TRK-00000001"))
     );
-    let steps: Vec<_> = shown["timeline"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| &step["event"])
-        .collect();
-    let way = [
-        "order.created",
-        "payment.approved",
-        "inventory.reserved",
-        "shipping.scheduled",
-    ];
+    let steps: Vec<_> =
+        shown["timeline"].as_array().unwrap().iter().map(|step| &step["event"]).collect();
+    let way = ["order.created", "payment.approved", "inventory.reserved", "shipping.scheduled"];
     assert_eq!(steps, way);
-    assert_eq!(
-        shown["timeline"][3]["detail"]["freight"].to_string(),
-        "13.00"
-    );
+    assert_eq!(shown["timeline"][3]["detail"]["freight"].to_string(), "13.00");
     assert_eq!(shown["timeline"][3]["service"], "shipping");
 }
 
 #[tokio::test]
 async fn an_unknown_order_is_a_404() {
     let router = Bench::new().await.router();
-    get(&router, "/orders/00000000-0000-0000-0000-000000000000")
-        .await
-        .problem(404);
+    get(&router, "/orders/00000000-0000-0000-0000-000000000000").await.problem(404);
     get(&router, "/orders/nonsense").await.problem(404);
     get(&router, "/orders/%ff").await.problem(404);
 }
@@ -62,11 +48,7 @@ async fn a_list_is_read_page_by_page() {
     }
     let whole = get(&router, "/orders").await.json();
     assert_eq!(whole["next_cursor"], Value::Null);
-    let whole = whole["orders"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|order| order["order_id"].clone());
+    let whole = whole["orders"].as_array().unwrap().iter().map(|order| order["order_id"].clone());
     assert_eq!(seen, whole.collect::<Vec<_>>());
     assert_eq!(seen.len(), 5);
 }
@@ -77,32 +59,20 @@ async fn a_list_is_filtered() {
     let (router, id) = (bench.router(), bench.placed().await);
     bench.placed().await;
     bench.confirm(id).await;
-    let count = async |path: &str| {
-        get(&router, path).await.json()["orders"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
+    let count =
+        async |path: &str| get(&router, path).await.json()["orders"].as_array().unwrap().len();
     let customer = crate::testing::draft().customer_id;
     assert_eq!(count("/orders?status=CONFIRMED").await, 1);
     assert_eq!(count("/orders?status=CANCELLED").await, 0);
-    assert_eq!(
-        count(&format!("/orders?customer_id={customer}&status=PENDING")).await,
-        1
-    );
-    assert_eq!(
-        count("/orders?customer_id=00000000-0000-0000-0000-000000000009").await,
-        0
-    );
+    assert_eq!(count(&format!("/orders?customer_id={customer}&status=PENDING")).await, 1);
+    assert_eq!(count("/orders?customer_id=00000000-0000-0000-0000-000000000009").await, 0);
 }
 
 #[tokio::test]
 async fn bad_parameters_are_told_all_at_once() {
     let router = Bench::new().await.router();
     for limit in ["0", "201", "-1", "many", ""] {
-        let errors = get(&router, &format!("/orders?limit={limit}"))
-            .await
-            .problem(400);
+        let errors = get(&router, &format!("/orders?limit={limit}")).await.problem(400);
         assert!(errors["limit"][0].is_string());
     }
     let path = "/orders?status=confirmed&customer_id=x&cursor=x&limit=1000";
