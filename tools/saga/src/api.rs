@@ -174,7 +174,7 @@ impl Api {
         ApiError::Unreachable { url: self.url.clone(), why: innermost(why) }
     }
 
-    fn strange(&self, why: impl ToString) -> ApiError {
+    fn strange(&self, why: impl std::fmt::Display) -> ApiError {
         ApiError::Strange { url: self.url.clone(), why: why.to_string() }
     }
 }

@@ -154,10 +154,11 @@ impl Table {
         let widths: Vec<_> = (0..columns).map(width).collect();
         self.rows.iter().map(move |row| {
             let last = row.len().saturating_sub(1);
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, ((colour, text), width))| {
-                let width = if column == last { 0 } else { *width };
-                coloured(*colour, format_args!("{text:width$}"))
-            });
+            let cells =
+                row.iter().zip(&widths).enumerate().map(|(column, ((colour, text), width))| {
+                    let width = if column == last { 0 } else { *width };
+                    coloured(*colour, format_args!("{text:width$}"))
+                });
             cells.collect::<Vec<_>>().join("  ")
         })
     }

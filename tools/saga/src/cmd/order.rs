@@ -1,0 +1,165 @@
+//! `saga order`: places, shows, lists, follows and cancels orders.
+
+mod place;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use events::OrderId;
+use uuid::Uuid;
+
+use crate::api::{Api, Filter, Happened, Order, Page};
+use crate::draw;
+use crate::settings::Settings;
+
+/// Place, show, list, follow and cancel orders
+#[derive(Args)]
+pub struct OrderCommand {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Which order service, and for whom to print.
+#[derive(Args)]
+pub struct Target {
+    /// The order service [default: http://127.0.0.1:$ORDER_HTTP_PORT]
+    #[arg(long, global = true)]
+    url: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Target {
+    pub fn api(&self) -> Result<Api> {
+        Ok(match &self.url {
+            Some(url) => Api::at(url),
+            None => Api::at(&Settings::read()?.order_url()),
+        })
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Place(place::Place),
+    /// Show an order with its timeline
+    Get {
+        order: OrderId,
+    },
+    List(List),
+    /// Show an order's steps as they come, to its end
+    Watch {
+        order: OrderId,
+    },
+    /// Ask for an order to be cancelled
+    Cancel {
+        order: OrderId,
+    },
+}
+
+/// List orders, newest first
+#[derive(Args)]
+struct List {
+    /// Only those in this status, such as CONFIRMED
+    #[arg(long)]
+    status: Option<String>,
+    /// Only this customer's
+    #[arg(long)]
+    customer: Option<Uuid>,
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// Go on where a list before has ended
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl OrderCommand {
+    pub async fn run(self) -> Result<ExitCode> {
+        let api = self.target.api()?;
+        let json = self.target.json;
+        match self.command {
+            Command::Place(place) => place.run(&api, json).await?,
+            Command::Get { order } => {
+                let answer = api.order(order).await?;
+                if json { draw::line(answer.text) } else { show(&answer.read()?) }
+            }
+            Command::List(list) => list.run(&api, json).await?,
+            Command::Watch { order } => watch(&api, order, json).await?,
+            Command::Cancel { order } => {
+                let answer = api.cancel(order).await?;
+                let told = "the cancel is accepted: the order will not be CONFIRMED";
+                draw::line(if json { &answer.text } else { told });
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl List {
+    async fn run(self, api: &Api, json: bool) -> Result<()> {
+        let Self { status, customer: customer_id, limit, cursor } = self;
+        let filter = Filter { status, customer_id, limit: Some(limit), cursor };
+        let answer = api.list(&filter).await?;
+        if json {
+            draw::line(answer.text);
+            return Ok(());
+        }
+        let page: Page<Order> = answer.read()?;
+        let mut table = draw::Table::new(&["order", "status", "total", "method", "placed"]);
+        for order in &page.orders {
+            table.row(vec![
+                (None, order.order_id.to_string()),
+                (draw::status(&order.status), order.status.clone()),
+                (None, order.total_amount.to_string()),
+                (None, order.payment_method.clone()),
+                (None, order.created_at.format("%F %T").to_string()),
+            ]);
+        }
+        table.print();
+        if let Some(cursor) = page.next_cursor {
+            draw::line(format_args!("more: --cursor {cursor}"));
+        }
+        Ok(())
+    }
+}
+
+fn show(order: &Order) {
+    draw::line(format_args!("order     {}  {}", order.order_id, draw::in_status(&order.status)));
+    draw::line(format_args!("customer  {}", order.customer_id));
+    draw::line(format_args!("payment   {} of {}", order.payment_method, order.total_amount));
+    for item in &order.items {
+        let product = draw::product(&item.product_id.to_string());
+        draw::line(format_args!("item      {} × {product} at {}", item.quantity, item.unit_price));
+    }
+    if let Some(code) = &order.tracking_code {
+        draw::line(format_args!("tracking  {code}"));
+    }
+    for step in &order.timeline {
+        draw::line(draw::step(step, order.created_at));
+    }
+}
+
+/// Each step as it comes.
+async fn watch(api: &Api, order: OrderId, json: bool) -> Result<()> {
+    let mut steps = api.follow(order).await?;
+    let mut placed = None;
+    while let Some(happened) = steps.next().await? {
+        match happened {
+            Happened::Step(step) if json => draw::line(serde_json::to_string(&step)?),
+            Happened::Step(step) => {
+                let placed = *placed.get_or_insert(step.at);
+                draw::line(draw::step(&step, placed));
+            }
+            Happened::End { status } if json => {
+                draw::line(serde_json::json!({ "order_id": order, "status": status }));
+            }
+            Happened::End { status } => {
+                draw::line(draw::in_status(&status));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `saga verify`: does everything hold that must?
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use invariants::{Told, Violation};
+
+use crate::colour::Colour;
+use crate::draw::{self, LiveLine, count};
+use crate::settings::Settings;
+use crate::snapshot::Places;
+use crate::verify::{Checked, Outcome, Verdict, verify};
+
+/// What must hold, in the words of the design.
+const INVARIANTS: [&str; 6] = [
+    "every order answered 201 exists and reaches one final state, by a legal chain of causes",
+    "charged and not reversed ⇔ CONFIRMED; one charge and one reversal at most; amounts equal",
+    "per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations",
+    "CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation",
+    "everything said is sent, heard by each hearer or dead-lettered, and nothing is under way",
+    "the same event id has the same bytes everywhere",
+];
+
+/// Breaks of one invariant that are shown; JSON has them all.
+const SHOWN_MAX: usize = 20;
+
+const CANNOT_CHECK: u8 = 2;
+
+/// Check every invariant across the four databases and the broker
+///
+/// Exits with 0 when all of them hold, 1 when one is broken, 2 when that cannot be told.
+#[derive(Args)]
+pub struct Verify {
+    /// Seconds to wait for the system to become quiet
+    #[arg(long, default_value_t = 60)]
+    wait: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub async fn run(self) -> Result<ExitCode> {
+        let places = Places::from(&Settings::read()?);
+        Ok(run(&places, Duration::from_secs(self.wait), &Told::default(), self.json).await)
+    }
+}
+
+/// Also at the end of a load, with what its clients were told.
+pub async fn run(places: &Places, wait: Duration, told: &Told, json: bool) -> ExitCode {
+    let mut live = LiveLine::new(!json);
+    let done = verify(places, wait, told, |news| live.show(news)).await;
+    live.clear();
+    let verdict = match done {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            eprintln!("saga: cannot check: {error:#}");
+            return ExitCode::from(CANNOT_CHECK);
+        }
+    };
+    if json {
+        draw::json(&verdict)
+    } else {
+        print(&verdict)
+    }
+    match verdict.outcome {
+        Outcome::Clean => ExitCode::SUCCESS,
+        Outcome::Broken => ExitCode::FAILURE,
+        Outcome::Moving => ExitCode::from(CANNOT_CHECK),
+    }
+}
+
+fn print(verdict: &Verdict) {
+    let Checked { orders, facts, payments, reservations, shipments, .. } = &verdict.checked;
+    let statuses = verdict.checked.orders_by_status.iter();
+    let statuses = statuses.map(|(status, number)| format!("{} {status}", count(*number)));
+    draw::line(format_args!(
+        "checked {} orders ({}), {} facts, {} payments, {} reservations, {} shipments, {} \
+         idempotency keys, {} queues",
+        count(*orders),
+        statuses.collect::<Vec<_>>().join(", "),
+        count(*facts),
+        count(*payments),
+        count(*reservations),
+        count(*shipments),
+        count(verdict.checked.idempotency_keys),
+        verdict.checked.queues,
+    ));
+    for letter in verdict.dead_letters.iter().take(SHOWN_MAX) {
+        let unknown = || "unknown".to_owned();
+        let order = letter.order_id.map_or_else(unknown, |id| id.to_string());
+        let reason = letter.reason.as_deref().unwrap_or("no reason given");
+        draw::line(format_args!("dead letter in {}, order {order}: {reason}", letter.queue));
+    }
+    more(verdict.dead_letters.len());
+    for (number, what) in (1..).zip(INVARIANTS) {
+        let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
+        print_invariant(number, what, &breaks.collect::<Vec<_>>());
+    }
+    if !verdict.restless.is_empty() {
+        draw::line(format_args!("not quiet after the wait: {}", verdict.restless.join(", ")));
+    }
+    if verdict.outcome == Outcome::Moving {
+        draw::line("the system moves on: stop what loads it, or give it more time with --wait");
+    }
+}
+
+fn print_invariant(number: u8, what: &str, breaks: &[&Violation]) {
+    if breaks.is_empty() {
+        draw::line(format_args!(
+            "{} {number}  {what}",
+            draw::coloured(Some(Colour::Green), "holds ")
+        ));
+        return;
+    }
+    draw::line(format_args!("{} {number}  {what}", draw::coloured(Some(Colour::Red), "BROKEN")));
+    for found in breaks.iter().take(SHOWN_MAX) {
+        let order = found.order_id.map(|id| format!("order {id}: ")).unwrap_or_default();
+        draw::line(format_args!("          {order}{}", found.why));
+    }
+    more(breaks.len());
+}
+
+fn more(all: usize) {
+    if all > SHOWN_MAX {
+        draw::line(format_args!("          and {} more: see --json", count(all - SHOWN_MAX)));
+    }
+}

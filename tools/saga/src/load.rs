@@ -1,0 +1,173 @@
+//! A closed loop of orders over HTTP: so many are in flight, and each that ends makes room for the
+//! next. It remembers what it was told, so that `verify` can hold the system to it.
+
+mod board;
+mod mix;
+mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use events::OrderId;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::api::{Api, ApiError, Brief};
+use crate::scenario::Scenario;
+use board::Board;
+
+pub use mix::Mix;
+pub use report::Report;
+
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub orders: usize,
+    pub in_flight: usize,
+    pub mix: Mix,
+    /// For how long the service may refuse an order before it counts as failed, and for how long an
+    /// order may go on before it counts as unfinished.
+    pub patience: Duration,
+}
+
+/// What has become of one order.
+#[derive(Debug)]
+struct Fate {
+    scenario: Scenario,
+    order: Option<OrderId>,
+    /// Since the load began.
+    placed_at: Duration,
+    /// Of the POST that was answered 201.
+    post: Duration,
+    to_final: Option<Duration>,
+    status: Option<String>,
+    cancelled: bool,
+    errors: Vec<String>,
+}
+
+/// So far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub placed: usize,
+    pub finished: usize,
+    pub errors: usize,
+}
+
+/// Runs the whole load.
+pub async fn run(api: &Api, load: &Load, mut news: impl FnMut(Progress, Duration)) -> Report {
+    let started = Instant::now();
+    let board = Arc::new(Board::new(api.clone(), load.in_flight));
+    let watching = tokio::spawn(Arc::clone(&board).watch());
+    let next = Arc::new(AtomicUsize::new(0));
+    let (done, mut fates) = mpsc::unbounded_channel();
+    let mut workers = JoinSet::new();
+    for _ in 0..load.in_flight.min(load.orders) {
+        let worker =
+            Worker { api: api.clone(), board: Arc::clone(&board), load: load.clone(), started };
+        let (next, done) = (Arc::clone(&next), done.clone());
+        workers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= worker.load.orders {
+                    return;
+                }
+                let fate = worker.order(worker.load.mix.nth(number)).await;
+                if done.send(fate).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(done);
+    let mut report = Report::default();
+    while let Some(fate) = fates.recv().await {
+        report.add(fate);
+        news(report.progress(), started.elapsed());
+    }
+    watching.abort();
+    report.finish(started.elapsed());
+    report
+}
+
+struct Worker {
+    api: Api,
+    board: Arc<Board>,
+    load: Load,
+    started: Instant,
+}
+
+impl Worker {
+    /// One order, from its first POST to its end.
+    async fn order(&self, scenario: Scenario) -> Fate {
+        let mut fate = Fate {
+            scenario,
+            order: None,
+            placed_at: Duration::ZERO,
+            post: Duration::ZERO,
+            to_final: None,
+            status: None,
+            cancelled: false,
+            errors: Vec::new(),
+        };
+        let Some((order, asked)) = self.place(&mut fate).await else { return fate };
+        let final_status = self.board.final_status(order);
+        let ends = timeout(self.load.patience, final_status);
+        let cancels = self.cancel(order, &mut fate);
+        let (ended, ()) = tokio::join!(ends, cancels);
+        match ended {
+            Ok(status) => {
+                fate.to_final = Some(asked.elapsed());
+                fate.status = Some(status);
+            }
+            Err(_) => self.board.forget(order),
+        }
+        fate
+    }
+
+    /// Asks until the service takes it, under one key, so that it is placed once.
+    async fn place(&self, fate: &mut Fate) -> Option<(OrderId, Instant)> {
+        let draft = fate.scenario.draft();
+        let key = Uuid::new_v4().to_string();
+        let first = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let placed = self.api.place(&draft, Some(&key)).await;
+            let order = placed.and_then(|answer| answer.read::<Brief>());
+            match order {
+                Ok(order) => {
+                    fate.post = asked.elapsed();
+                    fate.placed_at = self.started.elapsed();
+                    fate.order = Some(order.order_id);
+                    return Some((order.order_id, asked));
+                }
+                Err(error) => {
+                    let is_final =
+                        matches!(&error, ApiError::Refused(why) if is_verdict(why.status));
+                    fate.errors.push(error.to_string());
+                    if is_final || first.elapsed() >= self.load.patience {
+                        return None;
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn cancel(&self, order: OrderId, fate: &mut Fate) {
+        let Some(wait) = fate.scenario.cancel_after() else { return };
+        sleep(wait).await;
+        match self.api.cancel(order).await {
+            Ok(_) => fate.cancelled = true,
+            // Too late is an answer, too.
+            Err(ApiError::Refused(why)) if why.status == 409 => {}
+            Err(error) => fate.errors.push(error.to_string()),
+        }
+    }
+}
+
+/// Asking again gives the same answer.
+fn is_verdict(status: u16) -> bool {
+    (400..500).contains(&status) && ![408, 409, 429].contains(&status)
+}
