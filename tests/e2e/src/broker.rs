@@ -9,6 +9,8 @@ use messaging::{Message, Publication, wire};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+const TAP: &str = "tap";
+
 pub struct BrokerView {
     /// With the virtual host.
     pub amqp_url: String,
@@ -109,20 +111,22 @@ impl BrokerView {
     }
 
     /// A queue of the test's own that hears everything that every service says.
-    pub async fn tap(&self) -> String {
-        let name = "tap";
+    pub async fn tap(&self) {
         let (_connection, channel) = self.channel().await;
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel.queue_declare(name.into(), options, FieldTable::default()).await.expect("a queue");
+        channel.queue_declare(TAP.into(), options, FieldTable::default()).await.expect("a queue");
         for service in events::SERVICES {
-            let exchange = messaging::exchange_of(service);
-            let bound = QueueBindOptions::default();
-            channel
-                .queue_bind(name.into(), exchange.into(), "#".into(), bound, FieldTable::default())
-                .await
-                .expect("a binding");
+            self.bind(TAP, &messaging::exchange_of(service), "#").await;
         }
-        name.into()
+    }
+
+    /// What the tap has heard; it is gone afterwards.
+    pub async fn untap(&self) -> Vec<Message> {
+        let heard = self.drain(TAP).await;
+        let (_connection, channel) = self.channel().await;
+        let deleted = channel.queue_delete(TAP.into(), Default::default()).await;
+        assert_eq!(deleted.expect("it was there"), 0);
+        heard
     }
 
     pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) {

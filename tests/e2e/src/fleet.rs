@@ -3,12 +3,23 @@
 use crate::{BrokerView, Order, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
+use invariants::Told;
 use messaging::{Ladder, QueueShape, Topology};
 use reqwest::{Client, Response, StatusCode};
+use saga_cli::{
+    snapshot::Places,
+    verify::{Outcome, verify},
+};
 use serde_json::Value;
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
 use sqlx::PgPool;
-use std::{collections::BTreeMap, env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use uuid::Uuid;
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
@@ -28,6 +39,8 @@ pub struct Fleet {
     settings: BTreeMap<String, String>,
     folder: PathBuf,
     watchdog: Arc<Watchdog>,
+    /// Every order that was answered 201.
+    placed: Mutex<Vec<Uuid>>,
 }
 
 impl Fleet {
@@ -105,6 +118,7 @@ impl Fleet {
             settings: usual,
             folder,
             watchdog,
+            placed: Mutex::default(),
         }
     }
 
@@ -191,7 +205,9 @@ impl Fleet {
         let status = answer.status();
         let body: Value = answer.json().await.expect("the answer is JSON");
         assert_eq!(status, StatusCode::CREATED, "{body}");
-        body["order_id"].as_str().and_then(|id| id.parse().ok()).expect("an order id")
+        let id = body["order_id"].as_str().and_then(|id| id.parse().ok()).expect("an order id");
+        self.placed.lock().expect("nobody panics with it").push(id);
+        id
     }
 
     pub async fn get(&self, order: Uuid) -> Order {
@@ -284,8 +300,29 @@ impl Fleet {
         if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
     }
 
-    /// Every invariant holds.
-    pub async fn verify(&self) {}
+    /// Every invariant holds, of all four databases and the broker.
+    pub async fn verify(&self) {
+        let places = Places {
+            databases: self
+                .databases
+                .iter()
+                .map(|(name, url)| ((*name).into(), url.clone()))
+                .collect(),
+            amqp_url: self.broker.amqp_url.clone(),
+            management_url: self.broker.management_url.replace("admin:admin@", ""),
+            management_user: "admin".into(),
+            management_password: "admin".into(),
+            vhost: self.broker.vhost.clone(),
+        };
+        let told = Told { placed: Some(self.placed()), cancelled: None };
+        let verdict = verify(&places, BOUND, &told, |_| {}).await.expect("everything is reachable");
+        assert!(verdict.outcome == Outcome::Clean, "{verdict:#?}");
+        assert!(verdict.checked.orders > 0, "there is something to check");
+    }
+
+    fn placed(&self) -> Vec<Uuid> {
+        self.placed.lock().expect("nobody panics with it").clone()
+    }
 
     /// Ends all, and leaves nothing behind on shared servers.
     pub async fn close(mut self) {
