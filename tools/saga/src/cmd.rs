@@ -1,3 +1,11 @@
 //! The subcommands.
 
+pub mod demo;
+pub mod down;
+pub mod load;
+pub mod logs;
+pub mod order;
+pub mod status;
+pub mod up;
+pub mod verify;
 pub mod with_servers;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use servers::{Lifetime, PostgresConfig, RabbitConfig};
+use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
 use crate::settings::{Database, Settings};
 
@@ -37,7 +37,8 @@ impl<'a> Home<'a> {
             return Ok(());
         }
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let mut entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        let mut entries =
+            fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
         ensure!(
             entries.next().is_none(),
             "SAGA_HOME={} holds other things already: name a directory that is new or empty, \
@@ -59,6 +60,31 @@ impl<'a> Home<'a> {
             }
             Err(TryLockError::Error(error)) => Err(error).context("cannot lock SAGA_HOME"),
         }
+    }
+
+    /// The servers that run.
+    pub fn servers(&self) -> Result<Servers> {
+        let databases = self.settings.databases.iter();
+        let postgres = databases.map(|database| Postgres::attach(self.postgres(database)));
+        Ok(Servers {
+            postgres: postgres.collect::<Result<_>>()?,
+            rabbitmq: RabbitMq::attach(self.rabbitmq())?,
+        })
+    }
+
+    /// Notes which ports are used, so that one who changes them while something runs is told.
+    pub fn note_ports(&self, services_run: bool) -> Result<()> {
+        let file = self.dir().join("ports");
+        let line = |(port, variable)| format!("{variable}={port}\n");
+        let ports: String = self.settings.ports().into_iter().map(line).collect();
+        let noted = fs::read_to_string(&file).unwrap_or_else(|_| ports.clone());
+        let changed = noted.lines().find(|line| !ports.lines().any(|other| other == *line));
+        if let Some(changed) = changed
+            && (services_run || self.servers()?.any())
+        {
+            bail!("it runs with {changed}: `saga stop` it before you change that")
+        }
+        fs::write(&file, ports).with_context(|| format!("cannot write {}", file.display()))
     }
 
     pub fn postgres_dir(&self, database: &Database) -> PathBuf {
@@ -96,9 +122,21 @@ impl<'a> Home<'a> {
     /// Deletes everything; nothing may run any more.
     pub fn delete(&self) -> Result<()> {
         for database in &self.settings.databases {
-            servers::Postgres::delete(&self.postgres_dir(database))?;
+            Postgres::delete(&self.postgres_dir(database))?;
         }
         let dir = self.dir();
         fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))
+    }
+}
+
+/// In the order of the settings' databases.
+pub struct Servers {
+    pub postgres: Vec<Option<Postgres>>,
+    pub rabbitmq: Option<RabbitMq>,
+}
+
+impl Servers {
+    pub fn any(&self) -> bool {
+        self.rabbitmq.is_some() || self.postgres.iter().any(Option::is_some)
     }
 }

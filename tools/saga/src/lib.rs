@@ -1,3 +1,16 @@
-//! The `saga` command: one file a subcommand in `cmd`.
+//! The `saga` command: one file a subcommand in `cmd`, and what they share beside it.
 
+pub mod api;
 pub mod cmd;
+pub mod colour;
+pub mod draw;
+pub mod home;
+pub mod load;
+pub mod progress;
+mod say;
+pub mod scenario;
+pub mod service;
+pub mod settings;
+pub mod snapshot;
+pub mod stop;
+pub mod verify;

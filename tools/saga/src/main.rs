@@ -3,14 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use saga_cli::cmd::with_servers;
+use saga_cli::cmd::{demo, down, load, logs, order, status, up, verify, with_servers};
 
 #[derive(Parser)]
-#[command(
-    name = "saga",
-    version,
-    about = "Runs the order saga on this machine, and looks into it"
-)]
+#[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
 struct Saga {
     #[command(subcommand)]
     command: Command,
@@ -18,12 +14,30 @@ struct Saga {
 
 #[derive(Subcommand)]
 enum Command {
+    Up(up::Up),
+    Stop(down::Stop),
+    Down(down::Down),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Order(order::OrderCommand),
+    Demo(demo::Demo),
+    Verify(verify::Verify),
+    Load(load::LoadCommand),
     WithServers(with_servers::WithServers),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Saga::parse().command {
+        Command::Up(command) => command.run().await,
+        Command::Stop(command) => command.run().await,
+        Command::Down(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Logs(command) => command.run().await,
+        Command::Order(command) => command.run().await,
+        Command::Demo(command) => command.run().await,
+        Command::Verify(command) => command.run().await,
+        Command::Load(command) => command.run().await,
         Command::WithServers(command) => command.run().await,
     };
     done.unwrap_or_else(|error| {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::colour::{self, Colour};
+use crate::say;
 
 pub struct Progress {
     started: Instant,
@@ -17,7 +18,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let live = std::io::stdout().is_terminal();
         Self { started: Instant::now(), waiting: Mutex::new(Vec::new()), live }
     }
@@ -37,7 +38,7 @@ impl Progress {
         self.with_waiting(|waiting| {
             waiting.retain(|other| other != name);
             self.clear();
-            println!("  {mark}  {name:<20} {detail:<24} {seconds:>5.1} s");
+            say!("  {mark}  {name:<20} {detail:<24} {seconds:>5.1} s");
         });
     }
 
@@ -46,14 +47,16 @@ impl Progress {
         let progress = std::sync::Arc::clone(self);
         tokio::spawn(async move {
             let mut ticks = interval(Duration::from_millis(100));
-            while progress.live {
+            loop {
                 ticks.tick().await;
+                if !progress.live {
+                    return;
+                }
                 let seconds = progress.elapsed().as_secs_f32();
                 progress.with_waiting(|waiting| {
                     let names = waiting.join(", ");
                     progress.clear();
-                    print!("  {seconds:>5.1} s  waiting for {names}");
-                    std::io::stdout().flush().ok();
+                    show(&format!("  {seconds:>5.1} s  waiting for {names}"));
                 });
             }
         })
@@ -62,12 +65,16 @@ impl Progress {
     /// Leaves the line empty for what comes next.
     pub fn clear(&self) {
         if self.live {
-            print!("\r\x1b[2K");
-            std::io::stdout().flush().ok();
+            show("\r\x1b[2K");
         }
     }
 
     fn with_waiting(&self, act: impl FnOnce(&mut Vec<String>)) {
         act(&mut self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
+}
+
+fn show(text: &str) {
+    let mut out = std::io::stdout();
+    write!(out, "{text}").and_then(|()| out.flush()).ok();
 }

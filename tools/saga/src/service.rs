@@ -79,9 +79,9 @@ impl Service {
 
     /// Whether its binary has been built anew since it was started.
     pub fn is_outdated(&self) -> bool {
-        let runs = self.running().and_then(|process| {
-            fs::read_link(format!("/proc/{}/exe", process.pid)).ok()
-        });
+        let runs = self
+            .running()
+            .and_then(|process| fs::read_link(format!("/proc/{}/exe", process.pid)).ok());
         runs.is_some_and(|binary| binary.display().to_string().ends_with(" (deleted)"))
     }
 
@@ -130,7 +130,9 @@ impl Service {
 
     /// Lets it finish what it has in hand; false when it did not run.
     pub async fn stop(&self) -> bool {
-        let Some(process) = self.running() else { return false };
+        let Some(process) = self.running() else {
+            return false;
+        };
         process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
         fs::remove_file(self.pid_file()).ok();
         true

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_wrong_port_and_a_port_used_twice_are_named() {
-        let error = |set| with(set).unwrap_err().to_string();
+        let error = |set: &[(&str, &str)]| with(set).unwrap_err().to_string();
         for wrong in ["http", "0", "65536", "-1"] {
             let said = error(&[("ORDER_DB_PORT", wrong)]);
             assert_eq!(said, format!("ORDER_DB_PORT={wrong} is no port: it takes 1 to 65535"));

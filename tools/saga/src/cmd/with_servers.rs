@@ -1,7 +1,7 @@
 //! `saga with-servers`: a Postgres and a RabbitMQ for as long as one command runs, for tests.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use servers::{
     Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, install, ports,
 };
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+
+use crate::stop::Stop;
 
 /// Run a command with a Postgres and a RabbitMQ of its own
 ///
@@ -48,9 +49,7 @@ impl WithServers {
             started = starting => started?,
             code = stop.asked() => return Ok(ExitCode::from(code)),
         };
-        let management = rabbit
-            .management_url()
-            .replace("http://", "http://admin:admin@");
+        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
         let mut child = Command::new(&self.command[0])
             .args(&self.command[1..])
             .env("TEST_POSTGRES_URL", postgres.superuser_url())
@@ -74,10 +73,7 @@ async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
     if let Some(process) = child.id().and_then(Process::of) {
         process.signal(Signal::SIGTERM);
     }
-    if timeout(Duration::from_secs(10), child.wait())
-        .await
-        .is_err()
-    {
+    if timeout(Duration::from_secs(10), child.wait()).await.is_err() {
         child.kill().await?;
     }
     Ok(ExitCode::from(code))
@@ -88,7 +84,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-fn postgres(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<PostgresConfig> {
+fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<PostgresConfig> {
     Ok(PostgresConfig {
         dir: dir.join("postgres"),
         port: ports::free()?,
@@ -100,7 +96,7 @@ fn postgres(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<PostgresC
     })
 }
 
-fn rabbit(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
+fn rabbit(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
     Ok(RabbitConfig {
         dir: dir.join("rabbitmq"),
         port: ports::free()?,
@@ -110,30 +106,4 @@ fn rabbit(dir: &std::path::Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfi
         definitions: Value::Null,
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
-}
-
-/// The signals by which somebody asks us to end.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for one, and returns the exit code that tells of it.
-    async fn asked(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-            _ = self.hang_up.recv() => 129,
-        }
-    }
 }

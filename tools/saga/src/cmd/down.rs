@@ -1,0 +1,91 @@
+//! `saga stop` and `saga down`: everything ends, by the pids that `up` has recorded.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use futures::future::join_all;
+use servers::Postgres;
+
+use crate::home::{Home, Servers};
+use crate::say;
+use crate::service::Service;
+use crate::settings::Settings;
+
+/// Stop everything and keep the data
+#[derive(Args)]
+pub struct Stop {}
+
+/// Stop everything and delete the data
+#[derive(Args)]
+pub struct Down {}
+
+impl Stop {
+    pub async fn run(self) -> Result<ExitCode> {
+        let settings = Settings::read()?;
+        let home = Home::new(&settings);
+        if !home.is_there() {
+            say!("nothing runs: there is no {}", settings.home.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let _lock = home.lock()?;
+        stop(&settings, &home).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Down {
+    pub async fn run(self) -> Result<ExitCode> {
+        let settings = Settings::read()?;
+        let home = Home::new(&settings);
+        if !home.is_there() {
+            say!("nothing to delete: there is no {}", settings.home.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let _lock = home.lock()?;
+        stop(&settings, &home).await?;
+        home.delete()?;
+        say!("deleted {}", settings.home.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The services first, so that they can finish what they have in hand.
+async fn stop(settings: &Settings, home: &Home<'_>) -> Result<()> {
+    let services = Service::all(settings)?;
+    let stopped = join_all(services.iter().map(|service| async {
+        let ran = service.stop().await;
+        if ran {
+            say!("  stopped  {}", service.name);
+        }
+        ran
+    }));
+    let stopped = stopped.await.contains(&true);
+
+    let mut servers = home.servers()?;
+    let any = servers.any();
+    stop_servers(settings, &mut servers).await?;
+    if !stopped && !any {
+        say!("nothing runs");
+    }
+    Ok(())
+}
+
+async fn stop_servers(settings: &Settings, servers: &mut Servers) -> Result<()> {
+    let postgres = settings.databases.iter().zip(&mut servers.postgres);
+    let postgres = postgres.filter_map(|(database, postgres)| Some((database, postgres.as_mut()?)));
+    let databases = join_all(postgres.map(|(database, postgres)| async {
+        Postgres::stop(postgres).await?;
+        say!("  stopped  postgres {}", database.service);
+        anyhow::Ok(())
+    }));
+    let broker = async {
+        if let Some(rabbitmq) = &mut servers.rabbitmq {
+            rabbitmq.stop().await?;
+            say!("  stopped  rabbitmq");
+        }
+        anyhow::Ok(())
+    };
+    let (databases, broker) = tokio::join!(databases, broker);
+    databases.into_iter().chain([broker]).collect()
+}

@@ -1,0 +1,152 @@
+//! `saga logs`: what the services write, each line with its service before it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use servers::tail;
+use tokio::time::sleep;
+
+use crate::colour::{Colour, paint};
+use crate::home::Home;
+use crate::settings::{SERVICES, Settings};
+use crate::stop::Stop;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+const COLOURS: [Colour; 5] =
+    [Colour::Cyan, Colour::Green, Colour::Yellow, Colour::Magenta, Colour::Blue];
+
+/// Follow the logs, each line with its service before it
+#[derive(Args)]
+pub struct Logs {
+    /// The services to show; all four by default. Also: rabbitmq, postgres-order and so on
+    services: Vec<String>,
+    /// Show what is there, and end
+    #[arg(long)]
+    no_follow: bool,
+    /// How many lines of each log to begin with
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    lines: usize,
+}
+
+/// One log, and how far it has been shown.
+struct Followed {
+    label: String,
+    file: PathBuf,
+    position: u64,
+    inode: u64,
+    /// A line whose end has not been written yet.
+    rest: Vec<u8>,
+}
+
+impl Logs {
+    pub async fn run(self) -> Result<ExitCode> {
+        let settings = Settings::read()?;
+        let mut logs = self.chosen(&settings)?;
+        let mut stop = Stop::listen()?;
+        let mut follow = async || -> std::io::Result<()> {
+            for log in &mut logs {
+                log.begin(self.lines)?;
+            }
+            if self.no_follow {
+                return Ok(());
+            }
+            loop {
+                for log in &mut logs {
+                    log.show_more()?;
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            shown = follow() => match shown {
+                // Whoever read us has seen enough, as in `saga logs | head`.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                shown => shown?,
+            },
+            _ = stop.asked() => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn chosen(&self, settings: &Settings) -> Result<Vec<Followed>> {
+        let home = Home::new(settings);
+        let mut known: Vec<(String, PathBuf)> = SERVICES
+            .iter()
+            .map(|name| ((*name).to_owned(), settings.home.join(format!("logs/{name}.log"))))
+            .collect();
+        known.push(("rabbitmq".to_owned(), home.rabbitmq_dir().join("log/rabbit.log")));
+        for database in &settings.databases {
+            let log = home.postgres_dir(database).join("server.log");
+            known.push((format!("postgres-{}", database.service), log));
+        }
+        for name in &self.services {
+            if !known.iter().any(|(known, _)| known == name) {
+                let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+                bail!("there is no {name}; there are {}", names.join(", "));
+            }
+        }
+        let services: Vec<String> = match self.services.is_empty() {
+            true => SERVICES.map(str::to_owned).to_vec(),
+            false => self.services.clone(),
+        };
+        let width = services.iter().map(String::len).max().unwrap_or_default();
+        known.retain(|(name, _)| services.contains(name));
+        let colours = COLOURS.into_iter().cycle();
+        Ok(known
+            .into_iter()
+            .zip(colours)
+            .map(|((name, file), colour)| {
+                let label = paint(colour, &format!("{name:<width$} |"));
+                Followed { label, file, position: 0, inode: 0, rest: Vec::new() }
+            })
+            .collect())
+    }
+}
+
+impl Followed {
+    /// Shows the last lines, and goes on from there.
+    fn begin(&mut self, lines: usize) -> std::io::Result<()> {
+        if let Ok(found) = std::fs::metadata(&self.file) {
+            (self.position, self.inode) = (found.len(), found.ino());
+            let text = tail(&self.file, lines);
+            for line in text.lines() {
+                self.show(line.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show_more(&mut self) -> std::io::Result<()> {
+        let Ok(mut file) = File::open(&self.file) else {
+            return Ok(());
+        };
+        let found = file.metadata()?;
+        if found.ino() != self.inode || found.len() < self.position {
+            // A new file, or one that was emptied.
+            (self.position, self.inode) = (0, found.ino());
+            self.rest.clear();
+        }
+        file.seek(SeekFrom::Start(self.position))?;
+        let read = file.read_to_end(&mut self.rest)?;
+        self.position += read as u64;
+        let text = std::mem::take(&mut self.rest);
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in text[..end].split_inclusive(|byte| *byte == b'\n') {
+            self.show(line.trim_ascii_end())?;
+        }
+        self.rest = text[end..].to_vec();
+        Ok(())
+    }
+
+    fn show(&self, line: &[u8]) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{} {}", self.label, String::from_utf8_lossy(line))
+    }
+}

@@ -1,0 +1,124 @@
+//! `saga status`: what runs, where, and whether it does its work.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use servers::{Postgres, Process, RabbitMq};
+
+use crate::colour::{Colour, paint};
+use crate::home::Home;
+use crate::say;
+use crate::service::Service;
+use crate::settings::Settings;
+
+/// Show what runs, with pid, port and readiness
+#[derive(Args)]
+pub struct Status {
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+struct Row {
+    name: String,
+    process: Option<Process>,
+    ports: Vec<u16>,
+    ready: bool,
+}
+
+impl Status {
+    pub async fn run(self) -> Result<ExitCode> {
+        let settings = Settings::read()?;
+        let rows = rows(&settings).await?;
+        if self.json {
+            let ready = rows.iter().all(|row| row.ready);
+            let parts: Vec<Value> = rows.iter().map(Row::json).collect();
+            say!("{:#}", json!({ "ready": ready, "parts": parts }));
+        } else {
+            say!("{:<20} {:<9} {:>8} {:>8}  PORT", "NAME", "STATE", "PID", "UP");
+            for row in &rows {
+                say!("{}", row.line());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn rows(settings: &Settings) -> Result<Vec<Row>> {
+    let services = Service::all(settings)?;
+    let mut rows = join_all(services.iter().map(|service| async {
+        Row {
+            name: service.name.to_owned(),
+            process: service.running(),
+            ports: service.port.into_iter().collect(),
+            ready: service.is_ready().await,
+        }
+    }))
+    .await;
+    let servers = Home::new(settings).servers()?;
+    rows.push(Row {
+        name: "rabbitmq".to_owned(),
+        process: servers.rabbitmq.as_ref().map(RabbitMq::process),
+        ports: vec![settings.rabbitmq_port, settings.rabbitmq_management_port],
+        ready: match &servers.rabbitmq {
+            Some(rabbitmq) => rabbitmq.is_ready().await,
+            None => false,
+        },
+    });
+    for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
+        rows.push(Row {
+            name: format!("postgres {}", database.service),
+            process: postgres.as_ref().map(Postgres::process),
+            ports: vec![database.port],
+            ready: postgres.as_ref().is_some_and(Postgres::is_ready),
+        });
+    }
+    Ok(rows)
+}
+
+impl Row {
+    fn state(&self) -> (&'static str, Colour) {
+        match (self.process, self.ready) {
+            (None, _) => ("stopped", Colour::Red),
+            (Some(_), false) => ("not ready", Colour::Yellow),
+            (Some(_), true) => ("ready", Colour::Green),
+        }
+    }
+
+    fn line(&self) -> String {
+        let (state, colour) = self.state();
+        let state = paint(colour, &format!("{state:<9}"));
+        let pid = self.process.map_or("-".to_owned(), |process| process.pid.to_string());
+        let age = self.process.and_then(|process| process.age());
+        let age = age.map_or("-".to_owned(), shown);
+        let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
+        format!("{:<20} {state} {pid:>8} {age:>8}  {}", self.name, ports.join(", "))
+            .trim_end()
+            .to_owned()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "state": self.state().0,
+            "ready": self.ready,
+            "pid": self.process.map(|process| process.pid),
+            "ports": self.ports,
+            "up_seconds": self.process.and_then(|process| process.age()).map(|age| age.as_secs()),
+        })
+    }
+}
+
+/// In the largest unit that says enough.
+fn shown(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}

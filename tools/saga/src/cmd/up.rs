@@ -1,0 +1,90 @@
+//! `saga up`: everything on this machine, in the background, and back when it is ready.
+
+mod launch;
+mod welcome;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use servers::{install, ports};
+
+use self::launch::Launch;
+use crate::home::{Home, Servers};
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::stop::Stop;
+
+/// Start RabbitMQ, four Postgres and the four services in the background
+///
+/// Installs RabbitMQ and Postgres where they are missing (on Debian and its like), and returns when
+/// all is ready. What runs already is left alone, unless its binary has been built anew.
+#[derive(Args)]
+pub struct Up {
+    /// How long a service may take to become ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+}
+
+impl Up {
+    pub async fn run(self) -> Result<ExitCode> {
+        let settings = Settings::read()?;
+        let services = Service::all(&settings)?;
+        for service in &services {
+            service.check_binary()?;
+        }
+        let home = Home::new(&settings);
+        check_ports(&settings, &home.servers()?, &services)?;
+        install::ensure().await?;
+        home.make()?;
+        let _lock = home.lock()?;
+        home.note_ports(services.iter().any(|service| service.running().is_some()))?;
+
+        let mut stop = Stop::listen()?;
+        let launch = Launch::new(&settings, &home, &services, Duration::from_secs(self.wait));
+        let outcome = tokio::select! {
+            outcome = launch.run() => outcome.map(|()| None),
+            code = stop.asked() => Ok(Some(code)),
+        };
+        match outcome {
+            Ok(None) => {
+                welcome::print(&settings, launch.started_something().then(|| launch.elapsed()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Ok(Some(code)) => {
+                launch.undo().await;
+                Ok(ExitCode::from(code))
+            }
+            Err(error) => {
+                eprintln!("\nsaga: {error:#}\n");
+                launch.undo().await;
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+/// Says of every taken port at once who has it, before anything is started.
+fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Result<()> {
+    let mut wanted = Vec::new();
+    if services.iter().all(|service| service.port.is_none() || service.running().is_none()) {
+        wanted.push((settings.order_http_port, "ORDER_HTTP_PORT"));
+    }
+    if servers.rabbitmq.is_none() {
+        wanted.push((settings.rabbitmq_port, "RABBITMQ_PORT"));
+        wanted.push((settings.rabbitmq_management_port, "RABBITMQ_MANAGEMENT_PORT"));
+    }
+    for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
+        if postgres.is_none() {
+            wanted.push((database.port, database.variable));
+        }
+    }
+    let taken = wanted.into_iter().filter(|(port, _)| !ports::is_free(*port));
+    let complaints: Vec<String> =
+        taken.map(|(port, variable)| ports::complaint(port, variable)).collect();
+    if !complaints.is_empty() {
+        bail!("{}", complaints.join("\n      "));
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Starts what does not run yet, all at once, and can undo just that.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use futures::future::{join_all, try_join_all};
+use servers::{Postgres, RabbitMq, tail};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::home::Home;
+use crate::progress::Progress;
+use crate::service::Service;
+use crate::settings::{Database, Settings};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+pub struct Launch<'a> {
+    settings: &'a Settings,
+    home: &'a Home<'a>,
+    services: &'a [Service],
+    wait: Duration,
+    progress: Arc<Progress>,
+    shown: JoinHandle<()>,
+    started: Mutex<Started<'a>>,
+}
+
+/// What this run started, as opposed to what ran before it.
+#[derive(Default)]
+struct Started<'a> {
+    postgres: Vec<Postgres>,
+    rabbitmq: Option<RabbitMq>,
+    services: Vec<&'a Service>,
+}
+
+impl<'a> Launch<'a> {
+    pub fn new(
+        settings: &'a Settings,
+        home: &'a Home<'a>,
+        services: &'a [Service],
+        wait: Duration,
+    ) -> Self {
+        let progress = Arc::new(Progress::start());
+        let shown = progress.show();
+        let started = Mutex::default();
+        Self { settings, home, services, wait, progress, shown, started }
+    }
+
+    /// Returns when all is ready, or the first thing has failed.
+    pub async fn run(&self) -> Result<()> {
+        let couples = self.settings.databases.iter().zip(self.services);
+        let couples = couples.map(|(database, service)| self.couple(database, service));
+        let done = tokio::try_join!(self.rabbitmq(), try_join_all(couples));
+        self.shown.abort();
+        self.progress.clear();
+        done.map(|_| ())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.progress.elapsed()
+    }
+
+    pub fn started_something(&self) -> bool {
+        self.started(|all| {
+            all.rabbitmq.is_some() || !all.postgres.is_empty() || !all.services.is_empty()
+        })
+    }
+
+    /// A service starts as soon as its Postgres runs; RabbitMQ, which takes longest, it waits for
+    /// itself while it prepares its tables.
+    async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
+        let config = self.home.postgres(database);
+        if Postgres::attach(config.clone())?.is_none() {
+            let name = format!("postgres {}", database.service);
+            self.progress.begin(&name);
+            let postgres = Postgres::start(config).await?;
+            self.progress.done(&name, &format!("127.0.0.1:{}", database.port));
+            self.started(|all| all.postgres.push(postgres));
+        }
+        self.service(service).await
+    }
+
+    async fn rabbitmq(&self) -> Result<()> {
+        let config = self.home.rabbitmq();
+        if RabbitMq::attach(config.clone())?.is_none() {
+            self.progress.begin("rabbitmq");
+            let port = config.port;
+            let rabbitmq = RabbitMq::start(config).await?;
+            self.progress.done("rabbitmq", &format!("127.0.0.1:{port}"));
+            self.started(|all| all.rabbitmq = Some(rabbitmq));
+        }
+        Ok(())
+    }
+
+    async fn service(&self, service: &'a Service) -> Result<()> {
+        if service.is_outdated() {
+            service.stop().await;
+        }
+        if service.running().is_none() {
+            self.started(|all| all.services.push(service));
+            service.start()?;
+        } else if service.is_ready().await {
+            return Ok(());
+        }
+        self.progress.begin(service.name);
+        let deadline = Instant::now() + self.wait;
+        while !service.is_ready().await {
+            let log = service.log_file();
+            let said = || format!("its log, {}, ends:\n{}", log.display(), tail(&log, 15));
+            if service.running().is_none() {
+                bail!("the {} service ended while it started; {}", service.name, said());
+            }
+            if Instant::now() >= deadline {
+                let (name, wait) = (service.name, self.wait);
+                bail!("the {name} service is not ready after {wait:?}; {}", said());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        let pid = service.running().map_or(0, |process| process.pid);
+        let detail = match service.port {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => format!("pid {pid}"),
+        };
+        self.progress.done(service.name, &detail);
+        Ok(())
+    }
+
+    /// Stops what this run has started. A server that was still starting has ended already.
+    pub async fn undo(&self) {
+        self.shown.abort();
+        self.progress.clear();
+        let Started { mut postgres, mut rabbitmq, services } = self.started(std::mem::take);
+        eprintln!("stopping what was started …");
+        join_all(services.iter().map(|service| service.stop())).await;
+        let databases = join_all(postgres.iter_mut().map(Postgres::stop));
+        let broker = async {
+            match &mut rabbitmq {
+                Some(rabbitmq) => rabbitmq.stop().await,
+                None => Ok(()),
+            }
+        };
+        let (databases, broker) = tokio::join!(databases, broker);
+        for error in databases.into_iter().chain([broker]).filter_map(Result::err) {
+            eprintln!("saga: {error:#}");
+        }
+    }
+
+    fn started<T>(&self, act: impl FnOnce(&mut Started<'a>) -> T) -> T {
+        act(&mut self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,41 @@
+//! What `up` says at its end: where everything is, and what to do first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::say;
+use crate::settings::Settings;
+
+const FIRST_ORDER: &str = r#"  curl -i URL/orders -H 'Content-Type: application/json' -d '{
+    "customer_id": "123e4567-e89b-12d3-a456-426614174000",
+    "payment_method": "credit_card",
+    "items": [
+      {"product_id": "00000000-0000-0000-0000-000000000001", "quantity": 2, "unit_price": 49.90}
+    ]}'
+"#;
+
+/// `took` is nothing where all ran already.
+pub fn print(settings: &Settings, took: Option<Duration>) {
+    match took {
+        Some(took) => say!("\nQuadrille is up, after {:.1} s.\n", took.as_secs_f32()),
+        None => say!("\nQuadrille is up already.\n"),
+    }
+    let Settings { rabbitmq_port, rabbitmq_user, rabbitmq_password, .. } = settings;
+    let (order, management) = (settings.order_url(), settings.management_url());
+    say!("  orders     {order}  (the API's pages: {order}/docs)");
+    say!(
+        "  RabbitMQ   {management}  ({rabbitmq_user}/{rabbitmq_password}), \
+         AMQP on 127.0.0.1:{rabbitmq_port}"
+    );
+    for database in &settings.databases {
+        say!("  Postgres   {}", database.url());
+    }
+    say!("  logs       {}", shown(&settings.home.join("logs")));
+    say!("\nA first order:\n\n{}", FIRST_ORDER.replace("URL", &order));
+}
+
+/// As short as it can be written from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}
