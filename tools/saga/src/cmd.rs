@@ -6,6 +6,7 @@ pub mod load;
 pub mod logs;
 pub mod order;
 pub mod status;
+pub mod topology;
 pub mod up;
 pub mod verify;
 pub mod with_servers;

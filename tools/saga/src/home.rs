@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use messaging::{Ladder, Topology};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
 use crate::settings::{Database, Settings};
@@ -114,7 +114,7 @@ impl<'a> Home<'a> {
             management_port: self.settings.rabbitmq_management_port,
             user: self.settings.rabbitmq_user.clone(),
             password: self.settings.rabbitmq_password.clone(),
-            definitions: Value::Null,
+            definitions: Topology::whole(&Ladder::default()).definitions(),
             lifetime: Lifetime::Detached,
         }
     }

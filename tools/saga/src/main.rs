@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use saga_cli::cmd::{demo, down, load, logs, order, status, up, verify, with_servers};
+use saga_cli::cmd::{demo, down, load, logs, order, status, topology, up, verify, with_servers};
 
 #[derive(Parser)]
 #[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
@@ -23,6 +23,7 @@ enum Command {
     Demo(demo::Demo),
     Verify(verify::Verify),
     Load(load::LoadCommand),
+    Topology(topology::TopologyCommand),
     WithServers(with_servers::WithServers),
 }
 
@@ -38,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Demo(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Load(command) => command.run().await,
+        Command::Topology(command) => command.run(),
         Command::WithServers(command) => command.run().await,
     };
     done.unwrap_or_else(|error| {

@@ -130,12 +130,12 @@ impl Service {
 
     /// Lets it finish what it has in hand; false when it did not run.
     pub async fn stop(&self) -> bool {
-        let Some(process) = self.running() else {
-            return false;
-        };
-        process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
+        let running = self.running();
+        if let Some(process) = running {
+            process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
+        }
         fs::remove_file(self.pid_file()).ok();
-        true
+        running.is_some()
     }
 }
 

@@ -22,32 +22,20 @@ impl Account {
     pub fn for_postgres() -> Result<Self> {
         if !Uid::effective().is_root() {
             let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
-            return Ok(Self {
-                uid,
-                gid,
-                lent: false,
-            });
+            return Ok(Self { uid, gid, lent: false });
         }
         let user = User::from_name("postgres")?.context(
             "Postgres does not run as root, and this machine has no user `postgres`: add one, or \
              run this as another user",
         )?;
-        Ok(Self {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-            lent: true,
-        })
+        Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), lent: true })
     }
 
     /// Whoever owns the data that is there already: root can lend any account.
     pub fn of_owner(directory: &Path) -> Option<Self> {
         let found = fs::metadata(directory).ok()?;
         let lent = Uid::effective().is_root() && found.uid() != 0;
-        lent.then(|| Self {
-            uid: found.uid(),
-            gid: found.gid(),
-            lent,
-        })
+        lent.then(|| Self { uid: found.uid(), gid: found.gid(), lent })
     }
 
     pub fn lend_to(self, command: &mut Command) {
@@ -70,15 +58,13 @@ impl Account {
 
     /// Whether the account may pass through `path` and every directory above it.
     pub fn reaches(self, path: &Path) -> bool {
-        path.ancestors()
-            .filter_map(|above| fs::metadata(above).ok())
-            .all(|directory| {
-                let bit = match directory {
-                    _ if directory.uid() == self.uid => 0o100,
-                    _ if directory.gid() == self.gid => 0o010,
-                    _ => 0o001,
-                };
-                directory.mode() & bit != 0
-            })
+        path.ancestors().filter_map(|above| fs::metadata(above).ok()).all(|directory| {
+            let bit = match directory {
+                _ if directory.uid() == self.uid => 0o100,
+                _ if directory.gid() == self.gid => 0o010,
+                _ => 0o001,
+            };
+            directory.mode() & bit != 0
+        })
     }
 }

@@ -35,11 +35,7 @@ pub fn find() -> Result<Programs> {
     let (postgres, rabbitmq, epmd) = (postgres(), rabbitmq(), on_path("epmd"));
     let all = postgres.zip(rabbitmq).zip(epmd);
     let ((postgres, rabbitmq), epmd) = all.context("a program vanished while it was looked for")?;
-    Ok(Programs {
-        postgres,
-        rabbitmq,
-        epmd,
-    })
+    Ok(Programs { postgres, rabbitmq, epmd })
 }
 
 /// The packages, by Debian's names, whose programs are not here.
@@ -64,11 +60,7 @@ fn wanted(packages: &[&str]) -> String {
 
 async fn install(packages: &[&str]) -> Result<()> {
     let debian = on_path("apt-get").is_some() && on_path("dpkg").is_some();
-    ensure!(
-        debian,
-        "{} (this machine has no apt-get to do it with)",
-        wanted(packages)
-    );
+    ensure!(debian, "{} (this machine has no apt-get to do it with)", wanted(packages));
     let mut command = if Uid::effective().is_root() {
         Command::new("sh")
     } else {
@@ -98,10 +90,7 @@ async fn install(packages: &[&str]) -> Result<()> {
         .await
         .context("cannot run the installation")?;
     if !status.success() {
-        bail!(
-            "installing {} failed ({status}), see above",
-            packages.join(" and ")
-        );
+        bail!("installing {} failed ({status}), see above", packages.join(" and "));
     }
     Ok(())
 }
@@ -112,11 +101,7 @@ fn postgres() -> Option<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = versions
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
         .map(|(version, path)| (version, path.join("bin")))
-        .filter(|(_, bin)| {
-            ["initdb", "postgres", "psql"]
-                .iter()
-                .all(|it| bin.join(it).exists())
-        })
+        .filter(|(_, bin)| ["initdb", "postgres", "psql"].iter().all(|it| bin.join(it).exists()))
         .collect();
     versions.sort();
     Some(versions.pop()?.1)

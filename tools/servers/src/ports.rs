@@ -53,9 +53,7 @@ pub fn is_listened_on(port: u16) -> bool {
 /// The process that listens on this port, where this user may know it.
 pub fn holder(port: u16) -> Option<Process> {
     let sockets = listening_sockets(port);
-    every_pid()
-        .find(|pid| holds_one(*pid, &sockets))
-        .and_then(Process::of)
+    every_pid().find(|pid| holds_one(*pid, &sockets)).and_then(Process::of)
 }
 
 /// Says who holds this port and what to do about it, for an error.
@@ -79,10 +77,7 @@ fn reserve(port: u16) -> bool {
     let reserved = SocketAddr::from_abstract_name(format!("quadrille-port-{port}"))
         .and_then(|name| UnixListener::bind_addr(&name));
     let Ok(listener) = reserved else { return false };
-    RESERVED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .push(listener);
+    RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(listener);
     true
 }
 
@@ -94,10 +89,7 @@ fn listening_sockets(port: u16) -> Vec<String> {
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| {
-            let rows = table
-                .lines()
-                .skip(1)
-                .map(|row| row.split_whitespace().collect::<Vec<_>>());
+            let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
             rows.filter(|row| row.len() > 9 && row[1].ends_with(&suffix) && row[3] == LISTEN)
                 .map(|row| row[9].to_owned())
                 .collect::<Vec<_>>()
@@ -109,19 +101,11 @@ fn holds_one(pid: u32, sockets: &[String]) -> bool {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
-    files
-        .flatten()
-        .filter_map(|file| fs::read_link(file.path()).ok())
-        .any(|target| {
-            let inode = target
-                .to_str()
-                .and_then(|target| target.strip_prefix("socket:["));
-            inode.is_some_and(|inode| {
-                sockets
-                    .iter()
-                    .any(|socket| inode.trim_end_matches(']') == socket)
-            })
-        })
+    files.flatten().filter_map(|file| fs::read_link(file.path()).ok()).any(|target| {
+        let inode = target.to_str().and_then(|target| target.strip_prefix("socket:["));
+        inode
+            .is_some_and(|inode| sockets.iter().any(|socket| inode.trim_end_matches(']') == socket))
+    })
 }
 
 #[cfg(test)]
@@ -133,9 +117,8 @@ mod tests {
 
     #[test]
     fn nobody_is_given_a_port_twice() {
-        let threads: Vec<_> = (0..8)
-            .map(|_| thread::spawn(|| (0..20).map(|_| free().unwrap()).collect()))
-            .collect();
+        let threads: Vec<_> =
+            (0..8).map(|_| thread::spawn(|| (0..20).map(|_| free().unwrap()).collect())).collect();
         let lists: Vec<Vec<u16>> = threads.into_iter().map(|one| one.join().unwrap()).collect();
         let distinct: HashSet<u16> = lists.iter().flatten().copied().collect();
         assert_eq!(distinct.len(), 160);
@@ -150,10 +133,7 @@ mod tests {
         assert!(!is_free(port) && is_listened_on(port));
         assert_eq!(holder(port).unwrap().pid, std::process::id());
         let complaint = complaint(port, "ORDER_DB_PORT");
-        let start = format!(
-            "port {port} (ORDER_DB_PORT) is taken by pid {} (",
-            std::process::id()
-        );
+        let start = format!("port {port} (ORDER_DB_PORT) is taken by pid {} (", std::process::id());
         assert!(complaint.starts_with(&start), "{complaint}");
         drop(listener);
         assert!(is_free(port));

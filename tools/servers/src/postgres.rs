@@ -55,7 +55,7 @@ impl Postgres {
         let lifetime = config.lifetime.clone();
         let running = Running::start(&mut command, &log, pid_file, KILLED_BY, &lifetime)?;
         let mut server = Self { config, running };
-        let ready = server.become_ready(&data, &bin).await;
+        let ready = server.ready().await;
         ready.with_context(|| format!("its log, {}, ends:\n{}", log.display(), tail(&log, 10)))?;
         server.running.lives(&lifetime);
         Ok(server)
@@ -68,14 +68,15 @@ impl Postgres {
         Ok(running.map(|running| Self { config, running }))
     }
 
-    async fn become_ready(&self, data: &Path, bin: &Path) -> Result<()> {
+    /// Returns when it accepts connections to its database.
+    pub async fn ready(&self) -> Result<()> {
         let port = self.config.port;
         let settled = until(START_BOUND, || match self.is_running() {
-            true => cluster::is_ready(data, self.process().pid).then_some(true),
+            true => self.is_ready().then_some(true),
             false => Some(false),
         });
         match settled.await {
-            Some(true) => cluster::create_database(&self.config, bin).await,
+            Some(true) => cluster::create_database(&self.config).await,
             Some(false) => bail!("Postgres on port {port} ended while it started"),
             None => bail!("Postgres on port {port} is not ready after {START_BOUND:?}"),
         }
@@ -96,23 +97,13 @@ impl Postgres {
     }
 
     pub fn url(&self) -> String {
-        let PostgresConfig {
-            port,
-            database,
-            user,
-            password,
-            ..
-        } = &self.config;
+        let PostgresConfig { port, database, user, password, .. } = &self.config;
         format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
     }
 
     /// As the superuser `postgres`, to the database of that name.
     pub fn superuser_url(&self) -> String {
-        let PostgresConfig {
-            port,
-            superuser_password,
-            ..
-        } = &self.config;
+        let PostgresConfig { port, superuser_password, .. } = &self.config;
         format!("postgres://postgres:{superuser_password}@127.0.0.1:{port}/postgres")
     }
 
@@ -144,11 +135,7 @@ impl Postgres {
         }
         let config = self.config.clone();
         let port = config.port;
-        ensure!(
-            ports::is_free(port),
-            "{}",
-            ports::complaint(port, "of this Postgres")
-        );
+        ensure!(ports::is_free(port), "{}", ports::complaint(port, "of this Postgres"));
         *self = Self::start(config).await?;
         Ok(())
     }

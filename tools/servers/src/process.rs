@@ -22,20 +22,14 @@ impl Process {
     /// The live process with this pid.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = Stat::read(pid)?;
-        (!stat.dead).then_some(Self {
-            pid,
-            started: stat.started,
-        })
+        (!stat.dead).then_some(Self { pid, started: stat.started })
     }
 
     /// The process that a pid file names, if it still runs.
     pub fn recorded(pid_file: &Path) -> Option<Self> {
         let text = fs::read_to_string(pid_file).ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
-        let process = Self {
-            pid: pid.parse().ok()?,
-            started: started.parse().ok()?,
-        };
+        let process = Self { pid: pid.parse().ok()?, started: started.parse().ok()? };
         process.is_alive().then_some(process)
     }
 
@@ -76,18 +70,13 @@ impl Process {
         every_pid()
             .filter_map(|pid| Some((pid, Stat::read(pid)?)))
             .filter(|(_, stat)| stat.parent == self.pid && !stat.dead)
-            .map(|(pid, stat)| Self {
-                pid,
-                started: stat.started,
-            })
+            .map(|(pid, stat)| Self { pid, started: stat.started })
             .collect()
     }
 
     /// Waits until it has ended; false when it still runs after `bound`.
     pub async fn ends_within(&self, bound: Duration) -> bool {
-        until(bound, || (!self.is_alive()).then_some(()))
-            .await
-            .is_some()
+        until(bound, || (!self.is_alive()).then_some(())).await.is_some()
     }
 
     /// Asks with one signal after the other, each with its time to take effect, and kills at last.
@@ -139,29 +128,19 @@ mod tests {
     fn a_recorded_process_is_found_again_but_not_a_later_one_with_its_pid() {
         let file = std::env::temp_dir().join(format!("quadrille-pid-{}", std::process::id()));
         let this = Process::of(std::process::id()).expect("this process runs");
-        this.record(&file)
-            .expect("the temporary directory can be written");
+        this.record(&file).expect("the temporary directory can be written");
         assert_eq!(Process::recorded(&file), Some(this));
 
-        let earlier = Process {
-            started: this.started - 1,
-            ..this
-        };
-        earlier
-            .record(&file)
-            .expect("the temporary directory can be written");
+        let earlier = Process { started: this.started - 1, ..this };
+        earlier.record(&file).expect("the temporary directory can be written");
         assert_eq!(Process::recorded(&file), None);
         fs::remove_file(&file).ok();
     }
 
     #[test]
     fn a_process_that_ended_but_was_not_waited_for_counts_as_gone() {
-        let mut child = std::process::Command::new("true")
-            .spawn()
-            .expect("`true` starts");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build();
+        let mut child = std::process::Command::new("true").spawn().expect("`true` starts");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.expect("a runtime starts");
         if let Some(process) = Process::of(child.id()) {
             assert!(runtime.block_on(process.ends_within(Duration::from_secs(5))));

@@ -23,6 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const NODE_PID: &str = "server.pid";
 const EPMD_PID: &str = "epmd.pid";
+const KILLED_BY: Signal = Signal::SIGKILL;
 const EPMD_ASKS: [(Signal, Duration); 1] = [(Signal::SIGTERM, Duration::from_secs(2))];
 
 #[derive(Clone)]
@@ -43,7 +44,8 @@ pub struct RabbitConfig {
 pub struct RabbitMq {
     config: RabbitConfig,
     node: Running,
-    epmd: Running,
+    /// Nothing where it has died on its own, which leaves the node running.
+    epmd: Option<Running>,
 }
 
 impl RabbitMq {
@@ -55,20 +57,17 @@ impl RabbitMq {
             bail!("RabbitMQ in {dir} runs already as pid {}", process.pid);
         }
         let programs = install::find()?;
-        let network = node::Network {
-            epmd: ports::free()?,
-            distribution: ports::free()?,
-        };
+        let network = node::Network { epmd: ports::free()?, distribution: ports::free()? };
         node::write_settings(&config, &network)?;
 
         let epmd = start_epmd(&config, &programs, &network).await?;
         let command = &mut node::command(&config, &programs, &network);
         let node = start(command, &config, NODE_PID)?;
-        let mut server = Self { config, node, epmd };
+        let mut server = Self { config, node, epmd: Some(epmd) };
         let log = server.log_file();
-        let ready = server.become_ready().await;
+        let ready = server.ready().await;
         ready.with_context(|| format!("its log, {}, ends:\n{}", log.display(), tail(&log, 10)))?;
-        for running in [&mut server.node, &mut server.epmd] {
+        for running in [Some(&mut server.node), server.epmd.as_mut()].into_iter().flatten() {
             running.lives(&server.config.lifetime);
         }
         Ok(server)
@@ -77,24 +76,29 @@ impl RabbitMq {
     /// The node that was left running in the background in this directory, if any.
     pub fn attach(mut config: RabbitConfig) -> Result<Option<Self>> {
         config.dir = std::path::absolute(&config.dir)?;
-        let found = |file| Running::attach(config.dir.join(file), Signal::SIGKILL);
-        let both = found(NODE_PID).zip(found(EPMD_PID));
-        Ok(both.map(|(node, epmd)| Self { config, node, epmd }))
+        let Some(node) = Running::attach(config.dir.join(NODE_PID), KILLED_BY) else {
+            return Ok(None);
+        };
+        let epmd = left_epmd(&config.dir);
+        Ok(Some(Self { config, node, epmd }))
     }
 
-    async fn become_ready(&self) -> Result<()> {
+    /// Ends the epmd that a node which died on its own has left behind in `dir`.
+    pub async fn end_left_epmd(dir: &Path) -> Result<()> {
+        match left_epmd(&std::path::absolute(dir)?) {
+            Some(mut left) => left.end(&EPMD_ASKS).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when it takes AMQP connections and its management answers.
+    pub async fn ready(&self) -> Result<()> {
         let deadline = Instant::now() + START_BOUND;
         let port = self.config.port;
         while !self.is_ready().await {
-            ensure!(
-                self.is_running(),
-                "RabbitMQ on port {port} ended while it started"
-            );
+            ensure!(self.is_running(), "RabbitMQ on port {port} ended while it started");
             let in_time = Instant::now() < deadline;
-            ensure!(
-                in_time,
-                "RabbitMQ on port {port} is not ready after {START_BOUND:?}"
-            );
+            ensure!(in_time, "RabbitMQ on port {port} is not ready after {START_BOUND:?}");
             sleep(POLL_INTERVAL).await;
         }
         Ok(())
@@ -102,31 +106,16 @@ impl RabbitMq {
 
     /// Whether it takes AMQP connections and its management answers.
     pub async fn is_ready(&self) -> bool {
-        let RabbitConfig {
-            port,
-            management_port,
-            user,
-            password,
-            ..
-        } = &self.config;
-        let listens = [*port, *management_port]
-            .into_iter()
-            .all(ports::is_listened_on);
+        let RabbitConfig { port, management_port, user, password, .. } = &self.config;
+        let listens = [*port, *management_port].into_iter().all(ports::is_listened_on);
         if !listens || !self.is_running() {
             return false;
         }
-        let check = format!(
-            "{}/api/health/checks/port-listener/{port}",
-            self.management_url()
-        );
+        let check = format!("{}/api/health/checks/port-listener/{port}", self.management_url());
         let Ok(client) = reqwest::Client::builder().timeout(PROBE_BOUND).build() else {
             return false;
         };
-        let answer = client
-            .get(check)
-            .basic_auth(user, Some(password))
-            .send()
-            .await;
+        let answer = client.get(check).basic_auth(user, Some(password)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
@@ -141,12 +130,7 @@ impl RabbitMq {
 
     /// Without a virtual host: with `/%2f` behind it, it is the default one.
     pub fn url(&self) -> String {
-        let RabbitConfig {
-            port,
-            user,
-            password,
-            ..
-        } = &self.config;
+        let RabbitConfig { port, user, password, .. } = &self.config;
         format!("amqp://{user}:{password}@127.0.0.1:{port}")
     }
 
@@ -161,7 +145,10 @@ impl RabbitMq {
     /// Closes connections, writes everything down and ends; the data stays.
     pub async fn stop(&mut self) -> Result<()> {
         self.node.end(&[(Signal::SIGTERM, STOP_BOUND)]).await?;
-        self.epmd.end(&EPMD_ASKS).await
+        match &mut self.epmd {
+            Some(epmd) => epmd.end(&EPMD_ASKS).await,
+            None => Ok(()),
+        }
     }
 
     /// As a crash would: no word to its clients, nothing flushed. What was confirmed is kept.
@@ -174,11 +161,7 @@ impl RabbitMq {
         self.stop().await?;
         let config = self.config.clone();
         let port = config.port;
-        ensure!(
-            ports::is_free(port),
-            "{}",
-            ports::complaint(port, "of this RabbitMQ")
-        );
+        ensure!(ports::is_free(port), "{}", ports::complaint(port, "of this RabbitMQ"));
         *self = Self::start(config).await?;
         Ok(())
     }
@@ -186,7 +169,7 @@ impl RabbitMq {
 
 fn start(command: &mut Command, config: &RabbitConfig, pid_file: &str) -> Result<Running> {
     let (log, pid_file) = (log_file(&config.dir), config.dir.join(pid_file));
-    Running::start(command, &log, pid_file, Signal::SIGKILL, &config.lifetime)
+    Running::start(command, &log, pid_file, KILLED_BY, &config.lifetime)
 }
 
 async fn start_epmd(
@@ -195,14 +178,16 @@ async fn start_epmd(
     network: &node::Network,
 ) -> Result<Running> {
     // One that outlived its node serves nobody any more.
-    if let Some(mut left) = Running::attach(config.dir.join(EPMD_PID), Signal::SIGKILL) {
-        left.end(&EPMD_ASKS).await?;
-    }
+    RabbitMq::end_left_epmd(&config.dir).await?;
     let running = start(&mut node::epmd_command(programs, network), config, EPMD_PID)?;
     let listens = || ports::is_listened_on(network.epmd).then_some(());
     let listening = until(Duration::from_secs(10), listens).await;
     listening.context("epmd, which RabbitMQ needs, does not listen on 127.0.0.1")?;
     Ok(running)
+}
+
+fn left_epmd(dir: &Path) -> Option<Running> {
+    Running::attach(dir.join(EPMD_PID), KILLED_BY)
 }
 
 fn log_file(dir: &Path) -> PathBuf {

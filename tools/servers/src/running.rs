@@ -30,13 +30,7 @@ impl Running {
     ) -> Result<Self> {
         let (process, child) = spawn(command, log)?;
         let child = Some(child);
-        let running = Self {
-            process,
-            child,
-            pid_file,
-            killed_by,
-            lives_on: false,
-        };
+        let running = Self { process, child, pid_file, killed_by, lives_on: false };
         if let Some(watchdog) = lifetime.watchdog() {
             watchdog.ends(process, killed_by)?;
         }
@@ -47,13 +41,7 @@ impl Running {
     /// The process that was left running in the background, if it still does.
     pub fn attach(pid_file: PathBuf, killed_by: Signal) -> Option<Self> {
         let process = Process::recorded(&pid_file)?;
-        Some(Self {
-            process,
-            child: None,
-            pid_file,
-            killed_by,
-            lives_on: true,
-        })
+        Some(Self { process, child: None, pid_file, killed_by, lives_on: true })
     }
 
     /// Called once it is ready.
@@ -68,11 +56,7 @@ impl Running {
     /// Asks with one signal after the other, kills at last, and clears up after it.
     pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
         self.process.end(asks).await;
-        ensure!(
-            !self.is_alive(),
-            "pid {} does not end, not even by SIGKILL",
-            self.process.pid
-        );
+        ensure!(!self.is_alive(), "pid {} does not end, not even by SIGKILL", self.process.pid);
         self.clear_up()
     }
 

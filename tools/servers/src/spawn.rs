@@ -29,12 +29,7 @@ pub fn spawn(command: &mut Command, log: &Path) -> Result<(Process, Child)> {
         .append(true)
         .open(log)
         .with_context(|| format!("cannot write {}", log.display()))?;
-    let program = command
-        .get_args()
-        .next()
-        .unwrap_or_default()
-        .display()
-        .to_string();
+    let program = command.get_args().next().unwrap_or_default().display().to_string();
     let mut child = command
         .stdout(file.try_clone()?)
         .stderr(file)

@@ -20,12 +20,7 @@ impl Watchdog {
     pub fn start() -> Result<Self> {
         // In a session of its own, so that a Ctrl-C in the terminal does not reach it.
         let mut shell = Command::new("setsid")
-            .args([
-                "sh",
-                "-c",
-                include_str!("watchdog.sh"),
-                "quadrille-watchdog",
-            ])
+            .args(["sh", "-c", include_str!("watchdog.sh"), "quadrille-watchdog"])
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -39,32 +34,21 @@ impl Watchdog {
     /// Ends `process` with `signal`, and with SIGKILL where that does not help.
     pub fn ends(&self, process: Process, signal: Signal) -> Result<()> {
         let signal = signal.as_str().trim_start_matches("SIG");
-        self.order(&format!(
-            "process {signal} {} {}\n",
-            process.pid, process.started
-        ))
+        self.order(&format!("process {signal} {} {}\n", process.pid, process.started))
     }
 
     /// Deletes `directory` once the processes have ended.
     pub fn deletes(&self, directory: &Path) -> Result<()> {
         let path = std::path::absolute(directory)?;
         let path = path.to_str().unwrap_or("\n");
-        ensure!(
-            !path.contains('\n'),
-            "the path {} is not plain text",
-            directory.display()
-        );
+        ensure!(!path.contains('\n'), "the path {} is not plain text", directory.display());
         self.order(&format!("directory {path}\n"))
     }
 
     fn order(&self, line: &str) -> Result<()> {
-        let mut orders = self
-            .orders
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut orders = self.orders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let pipe = orders.as_mut().context("the watchdog has ended")?;
-        pipe.write_all(line.as_bytes())
-            .context("the watchdog has died")
+        pipe.write_all(line.as_bytes()).context("the watchdog has died")
     }
 }
 
@@ -81,10 +65,7 @@ mod tests {
     use super::*;
 
     fn sleeper() -> Child {
-        Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("`sleep` starts")
+        Command::new("sleep").arg("60").spawn().expect("`sleep` starts")
     }
 
     #[test]
@@ -94,10 +75,7 @@ mod tests {
         let (mut ours, mut other) = (sleeper(), sleeper());
         let process = Process::of(ours.id()).expect("it runs");
         let reused = Process::of(other.id()).expect("it runs");
-        let reused = Process {
-            started: reused.started - 1,
-            ..reused
-        };
+        let reused = Process { started: reused.started - 1, ..reused };
 
         let watchdog = Watchdog::start().expect("it starts");
         watchdog.ends(process, Signal::SIGTERM).expect("it listens");
@@ -109,9 +87,6 @@ mod tests {
         assert!(!process.is_alive() && !directory.exists());
         assert!(other.try_wait().expect("it can be asked").is_none());
         ours.wait().expect("it ended");
-        other
-            .kill()
-            .and_then(|()| other.wait())
-            .expect("it can be killed");
+        other.kill().and_then(|()| other.wait()).expect("it can be killed");
     }
 }

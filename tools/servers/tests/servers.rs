@@ -32,15 +32,7 @@ fn postgres(lifetime: &Lifetime, name: &str) -> PostgresConfig {
 fn psql(server: &PostgresConfig, user: &str, password: &str, sql: &str) -> Result<String, String> {
     let bin = servers::install::find().unwrap().postgres;
     let output = Command::new(bin.join("psql"))
-        .args([
-            "-XqAtw",
-            "-h",
-            "127.0.0.1",
-            "-d",
-            "orders",
-            "-v",
-            "ON_ERROR_STOP=1",
-        ])
+        .args(["-XqAtw", "-h", "127.0.0.1", "-d", "orders", "-v", "ON_ERROR_STOP=1"])
         .args(["-U", user, "-p", &server.port.to_string(), "-c", sql])
         .env("PGPASSWORD", password)
         .output()
@@ -56,9 +48,7 @@ async fn four_postgres_start_at_once_and_keep_what_was_committed_through_a_crash
     servers::install::ensure().await.unwrap();
     let lifetime = Lifetime::bound().unwrap();
     let configs = [0, 1, 2, 3].map(|at| postgres(&lifetime, &format!("postgres-{at}")));
-    let starts = configs
-        .clone()
-        .map(|config| tokio::spawn(Postgres::start(config)));
+    let starts = configs.clone().map(|config| tokio::spawn(Postgres::start(config)));
     let mut running = Vec::new();
     for start in starts {
         running.push(start.await.unwrap().unwrap());
@@ -68,11 +58,7 @@ async fn four_postgres_start_at_once_and_keep_what_was_committed_through_a_crash
     let own = |sql: &str| psql(config, "orders", "or'ders", sql);
     own("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)").unwrap();
     assert_eq!(own("SHOW fsync").unwrap(), "on");
-    assert!(
-        psql(config, "orders", "wrong", "SELECT 1")
-            .unwrap_err()
-            .contains("authentication")
-    );
+    assert!(psql(config, "orders", "wrong", "SELECT 1").unwrap_err().contains("authentication"));
     psql(config, "postgres", "secret", "CREATE DATABASE another").unwrap();
 
     let pid = server.process().pid;
@@ -89,10 +75,7 @@ async fn four_postgres_start_at_once_and_keep_what_was_committed_through_a_crash
     assert!(processes.iter().all(|process| !process.is_alive()));
     drop(lifetime);
     let dirs = configs.map(|config| config.dir.clone());
-    assert!(
-        dirs.iter().all(|dir| !dir.exists()),
-        "the watchdog deletes what was left"
-    );
+    assert!(dirs.iter().all(|dir| !dir.exists()), "the watchdog deletes what was left");
 }
 
 #[tokio::test]
@@ -102,10 +85,7 @@ async fn a_postgres_in_the_background_is_found_again_stopped_and_deleted() {
     let config = postgres(&lifetime, "postgres-background");
     let process = Postgres::start(config.clone()).await.unwrap().process();
     assert!(process.is_alive(), "dropping the handle leaves it running");
-    assert!(
-        Postgres::start(config.clone()).await.is_err(),
-        "it runs already"
-    );
+    assert!(Postgres::start(config.clone()).await.is_err(), "it runs already");
 
     let mut found = Postgres::attach(config.clone()).unwrap().expect("it runs");
     assert_eq!(found.process(), process);
@@ -130,20 +110,12 @@ fn rabbit(lifetime: &Lifetime, name: &str) -> RabbitConfig {
 
 async fn get(server: &RabbitMq, path: &str, user: &str) -> reqwest::Response {
     let url = format!("{}/api/{path}", server.management_url());
-    reqwest::Client::new()
-        .get(url)
-        .basic_auth(user, Some(user))
-        .send()
-        .await
-        .unwrap()
+    reqwest::Client::new().get(url).basic_auth(user, Some(user)).send().await.unwrap()
 }
 
 async fn put(server: &RabbitMq, path: &str, body: &Value) {
     let url = format!("{}/api/{path}", server.management_url());
-    let request = reqwest::Client::new()
-        .put(url)
-        .basic_auth("admin", Some("admin"))
-        .json(body);
+    let request = reqwest::Client::new().put(url).basic_auth("admin", Some("admin")).json(body);
     let answer = request.send().await.unwrap();
     assert!(answer.status().is_success(), "{}", answer.status());
 }
@@ -156,29 +128,15 @@ async fn rabbitmq_has_its_user_and_policies_and_keeps_its_queues_through_a_crash
     let mut server = RabbitMq::start(config.clone()).await.unwrap();
 
     let users: Value = get(&server, "users", "admin").await.json().await.unwrap();
-    let names: Vec<_> = users
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|user| &user["name"])
-        .collect();
-    assert_eq!(
-        names,
-        ["admin", "order"],
-        "the administrator and the one given, but no guest"
-    );
+    let names: Vec<_> = users.as_array().unwrap().iter().map(|user| &user["name"]).collect();
+    assert_eq!(names, ["admin", "order"], "the administrator and the one given, but no guest");
     assert_eq!(get(&server, "users", "guest").await.status(), 401);
 
     let quorum = json!({ "durable": true, "arguments": { "x-queue-type": "quorum" } });
     for queue in ["payment.order-created", "payment.order-created.dlq"] {
         put(&server, &format!("queues/%2f/{queue}"), &quorum).await;
     }
-    put(
-        &server,
-        "exchanges/%2f/payment.dlx",
-        &json!({ "type": "direct" }),
-    )
-    .await;
+    put(&server, "exchanges/%2f/payment.dlx", &json!({ "type": "direct" })).await;
 
     for (path, policy) in [
         ("queues/%2f/payment.order-created", "delivery-limit"),
@@ -210,18 +168,12 @@ async fn rabbitmq_has_its_user_and_policies_and_keeps_its_queues_through_a_crash
 async fn two_rabbitmq_run_side_by_side_and_only_on_the_loopback() {
     servers::install::ensure().await.unwrap();
     let lifetime = Lifetime::bound().unwrap();
-    let (one, other) = (
-        rabbit(&lifetime, "rabbit-one"),
-        rabbit(&lifetime, "rabbit-other"),
-    );
+    let (one, other) = (rabbit(&lifetime, "rabbit-one"), rabbit(&lifetime, "rabbit-other"));
     let both = tokio::join!(RabbitMq::start(one), RabbitMq::start(other));
     let (one, other) = (both.0.unwrap(), both.1.unwrap());
     for server in [&one, &other] {
         let open = listeners(server.process().pid);
-        assert!(
-            open.len() >= 3,
-            "AMQP, management and distribution: {open:?}"
-        );
+        assert!(open.len() >= 3, "AMQP, management and distribution: {open:?}");
         assert!(open.iter().all(|address| address == "0100007F"), "{open:?}");
     }
     let processes = [one.process(), other.process()];

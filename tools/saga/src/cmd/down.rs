@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use futures::future::join_all;
-use servers::Postgres;
+use servers::RabbitMq;
 
 use crate::home::{Home, Servers};
 use crate::say;
@@ -20,16 +20,23 @@ pub struct Stop {}
 #[derive(Args)]
 pub struct Down {}
 
+/// What becomes of it decides whether a server must first write it down.
+#[derive(Clone, Copy)]
+enum Data {
+    Kept,
+    Deleted,
+}
+
 impl Stop {
     pub async fn run(self) -> Result<ExitCode> {
         let settings = Settings::read()?;
         let home = Home::new(&settings);
         if !home.is_there() {
-            say!("nothing runs: there is no {}", settings.home.display());
+            say!("nothing runs: `saga up` has made nothing in {}", settings.home.display());
             return Ok(ExitCode::SUCCESS);
         }
         let _lock = home.lock()?;
-        stop(&settings, &home).await?;
+        stop(&settings, &home, Data::Kept).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -39,11 +46,11 @@ impl Down {
         let settings = Settings::read()?;
         let home = Home::new(&settings);
         if !home.is_there() {
-            say!("nothing to delete: there is no {}", settings.home.display());
+            say!("nothing to delete: `saga up` has made nothing in {}", settings.home.display());
             return Ok(ExitCode::SUCCESS);
         }
         let _lock = home.lock()?;
-        stop(&settings, &home).await?;
+        stop(&settings, &home, Data::Deleted).await?;
         home.delete()?;
         say!("deleted {}", settings.home.display());
         Ok(ExitCode::SUCCESS)
@@ -51,7 +58,7 @@ impl Down {
 }
 
 /// The services first, so that they can finish what they have in hand.
-async fn stop(settings: &Settings, home: &Home<'_>) -> Result<()> {
+async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
     let services = Service::all(settings)?;
     let stopped = join_all(services.iter().map(|service| async {
         let ran = service.stop().await;
@@ -64,24 +71,31 @@ async fn stop(settings: &Settings, home: &Home<'_>) -> Result<()> {
 
     let mut servers = home.servers()?;
     let any = servers.any();
-    stop_servers(settings, &mut servers).await?;
+    stop_servers(settings, &mut servers, data).await?;
+    RabbitMq::end_left_epmd(&home.rabbitmq_dir()).await?;
     if !stopped && !any {
         say!("nothing runs");
     }
     Ok(())
 }
 
-async fn stop_servers(settings: &Settings, servers: &mut Servers) -> Result<()> {
+async fn stop_servers(settings: &Settings, servers: &mut Servers, data: Data) -> Result<()> {
     let postgres = settings.databases.iter().zip(&mut servers.postgres);
     let postgres = postgres.filter_map(|(database, postgres)| Some((database, postgres.as_mut()?)));
     let databases = join_all(postgres.map(|(database, postgres)| async {
-        Postgres::stop(postgres).await?;
+        match data {
+            Data::Kept => postgres.stop().await?,
+            Data::Deleted => postgres.kill().await?,
+        }
         say!("  stopped  postgres {}", database.service);
         anyhow::Ok(())
     }));
     let broker = async {
         if let Some(rabbitmq) = &mut servers.rabbitmq {
-            rabbitmq.stop().await?;
+            match data {
+                Data::Kept => rabbitmq.stop().await?,
+                Data::Deleted => rabbitmq.kill().await?,
+            }
             say!("  stopped  rabbitmq");
         }
         anyhow::Ok(())

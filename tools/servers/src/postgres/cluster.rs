@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::PostgresConfig;
 use crate::account::Account;
+use crate::install;
 
 /// For a small machine that has other things to do; nothing here gives up durability.
 const SETTINGS: &str = "\
@@ -58,11 +59,7 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
         Some(account) => account,
         None => Account::for_postgres()?,
     };
-    let data = if account.reaches(dir) {
-        link
-    } else {
-        elsewhere(&link, account)?
-    };
+    let data = if account.reaches(dir) { link } else { elsewhere(&link, account)? };
     if let Some(watchdog) = config.lifetime.watchdog()
         && !data.starts_with(dir)
     {
@@ -113,11 +110,8 @@ async fn init(data: &Path, account: Account, password: &str, bin: &Path) -> Resu
     account.give(data)?;
     let password_file = data.with_extension("password");
     fs::remove_file(&password_file).ok();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&password_file)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&password_file)?;
     file.write_all(password.as_bytes())?;
     account.give(&password_file)?;
     let mut command = std::process::Command::new(bin.join("initdb"));
@@ -129,23 +123,12 @@ async fn init(data: &Path, account: Account, password: &str, bin: &Path) -> Resu
         .env("TZ", "UTC")
         .current_dir("/");
     account.lend_to(&mut command);
-    let output = Command::from(command)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await;
+    let output = Command::from(command).stdin(Stdio::null()).kill_on_drop(true).output().await;
     fs::remove_file(&password_file).ok();
     let output = output.context("cannot run initdb")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "initdb failed in {}: {}",
-        data.display(),
-        said.trim()
-    );
-    let mut main = OpenOptions::new()
-        .append(true)
-        .open(data.join("postgresql.conf"))?;
+    ensure!(output.status.success(), "initdb failed in {}: {}", data.display(), said.trim());
+    let mut main = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
     writeln!(main, "include '{SETTINGS_FILE}'")?;
     Ok(())
 }
@@ -159,19 +142,11 @@ pub fn is_ready(data: &Path, pid: u32) -> bool {
     lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
 }
 
-pub async fn create_database(config: &PostgresConfig, bin: &Path) -> Result<()> {
+pub async fn create_database(config: &PostgresConfig) -> Result<()> {
+    let bin = install::find()?.postgres;
     let mut psql = Command::new(bin.join("psql"))
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--no-password",
-            "--set=ON_ERROR_STOP=1",
-        ])
-        .args([
-            "--host=127.0.0.1",
-            "--username=postgres",
-            "--dbname=postgres",
-        ])
+        .args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"])
+        .args(["--host=127.0.0.1", "--username=postgres", "--dbname=postgres"])
         .arg(format!("--port={}", config.port))
         .env("PGPASSWORD", &config.superuser_password)
         .env("NEW_USER", &config.user)

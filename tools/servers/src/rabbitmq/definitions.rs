@@ -16,10 +16,7 @@ pub fn definitions(config: &RabbitConfig) -> Value {
         "policies": policies(),
     });
     for (kind, more) in config.definitions.as_object().into_iter().flatten() {
-        let list = all[kind]
-            .as_array_mut()
-            .map(std::mem::take)
-            .unwrap_or_default();
+        let list = all[kind].as_array_mut().map(std::mem::take).unwrap_or_default();
         all[kind] = match more.as_array() {
             Some(more) => list.into_iter().chain(more.iter().cloned()).collect(),
             None => more.clone(),

@@ -38,11 +38,7 @@ pub fn write_settings(config: &RabbitConfig, network: &Network) -> Result<()> {
 }
 
 fn settings(config: &RabbitConfig) -> String {
-    let RabbitConfig {
-        port,
-        management_port,
-        ..
-    } = config;
+    let RabbitConfig { port, management_port, .. } = config;
     let definitions = config.dir.join("definitions.json");
     let definitions = definitions.display();
     format!(
@@ -73,9 +69,7 @@ const NODE_NAME: &str = "quadrille@localhost";
 
 pub fn epmd_command(programs: &install::Programs, network: &Network) -> Command {
     let mut command = background(&programs.epmd);
-    command
-        .args(["-address", "127.0.0.1", "-port", &network.epmd.to_string()])
-        .current_dir("/");
+    command.args(["-address", "127.0.0.1", "-port", &network.epmd.to_string()]).current_dir("/");
     command
 }
 
@@ -131,10 +125,7 @@ fn write_cookie(file: &Path) -> Result<()> {
     }
     let mut random = [0_u8; 20];
     std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
-    let cookie: String = random
-        .iter()
-        .map(|byte| char::from(b'A' + byte % 26))
-        .collect();
+    let cookie: String = random.iter().map(|byte| char::from(b'A' + byte % 26)).collect();
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)

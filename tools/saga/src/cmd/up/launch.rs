@@ -51,7 +51,12 @@ impl<'a> Launch<'a> {
     pub async fn run(&self) -> Result<()> {
         let couples = self.settings.databases.iter().zip(self.services);
         let couples = couples.map(|(database, service)| self.couple(database, service));
-        let done = tokio::try_join!(self.rabbitmq(), try_join_all(couples));
+        let done = async {
+            tokio::try_join!(self.rabbitmq(), try_join_all(couples))?;
+            // One that ran already may have lost its server, and now has to find it again.
+            try_join_all(self.services.iter().map(|service| self.readiness(service))).await
+        };
+        let done = done.await;
         self.shown.abort();
         self.progress.clear();
         done.map(|_| ())
@@ -71,7 +76,10 @@ impl<'a> Launch<'a> {
     /// itself while it prepares its tables.
     async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
         let config = self.home.postgres(database);
-        if Postgres::attach(config.clone())?.is_none() {
+        if let Some(postgres) = Postgres::attach(config.clone())? {
+            // The run that started it may have died before all was done.
+            postgres.ready().await?;
+        } else {
             let name = format!("postgres {}", database.service);
             self.progress.begin(&name);
             let postgres = Postgres::start(config).await?;
@@ -83,7 +91,9 @@ impl<'a> Launch<'a> {
 
     async fn rabbitmq(&self) -> Result<()> {
         let config = self.home.rabbitmq();
-        if RabbitMq::attach(config.clone())?.is_none() {
+        if let Some(rabbitmq) = RabbitMq::attach(config.clone())? {
+            rabbitmq.ready().await?;
+        } else {
             self.progress.begin("rabbitmq");
             let port = config.port;
             let rabbitmq = RabbitMq::start(config).await?;
@@ -100,7 +110,12 @@ impl<'a> Launch<'a> {
         if service.running().is_none() {
             self.started(|all| all.services.push(service));
             service.start()?;
-        } else if service.is_ready().await {
+        }
+        self.readiness(service).await
+    }
+
+    async fn readiness(&self, service: &Service) -> Result<()> {
+        if service.is_ready().await {
             return Ok(());
         }
         self.progress.begin(service.name);

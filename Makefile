@@ -1,0 +1,52 @@
+# Every target is one line over the `saga` command; `make` alone lists them.
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+SAGA    := $(TARGET)/release/saga
+RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p saga-cli
+
+.DEFAULT_GOAL := help
+.PHONY: help build up down stop status logs demo verify load test lint ci
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the services and the saga command
+	$(RELEASE)
+
+up: build ## start everything in the background: RabbitMQ, four Postgres, four services
+	@$(SAGA) up
+
+stop: $(SAGA) ## stop everything and keep the data
+	@$(SAGA) stop
+
+down: $(SAGA) ## stop everything and delete the data
+	@$(SAGA) down
+
+status: $(SAGA) ## show what runs, with pid, port and readiness
+	@$(SAGA) status
+
+logs: $(SAGA) ## follow the services' logs
+	@$(SAGA) logs
+
+demo: $(SAGA) ## place one order of each scenario and show its way to the end
+	@$(SAGA) demo
+
+verify: $(SAGA) ## check every invariant across the databases and the broker
+	@$(SAGA) verify
+
+load: $(SAGA) ## place many orders for a while, and report
+	@$(SAGA) load
+
+test: ## run all tests, on servers of their own
+	cargo build --workspace --all-targets --locked
+	$(TARGET)/debug/saga with-servers -- cargo test --workspace --locked
+
+lint: ## check the format, and clippy
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+ci: lint test ## what CI runs
+
+# Only when it is missing: what runs can be stopped whatever the code looks like by now.
+$(SAGA):
+	$(RELEASE)
