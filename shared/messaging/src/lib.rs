@@ -3,6 +3,7 @@
 
 mod broker;
 mod consume;
+mod definitions;
 mod ladder;
 mod ledger;
 mod line;

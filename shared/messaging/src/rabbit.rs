@@ -4,7 +4,7 @@
 
 use crate::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication, Publisher,
-    QueueShape, Session, Topology, wire,
+    Session, Topology, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -12,7 +12,7 @@ use lapin::{
     Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind as Kind,
     options::*,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{FieldTable, ShortString},
     uri::AMQPUri,
 };
 use std::{collections::HashSet, future::Future, time::Duration};
@@ -197,14 +197,10 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
     }
     for (name, shape) in &topology.queues {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        in_time(channel.queue_declare(name.as_str().into(), options, arguments(shape))).await?;
+        in_time(channel.queue_declare(name.as_str().into(), options, wire::table(shape.arguments()))).await?;
     }
     for binding in &topology.bindings {
-        let mut by_header = FieldTable::default();
-        if binding.exchange.ends_with(".retry") {
-            by_header.insert("x-match".into(), text("all"));
-            by_header.insert("delay".into(), text(&binding.key));
-        }
+        let by_header = wire::table(binding.arguments());
         in_time(channel.queue_bind(
             binding.queue.as_str().into(),
             binding.exchange.as_str().into(),
@@ -215,34 +211,6 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
         .await?;
     }
     Ok(())
-}
-
-fn arguments(shape: &QueueShape) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    let mut set = |name: &str, value| {
-        arguments.insert(name.into(), value);
-    };
-    set("x-queue-type", text("quorum"));
-    set("x-overflow", text("reject-publish"));
-    if !matches!(shape, QueueShape::Parked) {
-        set("x-dead-letter-strategy", text("at-least-once"));
-    }
-    match shape {
-        QueueShape::Main { dead_exchange, dead_key } => {
-            set("x-dead-letter-exchange", text(dead_exchange));
-            set("x-dead-letter-routing-key", text(dead_key));
-        }
-        QueueShape::Rung { wait_ms, back_exchange } => {
-            set("x-message-ttl", AMQPValue::LongLongInt(wait_ms.cast_signed()));
-            set("x-dead-letter-exchange", text(back_exchange));
-        }
-        QueueShape::Parked => {}
-    }
-    arguments
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
 }
 
 /// No wait for the broker is without an end.

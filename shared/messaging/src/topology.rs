@@ -1,6 +1,6 @@
 //! Exchanges, queues and bindings: what `SAGA` means to a broker.
 
-use crate::Ladder;
+use crate::{Header, Ladder, header};
 use events::{SAGA, SERVICES, said_by};
 use std::collections::BTreeSet;
 
@@ -54,12 +54,45 @@ pub enum QueueShape {
     Parked,
 }
 
+impl QueueShape {
+    /// As the broker is told.
+    pub fn arguments(&self) -> Vec<(&'static str, Header)> {
+        let mut arguments: Vec<(&str, Header)> =
+            vec![("x-queue-type", "quorum".into()), ("x-overflow", "reject-publish".into())];
+        if *self != Self::Parked {
+            arguments.push(("x-dead-letter-strategy", "at-least-once".into()));
+        }
+        match self {
+            Self::Main { dead_exchange, dead_key } => arguments.extend([
+                ("x-dead-letter-exchange", dead_exchange.as_str().into()),
+                ("x-dead-letter-routing-key", dead_key.as_str().into()),
+            ]),
+            Self::Rung { wait_ms, back_exchange } => arguments.extend([
+                ("x-message-ttl", wait_ms.cast_signed().into()),
+                ("x-dead-letter-exchange", back_exchange.as_str().into()),
+            ]),
+            Self::Parked => {}
+        }
+        arguments
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     pub exchange: String,
     pub queue: String,
     /// Routing key, or the value of the header `delay` where the exchange tells by headers.
     pub key: String,
+}
+
+impl Binding {
+    /// As the broker is told.
+    pub fn arguments(&self) -> Vec<(&'static str, Header)> {
+        if !self.exchange.ends_with(".retry") {
+            return Vec::new();
+        }
+        vec![("x-match", "all".into()), (header::DELAY, self.key.as_str().into())]
+    }
 }
 
 /// Where a dead letter ends whose own queue is missing.

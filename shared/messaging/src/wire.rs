@@ -9,14 +9,8 @@ use lapin::{
 /// A message's properties as AMQP has them; persistent.
 pub fn properties(message: &Message) -> BasicProperties {
     const PERSISTENT: u8 = 2;
-    let mut headers = FieldTable::default();
-    for (name, value) in &message.headers {
-        let value = match value {
-            Header::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Header::Number(number) => AMQPValue::LongLongInt(*number),
-        };
-        headers.insert(name.as_str().into(), value);
-    }
+    let headers = message.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let headers = table(headers);
     let mut properties =
         BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
     if let Some(id) = &message.id {
@@ -38,6 +32,19 @@ pub fn properties(message: &Message) -> BasicProperties {
         properties = properties.with_content_type(kind.as_str().into());
     }
     properties
+}
+
+/// Names and values as AMQP has them.
+pub fn table<'a>(entries: impl IntoIterator<Item = (&'a str, Header)>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        let value = match value {
+            Header::Text(text) => AMQPValue::LongString(text.into()),
+            Header::Number(number) => AMQPValue::LongLongInt(number),
+        };
+        table.insert(name.into(), value);
+    }
+    table
 }
 
 /// A message as AMQP delivers it.
