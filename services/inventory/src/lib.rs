@@ -20,7 +20,6 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the chassis lets a service refuse its settings")]
 pub fn service(_settings: &Settings) -> anyhow::Result<Service<Stock>> {
     Ok(Service::new(NAME, Stock)
         .migrations(embedded::migrations::runner().get_migrations().clone())

@@ -30,7 +30,7 @@ impl From<sqlx::Error> for Failure {
         // Class 22 is a bad value, class 23 a violated constraint; the rest may pass with time.
         let refused = error
             .as_database_error()
-            .and_then(|refusal| refusal.code())
+            .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
         let unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
         if refused || unreadable { Self::Data(error.into()) } else { Self::World(error.into()) }

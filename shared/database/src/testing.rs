@@ -20,11 +20,19 @@ async fn throwaway_url() -> String {
     throwaway_url_on(&server).await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test database is nobody's business but its test's"
+)]
+fn unique() -> uuid::fmt::Simple {
+    uuid::Uuid::now_v7().simple()
+}
+
 /// On a server of the caller's, given by the URL of one of its databases.
 pub async fn throwaway_url_on(server: &str) -> String {
     let mut connection =
         PgConnection::connect(server).await.expect("the test set-up's Postgres answers");
-    let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+    let name = format!("test_{}", unique());
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut connection)
         .await

@@ -2,6 +2,7 @@
 
 use crate::{Message, Topology};
 use async_trait::async_trait;
+use std::fmt::Display;
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -72,7 +73,7 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    pub fn away(why: impl ToString) -> Self {
+    pub fn away(why: impl Display) -> Self {
         Self::Away(why.to_string())
     }
 }

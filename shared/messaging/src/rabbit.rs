@@ -197,7 +197,12 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
     }
     for (name, shape) in &topology.queues {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        in_time(channel.queue_declare(name.as_str().into(), options, wire::table(shape.arguments()))).await?;
+        in_time(channel.queue_declare(
+            name.as_str().into(),
+            options,
+            wire::table(shape.arguments()),
+        ))
+        .await?;
     }
     for binding in &topology.bindings {
         let by_header = wire::table(binding.arguments());

@@ -50,7 +50,7 @@ pub fn table<'a>(entries: impl IntoIterator<Item = (&'a str, Header)>) -> FieldT
 /// A message as AMQP delivers it.
 pub fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
     let text = |short: &Option<ShortString>| short.as_ref().map(ToString::to_string);
-    let headers = properties.headers().iter().flat_map(|table| table.inner());
+    let headers = properties.headers().iter().flat_map(FieldTable::inner);
     Message {
         id: text(properties.message_id()),
         kind: text(properties.kind()),

@@ -64,7 +64,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
 
     async fn begin(&self) -> Result<MemoryTx<D>, Failure> {
         let fewer = |left: u32| left.checked_sub(1);
-        if self.failures_to_come.try_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+        if self.failures_to_come.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
             return Err(Failure::World(anyhow::anyhow!("the database is away")));
         }
         let original = self.tables.clone().lock_owned().await;
