@@ -120,9 +120,9 @@ impl<'a> Home<'a> {
     }
 
     /// Deletes everything; nothing may run any more.
-    pub fn delete(&self) -> Result<()> {
+    pub async fn delete(&self) -> Result<()> {
         for database in &self.settings.databases {
-            Postgres::delete(&self.postgres_dir(database))?;
+            Postgres::delete(&self.postgres_dir(database)).await?;
         }
         let dir = self.dir();
         fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))

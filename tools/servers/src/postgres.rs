@@ -1,15 +1,17 @@
 //! A private Postgres: one data directory, one port on 127.0.0.1, passwords always, no socket file.
 
 mod cluster;
+mod initdb;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::running::Running;
-use crate::{Lifetime, Process, background, install, ports, tail, until};
+use crate::tail::with_log;
+use crate::{Lifetime, Process, background, install, ports, until};
 
 const START_BOUND: Duration = Duration::from_secs(60);
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ impl Postgres {
         let running = Running::start(&mut command, &log, pid_file, KILLED_BY, &lifetime)?;
         let mut server = Self { config, running };
         let ready = server.ready().await;
-        ready.with_context(|| format!("its log, {}, ends:\n{}", log.display(), tail(&log, 10)))?;
+        ready.map_err(|error| with_log(&error, &log))?;
         server.running.lives(&lifetime);
         Ok(server)
     }
@@ -141,10 +143,11 @@ impl Postgres {
     }
 
     /// Deletes what `start` has made in `dir`, of a server that does not run.
-    pub fn delete(dir: &Path) -> Result<()> {
+    pub async fn delete(dir: &Path) -> Result<()> {
         let dir = std::path::absolute(dir)?;
         let runs = Process::recorded(&pid_file(&dir));
         ensure!(runs.is_none(), "Postgres in {} still runs", dir.display());
+        initdb::end_left(&dir).await?;
         cluster::delete(&dir)
     }
 }

@@ -14,7 +14,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::running::Running;
-use crate::{Lifetime, Process, install, ports, tail, until};
+use crate::tail::with_log;
+use crate::{Lifetime, Process, install, ports, until};
 
 const START_BOUND: Duration = Duration::from_secs(120);
 const STOP_BOUND: Duration = Duration::from_secs(20);
@@ -64,9 +65,9 @@ impl RabbitMq {
         let command = &mut node::command(&config, &programs, &network);
         let node = start(command, &config, NODE_PID)?;
         let mut server = Self { config, node, epmd: Some(epmd) };
-        let log = server.log_file();
         let ready = server.ready().await;
-        ready.with_context(|| format!("its log, {}, ends:\n{}", log.display(), tail(&log, 10)))?;
+        ready.map_err(|error| with_log(&error, &server.telling_log()))?;
+        node::note_first_start(&server.config.dir)?;
         for running in [Some(&mut server.node), server.epmd.as_mut()].into_iter().flatten() {
             running.lives(&server.config.lifetime);
         }
@@ -138,8 +139,17 @@ impl RabbitMq {
         format!("http://127.0.0.1:{}", self.config.management_port)
     }
 
+    /// What the node writes once it has read its settings.
     pub fn log_file(&self) -> PathBuf {
-        log_file(&self.config.dir)
+        self.config.dir.join("log/rabbit.log")
+    }
+
+    /// The log that says why it does not start: the one that was written last.
+    fn telling_log(&self) -> PathBuf {
+        let logs = [boot_log(&self.config.dir), self.log_file()];
+        let written =
+            |log: &PathBuf| std::fs::metadata(log).and_then(|found| found.modified()).ok();
+        logs.into_iter().max_by_key(written).unwrap_or_default()
     }
 
     /// Closes connections, writes everything down and ends; the data stays.
@@ -168,7 +178,7 @@ impl RabbitMq {
 }
 
 fn start(command: &mut Command, config: &RabbitConfig, pid_file: &str) -> Result<Running> {
-    let (log, pid_file) = (log_file(&config.dir), config.dir.join(pid_file));
+    let (log, pid_file) = (boot_log(&config.dir), config.dir.join(pid_file));
     Running::start(command, &log, pid_file, KILLED_BY, &config.lifetime)
 }
 
@@ -190,6 +200,7 @@ fn left_epmd(dir: &Path) -> Option<Running> {
     Running::attach(dir.join(EPMD_PID), KILLED_BY)
 }
 
-fn log_file(dir: &Path) -> PathBuf {
+/// What it writes before.
+fn boot_log(dir: &Path) -> PathBuf {
     dir.join("server.log")
 }

@@ -1,13 +1,13 @@
 //! A server's process, from its start to its end.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
-use crate::{Lifetime, Process, spawn};
+use crate::{Lifetime, Process, spawn, until};
 
 /// Dropped, it kills the process, unless that was told to live on: so a start that fails or is
 /// cancelled half-way leaves nothing behind.
@@ -42,6 +42,16 @@ impl Running {
     pub fn attach(pid_file: PathBuf, killed_by: Signal) -> Option<Self> {
         let process = Process::recorded(&pid_file)?;
         Some(Self { process, child: None, pid_file, killed_by, lives_on: true })
+    }
+
+    /// Waits for it to end on its own; nothing when it still runs after `bound`.
+    pub async fn ends_within(&mut self, bound: Duration) -> Result<Option<ExitStatus>> {
+        let child = self.child.as_mut().context("only what was started here can be waited for")?;
+        let status = until(bound, || child.try_wait().transpose()).await.transpose()?;
+        if status.is_some() {
+            self.clear_up()?;
+        }
+        Ok(status)
     }
 
     /// Called once it is ready.

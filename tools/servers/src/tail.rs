@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use anyhow::{Error, anyhow};
+
 /// The last `lines` lines of a file, or nothing where it cannot be read.
 pub fn tail(file: &Path, lines: usize) -> String {
     const ENOUGH: u64 = 64 * 1024;
@@ -16,4 +18,9 @@ pub fn tail(file: &Path, lines: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The error, and behind it what the log says of it.
+pub(crate) fn with_log(error: &Error, log: &Path) -> Error {
+    anyhow!("{error:#}; its log, {}, ends:\n{}", log.display(), tail(log, 15))
 }

@@ -89,10 +89,10 @@ async fn a_postgres_in_the_background_is_found_again_stopped_and_deleted() {
 
     let mut found = Postgres::attach(config.clone()).unwrap().expect("it runs");
     assert_eq!(found.process(), process);
-    assert!(Postgres::delete(&config.dir).is_err(), "it still runs");
+    assert!(Postgres::delete(&config.dir).await.is_err(), "it still runs");
     found.stop().await.unwrap();
     assert!(Postgres::attach(config.clone()).unwrap().is_none());
-    Postgres::delete(&config.dir).unwrap();
+    Postgres::delete(&config.dir).await.unwrap();
     assert!(!config.dir.exists());
 }
 
@@ -179,6 +179,44 @@ async fn two_rabbitmq_run_side_by_side_and_only_on_the_loopback() {
     let processes = [one.process(), other.process()];
     drop((one, other));
     assert!(processes.iter().all(|process| !process.is_alive()));
+}
+
+#[tokio::test]
+async fn a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated() {
+    servers::install::ensure().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    let database = PostgresConfig {
+        lifetime: Lifetime::Detached,
+        ..postgres(&lifetime, "postgres-cancelled")
+    };
+    let broker =
+        RabbitConfig { lifetime: Lifetime::Detached, ..rabbit(&lifetime, "rabbit-cancelled") };
+    for moment_ms in [50, 300, 1500] {
+        let moment = Duration::from_millis(moment_ms);
+        let postgres = tokio::time::timeout(moment, Postgres::start(database.clone()));
+        let rabbit = tokio::time::timeout(moment, RabbitMq::start(broker.clone()));
+        // Either is ready in time, which a fast machine may be, or it has ended.
+        let (postgres, rabbit) = tokio::join!(postgres, rabbit);
+        for mut postgres in postgres.into_iter().map(Result::unwrap) {
+            postgres.kill().await.unwrap();
+        }
+        for mut rabbit in rabbit.into_iter().map(Result::unwrap) {
+            rabbit.stop().await.unwrap();
+        }
+        let left = running_in(&[&database.dir, &broker.dir]);
+        assert!(left.is_empty(), "after {moment:?} there are {left:?}");
+    }
+    let both = tokio::join!(Postgres::start(database), RabbitMq::start(broker));
+    both.0.unwrap().kill().await.unwrap();
+    both.1.unwrap().stop().await.unwrap();
+}
+
+/// The command lines that name one of these directories.
+fn running_in(dirs: &[&PathBuf]) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
+        .filter(|line| dirs.iter().any(|dir| line.contains(dir.to_str().unwrap())))
+        .collect()
 }
 
 /// The addresses, in the kernel's hexadecimal, that this process listens on.

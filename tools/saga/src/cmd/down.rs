@@ -51,7 +51,7 @@ impl Down {
         }
         let _lock = home.lock()?;
         stop(&settings, &home, Data::Deleted).await?;
-        home.delete()?;
+        home.delete().await?;
         say!("deleted {}", settings.home.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -3,8 +3,8 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::PostgresConfig;
+use super::{PostgresConfig, initdb};
 use crate::account::Account;
 use crate::install;
 
@@ -68,7 +68,9 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
     let settings = data.join(SETTINGS_FILE);
     // initdb may have died in the middle: the settings are written after it.
     if !settings.exists() {
-        init(&data, account, &config.superuser_password, bin).await?;
+        initdb::run(config, &data, account, bin).await?;
+        let mut main = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(main, "include '{SETTINGS_FILE}'")?;
     }
     fs::write(&settings, format!("{SETTINGS}port = {}\n", config.port))
         .with_context(|| format!("cannot write {}", settings.display()))?;
@@ -96,41 +98,6 @@ fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
     }
     symlink(&data, link).with_context(|| format!("cannot make the link {}", link.display()))?;
     Ok(data)
-}
-
-async fn init(data: &Path, account: Account, password: &str, bin: &Path) -> Result<()> {
-    // A run that died in the middle has left a directory that initdb would refuse.
-    if data.exists() {
-        fs::remove_dir_all(data).with_context(|| format!("cannot delete {}", data.display()))?;
-    }
-    DirBuilder::new()
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("cannot make {}", data.display()))?;
-    account.give(data)?;
-    let password_file = data.with_extension("password");
-    fs::remove_file(&password_file).ok();
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&password_file)?;
-    file.write_all(password.as_bytes())?;
-    account.give(&password_file)?;
-    let mut command = std::process::Command::new(bin.join("initdb"));
-    command
-        .args(["--no-sync", "--auth=scram-sha-256", "--username=postgres"])
-        .args(["--encoding=UTF8", "--locale=C.UTF-8"])
-        .arg(format!("--pwfile={}", password_file.display()))
-        .arg(format!("--pgdata={}", data.display()))
-        .env("TZ", "UTC")
-        .current_dir("/");
-    account.lend_to(&mut command);
-    let output = Command::from(command).stdin(Stdio::null()).kill_on_drop(true).output().await;
-    fs::remove_file(&password_file).ok();
-    let output = output.context("cannot run initdb")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "initdb failed in {}: {}", data.display(), said.trim());
-    let mut main = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
-    writeln!(main, "include '{SETTINGS_FILE}'")?;
-    Ok(())
 }
 
 /// What the server itself writes down about how far it is.
@@ -174,12 +141,18 @@ pub async fn create_database(config: &PostgresConfig) -> Result<()> {
 
 /// Deletes the data, also where it had to be kept elsewhere, and then `dir`.
 pub fn delete(dir: &Path) -> Result<()> {
-    let gone = |path: &Path| match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     if let Ok(target) = fs::read_link(dir.join("data")) {
-        gone(&target).with_context(|| format!("cannot delete {}", target.display()))?;
+        remove(&target)?;
     }
-    gone(dir).with_context(|| format!("cannot delete {}", dir.display()))
+    remove(dir)
+}
+
+/// What is gone already needs no deleting.
+pub fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }

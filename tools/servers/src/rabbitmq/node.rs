@@ -19,6 +19,7 @@ pub struct Network {
 
 pub fn write_settings(config: &RabbitConfig, network: &Network) -> Result<()> {
     let dir = &config.dir;
+    clear_half_made_data(dir)?;
     fs::create_dir_all(dir.join("home"))
         .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     write_cookie(&dir.join("home/.erlang.cookie"))?;
@@ -33,6 +34,21 @@ pub fn write_settings(config: &RabbitConfig, network: &Network) -> Result<()> {
     for (name, text) in files {
         let file = dir.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Noted when a node has been ready for the first time.
+pub fn note_first_start(dir: &Path) -> Result<()> {
+    fs::write(dir.join(STARTED_ONCE), "").context("cannot note that RabbitMQ has started")
+}
+
+/// A node that was killed in its very first start may have left data that no node ever starts on;
+/// nobody can have put a message there yet.
+fn clear_half_made_data(dir: &Path) -> Result<()> {
+    let data = dir.join("data");
+    if data.exists() && !dir.join(STARTED_ONCE).exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("cannot delete {}", data.display()))?;
     }
     Ok(())
 }
@@ -63,6 +79,8 @@ fn environment(dir: &Path, network: &Network) -> String {
         network.epmd
     )
 }
+
+const STARTED_ONCE: &str = "started-once";
 
 /// Unique by its epmd: no other node is registered there.
 const NODE_NAME: &str = "quadrille@localhost";

@@ -22,7 +22,7 @@ pub fn print(settings: &Settings, took: Option<Duration>) {
     }
     let Settings { rabbitmq_port, rabbitmq_user, rabbitmq_password, .. } = settings;
     let (order, management) = (settings.order_url(), settings.management_url());
-    say!("  orders     {order}  (the API's pages: {order}/docs)");
+    say!("  orders     {order}");
     say!(
         "  RabbitMQ   {management}  ({rabbitmq_user}/{rabbitmq_password}), \
          AMQP on 127.0.0.1:{rabbitmq_port}"
