@@ -4,7 +4,7 @@ use crate::{BrokerView, Order, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
 use invariants::Told;
-use messaging::{Ladder, QueueShape, Topology};
+use messaging::{Ladder, QueueShape, RealWorld, Topology, World};
 use reqwest::{Client, Response, StatusCode};
 use saga_cli::{
     snapshot::Places,
@@ -90,7 +90,7 @@ impl Fleet {
         watchdog: Arc<Watchdog>,
         settings: &[(&str, &str)],
     ) -> Self {
-        let vhost = format!("test-{}", Uuid::now_v7().simple());
+        let vhost = format!("test-{}", RealWorld.new_id().simple());
         let mut databases = BTreeMap::new();
         for service in SERVICES {
             databases.insert(service, throwaway_url_on(&postgres).await);
@@ -333,6 +333,13 @@ impl Fleet {
     }
 }
 
+/// A new virtual host on the broker of the test set-up.
+pub async fn given_broker() -> BrokerView {
+    let (amqp, management) = (given("TEST_AMQP_URL"), given("TEST_RABBITMQ_MANAGEMENT_URL"));
+    let vhost = format!("test-{}", RealWorld.new_id().simple());
+    BrokerView::create(&amqp, &management, &vhost).await
+}
+
 fn given(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `make test`, or `saga with-servers -- cargo test …`")
@@ -342,7 +349,7 @@ fn given(name: &str) -> String {
 fn folder() -> PathBuf {
     let target = crate::process::binary("order");
     let target = target.parent().expect("a binary stands in a folder");
-    let folder = target.join("e2e").join(Uuid::now_v7().simple().to_string());
+    let folder = target.join("e2e").join(RealWorld.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     folder
 }

@@ -6,7 +6,7 @@ mod orders;
 mod process;
 
 pub use broker::BrokerView;
-pub use fleet::{Fleet, SERVICES};
+pub use fleet::{Fleet, SERVICES, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;
 

@@ -2,7 +2,9 @@
 
 mod crashes;
 mod endings;
+mod ladder;
 mod lives;
 mod messages;
 mod outages;
+mod rabbit;
 mod races;

@@ -1,0 +1,79 @@
+//! What the adapter to RabbitMQ promises, on a real one.
+
+use e2e::{BrokerView, given_broker};
+use messaging::{Broker, BrokerError, Confirm, Ladder, Message, Publication, RabbitMq, Topology};
+
+fn publication(number: usize, routing_key: &str) -> Publication {
+    let message = Message { id: Some(format!("message-{number}")), ..Message::default() };
+    Publication { exchange: "customer.exchange".into(), routing_key: routing_key.into(), message }
+}
+
+fn topology() -> Topology {
+    Topology::of("till", &["customer.paid"], &Ladder::default())
+}
+
+#[tokio::test]
+async fn in_a_burst_each_message_has_its_own_confirm() {
+    let view = given_broker().await;
+    let session = RabbitMq::new(&view.amqp_url, 10).unwrap().connect(&topology()).await.unwrap();
+    let mut publisher = session.publisher().await.unwrap();
+    let mut heard = 0;
+    for round in 0..30 {
+        let is_heard = |number: usize| (number * 7 + round) % 3 != 0;
+        let burst: Vec<_> = (0..200)
+            .map(|n| publication(n, if is_heard(n) { "customer.paid" } else { "customer.sneezed" }))
+            .collect();
+        let confirms = publisher.publish(&burst).await.unwrap();
+        for (number, confirm) in confirms.into_iter().enumerate() {
+            let expected = if is_heard(number) { Confirm::Stored } else { Confirm::Unroutable };
+            assert_eq!(confirm, expected, "message {number} of round {round}");
+            heard += usize::from(is_heard(number));
+        }
+    }
+    session.close().await;
+    assert_eq!(view.ready(&["till.customer-paid".into()]).await, [u32::try_from(heard).unwrap()]);
+    view.delete().await;
+}
+
+#[tokio::test]
+async fn what_is_not_settled_comes_again_in_the_next_session() {
+    let view = given_broker().await;
+    let rabbit = RabbitMq::new(&view.amqp_url, 10).unwrap();
+    let session = rabbit.connect(&topology()).await.unwrap();
+    let burst: Vec<_> = (0..3).map(|number| publication(number, "customer.paid")).collect();
+    session.publisher().await.unwrap().publish(&burst).await.unwrap();
+    let mut deliveries = session.consume("till.customer-paid").await.unwrap();
+    let first = deliveries.next(1).await.unwrap();
+    deliveries.settle().await.unwrap();
+    assert_eq!(first[0].message.id.as_deref(), Some("message-0"));
+    deliveries.next(1).await.unwrap();
+    session.close().await;
+    drop(deliveries);
+
+    let session = rabbit.connect(&topology()).await.unwrap();
+    let mut deliveries = session.consume("till.customer-paid").await.unwrap();
+    let mut again = Vec::new();
+    while again.len() < 2 {
+        again.extend(deliveries.next(10).await.unwrap());
+    }
+    let ids: Vec<_> = again.iter().filter_map(|delivery| delivery.message.id.as_deref()).collect();
+    assert_eq!(ids, ["message-1", "message-2"]);
+    assert!(again[0].redelivered);
+    session.close().await;
+    view.delete().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_as_ours_is_named() {
+    let view = given_broker().await;
+    declare_classic(&view, "till.customer-paid").await;
+    let refused = RabbitMq::new(&view.amqp_url, 10).unwrap().connect(&topology()).await;
+    let Err(BrokerError::Topology(why)) = refused else { panic!("it must be refused") };
+    assert!(why.contains("till.customer-paid"), "{why}");
+    view.delete().await;
+}
+
+async fn declare_classic(view: &BrokerView, queue: &str) {
+    let (_connection, channel) = view.channel().await;
+    channel.queue_declare(queue.into(), Default::default(), Default::default()).await.unwrap();
+}
