@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::main(loyalty::NAME, loyalty::service)
+}

@@ -1,0 +1,3 @@
+//! One file a reaction.
+
+mod payment_approved;

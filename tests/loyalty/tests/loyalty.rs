@@ -1,0 +1,141 @@
+//! The fifth service as it boots in earnest, on a real Postgres and the in-memory broker.
+
+use database::PgPool;
+use events::{Event, Item, Money, OrderCreated, OrderId, PaymentApproved, ProductId};
+use loyalty::{PointsGiven, Settings};
+use messaging::{
+    Broker, Confirm, Ladder, MemoryBroker, Outgoing, RealWorld, Session, Topology, header,
+    queue_name,
+};
+use saga::Said;
+use service::{Running, Tuning};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Boots the service, does the test, and stops it.
+async fn while_it_runs(broker: &MemoryBroker, test: impl AsyncFnOnce(&PgPool)) {
+    let settings = Settings { expire_every: Duration::from_millis(50) };
+    let service = loyalty::service(&settings).unwrap();
+    let (pool, stop) = (database::testing::throwaway().await, CancellationToken::new());
+    let around = Running {
+        pool: pool.clone(),
+        broker: Arc::new(broker.clone()),
+        world: RealWorld::shared(),
+        tuning: Tuning { ladder: Ladder::default(), batch_max: 100 },
+        health_file: health_file(),
+        stop: stop.clone(),
+    };
+    let running = async { service.run(around).await.unwrap() };
+    let tested = async {
+        test(&pool).await;
+        stop.cancel();
+    };
+    tokio::join!(running, tested);
+}
+
+/// Until the service has booted there are no tables to ask.
+async fn count(pool: &PgPool, question: &'static str) -> i64 {
+    sqlx::query_scalar(question).fetch_one(pool).await.unwrap_or(-1)
+}
+
+/// Of each test its own: a test's thread has the test's name.
+fn health_file() -> PathBuf {
+    let test = thread::current().name().unwrap_or("loyalty").to_owned();
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.health"))
+}
+
+/// Makes sure of the queues of a service that need not run.
+async fn queues_of(broker: &MemoryBroker, service: &str, hears: &str) -> Box<dyn Session> {
+    broker.connect(&Topology::of(service, &[hears], &Ladder::default())).await.unwrap()
+}
+
+/// Payment says that it has the money for five pieces.
+async fn approve(broker: &MemoryBroker) -> Outgoing {
+    let said = Said::new(&PaymentApproved {
+        order_id: OrderId::from_u128(7),
+        amount: Money::cents(1250),
+        provider_ref: "SIM-1".into(),
+        items: vec![Item {
+            product_id: ProductId::from_u128(1),
+            quantity: 5,
+            unit_price: Money::cents(250),
+        }],
+    });
+    let approved = Outgoing::new(&RealWorld, said, None);
+    let session = queues_of(broker, "payment", OrderCreated::NAME).await;
+    let mut publisher = session.publisher().await.unwrap();
+    let confirms = publisher.publish(&[approved.publication()]).await.unwrap();
+    assert_eq!(confirms, [Confirm::Stored]);
+    approved
+}
+
+async fn until(what: &str, happened: impl AsyncFn() -> bool) {
+    let bound = tokio::time::timeout(Duration::from_secs(20), async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(bound.await.is_ok(), "within 20 seconds: {what}");
+}
+
+/// A broker at which payment has spoken to those that listen; loyalty does, and has never run.
+async fn broker_with(listeners: &[(&str, &str)]) -> (MemoryBroker, Outgoing) {
+    let broker = MemoryBroker::default();
+    queues_of(&broker, loyalty::NAME, PaymentApproved::NAME).await;
+    for (service, hears) in listeners {
+        queues_of(&broker, service, hears).await;
+    }
+    let approved = approve(&broker).await;
+    (broker, approved)
+}
+
+#[tokio::test]
+async fn it_hears_what_was_said_before_it_ever_ran_and_answers_once() {
+    let (broker, approved) = broker_with(&[("mail", PointsGiven::NAME)]).await;
+    let mail = queue_name("mail", PointsGiven::NAME);
+    let heard_in = queue_name(loyalty::NAME, PaymentApproved::NAME);
+    while_it_runs(&broker, async |pool| {
+        let unsent = async || count(pool, "SELECT COUNT(*) FROM outbox").await;
+        until("points are said", async || !broker.messages(&mail).is_empty()).await;
+        until("the outbox is empty", async || unsent().await == 0).await;
+        assert_eq!(count(pool, "SELECT points FROM points").await, 5);
+
+        // A broker delivers twice what it is not sure to have delivered.
+        broker.inject(&heard_in, approved.publication().message);
+        until("it is heard again", async || broker.messages(&heard_in).is_empty()).await;
+        assert_eq!(unsent().await, 0);
+    })
+    .await;
+    let said = broker.messages(&mail);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].text(header::CAUSE), Some(approved.id.to_string()));
+}
+
+#[tokio::test]
+async fn what_nobody_hears_waits_in_the_outbox_for_the_first_who_does() {
+    let (broker, _) = broker_with(&[]).await;
+    while_it_runs(&broker, async |pool| {
+        let refused = "SELECT COUNT(*) FROM outbox WHERE last_error IS NOT NULL";
+        until("it was tried in vain", async || count(pool, refused).await == 1).await;
+
+        queues_of(&broker, "mail", PointsGiven::NAME).await;
+        let mail = queue_name("mail", PointsGiven::NAME);
+        until("it is heard after all", async || broker.messages(&mail).len() == 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_points_expire_by_themselves() {
+    let (broker, _) = broker_with(&[]).await;
+    while_it_runs(&broker, async |pool| {
+        let good = "SELECT COUNT(*) FROM points WHERE NOT expired";
+        until("points are given", async || count(pool, good).await == 1).await;
+        sqlx::query("UPDATE points SET given_at = now() - INTERVAL '366 days'")
+            .execute(pool)
+            .await
+            .unwrap();
+        until("they are good no more", async || count(pool, good).await == 0).await;
+    })
+    .await;
+}

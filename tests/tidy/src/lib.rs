@@ -1,0 +1,8 @@
+//! What the documents say of the choreography, written from `SAGA`; and the repository as the tests
+//! of this package read it.
+
+mod choreography;
+mod repository;
+
+pub use choreography::{diagram, event_table, type_name};
+pub use repository::{Marked, dependencies, list, read, root, rust_files, words};

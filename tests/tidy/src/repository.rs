@@ -1,0 +1,74 @@
+//! The repository as text: its files, what its packages depend on, and what stands between marks.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A file of the repository, by its path from the root.
+pub fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+/// What is in a folder, by paths from the root, sorted; nothing where there is no such folder.
+pub fn list(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).into_iter().flatten();
+    let names = entries.map(|entry| entry.expect("readable").file_name());
+    let mut paths: Vec<_> =
+        names.map(|name| format!("{folder}/{}", name.to_string_lossy())).collect();
+    paths.sort();
+    paths
+}
+
+/// All Rust of ours, in the folder or below.
+pub fn rust_files(folder: &str) -> Vec<String> {
+    let below = |path: String| {
+        if path.ends_with(".rs") { vec![path] } else { rust_files(&path) }
+    };
+    list(folder).into_iter().flat_map(below).collect()
+}
+
+/// The names of what a package depends on in any way, `kind` by `kind` of its manifest's tables.
+pub fn dependencies(manifest: &str, kind: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut inside = false;
+    let mut names = Vec::new();
+    for line in read(manifest).lines() {
+        if let Some(table) = line.strip_prefix('[') {
+            inside = kind(table.trim_end_matches(']'));
+        } else if inside && let Some((name, _)) = line.split_once(['.', ' ', '=']) {
+            names.push(name.to_owned());
+        }
+    }
+    names.retain(|name| !name.is_empty() && !name.starts_with('#'));
+    names
+}
+
+/// The words of the code, comments left out.
+pub fn words(code: &str) -> impl Iterator<Item = &str> {
+    let lines = code.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
+    lines.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+}
+
+/// A text with a place in it that is written by a program, between two comments.
+pub struct Marked<'a> {
+    before: &'a str,
+    pub inside: &'a str,
+    after: &'a str,
+}
+
+impl<'a> Marked<'a> {
+    pub fn find(text: &'a str, name: &str) -> Option<Self> {
+        let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+        let start = text.find(&open)? + open.len();
+        let end = start + text[start..].find(&close)?;
+        Some(Self { before: &text[..start], inside: &text[start..end], after: &text[end..] })
+    }
+
+    pub fn with(&self, inside: &str) -> String {
+        [self.before, inside, self.after].concat()
+    }
+}

@@ -1,0 +1,6 @@
+//! Style is a test: what a reader may rely on everywhere, held here once.
+
+mod choreography;
+mod documents;
+mod purity;
+mod size;
