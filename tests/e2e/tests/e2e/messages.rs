@@ -50,6 +50,28 @@ fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
+async fn other_bytes_under_a_known_id_are_dead() {
+    let fleet = Fleet::start().await;
+    fleet.broker.tap().await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    fleet.ends(id).await;
+    let said = fleet.broker.untap().await;
+    let approved =
+        said.into_iter().find(|said| said.kind.as_deref() == Some(PaymentApproved::NAME));
+    let mut forged = approved.expect("it was said");
+    forged.body.push(b' ');
+    fleet.broker.put("inventory.payment-approved", &forged).await;
+    let dead = until(SOON, || async {
+        let mut dead = fleet.broker.drain("inventory.payment-approved.dlq").await;
+        dead.pop().ok_or_else(|| "no dead letter".into())
+    })
+    .await;
+    assert!(dead.text(header::REASON).unwrap().contains("another content"), "{dead:?}");
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
 async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
     let fleet = Fleet::start().await;
     let queue = queue_name("inventory", PaymentApproved::NAME);
