@@ -32,13 +32,17 @@ pub fn rust_files(folder: &str) -> Vec<String> {
     list(folder).into_iter().flat_map(below).collect()
 }
 
-/// The names of what a package depends on in any way, `kind` by `kind` of its manifest's tables.
+/// The names of what a package depends on, by those of its manifest's tables that are asked for.
 pub fn dependencies(manifest: &str, kind: impl Fn(&str) -> bool) -> Vec<String> {
     let mut inside = false;
     let mut names = Vec::new();
     for line in read(manifest).lines() {
         if let Some(table) = line.strip_prefix('[') {
-            inside = kind(table.trim_end_matches(']'));
+            let table = table.trim_end_matches(']');
+            inside = kind(table);
+            // A dependency may have a table of its own.
+            let own = table.rsplit_once('.').filter(|(kinds, _)| kind(kinds));
+            names.extend(own.map(|(_, name)| name.to_owned()));
         } else if inside && let Some((name, _)) = line.split_once(['.', ' ', '=']) {
             names.push(name.to_owned());
         }
