@@ -1,7 +1,8 @@
 //! What must always hold, as code: the only copy in the project. It looks at a `Snapshot` of the
 //! whole system, wherever that comes from, and does no I/O.
 //!
-//! 1. Every order answered 201 exists and reaches exactly one final state, by a legal chain of causes.
+//! 1. Every order answered 201 exists and reaches exactly one final state, by a legal chain of
+//!    causes.
 //! 2. Charged and not reversed ⇔ CONFIRMED. At most one charge and one reversal an order; amounts
 //!    equal.
 //! 3. Per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations.

@@ -20,7 +20,7 @@ fn everything_is_sent(index: &Index<'_>, found: &mut Vec<Violation>) {
         }
     }
     for (queue, messages) in index.snapshot.queues.iter().filter(|(_, messages)| **messages > 0) {
-        found.add(5, None, format!("{messages} messages are still in {queue}"));
+        found.add(5, None, format!("{queue} still holds {messages}"));
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub handled: BTreeMap<String, Vec<Handled>>,
     /// The outboxes, by service.
     pub outboxes: BTreeMap<String, Vec<Unsent>>,
-    /// Messages in each main queue and retry rung, delivered and not yet acknowledged ones included.
+    /// Messages in each main queue and retry rung, delivered and unacknowledged ones included.
     pub queues: BTreeMap<String, u64>,
     pub dead_letters: Vec<DeadLetter>,
     /// Dead letters that somebody has thrown away.

@@ -161,8 +161,8 @@ fn may_cause(heard: &str, said: &str) -> bool {
     })
 }
 
-/// What the order has said or heard is among its facts; what only others know of has a cause that it
-/// may have had.
+/// What the order has said or heard is among its facts; what only others know of has a cause that
+/// it may have had.
 fn is_remembered(
     index: &Index<'_>,
     (order, view): (OrderId, &View<'_>),

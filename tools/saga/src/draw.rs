@@ -1,5 +1,5 @@
-//! How the commands that look into the saga talk. Who reads a part of it and closes the pipe has what
-//! he wanted: that is no error.
+//! How the commands that look into the saga talk. Who reads a part of it and closes the pipe has
+//! what he wanted: that is no error.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -127,6 +127,24 @@ pub fn count(number: usize) -> String {
     shown
 }
 
+/// "1 order", "2,000 orders".
+pub fn some(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// An error with its causes, each told once: many repeat their own in what they say.
+pub fn reason(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            let colon = if told.is_empty() { "" } else { ": " };
+            told.push_str(colon);
+            told.push_str(&cause);
+        }
+    }
+    told
+}
+
 /// Cells in columns as wide as their widest.
 pub struct Table {
     rows: Vec<Vec<Cell>>,
@@ -184,6 +202,12 @@ mod tests {
     fn numbers_have_commas() {
         let shown = [0, 999, 1000, 123_456, 1_234_567].map(count);
         assert_eq!(shown, ["0", "999", "1,000", "123,456", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("refused").context("IO error: refused").context("no broker");
+        assert_eq!(reason(&error), "no broker: IO error: refused");
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use events::OrderId;
+use messaging::{RealWorld, World};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
 use crate::api::{Api, ApiError, Brief};
 use crate::scenario::Scenario;
@@ -21,6 +21,8 @@ use board::Board;
 
 pub use mix::Mix;
 pub use report::Report;
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -129,7 +131,7 @@ impl Worker {
     /// Asks until the service takes it, under one key, so that it is placed once.
     async fn place(&self, fate: &mut Fate) -> Option<(OrderId, Instant)> {
         let draft = fate.scenario.draft();
-        let key = Uuid::new_v4().to_string();
+        let key = RealWorld.new_id().to_string();
         let first = Instant::now();
         loop {
             let asked = Instant::now();
@@ -149,20 +151,27 @@ impl Worker {
                     if is_final || first.elapsed() >= self.load.patience {
                         return None;
                     }
-                    sleep(Duration::from_millis(100)).await;
+                    sleep(BETWEEN_TRIES).await;
                 }
             }
         }
     }
 
+    /// Until there is an answer; too late is one, too.
     async fn cancel(&self, order: OrderId, fate: &mut Fate) {
         let Some(wait) = fate.scenario.cancel_after() else { return };
         sleep(wait).await;
-        match self.api.cancel(order).await {
-            Ok(_) => fate.cancelled = true,
-            // Too late is an answer, too.
-            Err(ApiError::Refused(why)) if why.status == 409 => {}
-            Err(error) => fate.errors.push(error.to_string()),
+        let first = Instant::now();
+        while first.elapsed() < self.load.patience {
+            match self.api.cancel(order).await {
+                Ok(_) => {
+                    fate.cancelled = true;
+                    return;
+                }
+                Err(ApiError::Refused(why)) if why.status == 409 => return,
+                Err(error) => fate.errors.push(error.to_string()),
+            }
+            sleep(BETWEEN_TRIES).await;
         }
     }
 }

@@ -76,8 +76,8 @@ impl Scenario {
         Draft { customer_id: CUSTOMER, payment_method: method.into(), items }
     }
 
-    /// How long after it was placed the customer changes his mind: when `card_slow` is being charged
-    /// (5 s), and when `card_flaky` waits for its third try (2 s).
+    /// How long after placing it the customer changes his mind: while `card_slow` is being charged
+    /// (5 s), and while `card_flaky` waits for its third try (2 s).
     pub const fn cancel_after(self) -> Option<Duration> {
         match self {
             Self::CancelCharged => Some(Duration::from_millis(1500)),

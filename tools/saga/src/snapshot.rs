@@ -58,7 +58,7 @@ impl Sources {
         Ok(Self { databases, broker })
     }
 
-    /// Each database at one moment of its own; together they are one moment only while nothing moves.
+    /// Each database at one moment of its own: together they are one only while nothing moves.
     pub async fn take(&mut self, now: DateTime<Utc>) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         self.databases.read(&mut snapshot).await.context("cannot read a database")?;

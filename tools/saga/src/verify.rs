@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chrono::Utc;
 use invariants::{DeadLetter, Quiet, Snapshot, Told, Violation, check};
+use messaging::{RealWorld, World};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::draw::some;
 use crate::snapshot::{Places, Pulse, Sources};
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -19,6 +20,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     pub outcome: Outcome,
+    /// Whether nothing moved, so that everything could be held against it.
+    pub quiet: bool,
     /// What still moved, or stood still half-way, at the end of the wait.
     pub restless: Vec<String>,
     pub waited_s: f64,
@@ -72,9 +75,10 @@ pub async fn verify(
             continue;
         }
         news("reading everything");
-        let snapshot = Snapshot { told: told.clone(), ..sources.take(Utc::now()).await? };
+        let snapshot = Snapshot { told: told.clone(), ..sources.take(RealWorld.now()).await? };
         let has_moved = sources.databases.pulse().await? != before;
         if has_moved && !is_over {
+            sleep(LOOK_EVERY).await;
             continue;
         }
         let quiet = if has_moved || is_moving { Quiet::No } else { Quiet::Yes };
@@ -87,27 +91,40 @@ pub async fn verify(
             };
             let (checked, dead_letters) = (Checked::of(&snapshot), snapshot.dead_letters);
             let waited_s = started.elapsed().as_secs_f64();
-            return Ok(Verdict { outcome, restless, waited_s, checked, dead_letters, violations });
+            let quiet = quiet == Quiet::Yes;
+            return Ok(Verdict {
+                outcome,
+                quiet,
+                restless,
+                waited_s,
+                checked,
+                dead_letters,
+                violations,
+            });
         }
-        news(&format!("{} breaks: looking again", violations.len()));
+        news(&format!("{}: looking again", some(violations.len(), "break")));
         is_second_look = true;
         sleep(LOOK_AGAIN_AFTER.min(wait.saturating_sub(started.elapsed()))).await;
     }
 }
 
 async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<String>> {
+    let number = |rows: i64| usize::try_from(rows).unwrap_or(0);
     let unsent = pulse.unsent.iter().filter(|(_, rows)| **rows > 0);
-    let mut found: Vec<_> =
-        unsent.map(|(service, rows)| format!("{rows} rows in {service}'s outbox")).collect();
+    let mut found: Vec<_> = unsent
+        .map(|(service, rows)| format!("{} in {service}'s outbox", some(number(*rows), "row")))
+        .collect();
     let depths = sources.broker.depths().await?;
     let waiting = depths.iter().filter(|(_, messages)| **messages > 0);
-    found.extend(waiting.map(|(queue, messages)| format!("{messages} messages in {queue}")));
+    let waiting =
+        waiting.map(|(queue, depth)| (queue, usize::try_from(*depth).unwrap_or(usize::MAX)));
+    found.extend(waiting.map(|(queue, depth)| format!("{} in {queue}", some(depth, "message"))));
     if !pulse.open.is_empty() {
         let parked = sources.broker.dead_letters().await?;
         let parked: HashSet<_> = parked.iter().filter_map(|letter| letter.order_id).collect();
         let open = pulse.open.iter().filter(|order| !parked.contains(order)).count();
         if open > 0 {
-            found.push(format!("{open} orders not final"));
+            found.push(format!("{} not final", some(open, "order")));
         }
     }
     Ok(found)

@@ -171,10 +171,10 @@ pub const IN_THE_END: &[Mutant] = &[
         let unsent = Unsent { event_id, event, order_id, digest };
         s.outboxes.get_mut("payment").unwrap().push(unsent);
     }),
-    (5, "1 messages are still in order.payment-failed", |s| {
+    (5, "order.payment-failed still holds 1", |s| {
         s.queues.insert("order.payment-failed".into(), 1);
     }),
-    (5, "2 messages are still in payment.retry.5s", |s| {
+    (5, "payment.retry.5s still holds 2", |s| {
         s.queues.insert("payment.retry.5s".into(), 2);
     }),
     (5, "shipping has not heard order.cancel-requested", |s| {

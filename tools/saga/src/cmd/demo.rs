@@ -75,9 +75,9 @@ impl Demo {
         let mut outcomes = sagas.join_all().await;
         outcomes.sort_by_key(|(scenario, _)| *scenario);
         if self.target.json {
-            print_json(&outcomes)
+            print_json(&outcomes);
         } else {
-            print_table(&outcomes)
+            print_table(&outcomes);
         }
         let all_well = outcomes.iter().all(|(scenario, outcome)| outcome.is_of(*scenario));
         Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -131,7 +131,10 @@ async fn follow(
                     let _ = say.send((scenario, draw::step(&step, order.created_at)));
                     outcome.steps.push(step);
                 }
-                Happened::End { status } => outcome.status = Some(status),
+                Happened::End { status } => {
+                    let _ = say.send((scenario, draw::in_status(&status)));
+                    outcome.status = Some(status);
+                }
             }
         }
         Ok(())

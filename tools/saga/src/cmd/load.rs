@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::json;
 
 use super::order::Target;
 use super::verify;
 use crate::api::Filter;
-use crate::draw::{self, LiveLine, count};
+use crate::draw::{self, LiveLine, count, some};
 use crate::load::{self, Load, Mix, Report};
 use crate::settings::Settings;
 use crate::snapshot::Places;
+use crate::verify::Verdict;
 
 /// Place orders, so many at a time, report, and verify
 #[derive(Args)]
@@ -26,7 +28,7 @@ pub struct LoadCommand {
     #[arg(long, short = 'm', default_value_t = 64)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
-    /// Scenarios with their weights, such as confirmed=80,declined=10,sold-out=10 [default: confirmed]
+    /// Scenarios with their weights, such as confirmed=80,declined=20 [default: confirmed]
     #[arg(long)]
     mix: Option<Mix>,
     /// Seconds that an order may take
@@ -64,26 +66,31 @@ impl LoadCommand {
         })
         .await;
         live.clear();
+        let is_shown = !self.target.json;
+        if is_shown {
+            print(&report, &load);
+        }
+        let verdict = if self.no_verify { None } else { Some(self.verify(&report).await?) };
         if self.target.json {
-            draw::json(&report)
-        } else {
-            print(&report, &load)
+            let verify = verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
+            draw::json(&json!({ "load": report, "verify": verify }));
         }
         let own = if report.is_as_asked() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        if self.no_verify {
-            return Ok(own);
-        }
+        let verified = verdict.map(|verdict| verify::report(&verdict, is_shown));
+        Ok(verified.filter(|code| *code != ExitCode::SUCCESS).unwrap_or(own))
+    }
+
+    async fn verify(&self, report: &Report) -> Result<Result<Verdict>> {
         let places = Places::from(&Settings::read()?);
         let wait = Duration::from_secs(60);
-        let verified = verify::run(&places, wait, &report.told, self.target.json).await;
-        Ok(if verified == ExitCode::SUCCESS { own } else { verified })
+        Ok(verify::judge(&places, wait, &report.told, !self.target.json).await)
     }
 }
 
 fn print(report: &Report, load: &Load) {
     draw::line(format_args!(
-        "{} orders, {} in flight: {:.1} s",
-        count(load.orders),
+        "{}, {} in flight: {:.1} s",
+        some(load.orders, "order"),
         load.in_flight,
         report.seconds
     ));
@@ -113,6 +120,6 @@ fn print(report: &Report, load: &Load) {
         draw::line(format_args!("{} {what}", count(number)));
     }
     for (error, number) in &report.errors {
-        draw::line(format_args!("{} requests failed: {error}", count(*number)));
+        draw::line(format_args!("{} failed: {error}", some(*number, "request")));
     }
 }

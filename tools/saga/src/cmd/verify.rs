@@ -8,7 +8,7 @@ use clap::Args;
 use invariants::{Told, Violation};
 
 use crate::colour::Colour;
-use crate::draw::{self, LiveLine, count};
+use crate::draw::{self, LiveLine, count, some};
 use crate::settings::Settings;
 use crate::snapshot::Places;
 use crate::verify::{Checked, Outcome, Verdict, verify};
@@ -41,29 +41,45 @@ pub struct Verify {
     json: bool,
 }
 
+/// Of these a system that moves may break any number, and mend them.
+const ONLY_IN_QUIET: [u8; 3] = [1, 4, 5];
+
 impl Verify {
     pub async fn run(self) -> Result<ExitCode> {
         let places = Places::from(&Settings::read()?);
-        Ok(run(&places, Duration::from_secs(self.wait), &Told::default(), self.json).await)
+        let wait = Duration::from_secs(self.wait);
+        let verdict = judge(&places, wait, &Told::default(), !self.json).await;
+        if let (true, Ok(verdict)) = (self.json, &verdict) {
+            draw::json(verdict);
+        }
+        Ok(report(&verdict, !self.json))
     }
 }
 
 /// Also at the end of a load, with what its clients were told.
-pub async fn run(places: &Places, wait: Duration, told: &Told, json: bool) -> ExitCode {
-    let mut live = LiveLine::new(!json);
-    let done = verify(places, wait, told, |news| live.show(news)).await;
+pub async fn judge(
+    places: &Places,
+    wait: Duration,
+    told: &Told,
+    is_shown: bool,
+) -> Result<Verdict> {
+    let mut live = LiveLine::new(is_shown);
+    let verdict = verify(places, wait, told, |news| live.show(news)).await;
     live.clear();
-    let verdict = match done {
+    verdict
+}
+
+/// Tells it to people, where they listen, and to the shell.
+pub fn report(verdict: &Result<Verdict>, is_shown: bool) -> ExitCode {
+    let verdict = match verdict {
         Ok(verdict) => verdict,
         Err(error) => {
-            eprintln!("saga: cannot check: {error:#}");
+            eprintln!("saga: cannot check: {}", draw::reason(error));
             return ExitCode::from(CANNOT_CHECK);
         }
     };
-    if json {
-        draw::json(&verdict)
-    } else {
-        print(&verdict)
+    if is_shown {
+        print(verdict);
     }
     match verdict.outcome {
         Outcome::Clean => ExitCode::SUCCESS,
@@ -73,20 +89,20 @@ pub async fn run(places: &Places, wait: Duration, told: &Told, json: bool) -> Ex
 }
 
 fn print(verdict: &Verdict) {
-    let Checked { orders, facts, payments, reservations, shipments, .. } = &verdict.checked;
+    let Checked { orders, facts, payments, reservations, shipments, .. } = verdict.checked;
+    let (keys, queues) = (verdict.checked.idempotency_keys, verdict.checked.queues);
     let statuses = verdict.checked.orders_by_status.iter();
     let statuses = statuses.map(|(status, number)| format!("{} {status}", count(*number)));
     draw::line(format_args!(
-        "checked {} orders ({}), {} facts, {} payments, {} reservations, {} shipments, {} \
-         idempotency keys, {} queues",
-        count(*orders),
+        "checked {} ({}), {}, {}, {}, {}, {}, {}",
+        some(orders, "order"),
         statuses.collect::<Vec<_>>().join(", "),
-        count(*facts),
-        count(*payments),
-        count(*reservations),
-        count(*shipments),
-        count(verdict.checked.idempotency_keys),
-        verdict.checked.queues,
+        some(facts, "fact"),
+        some(payments, "payment"),
+        some(reservations, "reservation"),
+        some(shipments, "shipment"),
+        some(keys, "idempotency key"),
+        some(queues, "queue"),
     ));
     for letter in verdict.dead_letters.iter().take(SHOWN_MAX) {
         let unknown = || "unknown".to_owned();
@@ -97,7 +113,8 @@ fn print(verdict: &Verdict) {
     more(verdict.dead_letters.len());
     for (number, what) in (1..).zip(INVARIANTS) {
         let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
-        print_invariant(number, what, &breaks.collect::<Vec<_>>());
+        let is_told = verdict.quiet || !ONLY_IN_QUIET.contains(&number);
+        print_invariant(number, what, is_told, &breaks.collect::<Vec<_>>());
     }
     if !verdict.restless.is_empty() {
         draw::line(format_args!("not quiet after the wait: {}", verdict.restless.join(", ")));
@@ -107,15 +124,13 @@ fn print(verdict: &Verdict) {
     }
 }
 
-fn print_invariant(number: u8, what: &str, breaks: &[&Violation]) {
-    if breaks.is_empty() {
-        draw::line(format_args!(
-            "{} {number}  {what}",
-            draw::coloured(Some(Colour::Green), "holds ")
-        ));
-        return;
-    }
-    draw::line(format_args!("{} {number}  {what}", draw::coloured(Some(Colour::Red), "BROKEN")));
+fn print_invariant(number: u8, what: &str, is_told: bool, breaks: &[&Violation]) {
+    let (colour, word) = match (breaks.is_empty(), is_told) {
+        (true, true) => (Colour::Green, "holds "),
+        (true, false) => (Colour::Cyan, "moving"),
+        (false, _) => (Colour::Red, "BROKEN"),
+    };
+    draw::line(format_args!("{} {number}  {what}", draw::coloured(Some(colour), word)));
     for found in breaks.iter().take(SHOWN_MAX) {
         let order = found.order_id.map(|id| format!("order {id}: ")).unwrap_or_default();
         draw::line(format_args!("          {order}{}", found.why));

@@ -1,5 +1,5 @@
 //! Who has ended? One look at the newest orders tells of all that are in flight, at a fraction of
-//! what asking for each would cost the service; only what is too old for the list is asked for alone.
+//! what asking for each would cost the service; what is too old for the list is asked for alone.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -94,8 +94,8 @@ impl Broker {
             .into())
     }
 
-    /// Everything that is parked. It is fetched and never acknowledged, so it goes back as the channel
-    /// closes.
+    /// Everything that is parked. It is fetched and never acknowledged, so it goes back as the
+    /// channel closes.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let queues = self.queues().await?.into_iter().map(|queue| queue.name);
         let mut found = Vec::new();

@@ -28,7 +28,7 @@ pub struct Pulse {
     pub counts: BTreeMap<String, i64>,
 }
 
-/// Of orders that are not final, no more are listed than a person can read and a query tell quickly.
+/// Of orders that are not final, no more are listed than a query can tell quickly.
 const OPEN_MAX: i64 = 10_000;
 
 impl Databases {
