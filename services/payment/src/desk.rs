@@ -1,5 +1,5 @@
-//! The charge desk: takes up charges and refunds that are due, asks the provider about all of them at
-//! the same time, and writes each answer and its event in one transaction.
+//! The charge desk: takes up charges and refunds that are due, asks the provider about all of them
+//! at the same time, and writes each answer and its event in one transaction.
 
 use crate::{
     Settings,

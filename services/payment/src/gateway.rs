@@ -27,8 +27,8 @@ pub trait Gateway: Send + Sync + 'static {
     async fn refund(&self, request: &Request) -> Result<String, String>;
 }
 
-/// A provider inside this process that does what the payment method asks for. A pure function of key,
-/// method and attempt, so that a crash between asking and writing down changes nothing.
+/// A provider inside this process that does what the payment method asks for. A pure function of
+/// key, method and attempt, so that a crash between asking and writing down changes nothing.
 pub struct Simulated;
 
 /// `card_slow` is approved after this long.

@@ -1,3 +1,5 @@
+//! The one distinction that matters when a statement fails: is it us, or the world.
+
 use std::fmt;
 
 /// Why a piece of database work did not happen.

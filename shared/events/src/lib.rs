@@ -1,5 +1,5 @@
-//! The words of the saga: what each event says, what it is called, and (in `SAGA`) who reacts to what.
-//! Nothing here does I/O.
+//! The words of the saga: what each event says, what it is called, and (in `SAGA`) who reacts to
+//! what. Nothing here does I/O.
 
 mod money;
 mod payload;

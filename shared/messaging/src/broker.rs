@@ -21,8 +21,8 @@ pub trait Session: Send + Sync {
 
 #[async_trait]
 pub trait Deliveries: Send {
-    /// Waits for one message, then takes what else is there, `max` at most. `None` is the end of the
-    /// session. May be dropped while it waits.
+    /// Waits for one message, then takes what else is there, `max` at most. `None` is the end of
+    /// the session. May be dropped while it waits.
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>>;
     /// Acknowledges everything that `next` has handed out.
     async fn settle(&mut self) -> Result<(), BrokerError>;

@@ -1,4 +1,5 @@
-//! A topology as RabbitMQ imports it when it starts, so that everything is there before anyone comes.
+//! A topology as RabbitMQ imports it when it starts, so that everything is there before anyone
+//! comes.
 
 use crate::{ExchangeKind, Header, Topology};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ impl Topology {
                 ExchangeKind::Topic => "topic",
                 ExchangeKind::Headers => "headers",
                 ExchangeKind::Direct => "direct",
+                ExchangeKind::Fanout => "fanout",
             };
             json!({
                 "name": exchange.name, "vhost": VHOST, "type": kind, "durable": true,

@@ -22,8 +22,8 @@ impl Ladder {
         &self.rungs
     }
 
-    /// The wait after this many failed attempts; `None` is the end. What compensates never ends: its
-    /// top rung repeats.
+    /// The wait after this many failed attempts; `None` is the end. What compensates never ends:
+    /// its top rung repeats.
     pub fn wait(&self, failures: usize, compensates: bool) -> Option<Duration> {
         let rung = self.rungs.get(failures.saturating_sub(1));
         let top = if compensates { self.rungs.last() } else { None };

@@ -16,8 +16,8 @@ pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
-    /// Keeps the line open until told to stop; then finishes what is in hand. A refusal that waiting
-    /// cannot mend ends it, but only if there never was a session.
+    /// Keeps the line open until told to stop; then finishes what is in hand. A refusal that
+    /// waiting cannot mend ends it, but only if there never was a session.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
         let mut patience = Patience::new(self.world.clone());
         let mut opened = false;
@@ -49,7 +49,8 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         Ok(())
     }
 
-    /// One session, to its end. Consumers end first, so that the relay still publishes what they said.
+    /// One session, to its end. Consumers end first, so that the relay still publishes what they
+    /// said.
     async fn serve(
         &self,
         session: Arc<dyn Session>,

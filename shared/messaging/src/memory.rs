@@ -1,5 +1,5 @@
-//! The same meaning without servers, for tests, the model and the simulation: redelivery, retry rungs,
-//! dead letters, confirms; transactions that happen as a whole or not at all.
+//! The same meaning without servers, for tests, the model and the simulation: redelivery, retry
+//! rungs, dead letters, confirms; transactions that happen as a whole or not at all.
 
 mod broker;
 mod ledger;

@@ -1,6 +1,6 @@
-//! The broker in earnest. Two connections, since under an alarm RabbitMQ stops reading from one that
-//! publishes, acknowledgements included. lapin's own recovery stays off: a session that fails in any
-//! way is dropped, and made anew by the one who asked for it.
+//! The broker in earnest. Two connections, since under an alarm RabbitMQ stops reading from one
+//! that publishes, acknowledgements included. lapin's own recovery stays off: a session that fails
+//! in any way is dropped, and made anew by the one who asked for it.
 
 use crate::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication, Publisher,
@@ -135,7 +135,8 @@ impl Publisher for RabbitPublisher {
             join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
         })
         .await?;
-        // lapin may attach a returned message to the confirm of a neighbour: go by the message's id.
+        // lapin may attach a returned message to the confirm of a neighbour: go by the message's
+        // id.
         let mut returned = HashSet::new();
         let mut refused = vec![false; burst.len()];
         for (confirmation, refused) in sent.into_iter().zip(&mut refused) {
@@ -190,6 +191,7 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
             ExchangeKind::Topic => Kind::Topic,
             ExchangeKind::Headers => Kind::Headers,
             ExchangeKind::Direct => Kind::Direct,
+            ExchangeKind::Fanout => Kind::Fanout,
         };
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let name = exchange.name.as_str().into();

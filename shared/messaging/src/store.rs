@@ -13,8 +13,8 @@ pub trait Store: Send + Sync + 'static {
     type State: Send;
     type Batch: Known<Self::State> + Send;
 
-    /// Loads these orders' states, and the rows that the decisions touch beside them. The orders are
-    /// locked already.
+    /// Loads these orders' states, and the rows that the decisions touch beside them. The orders
+    /// are locked already.
     fn load(
         &self,
         tx: &mut Self::Tx,

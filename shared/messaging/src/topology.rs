@@ -41,6 +41,8 @@ pub enum ExchangeKind {
     Headers,
     /// The way to the dead letters, and from a rung back to its queue.
     Direct,
+    /// Takes what the direct ones cannot route, whatever its key.
+    Fanout,
 }
 
 /// What a queue is; what may change later (delivery limits) is a policy and not here.
@@ -99,8 +101,8 @@ impl Binding {
 pub const UNROUTED: &str = "unrouted";
 
 impl Topology {
-    /// All that a service needs: the queues of everyone (what it says must reach also a listener that
-    /// has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
+    /// All that a service needs: the queues of everyone (what it says must reach also a listener
+    /// that has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
     pub fn of(service: &str, hears: &[&str], ladder: &Ladder) -> Self {
         let mut topology = Self { service: service.into(), ..Self::default() };
         let services: BTreeSet<&str> = SERVICES
@@ -112,7 +114,10 @@ impl Topology {
         for name in services {
             topology.service_exchanges(name);
         }
+        // Exchange and queue share a name: a policy makes it every `.dlx`'s alternate.
+        topology.exchanges.push(Exchange { name: UNROUTED.into(), kind: ExchangeKind::Fanout });
         topology.queues.push((UNROUTED.into(), QueueShape::Parked));
+        topology.bind(UNROUTED, UNROUTED, "");
 
         let own = hears.iter().map(|event| (service, *event));
         let pairs: BTreeSet<_> =
@@ -194,6 +199,16 @@ mod tests {
             assert!(topology.queues.contains(&dead), "{step:?}");
         }
         assert_eq!(topology.queues.len(), SAGA.len() * 2 + SERVICES.len() * 3 + 1);
+    }
+
+    #[test]
+    fn what_no_dead_letter_queue_takes_has_somewhere_to_go() {
+        let topology = Topology::whole(&Ladder::default());
+        let exchange = Exchange { name: UNROUTED.into(), kind: ExchangeKind::Fanout };
+        assert!(topology.exchanges.contains(&exchange), "the policy names an exchange");
+        let is_bound =
+            |binding: &Binding| binding.exchange == UNROUTED && binding.queue == UNROUTED;
+        assert!(topology.bindings.iter().any(is_bound));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! What a service makes of an event, as a value.
+
 use events::{Event, OrderId};
 
 /// What a service makes of an event.

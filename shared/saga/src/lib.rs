@@ -1,5 +1,5 @@
-//! How a reaction looks: a pure function from what a service knows of an order, and what it has just
-//! heard, to a decision. No clock, no randomness, no I/O, no `Result`: a refusal is an event.
+//! How a reaction looks: a pure function from what a service knows of an order, and what it has
+//! just heard, to a decision. No clock, no randomness, no I/O, no `Result`: a refusal is an event.
 
 mod decision;
 pub mod scenario;
@@ -40,8 +40,8 @@ impl<E> Deref for Heard<E> {
     }
 }
 
-/// What some work of a service's own was started by, kept with the work, so that what it says in the
-/// end still names its cause.
+/// What some work of a service's own was started by, kept with the work, so that what it says in
+/// the end still names its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub event_id: EventId,

@@ -36,8 +36,8 @@ pub struct RabbitConfig {
     /// The administrator; there is no `guest`.
     pub user: String,
     pub password: String,
-    /// Joined to what every node gets (the user, the virtual host `/`, the policies), in the form of
-    /// RabbitMQ's own definitions: `{"users": […], "permissions": […]}`. `null` for nothing.
+    /// Joined to what every node gets (the user, the virtual host `/`, the policies), in the form
+    /// of RabbitMQ's own definitions: `{"users": […], "permissions": […]}`. `null` for nothing.
     pub definitions: Value,
     pub lifetime: Lifetime,
 }

@@ -1,3 +1,5 @@
+//! A broker without a server: queues, bindings, rungs and confirms in one lock.
+
 use crate::{
     Binding, Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Message,
     Publication, Publisher, QueueShape, Session, Topology, header,
@@ -87,6 +89,7 @@ impl MemoryBroker {
         let key = match kind {
             Some(ExchangeKind::Headers) => message.text(header::DELAY).unwrap_or_default(),
             Some(ExchangeKind::Topic | ExchangeKind::Direct) => routing_key.clone(),
+            Some(ExchangeKind::Fanout) => String::new(),
             None => return Confirm::Unroutable,
         };
         let routed: Vec<String> = state

@@ -1,3 +1,5 @@
+//! A database without a server: a copy a transaction, put in place by its commit.
+
 use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
 use events::{EventId, OrderId};
 use std::{

@@ -8,8 +8,8 @@ use messaging::{Ladder, Topology};
 
 /// Print exchanges, queues and bindings as RabbitMQ imports them
 ///
-/// They are what `SAGA` means to a broker, with the usual retry rungs. `deploy/rabbitmq/topology.json`
-/// is this output.
+/// They are what `SAGA` means to a broker, with the usual retry rungs.
+/// `deploy/rabbitmq/topology.json` is this output.
 #[derive(Args)]
 pub struct TopologyCommand {}
 

@@ -126,9 +126,9 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
 fn arguments(network: &Network) -> String {
     let port = network.distribution;
     // A thread that waits for the next file with its eyes open for a moment halves the start (its
-    // default here, `none`, sleeps between any two of 60,000 looks at files), and costs an idle node
-    // next to nothing. A node that has its name from the start is spared a second Erlang that looks
-    // whether epmd runs.
+    // default here, `none`, sleeps between any two of 60,000 looks at files), and costs an idle
+    // node next to nothing. A node that has its name from the start is spared a second Erlang that
+    // looks whether epmd runs.
     format!(
         "+sbwt very_short +sbwtdcpu none +sbwtdio very_short -sname {NODE_NAME} \
          -kernel inet_dist_use_interface {{127,0,0,1}} \
