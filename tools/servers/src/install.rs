@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
 use tokio::process::Command;
 
@@ -89,9 +89,12 @@ async fn install(packages: &[&str]) -> Result<()> {
         .status()
         .await
         .context("cannot run the installation")?;
-    if !status.success() {
-        bail!("installing {} failed ({status}), see above", packages.join(" and "));
-    }
+    ensure!(
+        status.success(),
+        "installing {} failed ({status}), see above; by hand it is `apt-get install {}`, as root",
+        packages.join(" and "),
+        packages.join(" ")
+    );
     Ok(())
 }
 
