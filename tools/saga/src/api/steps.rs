@@ -153,10 +153,59 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use uuid::Uuid;
+
+    fn step(number: u128, event: &str) -> String {
+        let id = Uuid::from_u128(number);
+        format!(
+            r#"{{"event":"{event}","event_id":"{id}","service":"order","caused_by":null,
+                "at":"2026-01-01T00:00:00.000Z","detail":{{}}}}"#
+        )
+        .replace('\n', "")
+    }
+
+    /// Answers each connection with the next of these streams, and then closes it.
+    async fn service_that_says(streams: Vec<String>) -> Api {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for stream in streams {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(socket.read(&mut request).await.unwrap() > 0);
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                socket.write_all(format!("{head}{stream}").as_bytes()).await.unwrap();
+            }
+        });
+        Api::at(&url)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_is_taken_up_where_it_was() {
+        let (one, two) = (step(1, "order.created"), step(2, "payment.approved"));
+        let cut = format!("event: step\ndata: {one}\n\nevent: step\ndata: {{\"eve");
+        let whole = format!(
+            "event: step\ndata: {one}\n\nevent: step\ndata: {two}\n\n\
+             event: end\ndata: {{\"status\":\"CONFIRMED\"}}\n\n"
+        );
+        let api = service_that_says(vec![cut, whole]).await;
+        let mut steps = api.follow(Uuid::nil()).await.unwrap();
+        let mut heard = Vec::new();
+        while let Some(happened) = steps.next().await.unwrap() {
+            heard.push(match happened {
+                Happened::Step(step) => step.event,
+                Happened::End { status } => status,
+            });
+        }
+        assert_eq!(heard, ["order.created", "payment.approved", "CONFIRMED"]);
+    }
 
     #[test]
     fn events_come_out_whole_however_the_bytes_come_in() {
-        let stream = ": hello\r\n\r\nid: 1\nevent: step\ndata: {\"a\":\ndata: 1}\n\nevent:end\ndata:x\n\nevent: cut";
+        let stream = ": hello\r\n\r\nid: 1\nevent: step\ndata: {\"a\":\ndata: 1}\n\n\
+                      event:end\ndata:x\n\nevent: cut";
         for size in [1, 2, 7, stream.len()] {
             let mut lines = Lines::default();
             let mut found = Vec::new();
