@@ -81,6 +81,34 @@ impl From<Charge> for Payment {
 }
 
 impl Charge {
+    /// Nothing is due yet. The provider will know it by the event that brought it.
+    pub const fn new(
+        order_id: OrderId,
+        method: PaymentMethod,
+        amount: Money,
+        items: Vec<Item>,
+        cause: Cause,
+    ) -> Self {
+        Self {
+            order_id,
+            status: Status::Pending,
+            method,
+            amount,
+            items,
+            cancel_requested: false,
+            attempts: 0,
+            refund_attempts: 0,
+            provider_ref: None,
+            refund_ref: None,
+            last_error: None,
+            charge_key: cause.event_id,
+            cause,
+            refund_key: None,
+            due_in: None,
+            claim: None,
+        }
+    }
+
     /// In a state of rest: nobody has it in hand, and nothing is due.
     pub fn rest(self, status: Status) -> Self {
         Self { status, due_in: None, claim: None, ..self }

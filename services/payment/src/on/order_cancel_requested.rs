@@ -27,24 +27,8 @@ impl On<OrderCancelRequested> for Payment {
 
 /// The cancel has overtaken its order, which will find this when it comes.
 fn unheard_of(event: &Heard<OrderCancelRequested>) -> Charge {
-    Charge {
-        order_id: event.order_id,
-        status: Status::Failed,
-        method: event.payment_method,
-        amount: event.total_amount,
-        items: Vec::new(),
-        cancel_requested: true,
-        attempts: 0,
-        refund_attempts: 0,
-        provider_ref: None,
-        refund_ref: None,
-        last_error: None,
-        cause: event.as_cause(),
-        charge_key: event.id,
-        refund_key: None,
-        due_in: None,
-        claim: None,
-    }
+    let OrderCancelRequested { order_id, payment_method, total_amount, .. } = event.event;
+    Charge::new(order_id, payment_method, total_amount, Vec::new(), event.as_cause())
 }
 
 #[cfg(test)]

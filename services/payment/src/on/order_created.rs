@@ -12,24 +12,9 @@ impl On<OrderCreated> for Payment {
         if self.charge.is_some() {
             return Decision::nothing();
         }
-        let charge = Charge {
-            order_id: event.order_id,
-            status: Status::Pending,
-            method: event.payment_method,
-            amount: event.total_amount,
-            items: event.items.clone(),
-            cancel_requested: false,
-            attempts: 0,
-            refund_attempts: 0,
-            provider_ref: None,
-            refund_ref: None,
-            last_error: None,
-            cause: event.as_cause(),
-            charge_key: event.id,
-            refund_key: None,
-            due_in: None,
-            claim: None,
-        };
+        let OrderCreated { order_id, payment_method, total_amount, .. } = event.event;
+        let items = event.items.clone();
+        let charge = Charge::new(order_id, payment_method, total_amount, items, event.as_cause());
         Decision::to(charge.due(Status::Pending, Duration::ZERO).into())
     }
 }

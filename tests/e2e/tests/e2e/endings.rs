@@ -24,6 +24,7 @@ async fn every_ending_can_be_asked_for() {
         out_of_stock(&fleet),
         carrier_refuses(&fleet),
     );
+    fleet.verify().await;
     fleet.close().await;
 }
 
@@ -121,6 +122,7 @@ async fn a_slow_charge_is_confirmed_or_cancelled_with_the_money_back() {
     let told = events(&cancelled);
     assert!(told.contains(&"payment.approved") && told.contains(&"payment.reversed"), "{told:?}");
     assert_eq!(told.iter().filter(|event| **event == "order.cancel-requested").count(), 1);
+    fleet.verify().await;
     fleet.close().await;
 }
 
@@ -143,5 +145,6 @@ async fn a_cancel_before_the_retry_means_that_nothing_is_ever_charged() {
     assert_eq!(ended["status"], "CANCELLED");
     assert_eq!(events(&ended), ["order.created", "order.cancel-requested", "payment.failed"]);
     assert_eq!(fleet.cancel(id).await, 409, "it is final");
+    fleet.verify().await;
     fleet.close().await;
 }
