@@ -24,8 +24,8 @@ pub const NAME: &str = "payment";
 
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// How long the provider may take to answer
-    #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "10s")]
+    /// How long the provider may take to answer; shorter than a shutdown may take
+    #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
     pub gateway_timeout: Duration,
     /// Age at which a charge that a crash left in hand is taken up again
