@@ -17,6 +17,8 @@ use crate::running::Running;
 use crate::tail::with_log;
 use crate::{Lifetime, Process, install, ports, until};
 
+pub use definitions::policies;
+
 const START_BOUND: Duration = Duration::from_secs(120);
 const STOP_BOUND: Duration = Duration::from_secs(20);
 const PROBE_BOUND: Duration = Duration::from_secs(5);

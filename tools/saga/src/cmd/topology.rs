@@ -5,21 +5,41 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use messaging::{Ladder, Topology};
+use serde_json::Value;
 
-/// Print exchanges, queues and bindings as RabbitMQ imports them
+use crate::draw;
+
+/// Print exchanges, queues, bindings and policies as RabbitMQ imports them
 ///
-/// They are what `SAGA` means to a broker, with the usual retry rungs.
-/// `deploy/rabbitmq/topology.json` is this output.
+/// They are what `SAGA` means to a broker, with the usual retry rungs. `deploy/rabbitmq/topology.json`
+/// is this output.
 #[derive(Args)]
 pub struct TopologyCommand {}
 
 impl TopologyCommand {
     pub fn run(&self) -> Result<ExitCode> {
-        let definitions = Topology::whole(&Ladder::default()).definitions();
-        #[expect(clippy::print_stdout, reason = "it is what was asked for")]
-        {
-            println!("{}", serde_json::to_string_pretty(&definitions)?);
-        }
+        draw::json(&definitions());
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn definitions() -> Value {
+    let mut all = Topology::whole(&Ladder::default()).definitions();
+    all["policies"] = servers::policies();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_compose_gives_to_rabbitmq_is_the_topology_as_it_is() {
+        let file = include_str!("../../../../deploy/rabbitmq/topology.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        assert!(
+            file == definitions(),
+            "run `cargo run -p saga-cli --bin saga -- topology >deploy/rabbitmq/topology.json`"
+        );
     }
 }

@@ -26,7 +26,7 @@ pub fn definitions(config: &RabbitConfig) -> Value {
 }
 
 /// What may change in a queue's life is a policy, since arguments cannot change.
-fn policies() -> Value {
+pub fn policies() -> Value {
     // The services count attempts themselves: the broker's limit is a distant backstop, and a dead
     // letter is to stay however often it is looked at.
     json!([
