@@ -11,8 +11,8 @@ use crate::draw;
 
 /// Print exchanges, queues, bindings and policies as RabbitMQ imports them
 ///
-/// They are what `SAGA` means to a broker, with the usual retry rungs. `deploy/rabbitmq/topology.json`
-/// is this output.
+/// They are what `SAGA` means to a broker, with the usual retry rungs.
+/// `deploy/rabbitmq/topology.json` is this output.
 #[derive(Args)]
 pub struct TopologyCommand {}
 
