@@ -19,7 +19,7 @@ async fn in_a_burst_each_message_has_its_own_confirm() {
     let mut publisher = session.publisher().await.unwrap();
     let mut heard = 0;
     for round in 0..30 {
-        let is_heard = |number: usize| (number * 7 + round) % 3 != 0;
+        let is_heard = |number: usize| !(number * 7 + round).is_multiple_of(3);
         let burst: Vec<_> = (0..200)
             .map(|n| publication(n, if is_heard(n) { "customer.paid" } else { "customer.sneezed" }))
             .collect();
