@@ -1,0 +1,167 @@
+//! `saga up` and what goes with it, as a person uses them: the real command on the real servers and
+//! services, which must have been built (`cargo build --workspace`).
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use servers::{Process, Watchdog, ports};
+
+/// A `SAGA_HOME` and ports of a test's own; whatever is left is cleared away with it.
+struct Saga {
+    home: PathBuf,
+    variables: Vec<(&'static str, u16)>,
+    watchdog: Watchdog,
+}
+
+impl Saga {
+    fn new(name: &str) -> Self {
+        let home = format!("{name}-{}", std::process::id());
+        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(home);
+        let watchdog = Watchdog::start().unwrap();
+        watchdog.deletes(&home).unwrap();
+        let names = [
+            "ORDER_HTTP_PORT",
+            "RABBITMQ_PORT",
+            "RABBITMQ_MANAGEMENT_PORT",
+            "ORDER_DB_PORT",
+            "PAYMENT_DB_PORT",
+            "INVENTORY_DB_PORT",
+            "SHIPPING_DB_PORT",
+        ];
+        let variables = names.map(|name| (name, ports::free().unwrap())).to_vec();
+        Self { home, variables, watchdog }
+    }
+
+    fn port(&self, variable: &str) -> u16 {
+        let found = self.variables.iter().find(|(name, _)| *name == variable);
+        found.unwrap().1
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
+        command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
+        command.envs(self.variables.iter().map(|(name, port)| (*name, port.to_string())));
+        command
+    }
+
+    /// What the command prints, once it has succeeded.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let (said, complained) = text(&output);
+        assert!(output.status.success(), "saga {arguments:?}: {said}{complained}");
+        // Should this test die, its watchdog ends what is in the background.
+        for process in self.parts().into_iter().filter_map(|part| part.process) {
+            self.watchdog.ends(process, Signal::SIGKILL).unwrap();
+        }
+        said
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let output = self.command(&["status", "--json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let parts = status["parts"].as_array().unwrap().iter();
+        parts
+            .map(|part| Part {
+                name: part["name"].as_str().unwrap().to_owned(),
+                ready: part["ready"].as_bool().unwrap(),
+                process: part["pid"].as_u64().and_then(|pid| Process::of(pid.try_into().unwrap())),
+            })
+            .collect()
+    }
+
+    fn process(&self, name: &str) -> Process {
+        let found = self.parts().into_iter().find(|part| part.name == name);
+        found.unwrap().process.expect("it runs")
+    }
+}
+
+struct Part {
+    name: String,
+    ready: bool,
+    process: Option<Process>,
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
+    let saga = Saga::new("saga-up");
+    let said = saga.run(&["up"]);
+    let parts = saga.parts();
+    assert_eq!(parts.len(), 9);
+    assert!(parts.iter().all(|part| part.ready), "{said}");
+    let order_port = saga.port("ORDER_HTTP_PORT");
+    assert!(said.contains(&format!("curl -i http://127.0.0.1:{order_port}/orders")), "{said}");
+
+    let order = saga.process("order");
+    assert!(saga.run(&["up"]).contains("up already"));
+    assert_eq!(saga.process("order"), order, "a second `up` leaves it alone");
+
+    saga.process("payment").signal(Signal::SIGKILL);
+    assert!(saga.run(&["up"]).contains("payment"), "`up` starts what is missing");
+    assert_eq!(saga.process("order"), order);
+    assert!(saga.parts().iter().all(|part| part.ready));
+
+    let logs = saga.run(&["logs", "--no-follow", "-n", "1", "order", "shipping"]);
+    let labels: Vec<_> = logs.lines().map(|line| line.split('|').next().unwrap().trim()).collect();
+    assert_eq!(labels, ["order", "shipping"]);
+
+    let mut other = saga.command(&["up"]);
+    other.env("ORDER_DB_PORT", ports::free().unwrap().to_string());
+    let (_, complained) = text(&other.output().unwrap());
+    assert!(complained.contains("ORDER_DB_PORT="), "it runs on another port: {complained}");
+
+    let processes: Vec<Process> = saga.parts().iter().filter_map(|part| part.process).collect();
+    saga.run(&["stop"]);
+    assert!(processes.iter().all(|process| !process.is_alive()));
+    let data = saga.home.join("postgres-order/data");
+    assert!(data.exists() && saga.parts().iter().all(|part| part.process.is_none()));
+    assert!(saga.run(&["stop"]).contains("nothing runs"));
+
+    saga.run(&["down"]);
+    assert!(!saga.home.exists());
+    saga.run(&["down"]);
+}
+
+#[test]
+fn a_taken_port_is_named_with_its_variable_before_anything_starts() {
+    let saga = Saga::new("saga-taken");
+    let port = saga.port("SHIPPING_DB_PORT");
+    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let output = saga.command(&["up"]).output().unwrap();
+    let (_, complained) = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    let start = format!("saga: port {port} (SHIPPING_DB_PORT) is taken by pid ");
+    assert!(complained.starts_with(&start), "{complained}");
+    assert!(!saga.home.exists());
+}
+
+#[test]
+fn a_service_that_fails_shows_its_last_words_and_nothing_is_left_running() {
+    let saga = Saga::new("saga-fails");
+    let output = saga.command(&["up"]).env("RETRY_DELAYS", "soon").output().unwrap();
+    let (_, complained) = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complained.contains("service ended while it started"), "{complained}");
+    assert!(complained.contains("RETRY_DELAYS"), "its log is shown: {complained}");
+    assert!(saga.parts().iter().all(|part| part.process.is_none()));
+    saga.run(&["down"]);
+}
+
+#[test]
+fn a_directory_with_other_things_in_it_is_neither_taken_over_nor_deleted() {
+    let saga = Saga::new("saga-home");
+    std::fs::create_dir_all(&saga.home).unwrap();
+    std::fs::write(saga.home.join("thesis.txt"), "years of work").unwrap();
+    let output = saga.command(&["up"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).1.contains("holds other things already"));
+    saga.run(&["down"]);
+    assert!(saga.home.join("thesis.txt").exists());
+}
