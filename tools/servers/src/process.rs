@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::until;
@@ -60,6 +60,25 @@ impl Process {
         }
     }
 
+    /// Sends a signal to it and all in its process group, which it must lead.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        if let Ok(pid) = i32::try_from(self.pid)
+            && self.is_alive()
+        {
+            killpg(Pid::from_raw(pid), signal).ok();
+        }
+    }
+
+    /// Who is in the process group that it leads or led. The kernel gives its pid to nobody else as
+    /// long as there is somebody.
+    pub(crate) fn group(&self) -> Vec<Self> {
+        every_pid()
+            .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+            .filter(|(_, stat)| stat.group == self.pid && !stat.dead)
+            .map(|(pid, stat)| Self { pid, started: stat.started })
+            .collect()
+    }
+
     /// The name of its program, at most fifteen characters of it.
     pub fn name(&self) -> Option<String> {
         let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
@@ -104,6 +123,7 @@ struct Stat {
     /// A zombie holds its pid until it is waited for, but does nothing any more.
     dead: bool,
     parent: u32,
+    group: u32,
     started: u64,
 }
 
@@ -115,6 +135,7 @@ impl Stat {
         Some(Self {
             dead: matches!(*fields.first()?, "Z" | "X"),
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })
     }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -67,6 +68,10 @@ impl Running {
     pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
         self.process.end(asks).await;
         ensure!(!self.is_alive(), "pid {} does not end, not even by SIGKILL", self.process.pid);
+        // What it had started itself may still write to its files.
+        for left in self.process.group() {
+            left.end(&[]).await;
+        }
         self.clear_up()
     }
 
@@ -77,13 +82,36 @@ impl Running {
         std::fs::remove_file(&self.pid_file).ok();
         Ok(())
     }
+
+    /// Waits without a runtime, which may be gone when something is dropped.
+    fn is_gone_within(&mut self, bound: Duration) -> bool {
+        let deadline = Instant::now() + bound;
+        loop {
+            let ended = match &mut self.child {
+                Some(child) => matches!(child.try_wait(), Ok(Some(_)) | Err(_)),
+                None => !self.is_alive(),
+            };
+            if ended && self.process.group().is_empty() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.lives_on && self.child.is_some() {
-            self.process.signal(self.killed_by);
-            self.clear_up().ok();
+        if self.lives_on || self.child.is_none() {
+            return;
         }
+        self.process.signal_group(self.killed_by);
+        if !self.is_gone_within(Duration::from_secs(6)) {
+            self.process.signal_group(Signal::SIGKILL);
+            self.is_gone_within(Duration::from_secs(2));
+        }
+        self.clear_up().ok();
     }
 }

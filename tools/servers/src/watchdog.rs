@@ -65,7 +65,8 @@ mod tests {
     use super::*;
 
     fn sleeper() -> Child {
-        Command::new("sleep").arg("60").spawn().expect("`sleep` starts")
+        let mut command = Command::new("sleep");
+        command.arg("60").spawn().expect("`sleep` starts")
     }
 
     #[test]
@@ -88,5 +89,23 @@ mod tests {
         assert!(other.try_wait().expect("it can be asked").is_none());
         ours.wait().expect("it ended");
         other.kill().and_then(|()| other.wait()).expect("it can be killed");
+    }
+
+    #[test]
+    fn it_ends_what_its_processes_have_started_too() {
+        let mut command = crate::background("sh");
+        let mut leader = command.args(["-c", "sleep 60 & exec sleep 60"]).spawn().expect("starts");
+        let process = Process::of(leader.id()).expect("it runs");
+        let two = || (process.group().len() == 2).then_some(());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime starts");
+        let both = runtime.block_on(crate::until(std::time::Duration::from_secs(5), two));
+        assert!(both.is_some());
+
+        let watchdog = Watchdog::start().expect("it starts");
+        watchdog.ends(process, Signal::SIGTERM).expect("it listens");
+        drop(watchdog);
+        leader.wait().expect("it ended");
+        assert!(process.group().is_empty());
     }
 }

@@ -19,13 +19,13 @@ runs() {
   [ "$1" != Z ] && [ "$1" != X ] && [ "${20}" = "$expected" ]
 }
 
-# Sends each process its own signal, or the one given.
+# Sends each process, with the group that it leads, its own signal or the one given.
 end_all() {
   left=0
   while read -r signal pid started; do
     if [ -n "$pid" ] && runs "$pid" "$started"; then
       left=1
-      [ "$1" = none ] || kill -"${1:-$signal}" "$pid" 2>/dev/null
+      [ "$1" = none ] || kill -s "${1:-$signal}" -- "-$pid" "$pid" 2>/dev/null
     fi
   done <<EOF
 $processes

@@ -87,15 +87,15 @@ fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     link.hash(&mut hasher);
     let data = PathBuf::from(format!("/var/tmp/quadrille-{:016x}", hasher.finish()));
-    // Anybody may have made one of this name: only a new one, or our own, will do.
-    match DirBuilder::new().mode(0o700).create(&data) {
-        Ok(()) => account.give(&data)?,
-        Err(_) => ensure!(
-            account.owns(&data),
-            "{} cannot be used, since `postgres` does not own it: delete it",
-            data.display()
-        ),
+    // Anybody may have made one of this name; our own, without its link, is of a deleted `dir`.
+    if account.owns(&data) {
+        remove(&data)?;
     }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&data)
+        .with_context(|| format!("cannot make {}, where `postgres` could work", data.display()))?;
+    account.give(&data)?;
     symlink(&data, link).with_context(|| format!("cannot make the link {}", link.display()))?;
     Ok(data)
 }

@@ -50,15 +50,10 @@ pub async fn run(config: &PostgresConfig, data: &Path, account: Account, bin: &P
 
 /// Ends one whose own starter has been killed.
 pub async fn end_left(dir: &Path) -> Result<()> {
-    let Some(mut left) = Running::attach(pid_file(dir), Signal::SIGKILL) else {
-        return Ok(());
-    };
-    let children = left.process.children();
-    left.end(&[]).await?;
-    for child in children {
-        child.end(&[]).await;
+    match Running::attach(pid_file(dir), Signal::SIGKILL) {
+        Some(mut left) => left.end(&[]).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn pid_file(dir: &Path) -> PathBuf {
