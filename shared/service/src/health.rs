@@ -91,6 +91,9 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     ensure!(age < STALE_AFTER, "not running: {shown} was last written {} s ago", age.as_secs());
     let note: Note =
         serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
+    // A process that was killed leaves its last note behind.
+    let process = Path::new("/proc").join(note.pid.to_string());
+    ensure!(process.exists(), "not running: it has died");
     match (note.database, note.consuming) {
         (true, true) => Ok(()),
         (false, _) => bail!("the database does not answer"),
