@@ -72,11 +72,7 @@ impl Process {
     /// Who is in the process group that it leads or led. The kernel gives its pid to nobody else as
     /// long as there is somebody.
     pub(crate) fn group(&self) -> Vec<Self> {
-        every_pid()
-            .filter_map(|pid| Some((pid, Stat::read(pid)?)))
-            .filter(|(_, stat)| stat.group == self.pid && !stat.dead)
-            .map(|(pid, stat)| Self { pid, started: stat.started })
-            .collect()
+        others(|stat| stat.group == self.pid)
     }
 
     /// The name of its program, at most fifteen characters of it.
@@ -86,11 +82,19 @@ impl Process {
     }
 
     pub fn children(&self) -> Vec<Self> {
-        every_pid()
-            .filter_map(|pid| Some((pid, Stat::read(pid)?)))
-            .filter(|(_, stat)| stat.parent == self.pid && !stat.dead)
-            .map(|(pid, stat)| Self { pid, started: stat.started })
-            .collect()
+        others(|stat| stat.parent == self.pid)
+    }
+
+    /// Its children, theirs, and so on.
+    pub fn descendants(&self) -> Vec<Self> {
+        let mut all = self.children();
+        let mut at = 0;
+        while let Some(process) = all.get(at) {
+            let children = process.children();
+            all.extend(children);
+            at += 1;
+        }
+        all
     }
 
     /// Waits until it has ended; false when it still runs after `bound`.
@@ -117,6 +121,14 @@ pub(crate) fn every_pid() -> impl Iterator<Item = u32> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn others(wanted: impl Fn(&Stat) -> bool) -> Vec<Process> {
+    every_pid()
+        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+        .filter(|(_, stat)| !stat.dead && wanted(stat))
+        .map(|(pid, stat)| Process { pid, started: stat.started })
+        .collect()
 }
 
 struct Stat {

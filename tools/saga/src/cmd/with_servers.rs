@@ -68,10 +68,13 @@ impl WithServers {
     }
 }
 
-/// A terminal sends Ctrl-C to the command as well; whoever stops us alone means it too.
+/// A terminal sends Ctrl-C to the command and all it has started; whoever stops us alone means them
+/// too.
 async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
     if let Some(process) = child.id().and_then(Process::of) {
-        process.signal(Signal::SIGTERM);
+        for process in process.descendants().into_iter().chain([process]) {
+            process.signal(Signal::SIGTERM);
+        }
     }
     if timeout(Duration::from_secs(10), child.wait()).await.is_err() {
         child.kill().await?;
