@@ -56,7 +56,8 @@ impl Progress {
                 progress.with_waiting(|waiting| {
                     let names = waiting.join(", ");
                     progress.clear();
-                    show(&format!("  {seconds:>5.1} s  waiting for {names}"));
+                    let line = format!("  {seconds:>5.1} s  waiting for {names}");
+                    show(&shortened(&line));
                 });
             }
         })
@@ -77,4 +78,13 @@ impl Progress {
 fn show(text: &str) {
     let mut out = std::io::stdout();
     write!(out, "{text}").and_then(|()| out.flush()).ok();
+}
+
+/// A line that the terminal had to break in two could not be taken back.
+fn shortened(line: &str) -> String {
+    const NARROW: usize = 78;
+    match line.char_indices().nth(NARROW) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
