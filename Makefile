@@ -5,13 +5,17 @@ SAGA    := $(TARGET)/release/saga
 RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p saga-cli
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down stop status logs demo verify load test lint ci
+.PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build demo verify load \
+        test lint ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the services and the saga command
 	$(RELEASE)
+
+saga: ## build the saga command alone
+	@cargo build --release --locked -p saga-cli
 
 up: build ## start everything in the background: RabbitMQ, four Postgres, four services
 	@$(SAGA) up
@@ -27,6 +31,18 @@ status: $(SAGA) ## show what runs, with pid, port and readiness
 
 logs: $(SAGA) ## follow the services' logs
 	@$(SAGA) logs
+
+docker-up: saga ## the same in containers, by Docker Compose: build, start, wait until all is healthy
+	@$(SAGA) docker up
+
+docker-down: $(SAGA) ## remove the containers and their data
+	@$(SAGA) docker down
+
+docker-logs: $(SAGA) ## follow the services' logs in their containers
+	@$(SAGA) docker logs
+
+docker-build: saga ## build the services' images
+	@$(SAGA) docker build
 
 demo: $(SAGA) ## place one order of each scenario and show its way to the end
 	@$(SAGA) demo

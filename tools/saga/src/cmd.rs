@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod demo;
+pub mod docker;
 pub mod down;
 pub mod load;
 pub mod logs;

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cmd;
 pub mod colour;
+pub mod compose;
 pub mod draw;
 pub mod home;
 pub mod load;
@@ -14,3 +15,4 @@ pub mod settings;
 pub mod snapshot;
 pub mod stop;
 pub mod verify;
+pub mod welcome;

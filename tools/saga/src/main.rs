@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use saga_cli::cmd::{demo, down, load, logs, order, status, topology, up, verify, with_servers};
+use saga_cli::cmd::{
+    demo, docker, down, load, logs, order, status, topology, up, verify, with_servers,
+};
 
 #[derive(Parser)]
 #[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
@@ -23,6 +25,7 @@ enum Command {
     Demo(demo::Demo),
     Verify(verify::Verify),
     Load(load::LoadCommand),
+    Docker(docker::DockerCommand),
     Topology(topology::TopologyCommand),
     WithServers(with_servers::WithServers),
 }
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
         Command::Demo(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Load(command) => command.run().await,
+        Command::Docker(command) => command.run().await,
         Command::Topology(command) => command.run(),
         Command::WithServers(command) => command.run().await,
     };

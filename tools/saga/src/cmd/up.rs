@@ -1,8 +1,8 @@
 //! `saga up`: everything on this machine, in the background, and back when it is ready.
 
 mod launch;
-mod welcome;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::home::{Home, Servers};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stop::Stop;
+use crate::welcome;
 
 /// Start RabbitMQ, four Postgres and the four services in the background
 ///
@@ -49,7 +50,8 @@ impl Up {
         };
         match outcome {
             Ok(None) => {
-                welcome::print(&settings, launch.started_something().then(|| launch.elapsed()));
+                let took = launch.started_something().then(|| launch.elapsed());
+                welcome::print(&settings, took, &shown(&settings.home.join("logs")));
                 Ok(ExitCode::SUCCESS)
             }
             Ok(Some(code)) => {
@@ -87,4 +89,10 @@ fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> 
         bail!("{}", complaints.join("\n      "));
     }
     Ok(())
+}
+
+/// As short as it can be written from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

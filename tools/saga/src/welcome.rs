@@ -1,6 +1,5 @@
-//! What `up` says at its end: where everything is, and what to do first.
+//! What is said when all is up: where everything is, and what to do first.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::say;
@@ -14,8 +13,8 @@ const FIRST_ORDER: &str = r#"  curl -i URL/orders -H 'Content-Type: application/
     ]}'
 "#;
 
-/// `took` is nothing where all ran already.
-pub fn print(settings: &Settings, took: Option<Duration>) {
+/// `took` is nothing where all ran already; `logs` says where they are.
+pub fn print(settings: &Settings, took: Option<Duration>, logs: &str) {
     match took {
         Some(took) => say!("\nQuadrille is up, after {:.1} s.\n", took.as_secs_f32()),
         None => say!("\nQuadrille is up already.\n"),
@@ -30,12 +29,6 @@ pub fn print(settings: &Settings, took: Option<Duration>) {
     for database in &settings.databases {
         say!("  Postgres   {}", database.url());
     }
-    say!("  logs       {}", shown(&settings.home.join("logs")));
+    say!("  logs       {logs}");
     say!("\nA first order:\n\n{}", FIRST_ORDER.replace("URL", &order));
-}
-
-/// As short as it can be written from here.
-fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -1,0 +1,193 @@
+//! Docker Compose, by its own command: what it makes, and how its containers are.
+
+use std::collections::BTreeMap;
+use std::process::{ExitStatus, Output, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use tokio::process::Command;
+
+/// The project in the working directory.
+pub struct Compose {
+    project: Project,
+}
+
+/// As `docker compose config` tells it.
+#[derive(Deserialize)]
+struct Project {
+    name: String,
+    services: BTreeMap<String, Definition>,
+}
+
+#[derive(Deserialize)]
+struct Definition {
+    image: Option<String>,
+}
+
+pub struct Container {
+    pub id: String,
+    /// Its name in the compose file.
+    pub name: String,
+    pub restarts: u32,
+    state: String,
+    health: String,
+}
+
+impl Compose {
+    /// Says which of Docker's parts is missing, and what helps.
+    pub async fn find() -> Result<Self> {
+        let without = "use `make up`, which needs no Docker";
+        let docker = Command::new("docker").arg("--version").output().await;
+        ensure!(docker.is_ok(), "there is no `docker` command: install Docker, or {without}");
+        let compose = run(&["compose", "version"]).await?;
+        ensure!(
+            compose.status.success(),
+            "Docker Compose is missing: install Docker's plugin `compose` (version 2), or {without}"
+        );
+        let engine = run(&["version", "--format", "{{.Server.Version}}"]).await?;
+        if !engine.status.success() {
+            bail!("no Docker engine answers ({}): start it, or {without}", last_line(&engine));
+        }
+        let config = run(&["compose", "config", "--format", "json"]).await?;
+        ensure!(config.status.success(), "{}", last_line(&config));
+        let project = serde_json::from_slice(&config.stdout);
+        Ok(Self { project: project.context("`docker compose config` tells something unknown")? })
+    }
+
+    /// The nine, by their names in the compose file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.project.services.keys().map(String::as_str)
+    }
+
+    /// Images that come from a registry, and are not here yet.
+    pub async fn missing_images(&self) -> Result<Vec<(&str, &str)>> {
+        let mut missing: Vec<(&str, &str)> = Vec::new();
+        for (name, definition) in &self.project.services {
+            let Some(image) = &definition.image else { continue };
+            let is_asked = missing.iter().any(|(_, other)| other == image);
+            if !is_asked && !run(&["image", "inspect", image]).await?.status.success() {
+                missing.push((name, image));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Those that there are, running or not.
+    pub async fn containers(&self) -> Result<Vec<Container>> {
+        const TOLD: &str = "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} \
+                            {{.RestartCount}} {{.State.Status}} \
+                            {{with .State.Health}}{{.Status}}{{end}}";
+        let label = format!("label=com.docker.compose.project={}", self.project.name);
+        let listed = run(&["ps", "--all", "--quiet", "--filter", &label]).await?;
+        ensure!(listed.status.success(), "{}", last_line(&listed));
+        let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let ids: Vec<&str> = ids.lines().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // One that has just gone makes it fail, and tell of the others all the same.
+        let told = run(&[&["inspect", "--format", TOLD], ids.as_slice()].concat()).await?;
+        let told = String::from_utf8_lossy(&told.stdout);
+        Ok(told.lines().filter_map(Container::read).collect())
+    }
+
+    /// What it says is shown as it comes.
+    pub async fn show(&self, arguments: &[&str]) -> Result<ExitStatus> {
+        let status = self.command(arguments).status().await;
+        status.context("`docker` cannot be run")
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.arg("compose").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+}
+
+impl Container {
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.split(' ').map(str::to_owned);
+        let (id, name) = (words.next()?, words.next()?);
+        let restarts = words.next()?.parse().ok()?;
+        let (state, health) = (words.next()?, words.next().unwrap_or_default());
+        Some(Self { id, name, restarts, state, health })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.is_running() && self.health == "healthy"
+    }
+
+    /// Why there is no use in waiting for it.
+    pub fn trouble(&self) -> Option<String> {
+        const RESTARTS_MAX: u32 = 2;
+        match (self.state.as_str(), self.health.as_str()) {
+            ("exited" | "dead", _) => Some("has ended".to_owned()),
+            (_, "unhealthy") => Some("is unhealthy".to_owned()),
+            (_, "healthy") => None,
+            _ if self.restarts > RESTARTS_MAX => Some("ends again and again".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What its last health check said, and its last lines.
+    pub async fn last_words(&self) -> Result<String> {
+        const CHECKS: &str =
+            "{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}";
+        let mut words = String::new();
+        let checks = run(&["inspect", "--format", CHECKS, &self.id]).await?;
+        let checks = String::from_utf8_lossy(&checks.stdout);
+        if let Some(check) = checks.trim().lines().next_back() {
+            words = format!("its health check says: {check}\n");
+        }
+        let logs = run(&["logs", "--tail", "15", &self.id]).await?;
+        let logs = [logs.stdout, logs.stderr].concat();
+        let logs = String::from_utf8_lossy(&logs);
+        match logs.trim_end() {
+            "" => Ok(words + "its log is empty"),
+            logs => Ok(words + "its log ends:\n" + logs),
+        }
+    }
+}
+
+async fn run(arguments: &[&str]) -> Result<Output> {
+    let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output().await;
+    output.context("`docker` cannot be run")
+}
+
+/// Of its complaint.
+pub fn last_line(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    said.trim_end().lines().next_back().unwrap_or("it says nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Container {
+        Container::read(line).unwrap()
+    }
+
+    #[test]
+    fn a_container_is_ready_when_it_runs_and_its_check_passes() {
+        assert!(read("1f order 0 running healthy").is_healthy());
+        for not_yet in ["1f order 0 running starting", "1f order 0 created ", "1f order 1 running "]
+        {
+            let container = read(not_yet);
+            assert!(!container.is_healthy() && container.trouble().is_none(), "{not_yet}");
+        }
+        assert!(Container::read("").is_none());
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_has_given_up() {
+        let trouble = |line| read(line).trouble().unwrap();
+        assert_eq!(trouble("1f order 0 running unhealthy"), "is unhealthy");
+        assert_eq!(trouble("1f order 0 exited unhealthy"), "has ended");
+        assert_eq!(trouble("1f order 3 restarting starting"), "ends again and again");
+    }
+}
