@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use futures::future::{join_all, try_join_all};
 use servers::{Postgres, RabbitMq, tail};
+use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -24,6 +25,8 @@ pub struct Launch<'a> {
     progress: Arc<Progress>,
     shown: JoinHandle<()>,
     started: Mutex<Started<'a>>,
+    /// Set once it is ready.
+    broker: SetOnce<()>,
 }
 
 /// What this run started, as opposed to what ran before it.
@@ -43,8 +46,8 @@ impl<'a> Launch<'a> {
     ) -> Self {
         let progress = Arc::new(Progress::start());
         let shown = progress.show();
-        let started = Mutex::default();
-        Self { settings, home, services, wait, progress, shown, started }
+        let (started, broker) = (Mutex::default(), SetOnce::new());
+        Self { settings, home, services, wait, progress, shown, started, broker }
     }
 
     /// Returns when all is ready, or the first thing has failed.
@@ -72,8 +75,8 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// A service starts as soon as its Postgres runs; RabbitMQ, which takes longest, it waits for
-    /// itself while it prepares its tables.
+    /// A service that starts with RabbitMQ there is ready sooner than one that finds it away and tries
+    /// again a little later.
     async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
         let config = self.home.postgres(database);
         if let Some(postgres) = Postgres::attach(config.clone())? {
@@ -86,6 +89,7 @@ impl<'a> Launch<'a> {
             self.progress.done(&name, &format!("127.0.0.1:{}", database.port));
             self.started(|all| all.postgres.push(postgres));
         }
+        self.broker.wait().await;
         self.service(service).await
     }
 
@@ -100,6 +104,7 @@ impl<'a> Launch<'a> {
             self.progress.done("rabbitmq", &format!("127.0.0.1:{port}"));
             self.started(|all| all.rabbitmq = Some(rabbitmq));
         }
+        self.broker.set(()).ok();
         Ok(())
     }
 
