@@ -63,8 +63,17 @@ pub enum BrokerError {
     #[error("the broker is away: {0}")]
     Away(String),
     /// The login is wrong: waiting does not help.
-    #[error("the broker refuses the login: {0}; check user, password and virtual host in AMQP_URL")]
+    #[error(
+        "the broker refuses us: {0}; check user, password and virtual host in AMQP_URL, and what \
+         the user may do"
+    )]
     Login(String),
+    /// An exchange or queue is not there, and we may not make it.
+    #[error(
+        "the broker's topology is incomplete: {0}; import what `saga topology` prints, or let this \
+         user configure"
+    )]
+    Missing(String),
     /// An exchange or queue of ours exists with other properties.
     #[error(
         "the broker's topology is not ours: {0}; delete what it names, or use another virtual host"

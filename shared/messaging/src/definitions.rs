@@ -1,14 +1,12 @@
-//! A topology as RabbitMQ imports it when it starts, so that everything is there before anyone
-//! comes.
+//! A topology, and who may do what in it, as RabbitMQ imports them when it starts: everything is
+//! there before anyone comes.
 
-use crate::{ExchangeKind, Header, Topology};
+use crate::{ExchangeKind, Header, Topology, UNROUTED, exchange_of};
 use serde_json::{Map, Value, json};
 
-const VHOST: &str = "/";
-
 impl Topology {
-    /// RabbitMQ's own format, for `load_definitions`.
-    pub fn definitions(&self) -> Value {
+    /// Exchanges, queues, bindings and policies.
+    pub fn definitions(&self, vhost: &str) -> Value {
         let exchanges = self.exchanges.iter().map(|exchange| {
             let kind = match exchange.kind {
                 ExchangeKind::Topic => "topic",
@@ -17,19 +15,19 @@ impl Topology {
                 ExchangeKind::Fanout => "fanout",
             };
             json!({
-                "name": exchange.name, "vhost": VHOST, "type": kind, "durable": true,
+                "name": exchange.name, "vhost": vhost, "type": kind, "durable": true,
                 "auto_delete": false, "internal": false, "arguments": {},
             })
         });
         let queues = self.queues.iter().map(|(name, shape)| {
             json!({
-                "name": name, "vhost": VHOST, "durable": true, "auto_delete": false,
+                "name": name, "vhost": vhost, "durable": true, "auto_delete": false,
                 "arguments": object(shape.arguments()),
             })
         });
         let bindings = self.bindings.iter().map(|binding| {
             json!({
-                "source": binding.exchange, "vhost": VHOST, "destination": binding.queue,
+                "source": binding.exchange, "vhost": vhost, "destination": binding.queue,
                 "destination_type": "queue", "routing_key": binding.key,
                 "arguments": object(binding.arguments()),
             })
@@ -38,8 +36,59 @@ impl Topology {
             "exchanges": exchanges.collect::<Vec<_>>(),
             "queues": queues.collect::<Vec<_>>(),
             "bindings": bindings.collect::<Vec<_>>(),
+            "policies": policies(vhost),
         })
     }
+}
+
+/// What may change in a queue's life is a policy, since arguments cannot change. The services count
+/// attempts themselves: the broker's limit is a distant backstop, and a dead letter is to stay
+/// however often it is looked at.
+fn policies(vhost: &str) -> Value {
+    let policy = |name: &str, priority: u8, (what, pattern): (&str, &str), definition: Value| {
+        json!({
+            "vhost": vhost, "name": name, "pattern": pattern, "apply-to": what,
+            "priority": priority, "definition": definition,
+        })
+    };
+    let (main, dead) = (("queues", r"^[a-z]+\.[a-z-]+$"), ("queues", r"\.dlq$|^unrouted$"));
+    json!([
+        policy("delivery-limit", 0, main, json!({ "delivery-limit": 1000 })),
+        policy("keep-dead-letters", 1, dead, json!({ "delivery-limit": 1_000_000 })),
+        policy(
+            "unrouted-dead-letters",
+            0,
+            ("exchanges", r"\.dlx$"),
+            json!({ "alternate-exchange": UNROUTED })
+        ),
+    ])
+}
+
+/// A broker user for each of these services, with the least that it needs: it says its own events,
+/// puts its own messages aside, and reads its own queues. It makes and deletes nothing, and reads
+/// no dead letter. `password` is what it logs in with.
+pub fn users(services: &[&str], vhost: &str, password: impl Fn(&str) -> String) -> Value {
+    let users = services
+        .iter()
+        .map(|service| json!({ "name": service, "password": password(service), "tags": "" }));
+    let permissions = services.iter().map(|service| {
+        json!({
+            "user": service, "vhost": vhost, "configure": "^$",
+            "write": format!(r"^{service}\.(exchange|retry|dlx)$"),
+            "read": format!(r"^{service}\.[a-z-]+$"),
+        })
+    });
+    let topics = services.iter().map(|service| {
+        json!({
+            "user": service, "vhost": vhost, "exchange": exchange_of(service),
+            "write": format!(r"^{service}\."), "read": "^$",
+        })
+    });
+    json!({
+        "users": users.collect::<Vec<_>>(),
+        "permissions": permissions.collect::<Vec<_>>(),
+        "topic_permissions": topics.collect::<Vec<_>>(),
+    })
 }
 
 fn object(entries: Vec<(&'static str, Header)>) -> Map<String, Value> {

@@ -1,6 +1,6 @@
 //! How long a failed message waits before its next attempt, and when it is dead.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladder {
@@ -40,6 +40,28 @@ impl Ladder {
     }
 }
 
+/// As in `1s,5s,30s`.
+impl FromStr for Ladder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(parse_duration).collect::<Result<_, _>>().map(Self::new)
+    }
+}
+
+/// `250ms`, `5s`, `10m`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; examples are 250ms, 5s, 10m");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?)),
+        _ => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +77,16 @@ mod tests {
     fn a_compensation_repeats_the_top_rung() {
         assert_eq!(Ladder::default().wait(99, true), Some(Duration::from_secs(30)));
         assert_eq!(Ladder::name(Duration::from_millis(1500)), "1500ms");
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        for wrong in ["", "5", "s", "5 s", "-1s", "1h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!("1s,5s,30s".parse(), Ok(Ladder::default()));
+        assert!("1s,,30s".parse::<Ladder>().is_err());
     }
 }

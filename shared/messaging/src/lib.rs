@@ -24,7 +24,8 @@ pub use broker::{
 };
 pub use consume::{Consumer, Trouble};
 pub use database::Failure;
-pub use ladder::Ladder;
+pub use definitions::users;
+pub use ladder::{Ladder, parse_duration};
 pub use ledger::{Handled, Ledger, Novelty, Outgoing};
 pub use line::{Line, Patience};
 pub use memory::{MemoryBroker, MemoryLedger, MemoryTx};
@@ -36,6 +37,7 @@ pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};
 pub use store::{Batch, Known, Store};
 pub use topology::{
-    Binding, Exchange, ExchangeKind, QueueShape, Topology, dead_letters, exchange_of, queue_name,
+    Binding, Exchange, ExchangeKind, QueueShape, Topology, UNROUTED, dead_letters, exchange_of,
+    queue_name,
 };
 pub use world::{RealWorld, World};

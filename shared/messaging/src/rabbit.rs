@@ -2,20 +2,22 @@
 //! that publishes, acknowledgements included. lapin's own recovery stays off: a session that fails
 //! in any way is dropped, and made anew by the one who asked for it.
 
+mod declare;
+
 use crate::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Publication, Publisher,
-    Session, Topology, wire,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session, Topology,
+    wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
 use lapin::{
-    Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind as Kind,
+    Channel, Confirmation, Connection, ConnectionProperties,
     options::*,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     types::{FieldTable, ShortString},
     uri::AMQPUri,
 };
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::Duration};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const HEARTBEAT_S: u16 = 10;
@@ -23,6 +25,8 @@ const HEARTBEAT_S: u16 = 10;
 pub struct RabbitMq {
     uri: AMQPUri,
     prefetch: u16,
+    /// Until the broker refuses it.
+    may_declare: AtomicBool,
 }
 
 impl RabbitMq {
@@ -30,7 +34,7 @@ impl RabbitMq {
     pub fn new(url: &str, prefetch: u16) -> Result<Self, String> {
         let mut uri: AMQPUri = url.parse()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-        Ok(Self { uri, prefetch })
+        Ok(Self { uri, prefetch, may_declare: true.into() })
     }
 
     async fn open(&self, name: String) -> Result<Connection, BrokerError> {
@@ -48,7 +52,7 @@ impl Broker for RabbitMq {
             self.open(format!("{service}: publishes")),
         )?;
         let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
-        declare(&in_time(session.publishing.create_channel()).await?, topology).await?;
+        declare::make_sure(&session.publishing, topology, &self.may_declare).await?;
         Ok(Box::new(session))
     }
 }
@@ -184,42 +188,6 @@ async fn send(
         .await
 }
 
-/// Declares what is missing; what is there must be the same.
-async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
-    for exchange in &topology.exchanges {
-        let kind = match exchange.kind {
-            ExchangeKind::Topic => Kind::Topic,
-            ExchangeKind::Headers => Kind::Headers,
-            ExchangeKind::Direct => Kind::Direct,
-            ExchangeKind::Fanout => Kind::Fanout,
-        };
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let name = exchange.name.as_str().into();
-        in_time(channel.exchange_declare(name, kind, options, FieldTable::default())).await?;
-    }
-    for (name, shape) in &topology.queues {
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        in_time(channel.queue_declare(
-            name.as_str().into(),
-            options,
-            wire::table(shape.arguments()),
-        ))
-        .await?;
-    }
-    for binding in &topology.bindings {
-        let by_header = wire::table(binding.arguments());
-        in_time(channel.queue_bind(
-            binding.queue.as_str().into(),
-            binding.exchange.as_str().into(),
-            binding.key.as_str().into(),
-            QueueBindOptions::default(),
-            by_header,
-        ))
-        .await?;
-    }
-    Ok(())
-}
-
 /// No wait for the broker is without an end.
 async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(DEADLINE, work).await {
@@ -239,6 +207,7 @@ fn explain(why: &lapin::Error) -> BrokerError {
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
             BrokerError::Topology(why.to_string())
         }
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => BrokerError::Missing(why.to_string()),
         _ => BrokerError::away(why),
     }
 }

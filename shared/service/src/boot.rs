@@ -3,7 +3,7 @@
 use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http};
 use anyhow::Context as _;
 use database::{PgPool, Transaction};
-use messaging::{Broker, Ladder, Patience, PgLedger, RabbitMq, RealWorld, Store, World};
+use messaging::{Broker, Patience, PgLedger, RabbitMq, RealWorld, Store, World};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{signal::unix, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -27,10 +27,7 @@ pub async fn run<S: Store<Tx = Transaction>>(
     service: Service<S>,
     common: &Common,
 ) -> anyhow::Result<()> {
-    let tuning = Tuning {
-        ladder: Ladder::new(common.retry_delays.clone()),
-        batch_max: common.batch_max.into(),
-    };
+    let tuning = Tuning { ladder: common.retry_delays.clone(), batch_max: common.batch_max.into() };
     // The next batches wait here while one is being handled.
     let prefetch = common.batch_max.saturating_mul(4);
     let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";

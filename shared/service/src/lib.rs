@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use boot::Running;
 pub use command::main;
 pub use health::Health;
-pub use settings::{Common, parse_duration};
+pub use messaging::parse_duration;
+pub use settings::Common;
 
 pub struct Service<S: Store> {
     pub name: &'static str,

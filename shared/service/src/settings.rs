@@ -2,7 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use std::{fs, path::PathBuf, time::Duration};
+use messaging::Ladder;
+use std::{fs, path::PathBuf};
 
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -30,8 +31,7 @@ pub struct Common {
     pub health_file: Option<PathBuf>,
     /// The waits before a failed message is tried again
     #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
-    #[arg(value_parser = parse_duration, value_delimiter = ',')]
-    pub retry_delays: Vec<Duration>,
+    pub retry_delays: Ladder,
     /// Messages handled in one transaction, at most
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -78,19 +78,6 @@ fn secret(
     }
 }
 
-/// `250ms`, `5s`, `10m`.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; examples are 250ms, 5s, 10m");
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?)),
-        _ => Err(wrong()),
-    }
-}
-
 fn parse_format(text: &str) -> Result<telemetry::LogFormat, String> {
     match text {
         "text" => Ok(telemetry::LogFormat::Text),
@@ -115,14 +102,5 @@ mod tests {
         fs::write(file.path(), "amqp://from-a-file\n").unwrap();
         let path = file.path().to_path_buf();
         assert_eq!(secret("AMQP_URL", None, Some(&path), "").unwrap(), "amqp://from-a-file");
-    }
-
-    #[test]
-    fn durations_are_written_with_their_unit() {
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
-        for wrong in ["", "5", "s", "5 s", "-1s", "1h"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

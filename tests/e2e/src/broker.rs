@@ -35,6 +35,16 @@ impl BrokerView {
         view
     }
 
+    /// Takes over what is in RabbitMQ's own format.
+    pub async fn import(&self, definitions: Value) {
+        self.ask(Method::POST, "definitions", definitions).await;
+    }
+
+    /// As this service's user comes.
+    pub fn amqp_url_of(&self, service: &str) -> String {
+        self.amqp_url.replace("admin:admin", &format!("{service}:{service}"))
+    }
+
     pub async fn delete(&self) {
         self.ask(Method::DELETE, &format!("vhosts/{}", self.vhost), Value::Null).await;
     }
@@ -81,6 +91,12 @@ impl BrokerView {
         found
     }
 
+    /// With so many messages.
+    pub async fn delete_queue(&self, queue: &str) -> u32 {
+        let (_connection, channel) = self.channel().await;
+        channel.queue_delete(queue.into(), Default::default()).await.expect("it was there")
+    }
+
     pub async fn publish(&self, publication: &Publication) {
         self.publish_bytes(&publication.exchange, &publication.routing_key, &publication.message)
             .await;
@@ -123,9 +139,7 @@ impl BrokerView {
     /// What the tap has heard; it is gone afterwards.
     pub async fn untap(&self) -> Vec<Message> {
         let heard = self.drain(TAP).await;
-        let (_connection, channel) = self.channel().await;
-        let deleted = channel.queue_delete(TAP.into(), Default::default()).await;
-        assert_eq!(deleted.expect("it was there"), 0);
+        assert_eq!(self.delete_queue(TAP).await, 0);
         heard
     }
 

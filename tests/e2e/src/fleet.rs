@@ -27,6 +27,8 @@ pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 /// How long anything may take on a busy machine before it counts as not happening.
 const BOUND: Duration = Duration::from_secs(90);
 
+const LADDER_MS: [u64; 3] = [200, 400, 800];
+
 pub struct Fleet {
     pub http: Client,
     pub order_url: String,
@@ -99,18 +101,21 @@ impl Fleet {
         let mut usual = BTreeMap::from([
             ("HTTP_ADDR".into(), format!("127.0.0.1:{port}")),
             // Short, so that no test waits long for a retry or for the reaper.
-            ("RETRY_DELAYS".into(), "200ms,400ms,800ms".into()),
+            ("RETRY_DELAYS".into(), LADDER_MS.map(|ms| format!("{ms}ms")).join(",")),
             ("PAYMENT_GATEWAY_TIMEOUT".into(), "1s".into()),
             ("PAYMENT_REAP_AFTER".into(), "2s".into()),
             ("PAYMENT_RETRY_DELAY".into(), "500ms".into()),
             ("DATABASE_CONNECTIONS".into(), "6".into()),
         ]);
         usual.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        let broker = BrokerView::create(&amqp, &management, &vhost).await;
+        broker.import(Topology::whole(&ladder()).definitions(&vhost)).await;
+        broker.import(messaging::users(&SERVICES, &vhost, str::to_owned)).await;
         Self {
             // A connection kept from before a service was killed would be answered by nobody.
             http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
             order_url: format!("http://127.0.0.1:{port}"),
-            broker: BrokerView::create(&amqp, &management, &vhost).await,
+            broker,
             own_rabbit: None,
             own_postgres: None,
             processes: BTreeMap::new(),
@@ -139,7 +144,7 @@ impl Fleet {
     pub fn spawn_as(&mut self, service: &str, name: &str, settings: &[(&str, &str)]) {
         let mut all = self.settings.clone();
         all.insert("DATABASE_URL".into(), self.databases[service].clone());
-        all.insert("AMQP_URL".into(), self.broker.amqp_url.clone());
+        all.insert("AMQP_URL".into(), self.broker.amqp_url_of(service));
         all.insert(
             "HEALTH_FILE".into(),
             self.folder.join(format!("{name}.health")).display().to_string(),
@@ -291,8 +296,7 @@ impl Fleet {
     }
 
     async fn empty(&self) -> Result<(), String> {
-        let ladder = Ladder::new([200, 400, 800].map(Duration::from_millis).into());
-        let queues = Topology::whole(&ladder).queues.into_iter();
+        let queues = Topology::whole(&ladder()).queues.into_iter();
         let busy = queues.filter(|(_, shape)| *shape != QueueShape::Parked);
         let names: Vec<String> = busy.map(|(name, _)| name).collect();
         let counts = self.broker.ready(&names).await;
@@ -340,6 +344,10 @@ pub async fn given_broker() -> BrokerView {
     BrokerView::create(&amqp, &management, &vhost).await
 }
 
+fn ladder() -> Ladder {
+    Ladder::new(LADDER_MS.map(Duration::from_millis).into())
+}
+
 fn given(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `make test`, or `saga with-servers -- cargo test …`")
@@ -364,7 +372,7 @@ async fn start_rabbit(
         management_port: ports::free()?,
         user: "admin".into(),
         password: "admin".into(),
-        definitions: Value::Null,
+        definitions: Vec::new(),
         lifetime: Lifetime::Bound(watchdog.clone()),
     })
     .await

@@ -4,9 +4,9 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use messaging::{Ladder, Topology};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
+use crate::cmd::topology::{logins, topology};
 use crate::settings::{Database, Settings};
 
 /// Marks a directory as made by us, and so as ours to delete.
@@ -114,7 +114,7 @@ impl<'a> Home<'a> {
             management_port: self.settings.rabbitmq_management_port,
             user: self.settings.rabbitmq_user.clone(),
             password: self.settings.rabbitmq_password.clone(),
-            definitions: Topology::whole(&Ladder::default()).definitions(),
+            definitions: vec![topology(&self.settings.ladder), logins()],
             lifetime: Lifetime::Detached,
         }
     }

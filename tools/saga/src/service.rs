@@ -39,7 +39,7 @@ impl Service {
                     settings.dotenv.clone().into_iter().collect();
                 environment.extend([
                     ("DATABASE_URL".to_owned(), database.url()),
-                    ("AMQP_URL".to_owned(), settings.amqp_url()),
+                    ("AMQP_URL".to_owned(), settings.service_amqp_url(name)),
                     ("HEALTH_FILE".to_owned(), health_file.display().to_string()),
                 ]);
                 if let Some(port) = port {

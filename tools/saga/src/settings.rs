@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use messaging::Ladder;
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
@@ -20,6 +21,8 @@ pub struct Settings {
     pub rabbitmq_user: String,
     pub rabbitmq_password: String,
     pub databases: [Database; 4],
+    /// The services' retry rungs, which are queues.
+    pub ladder: Ladder,
     /// What `.env` says and the environment does not.
     pub dotenv: BTreeMap<String, String>,
 }
@@ -68,6 +71,7 @@ impl Settings {
                 database(2, "inventory", "INVENTORY_DB_PORT", "5435")?,
                 database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
             ],
+            ladder: ladder(&text("RETRY_DELAYS", "1s,5s,30s"))?,
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;
@@ -100,10 +104,15 @@ impl Settings {
         format!("http://127.0.0.1:{}", self.order_http_port)
     }
 
-    /// Of the default virtual host.
+    /// A person's, of the default virtual host.
     pub fn amqp_url(&self) -> String {
         let (user, password) = (encoded(&self.rabbitmq_user), encoded(&self.rabbitmq_password));
         format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq_port)
+    }
+
+    /// As which a service comes: its user and password have its name.
+    pub fn service_amqp_url(&self, service: &str) -> String {
+        format!("amqp://{service}:{service}@127.0.0.1:{}/%2f", self.rabbitmq_port)
     }
 
     /// Without user and password, which its API takes by basic authentication.
@@ -121,6 +130,11 @@ impl Database {
         let Self { name, port, .. } = self;
         format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}")
     }
+}
+
+fn ladder(value: &str) -> Result<Ladder> {
+    let parsed = value.parse().map_err(anyhow::Error::msg);
+    parsed.with_context(|| format!("RETRY_DELAYS={value} is no list of waits, as 1s,5s,30s is"))
 }
 
 /// As it may stand in an address.

@@ -38,7 +38,7 @@ mod watchdog;
 pub use lifetime::Lifetime;
 pub use postgres::{Postgres, PostgresConfig};
 pub use process::Process;
-pub use rabbitmq::{RabbitConfig, RabbitMq, policies};
+pub use rabbitmq::{RabbitConfig, RabbitMq};
 pub use spawn::{background, spawn};
 pub use tail::tail;
 pub use until::until;

@@ -17,8 +17,6 @@ use crate::running::Running;
 use crate::tail::with_log;
 use crate::{Lifetime, Process, install, ports, until};
 
-pub use definitions::policies;
-
 const START_BOUND: Duration = Duration::from_secs(120);
 const STOP_BOUND: Duration = Duration::from_secs(20);
 const PROBE_BOUND: Duration = Duration::from_secs(5);
@@ -38,9 +36,9 @@ pub struct RabbitConfig {
     /// The administrator; there is no `guest`.
     pub user: String,
     pub password: String,
-    /// Joined to what every node gets (the user, the virtual host `/`, the policies), in the form
-    /// of RabbitMQ's own definitions: `{"users": […], "permissions": […]}`. `null` for nothing.
-    pub definitions: Value,
+    /// Joined to what every node gets (the user, the virtual host `/`), in the form
+    /// of RabbitMQ's own definitions: `{"users": […], "permissions": […]}`.
+    pub definitions: Vec<Value>,
     pub lifetime: Lifetime,
 }
 

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod endings;
+mod forgeries;
 mod ladder;
 mod lives;
 mod messages;

@@ -8,25 +8,36 @@ use messaging::{Ladder, Topology};
 use serde_json::Value;
 
 use crate::draw;
+use crate::settings::{SERVICES, Settings};
+
+const VHOST: &str = "/";
 
 /// Print exchanges, queues, bindings and policies as RabbitMQ imports them
 ///
-/// They are what `SAGA` means to a broker, with the usual retry rungs.
-/// `deploy/rabbitmq/topology.json` is this output.
+/// They are what `SAGA` means to a broker, with the retry rungs of `RETRY_DELAYS`.
+/// `deploy/rabbitmq/topology.json` is this output, and `users.json` beside it that of `--users`.
 #[derive(Args)]
-pub struct TopologyCommand {}
+pub struct TopologyCommand {
+    /// Print the services' users instead, and what each may do; change the passwords, which are the
+    /// names
+    #[arg(long)]
+    users: bool,
+}
 
 impl TopologyCommand {
     pub fn run(&self) -> Result<ExitCode> {
-        draw::json(&definitions());
+        let settings = Settings::read()?;
+        draw::json(&if self.users { logins() } else { topology(&settings.ladder) });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn definitions() -> Value {
-    let mut all = Topology::whole(&Ladder::default()).definitions();
-    all["policies"] = servers::policies();
-    all
+pub fn topology(ladder: &Ladder) -> Value {
+    Topology::whole(ladder).definitions(VHOST)
+}
+
+pub fn logins() -> Value {
+    messaging::users(&SERVICES, VHOST, str::to_owned)
 }
 
 #[cfg(test)]
@@ -34,12 +45,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_that_compose_gives_to_rabbitmq_is_the_topology_as_it_is() {
-        let file = include_str!("../../../../deploy/rabbitmq/topology.json");
-        let file: Value = serde_json::from_str(file).unwrap();
-        assert!(
-            file == definitions(),
-            "run `cargo run -p saga-cli --bin saga -- topology >deploy/rabbitmq/topology.json`"
-        );
+    fn the_files_that_compose_gives_to_rabbitmq_are_the_topology_and_the_users_as_they_are() {
+        let files = [
+            (
+                include_str!("../../../../deploy/rabbitmq/topology.json"),
+                topology(&Ladder::default()),
+                "",
+            ),
+            (include_str!("../../../../deploy/rabbitmq/users.json"), logins(), " --users"),
+        ];
+        for (file, expected, option) in files {
+            let file: Value = serde_json::from_str(file).unwrap();
+            assert!(
+                file == expected,
+                "run `cargo run -p saga-cli --bin saga -- topology{option}` into its file in \
+                 deploy/rabbitmq"
+            );
+        }
     }
 }

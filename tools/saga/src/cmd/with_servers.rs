@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use servers::{
     Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, install, ports,
 };
@@ -106,7 +105,7 @@ fn rabbit(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
         management_port: ports::free()?,
         user: "admin".into(),
         password: "admin".into(),
-        definitions: Value::Null,
+        definitions: Vec::new(),
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
 }

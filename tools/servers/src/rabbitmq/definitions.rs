@@ -1,4 +1,5 @@
-//! What a node has from its start: an administrator, the virtual host `/`, and the policies.
+//! What a node has from its start: an administrator, the virtual host `/`, and what its owner
+//! adds.
 
 use serde_json::{Value, json};
 
@@ -13,9 +14,8 @@ pub fn definitions(config: &RabbitConfig) -> Value {
         "permissions": [
             { "user": user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" },
         ],
-        "policies": policies(),
     });
-    for (kind, more) in config.definitions.as_object().into_iter().flatten() {
+    for (kind, more) in config.definitions.iter().filter_map(Value::as_object).flatten() {
         let list = all[kind].as_array_mut().map(std::mem::take).unwrap_or_default();
         all[kind] = match more.as_array() {
             Some(more) => list.into_iter().chain(more.iter().cloned()).collect(),
@@ -23,36 +23,4 @@ pub fn definitions(config: &RabbitConfig) -> Value {
         };
     }
     all
-}
-
-/// What may change in a queue's life is a policy, since arguments cannot change.
-pub fn policies() -> Value {
-    // The services count attempts themselves: the broker's limit is a distant backstop, and a dead
-    // letter is to stay however often it is looked at.
-    json!([
-        {
-            "vhost": "/",
-            "name": "delivery-limit",
-            "pattern": r"^[a-z]+\.[a-z-]+$",
-            "apply-to": "queues",
-            "priority": 0,
-            "definition": { "delivery-limit": 1000 },
-        },
-        {
-            "vhost": "/",
-            "name": "keep-dead-letters",
-            "pattern": r"\.dlq$|^unrouted$",
-            "apply-to": "queues",
-            "priority": 1,
-            "definition": { "delivery-limit": 1_000_000 },
-        },
-        {
-            "vhost": "/",
-            "name": "unrouted-dead-letters",
-            "pattern": r"\.dlx$",
-            "apply-to": "exchanges",
-            "priority": 0,
-            "definition": { "alternate-exchange": "unrouted" },
-        },
-    ])
 }

@@ -75,8 +75,8 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// A service that starts with RabbitMQ there is ready sooner than one that finds it away and tries
-    /// again a little later.
+    /// A service that starts with RabbitMQ there is ready sooner than one that finds it away and
+    /// tries again a little later.
     async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
         let config = self.home.postgres(database);
         if let Some(postgres) = Postgres::attach(config.clone())? {

@@ -1,0 +1,83 @@
+//! A session begins when all of the topology is there. A user who may make exchanges and queues
+//! makes what is missing; one who may not, where somebody else looks after the broker, only looks.
+
+use super::in_time;
+use crate::{BrokerError, Exchange, ExchangeKind, QueueShape, Topology, wire};
+use lapin::{Channel, Connection, ExchangeKind as Kind, options::*, types::FieldTable};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub async fn make_sure(
+    connection: &Connection,
+    topology: &Topology,
+    may_declare: &AtomicBool,
+) -> Result<(), BrokerError> {
+    if may_declare.load(Ordering::Relaxed) {
+        let channel = in_time(connection.create_channel()).await?;
+        match declare(&channel, topology).await {
+            Err(BrokerError::Login(_)) => {
+                tracing::info!("this user may not declare: exchanges and queues must be there");
+                // The broker logs each refusal as an error: one is enough.
+                may_declare.store(false, Ordering::Relaxed);
+            }
+            done => return done,
+        }
+    }
+    let channel = in_time(connection.create_channel()).await?;
+    look(&channel, topology).await
+}
+
+/// Declares what is missing; what is there must be the same.
+async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    for one in &topology.exchanges {
+        exchange(channel, one, false).await?;
+    }
+    for (name, shape) in &topology.queues {
+        queue(channel, name, shape, false).await?;
+    }
+    for binding in &topology.bindings {
+        let by_header = wire::table(binding.arguments());
+        in_time(channel.queue_bind(
+            binding.queue.as_str().into(),
+            binding.exchange.as_str().into(),
+            binding.key.as_str().into(),
+            QueueBindOptions::default(),
+            by_header,
+        ))
+        .await?;
+    }
+    in_time(channel.close(200, "declared".into())).await
+}
+
+/// Bindings cannot be looked at: one that is missing shows when an event comes back unroutable.
+async fn look(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    for one in &topology.exchanges {
+        exchange(channel, one, true).await?;
+    }
+    for (name, shape) in &topology.queues {
+        queue(channel, name, shape, true).await?;
+    }
+    in_time(channel.close(200, "all there".into())).await
+}
+
+async fn exchange(channel: &Channel, one: &Exchange, passive: bool) -> Result<(), BrokerError> {
+    let kind = match one.kind {
+        ExchangeKind::Topic => Kind::Topic,
+        ExchangeKind::Headers => Kind::Headers,
+        ExchangeKind::Direct => Kind::Direct,
+        ExchangeKind::Fanout => Kind::Fanout,
+    };
+    let options = ExchangeDeclareOptions { durable: true, passive, ..Default::default() };
+    let name = one.name.as_str().into();
+    in_time(channel.exchange_declare(name, kind, options, FieldTable::default())).await
+}
+
+async fn queue(
+    channel: &Channel,
+    name: &str,
+    shape: &QueueShape,
+    passive: bool,
+) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions { durable: true, passive, ..Default::default() };
+    let arguments = wire::table(shape.arguments());
+    in_time(channel.queue_declare(name.into(), options, arguments)).await.map(|_| ())
+}
