@@ -37,7 +37,8 @@ pub trait Publisher: Send {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
     pub message: Message,
-    pub redelivered: bool,
+    /// How often it was delivered before, and not settled.
+    pub returns: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,8 @@
 //! The one loop: batch, inbox, load, decide, save, outbox, commit, acknowledge. Nobody else writes
 //! these steps.
 
+mod alone;
+
 use crate::{
     BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty,
     Outbox, Outgoing, Patience, Publication, Publisher, Queue, Received, Session, Store, World,
@@ -70,7 +72,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut deliveries = session.consume(&self.queue.name).await?;
         let mut publisher = session.publisher().await?;
         while let Some(batch) = next_batch(&mut *deliveries, self.batch_max, stop).await? {
-            let Some(troubled) = self.handle(batch, stop).await else {
+            let Some(troubled) = self.handle_all(batch, stop).await else {
                 break;
             };
             self.send_away(troubled, &mut *publisher).await?;
@@ -81,14 +83,29 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
 
     /// Everything in the batch is handled afterwards, but for what is returned. `None` when told to
     /// stop while the world is not ready: the broker keeps the batch.
-    async fn handle(
+    async fn handle_all(
         &self,
         batch: Vec<Delivery>,
         stop: &CancellationToken,
     ) -> Option<Vec<(Message, Trouble)>> {
+        let is_suspect = |delivery: &Delivery| delivery.returns >= alone::SUSPECT_AFTER;
+        let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
+        let batch = batch.into_iter().map(|delivery| delivery.message).collect();
+        let mut troubled = self.handle(batch, stop).await?;
+        for suspect in suspects {
+            troubled.extend(self.handle_alone(suspect.message, stop).await?);
+        }
+        Some(troubled)
+    }
+
+    async fn handle(
+        &self,
+        batch: Vec<Message>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<(Message, Trouble)>> {
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
-        for Delivery { message, .. } in batch {
+        for message in batch {
             match self.queue.decode(&message) {
                 Ok(received) => items.push(Item { message, received }),
                 Err(reason) => troubled.push((message, Trouble::Dead(reason))),
@@ -115,15 +132,24 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         Some(troubled)
     }
 
-    /// One transaction, repeated for as long as only the world is to blame.
+    /// One transaction, all of it.
     async fn commit(
         &self,
         group: &[Item<S::State>],
         stop: &CancellationToken,
     ) -> Option<Result<(), Stop>> {
+        self.insist(stop, || self.transact(group)).await
+    }
+
+    /// Repeats it for as long as only the world is to blame; `None` when told to stop meanwhile.
+    async fn insist<T, F: Future<Output = Result<T, Stop>> + Send>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Fn() -> F,
+    ) -> Option<Result<T, Stop>> {
         let mut patience = Patience::new(self.world.clone());
         loop {
-            match self.transact(group).await {
+            match work().await {
                 Err(Stop::World(why)) => {
                     patience.complain(&format!(
                         "{} pauses: the database is away: {why}",

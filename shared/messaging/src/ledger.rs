@@ -1,4 +1,4 @@
-//! Where a service's transactions happen, and the two tables that every service has.
+//! Where a service's transactions happen, and the tables that every service has.
 
 use crate::{Failure, World};
 use events::{EventId, OrderId};
@@ -41,6 +41,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// The broker has these: deletes them.
     fn forget_sent(&self, sent: &[EventId]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Notes for good that this message, by its fingerprint, is about to be handled alone; tells
+    /// how many starts there were since one came to an end, this one included.
+    fn start_alone(&self, suspect: &[u8]) -> impl Future<Output = Result<u32, Failure>> + Send;
+
+    /// The process has survived it.
+    fn end_alone(&self, suspect: &[u8]) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// The broker would not take these: they are tried again, less and less often.
     fn postpone(

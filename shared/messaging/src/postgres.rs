@@ -120,6 +120,28 @@ impl Ledger for PgLedger {
         Ok(())
     }
 
+    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+        let starts: i32 = sqlx::query_scalar(
+            "INSERT INTO suspects (fingerprint)
+             VALUES ($1)
+             ON CONFLICT (fingerprint) DO UPDATE
+             SET starts = suspects.starts + 1, started_at = now()
+             RETURNING starts",
+        )
+        .bind(suspect)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(starts.unsigned_abs())
+    }
+
+    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+        sqlx::query("DELETE FROM suspects WHERE fingerprint = $1")
+            .bind(suspect)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure> {
         sqlx::query(
             "UPDATE outbox

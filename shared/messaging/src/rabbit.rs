@@ -21,6 +21,8 @@ use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const HEARTBEAT_S: u16 = 10;
+/// A quorum queue's header.
+const RETURNS: &str = "x-delivery-count";
 
 pub struct RabbitMq {
     uri: AMQPUri,
@@ -111,9 +113,12 @@ impl Deliveries for RabbitDeliveries {
             }
         }
         self.last_tag = ready.last().map(|delivery| delivery.delivery_tag);
-        let delivered = |one: lapin::message::Delivery| Delivery {
-            message: wire::message(&one.properties, one.data),
-            redelivered: one.redelivered,
+        let delivered = |one: lapin::message::Delivery| {
+            let mut message = wire::message(&one.properties, one.data);
+            // The broker's own count, which is not to be published again.
+            let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
+            message.headers.remove(RETURNS);
+            Delivery { message, returns: counted.unwrap_or(0).max(u32::from(one.redelivered)) }
         };
         Some(ready.into_iter().map(delivered).collect())
     }

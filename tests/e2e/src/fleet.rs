@@ -143,7 +143,7 @@ impl Fleet {
     /// Starts a process of a service under a name of its own: a replica, say.
     pub fn spawn_as(&mut self, service: &str, name: &str, settings: &[(&str, &str)]) {
         let mut all = self.settings.clone();
-        all.insert("DATABASE_URL".into(), self.databases[service].clone());
+        all.extend(self.databases.get(service).map(|url| ("DATABASE_URL".into(), url.clone())));
         all.insert("AMQP_URL".into(), self.broker.amqp_url_of(service));
         all.insert(
             "HEALTH_FILE".into(),

@@ -42,7 +42,8 @@ impl MemoryBroker {
         state.age += 1;
         for queue in state.queues.values_mut() {
             for delivery in queue.unsettled.drain(..).rev() {
-                queue.ready.push_front(Delivery { redelivered: true, ..delivery });
+                let returns = delivery.returns + 1;
+                queue.ready.push_front(Delivery { returns, ..delivery });
             }
         }
         drop(state);
@@ -107,7 +108,7 @@ impl MemoryBroker {
 
     fn push(&self, state: &mut State, queue: &str, message: Message) {
         if let Some(queue) = state.queues.get_mut(queue) {
-            queue.ready.push_back(Delivery { message, redelivered: false });
+            queue.ready.push_back(Delivery { message, returns: 0 });
         }
         self.changed.notify_waiters();
     }

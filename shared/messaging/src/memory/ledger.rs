@@ -28,6 +28,7 @@ struct Tables<D> {
     inbox: BTreeMap<EventId, Vec<u8>>,
     /// With the time from which on anyone may publish it.
     outbox: BTreeMap<EventId, (Outgoing, Instant)>,
+    suspects: BTreeMap<Vec<u8>, u32>,
 }
 
 /// Works on a copy, one transaction at a time; a commit puts the copy in the original's place.
@@ -118,6 +119,18 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
         for id in sent {
             tables.outbox.remove(id);
         }
+        Ok(())
+    }
+
+    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+        let mut tables = self.tables.lock().await;
+        let starts = tables.suspects.entry(suspect.to_vec()).or_default();
+        *starts += 1;
+        Ok(*starts)
+    }
+
+    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+        self.tables.lock().await.suspects.remove(suspect);
         Ok(())
     }
 

@@ -7,5 +7,6 @@ mod ladder;
 mod lives;
 mod messages;
 mod outages;
+mod poison;
 mod rabbit;
 mod races;

@@ -1,0 +1,64 @@
+//! A service with a bug that no `catch_unwind` catches: one sort of message ends its process.
+
+use database::{Failure, Transaction};
+use events::{Event, OrderId, ProductId};
+use messaging::{Batch, Store};
+use saga::{Decision, Heard, On};
+use serde::{Deserialize, Serialize};
+use service::Service;
+use std::process::ExitCode;
+
+#[derive(Clone, Default)]
+struct Glass;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Struck {
+    order_id: OrderId,
+    hard: bool,
+}
+
+impl Event for Struck {
+    const NAME: &'static str = "hammer.struck";
+
+    fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+}
+
+impl On<Struck> for Glass {
+    fn on(self, heard: &Heard<Struck>) -> Decision<Self> {
+        if heard.event.hard {
+            std::process::abort();
+        }
+        Decision::nothing()
+    }
+}
+
+/// Remembers nothing: what it has handled is in the idempotency table.
+struct Nothing;
+
+impl Store for Nothing {
+    type Tx = Transaction;
+    type State = Glass;
+    type Batch = Batch<Glass>;
+
+    async fn load(
+        &self,
+        _: &mut Transaction,
+        _: &[OrderId],
+        _: &[ProductId],
+    ) -> Result<Batch<Glass>, Failure> {
+        Ok(Batch::new([]))
+    }
+
+    async fn save(&self, _: &mut Transaction, _: Batch<Glass>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Settings {}
+
+fn main() -> ExitCode {
+    service::main("fragile", |_: &Settings| Ok(Service::new("fragile", Nothing).on::<Struck>()))
+}
