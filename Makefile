@@ -5,7 +5,7 @@ SAGA    := $(TARGET)/release/saga
 RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p saga-cli
 
 .DEFAULT_GOAL := help
-.PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build demo verify load \
+.PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
         test lint ci
 
 help: ## list the targets
@@ -43,6 +43,9 @@ docker-logs: $(SAGA) ## follow the services' logs in their containers
 
 docker-build: saga ## build the services' images
 	@$(SAGA) docker build
+
+docker-test: saga ## kill each container under load, start it again, and verify
+	deploy/docker/kill-each.sh $(SAGA)
 
 demo: $(SAGA) ## place one order of each scenario and show its way to the end
 	@$(SAGA) demo

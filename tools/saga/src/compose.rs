@@ -1,11 +1,14 @@
 //! Docker Compose, by its own command: what it makes, and how its containers are.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
+
+use crate::disk::ensure_room;
 
 /// The project in the working directory.
 pub struct Compose {
@@ -52,6 +55,18 @@ impl Compose {
         ensure!(config.status.success(), "{}", last_line(&config));
         let project = serde_json::from_slice(&config.stdout);
         Ok(Self { project: project.context("`docker compose config` tells something unknown")? })
+    }
+
+    /// Fails when there is too little room for images and data, as far as this machine can tell.
+    pub async fn ensure_room(&self, needed_mb: u64) -> Result<()> {
+        let told = run(&["info", "--format", "{{.DockerRootDir}}"]).await?;
+        let root = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        let remedy = "`docker system df` tells what takes it, `docker system prune` frees some";
+        // An engine in a virtual machine has its directory there, and nothing can be said of it.
+        match Path::new(&root) {
+            root if root.is_dir() => ensure_room(root, needed_mb, remedy),
+            _ => Ok(()),
+        }
     }
 
     /// The nine, by their names in the compose file.

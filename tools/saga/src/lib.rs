@@ -4,6 +4,7 @@ pub mod api;
 pub mod cmd;
 pub mod colour;
 pub mod compose;
+pub mod disk;
 pub mod draw;
 pub mod home;
 pub mod load;

@@ -11,11 +11,16 @@ use clap::Args;
 use servers::{install, ports};
 
 use self::launch::Launch;
+use crate::disk::ensure_room;
 use crate::home::{Home, Servers};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::welcome;
+
+/// Four databases and a broker at rest are about 300 MB, and RabbitMQ takes no message when less
+/// than 200 MB are free.
+const ROOM_MB: u64 = 1000;
 
 /// Start RabbitMQ, four Postgres and the four services in the background
 ///
@@ -37,6 +42,7 @@ impl Up {
         }
         let home = Home::new(&settings);
         check_ports(&settings, &home.servers()?, &services)?;
+        ensure_room(&settings.home, ROOM_MB, "free some, or name another disk by SAGA_HOME")?;
         install::ensure().await?;
         home.make()?;
         let _lock = home.lock()?;

@@ -16,6 +16,9 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::welcome;
 
+/// The data and the services' own images; what is fetched or compiled for the first time comes on
+/// top, and Docker says itself when there is no room for that.
+const ROOM_MB: u64 = 2000;
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Longer than the longest interval between two health checks.
 const RECOVERY_MAX: Duration = Duration::from_secs(40);
@@ -38,6 +41,7 @@ impl Up {
         let before = compose.containers().await?;
         check_ports(&settings, &before)?;
         let started = Instant::now();
+        compose.ensure_room(ROOM_MB).await?;
         fetch(compose).await?;
         if !self.no_build {
             build(compose).await?;
