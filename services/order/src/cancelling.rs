@@ -63,9 +63,9 @@ pub async fn cancel(
     Ok(Outcome::Accepted(status))
 }
 
-/// Cancels what should have ended by now.
+/// Cancels what should have ended by now; but not what may have ended long ago, while we were deaf.
 pub async fn overdue(context: Context, orders: Orders, deadline: Duration) -> anyhow::Result<()> {
-    if deadline.is_zero() {
+    if deadline.is_zero() || !context.health.caught_up() {
         return Ok(());
     }
     let before = context.world.now() - deadline;
@@ -81,6 +81,10 @@ mod tests {
     use crate::testing::{Bench, short};
     use CancelReason::{Customer, Deadline};
     use chrono::TimeDelta;
+    use messaging::Standing;
+    use service::Health;
+    use std::sync::Arc;
+    use tokio::sync::watch;
 
     async fn ask(bench: &Bench, order: OrderId) -> Outcome {
         let (context, orders) = (bench.context.clone(), bench.orders.clone());
@@ -125,6 +129,23 @@ mod tests {
         assert_eq!(ask(&bench, order).await, Outcome::TooLate(Status::Confirmed));
         assert_eq!(ask(&bench, OrderId::nil()).await, Outcome::Unknown);
         assert_eq!(bench.count(SAID).await, 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overdue_for_one_who_has_not_yet_heard_everything() {
+        let mut bench = Bench::new().await;
+        bench.placed().await;
+        let clock = crate::testing::Still::new();
+        clock.forward(TimeDelta::hours(1).num_milliseconds());
+        bench.context.world = clock;
+        for (standing, said) in
+            [(Standing::Away, 0), (Standing::Behind, 0), (Standing::CaughtUp, 1)]
+        {
+            bench.context.health = Arc::new(Health::new(watch::channel(standing).1));
+            let (context, orders) = (bench.context.clone(), bench.orders.clone());
+            overdue(context, orders, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(bench.count(SAID).await, said, "{standing:?}");
+        }
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ pub struct Settings {
     #[arg(value_name = "HTTP_STREAMS_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_max: u32,
     /// An order that is not final by then is cancelled; 0s is never
-    #[arg(long, env = "ORDER_DEADLINE", default_value = "0s", value_name = "ORDER_DEADLINE")]
+    #[arg(long, env = "ORDER_DEADLINE", default_value = "10m", value_name = "ORDER_DEADLINE")]
     #[arg(value_parser = parse_duration)]
     pub order_deadline: Duration,
     /// How long the answer to an Idempotency-Key is kept

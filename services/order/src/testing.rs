@@ -9,7 +9,7 @@ use events::{
     Event, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
-use messaging::{Known, Ledger, PgLedger, RealWorld, Relay, Store, World};
+use messaging::{Known, Ledger, PgLedger, RealWorld, Relay, Standing, Store, World};
 use saga::{Decision, On, scenario::heard};
 use service::{Context, Health};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ pub async fn context() -> Context {
 pub fn context_on(pool: PgPool) -> Context {
     let (ledger, world) = (PgLedger { pool: pool.clone() }, RealWorld::shared());
     let (outbox, _) = Relay::new(ledger.clone(), world.clone());
-    let health = Arc::new(Health::new(watch::channel(false).1));
+    let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
     Context { pool, ledger, outbox, world, health, stop: CancellationToken::new() }
 }
 

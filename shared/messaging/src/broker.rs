@@ -24,7 +24,12 @@ pub trait Deliveries: Send {
     /// Waits for one message, then takes what else is there, `max` at most. `None` is the end of
     /// the session. May be dropped while it waits.
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>>;
-    /// Acknowledges everything that `next` has handed out.
+    /// What is here already, without waiting; `max` at most.
+    fn ready(&mut self, max: usize) -> Vec<Delivery>;
+    /// How many messages are in the queue, beside those that are here. What was in the queue before
+    /// this was asked is here when it is answered with 0, or somebody else has it.
+    async fn waiting(&mut self) -> Result<u32, BrokerError>;
+    /// Acknowledges everything that was handed out.
     async fn settle(&mut self) -> Result<(), BrokerError>;
 }
 

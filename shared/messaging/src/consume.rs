@@ -5,8 +5,8 @@ mod alone;
 
 use crate::{
     BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty,
-    Outbox, Outgoing, Patience, Publication, Publisher, Queue, Received, Session, Store, World,
-    dead_letters, header,
+    Outbox, Outgoing, Patience, Progress, Publication, Publisher, Queue, Received, Session, Store,
+    World, dead_letters, header,
 };
 use events::OrderId;
 use saga::Decision;
@@ -14,8 +14,15 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// How often it looks whether it has caught up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A database that is away for longer is no hiccup: who knows what was said meanwhile.
+const LONG: Duration = Duration::from_secs(5);
 
 pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub service: &'static str,
@@ -26,6 +33,7 @@ pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub ladder: Ladder,
     pub world: Arc<dyn World>,
     pub batch_max: usize,
+    pub progress: Arc<Progress>,
 }
 
 /// What is wrong with a message that cannot be handled.
@@ -71,14 +79,45 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     ) -> Result<(), BrokerError> {
         let mut deliveries = session.consume(&self.queue.name).await?;
         let mut publisher = session.publisher().await?;
-        while let Some(batch) = next_batch(&mut *deliveries, self.batch_max, stop).await? {
+        let mut is_behind = true;
+        while let Some(batch) = self.next_batch(&mut *deliveries, &mut is_behind, stop).await? {
             let Some(troubled) = self.handle_all(batch, stop).await else {
                 break;
             };
             self.send_away(troubled, &mut *publisher).await?;
             deliveries.settle().await?;
+            if self.progress.is_away() {
+                return Err(BrokerError::away("nothing was heard for a while, so all begins anew"));
+            }
         }
         Ok(())
+    }
+
+    /// `None` when told to stop. Empty now and then for as long as older messages may be in the
+    /// queue, or in the hands of another process.
+    async fn next_batch(
+        &self,
+        deliveries: &mut dyn Deliveries,
+        is_behind: &mut bool,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<Delivery>>, BrokerError> {
+        if *is_behind && deliveries.waiting().await? == 0 {
+            let ready = deliveries.ready(self.batch_max);
+            if !ready.is_empty() {
+                return Ok(Some(ready));
+            }
+            *is_behind = false;
+            self.progress.emptied(&self.queue.name);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(None),
+            batch = deliveries.next(self.batch_max) => match batch {
+                Some(batch) => Ok(Some(batch)),
+                None => Err(BrokerError::away("it ended a consumer")),
+            },
+            () = sleep(LOOK_EVERY), if *is_behind => Ok(Some(Vec::new())),
+        }
     }
 
     /// Everything in the batch is handled afterwards, but for what is returned. `None` when told to
@@ -148,9 +187,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         work: impl Fn() -> F,
     ) -> Option<Result<T, Stop>> {
         let mut patience = Patience::new(self.world.clone());
+        let began = Instant::now();
         loop {
             match work().await {
                 Err(Stop::World(why)) => {
+                    if began.elapsed() > LONG {
+                        self.progress.away();
+                    }
                     patience.complain(&format!(
                         "{} pauses: the database is away: {why}",
                         self.queue.name
@@ -320,22 +363,6 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             let routing_key = dead_letters(&queue);
             Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
         }
-    }
-}
-
-/// The next batch, or `None` when told to stop.
-async fn next_batch(
-    deliveries: &mut dyn Deliveries,
-    max: usize,
-    stop: &CancellationToken,
-) -> Result<Option<Vec<Delivery>>, BrokerError> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Ok(None),
-        batch = deliveries.next(max) => match batch {
-            Some(batch) => Ok(Some(batch)),
-            None => Err(BrokerError::away("it ended a consumer")),
-        },
     }
 }
 

@@ -11,6 +11,7 @@ mod memory;
 
 mod message;
 mod postgres;
+mod progress;
 mod queue;
 mod rabbit;
 mod relay;
@@ -32,6 +33,7 @@ pub use memory::{MemoryBroker, MemoryLedger, MemoryTx};
 
 pub use message::{Header, Message, header};
 pub use postgres::{PgLedger, migrations};
+pub use progress::{Progress, Standing};
 pub use queue::{Queue, Received};
 pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};

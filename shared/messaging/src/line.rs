@@ -1,8 +1,10 @@
 //! A service's line to the broker: one session, rebuilt from nothing whenever any part of it fails.
 
-use crate::{Broker, BrokerError, Consumer, Ledger, Relay, Session, Store, Topology, World};
+use crate::{
+    Broker, BrokerError, Consumer, Ledger, Progress, Relay, Session, Store, Topology, World,
+};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
@@ -11,8 +13,8 @@ pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
     pub consumers: Vec<Arc<Consumer<S, L>>>,
     pub relay: Arc<Relay<L>>,
     pub world: Arc<dyn World>,
-    /// True while connected and consuming.
-    pub open: watch::Sender<bool>,
+    /// The consumers' too.
+    pub progress: Arc<Progress>,
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
@@ -55,6 +57,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
+        self.progress.consumes(self.consumers.iter().map(|consumer| consumer.queue.name.clone()));
         let mut consumers = JoinSet::new();
         for consumer in &self.consumers {
             let (consumer, session, stop) = (consumer.clone(), session.clone(), consuming.clone());
@@ -65,13 +68,12 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
             async move { relay.run(&*session, &stop).await }
         });
-        self.open.send_replace(true);
         let first = tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = consumers.join_next() => outcome(ended),
             Some(ended) = relay.join_next() => outcome(ended),
         };
-        self.open.send_replace(false);
+        self.progress.away();
         consuming.cancel();
         while consumers.join_next().await.is_some() {}
         relaying.cancel();

@@ -101,26 +101,44 @@ struct RabbitDeliveries {
     last_tag: Option<u64>,
 }
 
+impl RabbitDeliveries {
+    fn delivered(&mut self, one: lapin::message::Delivery) -> Delivery {
+        self.last_tag = Some(one.delivery_tag);
+        let mut message = wire::message(&one.properties, one.data);
+        // The broker's own count, which is not to be published again.
+        let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
+        message.headers.remove(RETURNS);
+        Delivery { message, returns: counted.unwrap_or(0).max(u32::from(one.redelivered)) }
+    }
+}
+
 #[async_trait]
 impl Deliveries for RabbitDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
-        let mut ready = vec![self.consumer.next().await?.ok()?];
+        let first = self.consumer.next().await?.ok()?;
+        let mut batch = vec![self.delivered(first)];
+        batch.extend(self.ready(max.saturating_sub(1)));
+        Some(batch)
+    }
+
+    fn ready(&mut self, max: usize) -> Vec<Delivery> {
+        let mut ready = Vec::new();
         while ready.len() < max {
             match self.consumer.next().now_or_never() {
-                Some(Some(Ok(delivery))) => ready.push(delivery),
+                Some(Some(Ok(delivery))) => ready.push(self.delivered(delivery)),
                 // The end is seen again by the next call.
                 Some(_) | None => break,
             }
         }
-        self.last_tag = ready.last().map(|delivery| delivery.delivery_tag);
-        let delivered = |one: lapin::message::Delivery| {
-            let mut message = wire::message(&one.properties, one.data);
-            // The broker's own count, which is not to be published again.
-            let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
-            message.headers.remove(RETURNS);
-            Delivery { message, returns: counted.unwrap_or(0).max(u32::from(one.redelivered)) }
-        };
-        Some(ready.into_iter().map(delivered).collect())
+        ready
+    }
+
+    /// On the channel that delivers, which tells things in their order.
+    async fn waiting(&mut self) -> Result<u32, BrokerError> {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.consumer.queue();
+        let found = self.channel.queue_declare(queue, options, FieldTable::default());
+        Ok(in_time(found).await?.message_count())
     }
 
     async fn settle(&mut self) -> Result<(), BrokerError> {

@@ -3,7 +3,7 @@
 use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http};
 use anyhow::Context as _;
 use database::{PgPool, Transaction};
-use messaging::{Broker, Patience, PgLedger, RabbitMq, RealWorld, Store, World};
+use messaging::{Broker, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{signal::unix, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -112,11 +112,11 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         let Running { pool, broker, world, tuning, health_file, stop } = around;
         let ledger = PgLedger { pool: pool.clone() };
         let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
-        let health = Arc::new(Health::new(line.open.subscribe()));
+        let health = Arc::new(Health::new(line.progress.subscribe()));
         let context =
             Context { pool: pool.clone(), ledger, outbox, world, health, stop: stop.clone() };
 
-        let mut opened = line.open.subscribe();
+        let mut standing = line.progress.subscribe();
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         tasks.spawn({
             let stop = stop.clone();
@@ -124,7 +124,9 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         });
         spawn_workers(&mut tasks, self.workers, &context, health_file);
         if let Some(Http { address, routes }) = self.http {
-            let _ = tokio::time::timeout(BROKER_GRACE, opened.wait_for(|open| *open)).await;
+            let _ =
+                tokio::time::timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away))
+                    .await;
             let server = http::Server::bind(address).await?;
             tasks.spawn(server.run(routes(context.clone()), stop.clone()));
         }

@@ -1,6 +1,7 @@
 //! A service's state, for probes: in a file, since three of the four open no port.
 
 use anyhow::{Context as _, bail, ensure};
+use messaging::Standing;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -16,7 +17,7 @@ const STALE_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Health {
     database: AtomicBool,
-    consuming: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
 }
 
 /// What stands in the file.
@@ -28,8 +29,8 @@ struct Note {
 }
 
 impl Health {
-    pub const fn new(consuming: watch::Receiver<bool>) -> Self {
-        Self { database: AtomicBool::new(false), consuming }
+    pub const fn new(standing: watch::Receiver<Standing>) -> Self {
+        Self { database: AtomicBool::new(false), standing }
     }
 
     /// Whether the database answered when last asked.
@@ -39,7 +40,12 @@ impl Health {
 
     /// Whether the broker is connected and every queue has its consumer.
     pub fn consuming(&self) -> bool {
-        *self.consuming.borrow()
+        *self.standing.borrow() != Standing::Away
+    }
+
+    /// Whether all that was said while it could not hear is handled.
+    pub fn caught_up(&self) -> bool {
+        *self.standing.borrow() == Standing::CaughtUp
     }
 
     /// Asks the database and writes the file, until stopped; then the file goes.
@@ -111,14 +117,14 @@ mod tests {
         let file = folder.path().join("health");
         assert!(check(&file).unwrap_err().to_string().contains("not running"));
 
-        let (consuming, receiver) = watch::channel(false);
+        let (standing, receiver) = watch::channel(Standing::Away);
         let health = Health::new(receiver);
         health.note(&file).unwrap();
         assert_eq!(check(&file).unwrap_err().to_string(), "the database does not answer");
         health.database.store(true, Ordering::Release);
         health.note(&file).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("not consuming"));
-        consuming.send_replace(true);
+        standing.send_replace(Standing::Behind);
         health.note(&file).unwrap();
         check(&file).unwrap();
 

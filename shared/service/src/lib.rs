@@ -17,12 +17,12 @@ use database::PgPool;
 use events::Event;
 use futures::future::BoxFuture;
 use messaging::{
-    Broker, Consumer, Ladder, Ledger, Line, Outbox, PgLedger, Queue, Relay, Store, Topology, World,
+    Broker, Consumer, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, Relay, Store,
+    Topology, World,
 };
 use refinery_core::Migration;
 use saga::On;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use boot::Running;
@@ -153,6 +153,7 @@ impl<S: Store> Service<S> {
         tuning: &Tuning,
     ) -> (Line<S, L>, Outbox) {
         let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
+        let progress = Progress::new();
         let consumers = self.queues.iter().map(|queue| {
             Arc::new(Consumer {
                 service: self.name,
@@ -163,6 +164,7 @@ impl<S: Store> Service<S> {
                 ladder: tuning.ladder.clone(),
                 world: world.clone(),
                 batch_max: tuning.batch_max,
+                progress: progress.clone(),
             })
         });
         let line = Line {
@@ -171,7 +173,7 @@ impl<S: Store> Service<S> {
             consumers: consumers.collect(),
             relay: Arc::new(relay),
             world: world.clone(),
-            open: watch::Sender::new(false),
+            progress,
         };
         (line, outbox)
     }

@@ -222,6 +222,16 @@ impl Deliveries for MemoryDeliveries {
         }
     }
 
+    fn ready(&mut self, max: usize) -> Vec<Delivery> {
+        self.take(max).flatten().unwrap_or_default()
+    }
+
+    async fn waiting(&mut self) -> Result<u32, BrokerError> {
+        let state = self.line.state()?;
+        let ready = state.queues.get(&self.queue).map_or(0, |queue| queue.ready.len());
+        Ok(u32::try_from(ready).unwrap_or(u32::MAX))
+    }
+
     async fn settle(&mut self) -> Result<(), BrokerError> {
         let mut state = self.line.state()?;
         let held = std::mem::take(&mut self.held);

@@ -1,6 +1,7 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
 mod crashes;
+mod deadlines;
 mod endings;
 mod forgeries;
 mod ladder;

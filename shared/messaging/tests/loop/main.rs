@@ -1,189 +1,12 @@
 //! The one loop, over the in-memory broker, on virtual time: what it promises about each kind of
 //! trouble.
 
-use events::{Event, OrderId};
-use messaging::{
-    Batch, Consumer, Failure, Header, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
-    Outgoing, Queue, RealWorld, Relay, Store, Topology, header,
-};
-use saga::{Decision, Heard, On, Said};
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+mod shop;
+
+use messaging::{Header, Message, Standing, header};
+use shop::*;
+use std::time::Duration;
 use uuid::Uuid;
-
-/// Somebody put coins into a till.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Paid {
-    order_id: OrderId,
-    coins: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Counted {
-    order_id: OrderId,
-    total: u32,
-}
-
-impl Event for Paid {
-    const NAME: &'static str = "customer.paid";
-    fn order_id(&self) -> OrderId {
-        self.order_id
-    }
-}
-
-impl Event for Counted {
-    const NAME: &'static str = "till.counted";
-    fn order_id(&self) -> OrderId {
-        self.order_id
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Till(u32);
-
-const PANICS: u32 = 13;
-const IMPOSSIBLE: u32 = 14;
-/// The store cannot save this total.
-const UNSAVEABLE: u32 = 15;
-
-impl On<Paid> for Till {
-    fn on(self, event: &Heard<Paid>) -> Decision<Self> {
-        assert_ne!(event.coins, PANICS, "thirteen coins");
-        if event.coins == IMPOSSIBLE {
-            return Decision::impossible("fourteen coins");
-        }
-        let total = self.0 + event.coins;
-        Decision::to(Self(total)).and_say(&Counted { order_id: event.order_id, total })
-    }
-}
-
-type Tills = BTreeMap<OrderId, Till>;
-
-struct TillStore;
-
-impl Store for TillStore {
-    type Tx = MemoryTx<Tills>;
-    type State = Till;
-    type Batch = Batch<Till>;
-
-    async fn load(
-        &self,
-        tx: &mut Self::Tx,
-        orders: &[OrderId],
-        _touched: &[Uuid],
-    ) -> Result<Batch<Till>, Failure> {
-        let tills = tx.data();
-        Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, tills.get(id)?.clone())))))
-    }
-
-    async fn save(&self, tx: &mut Self::Tx, batch: Batch<Till>) -> Result<(), Failure> {
-        for (order, till) in batch.changed() {
-            if till.0 == UNSAVEABLE {
-                return Err(Failure::data("fifteen coins"));
-            }
-            tx.data().insert(order, till.clone());
-        }
-        Ok(())
-    }
-}
-
-struct Shop {
-    broker: MemoryBroker,
-    ledger: MemoryLedger<Tills>,
-    stop: CancellationToken,
-    open: watch::Receiver<bool>,
-    line: JoinHandle<Result<(), messaging::BrokerError>>,
-}
-
-const QUEUE: &str = "till.customer-paid";
-const DEAD: &str = "till.customer-paid.dlq";
-
-impl Shop {
-    async fn open() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
-        let (broker, ledger, world) =
-            (MemoryBroker::default(), MemoryLedger::default(), RealWorld::shared());
-        let mut queue = Queue::of::<Paid>("till");
-        change(&mut queue);
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
-        let consumer = Consumer {
-            service: "till",
-            queue,
-            store: Arc::new(TillStore),
-            ledger: ledger.clone(),
-            outbox,
-            ladder: Ladder::default(),
-            world: world.clone(),
-            batch_max: 100,
-        };
-        let mut topology = Topology::of("till", &[Paid::NAME], &Ladder::default());
-        // Somebody who listens to what the till says.
-        let listener = Topology::of("book", &[Counted::NAME], &Ladder::default());
-        topology.exchanges.extend(listener.exchanges);
-        topology.queues.extend(listener.queues);
-        topology.bindings.extend(listener.bindings);
-        let line = Line {
-            broker: Arc::new(broker.clone()),
-            topology,
-            consumers: vec![Arc::new(consumer)],
-            relay: Arc::new(relay),
-            world,
-            open: watch::Sender::new(false),
-        };
-        let stop = CancellationToken::new();
-        let mut open = line.open.subscribe();
-        let stopped = stop.clone();
-        let line = tokio::spawn(async move { line.run(&stopped).await });
-        open.wait_for(|open| *open).await.unwrap();
-        Self { broker, ledger, stop, open, line }
-    }
-
-    fn pay(&self, order: u128, coins: u32) -> Message {
-        let message = paid(order, coins);
-        self.broker.inject(QUEUE, message.clone());
-        message
-    }
-
-    async fn total(&self, order: u128) -> u32 {
-        self.ledger.data().await.get(&Uuid::from_u128(order)).map_or(0, |till| till.0)
-    }
-
-    fn counted(&self) -> usize {
-        self.broker.messages("book.till-counted").len()
-    }
-
-    async fn quiet(&self) {
-        until(|| async {
-            self.broker.messages(QUEUE).is_empty() && self.ledger.unsent().await.is_empty()
-        })
-        .await;
-    }
-
-    async fn close(self) {
-        self.stop.cancel();
-        self.line.await.unwrap().unwrap();
-    }
-}
-
-fn paid(order: u128, coins: u32) -> Message {
-    let said = Said::new(&Paid { order_id: Uuid::from_u128(order), coins });
-    Outgoing::new(&RealWorld, said, None).publication().message
-}
-
-/// Virtual time makes this as fast as the code under test.
-async fn until<F: Future<Output = bool>>(mut happened: impl FnMut() -> F) {
-    let bound = tokio::time::timeout(Duration::from_secs(600), async {
-        while !happened().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    bound.await.expect("it happens within ten minutes of virtual time");
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_message_changes_the_state_once_and_is_answered_once() {
@@ -340,7 +163,7 @@ async fn a_broken_session_is_rebuilt_and_nothing_is_lost_or_doubled() {
         }
     }
     shop.broker.set_down(true);
-    shop.open.wait_for(|open| !open).await.unwrap();
+    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
     shop.broker.set_down(false);
     shop.quiet().await;
     let tills = shop.ledger.data().await;
@@ -378,4 +201,30 @@ async fn what_is_in_hand_is_finished_when_told_to_stop() {
     let handled = ledger.handled().await.len();
     assert_eq!(handled + broker.messages(QUEUE).len(), 500);
     assert_eq!(ledger.unsent().await.len(), 0, "what was said is published before the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_has_caught_up_only_when_all_that_waited_is_handled() {
+    let mut shop = Shop::open().await;
+    shop.broker.set_down(true);
+    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
+    for order in 0..250 {
+        shop.pay(order, 1);
+    }
+    shop.broker.set_down(false);
+    let handled = shop.ledger.clone();
+    shop.standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
+    assert_eq!(handled.handled().await.len(), 250);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_was_away_for_long_leaves_it_behind() {
+    let mut shop = Shop::open().await;
+    shop.ledger.fail_next(20);
+    shop.pay(1, 1);
+    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
+    shop.standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
+    assert_eq!(shop.total(1).await, 1);
+    shop.close().await;
 }

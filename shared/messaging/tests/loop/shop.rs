@@ -1,0 +1,187 @@
+//! A till that counts coins, on servers that are not there.
+
+use events::{Event, OrderId};
+use messaging::{
+    Batch, Consumer, Failure, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
+    Outgoing, Progress, Queue, RealWorld, Relay, Standing, Store, Topology,
+};
+use saga::{Decision, Heard, On, Said};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Somebody put coins into a till.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paid {
+    pub order_id: OrderId,
+    pub coins: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    pub order_id: OrderId,
+    pub total: u32,
+}
+
+impl Event for Paid {
+    const NAME: &'static str = "customer.paid";
+    fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+}
+
+impl Event for Counted {
+    const NAME: &'static str = "till.counted";
+    fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Till(pub u32);
+
+pub const PANICS: u32 = 13;
+pub const IMPOSSIBLE: u32 = 14;
+/// The store cannot save this total.
+pub const UNSAVEABLE: u32 = 15;
+
+impl On<Paid> for Till {
+    fn on(self, event: &Heard<Paid>) -> Decision<Self> {
+        assert_ne!(event.coins, PANICS, "thirteen coins");
+        if event.coins == IMPOSSIBLE {
+            return Decision::impossible("fourteen coins");
+        }
+        let total = self.0 + event.coins;
+        Decision::to(Self(total)).and_say(&Counted { order_id: event.order_id, total })
+    }
+}
+
+pub type Tills = BTreeMap<OrderId, Till>;
+
+pub struct TillStore;
+
+impl Store for TillStore {
+    type Tx = MemoryTx<Tills>;
+    type State = Till;
+    type Batch = Batch<Till>;
+
+    async fn load(
+        &self,
+        tx: &mut Self::Tx,
+        orders: &[OrderId],
+        _touched: &[Uuid],
+    ) -> Result<Batch<Till>, Failure> {
+        let tills = tx.data();
+        Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, tills.get(id)?.clone())))))
+    }
+
+    async fn save(&self, tx: &mut Self::Tx, batch: Batch<Till>) -> Result<(), Failure> {
+        for (order, till) in batch.changed() {
+            if till.0 == UNSAVEABLE {
+                return Err(Failure::data("fifteen coins"));
+            }
+            tx.data().insert(order, till.clone());
+        }
+        Ok(())
+    }
+}
+
+pub struct Shop {
+    pub broker: MemoryBroker,
+    pub ledger: MemoryLedger<Tills>,
+    pub stop: CancellationToken,
+    pub standing: watch::Receiver<Standing>,
+    pub line: JoinHandle<Result<(), messaging::BrokerError>>,
+}
+
+pub const QUEUE: &str = "till.customer-paid";
+pub const DEAD: &str = "till.customer-paid.dlq";
+
+impl Shop {
+    pub async fn open() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
+        let (broker, ledger, world) =
+            (MemoryBroker::default(), MemoryLedger::default(), RealWorld::shared());
+        let mut queue = Queue::of::<Paid>("till");
+        change(&mut queue);
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
+        let progress = Progress::new();
+        let consumer = Consumer {
+            service: "till",
+            queue,
+            store: Arc::new(TillStore),
+            ledger: ledger.clone(),
+            outbox,
+            ladder: Ladder::default(),
+            world: world.clone(),
+            batch_max: 100,
+            progress: progress.clone(),
+        };
+        let mut topology = Topology::of("till", &[Paid::NAME], &Ladder::default());
+        // Somebody who listens to what the till says.
+        let listener = Topology::of("book", &[Counted::NAME], &Ladder::default());
+        topology.exchanges.extend(listener.exchanges);
+        topology.queues.extend(listener.queues);
+        topology.bindings.extend(listener.bindings);
+        let line = Line {
+            broker: Arc::new(broker.clone()),
+            topology,
+            consumers: vec![Arc::new(consumer)],
+            relay: Arc::new(relay),
+            world,
+            progress,
+        };
+        let stop = CancellationToken::new();
+        let mut standing = line.progress.subscribe();
+        let stopped = stop.clone();
+        let line = tokio::spawn(async move { line.run(&stopped).await });
+        standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
+        Self { broker, ledger, stop, standing, line }
+    }
+
+    pub fn pay(&self, order: u128, coins: u32) -> Message {
+        let message = paid(order, coins);
+        self.broker.inject(QUEUE, message.clone());
+        message
+    }
+
+    pub async fn total(&self, order: u128) -> u32 {
+        self.ledger.data().await.get(&Uuid::from_u128(order)).map_or(0, |till| till.0)
+    }
+
+    pub fn counted(&self) -> usize {
+        self.broker.messages("book.till-counted").len()
+    }
+
+    pub async fn quiet(&self) {
+        until(|| async {
+            self.broker.messages(QUEUE).is_empty() && self.ledger.unsent().await.is_empty()
+        })
+        .await;
+    }
+
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.line.await.unwrap().unwrap();
+    }
+}
+
+pub fn paid(order: u128, coins: u32) -> Message {
+    let said = Said::new(&Paid { order_id: Uuid::from_u128(order), coins });
+    Outgoing::new(&RealWorld, said, None).publication().message
+}
+
+/// Virtual time makes this as fast as the code under test.
+pub async fn until<F: Future<Output = bool>>(mut happened: impl FnMut() -> F) {
+    let bound = tokio::time::timeout(Duration::from_secs(600), async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    bound.await.expect("it happens within ten minutes of virtual time");
+}

@@ -1,0 +1,64 @@
+//! An order that takes too long is cancelled; one of which the order service has only not yet heard
+//! is not.
+
+use e2e::{Fleet, Order, PLENTY, order, until};
+use std::time::Duration;
+use tokio::time::sleep;
+
+const DEADLINE: (&str, &str) = ("ORDER_DEADLINE", "2s");
+const OVERDUE: Duration = Duration::from_secs(3);
+
+fn cancel_requests(order: &Order) -> Vec<&Order> {
+    let timeline = order["timeline"].as_array().expect("there is a timeline");
+    timeline.iter().filter(|step| step["event"] == "order.cancel-requested").collect()
+}
+
+#[tokio::test]
+async fn what_makes_no_progress_asks_for_its_own_cancellation() {
+    let mut fleet = Fleet::start_with(&[DEADLINE]).await;
+    fleet.take("payment").kill();
+    let id = fleet.place(&order("credit_card", PLENTY, 1)).await;
+    let waiting = until(Duration::from_secs(30), || async {
+        let now = fleet.get(id).await;
+        if cancel_requests(&now).is_empty() { Err(now) } else { Ok(now) }.map_err(|o| o.to_string())
+    })
+    .await;
+    assert_eq!(cancel_requests(&waiting)[0]["detail"]["reason"], "deadline");
+    assert_eq!(waiting["status"], "PENDING");
+    fleet.spawn("payment");
+    let ended = fleet.ends(id).await;
+    assert_eq!(ended["status"], "CANCELLED");
+    assert_eq!(cancel_requests(&ended).len(), 1);
+    fleet.drained().await;
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_order_itself_cancels_nothing() {
+    let mut fleet = Fleet::start_with(&[DEADLINE]).await;
+    let id = fleet.place(&order("credit_card", PLENTY, 1)).await;
+    fleet.take("order").kill();
+    let told = ["order.shipping-scheduled".to_owned()];
+    until(Duration::from_secs(30), || async {
+        match fleet.broker.ready(&told).await[0] {
+            1 => Ok(()),
+            _ => Err("shipping has not said it".into()),
+        }
+    })
+    .await;
+    sleep(OVERDUE).await;
+    // It cannot hear for a while yet, and its job runs meanwhile.
+    let pool = fleet.pool("order").await;
+    let mut deaf = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE").execute(&mut *deaf).await.unwrap();
+    fleet.spawn("order");
+    fleet.ready().await;
+    sleep(OVERDUE).await;
+    deaf.rollback().await.unwrap();
+    let ended = fleet.ends(id).await;
+    assert_eq!((ended["status"].as_str(), cancel_requests(&ended).len()), (Some("CONFIRMED"), 0));
+    fleet.drained().await;
+    fleet.verify().await;
+    fleet.close().await;
+}
