@@ -23,7 +23,11 @@ enum Command {
     /// Brings the database's schema up to date, and ends
     Migrate,
     /// Ends with 0 when a running service is connected and consuming
-    Healthcheck,
+    Healthcheck {
+        /// Asks only whether it runs, however its database and its broker are
+        #[arg(long)]
+        alive: bool,
+    },
 }
 
 /// All that a service's `main` has to say.
@@ -34,7 +38,8 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
     let cli = parse::<T>(name);
     let command = cli.command.unwrap_or(Command::Run);
     let done = match command {
-        Command::Healthcheck => health::check(&cli.common.health_file(name)),
+        Command::Healthcheck { alive: false } => health::check(&cli.common.health_file(name)),
+        Command::Healthcheck { alive: true } => health::check_alive(&cli.common.health_file(name)),
         Command::Run | Command::Migrate => telemetry::logs(&cli.common.log, cli.common.log_format)
             .and_then(|()| service(&cli.own))
             .and_then(|service| start(service, &cli.common, command)),
@@ -57,7 +62,7 @@ fn start<S: Store<Tx = Transaction>>(
     let done = runtime.block_on(async {
         match command {
             Command::Migrate => boot::migrate(&service, common).await,
-            Command::Run | Command::Healthcheck => boot::run(service, common).await,
+            Command::Run | Command::Healthcheck { .. } => boot::run(service, common).await,
         }
     });
     // What is still waiting on a frozen server must not keep the process.

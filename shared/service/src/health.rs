@@ -91,6 +91,20 @@ async fn ping(pool: &database::PgPool) -> Result<(), sqlx::Error> {
 
 /// Whether the service that writes this file is well.
 pub fn check(file: &Path) -> anyhow::Result<()> {
+    let note = running(file)?;
+    match (note.database, note.consuming) {
+        (true, true) => Ok(()),
+        (false, _) => bail!("the database does not answer"),
+        (true, false) => bail!("not consuming: no session with the broker"),
+    }
+}
+
+/// Whether it runs, however its servers are: to start it anew would not bring them back.
+pub fn check_alive(file: &Path) -> anyhow::Result<()> {
+    running(file).map(|_| ())
+}
+
+fn running(file: &Path) -> anyhow::Result<Note> {
     let shown = file.display();
     let text = fs::read(file).with_context(|| format!("not running: there is no {shown}"))?;
     let age = fs::metadata(file)?.modified()?.elapsed().unwrap_or_default();
@@ -100,11 +114,7 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     // A process that was killed leaves its last note behind.
     let process = Path::new("/proc").join(note.pid.to_string());
     ensure!(process.exists(), "not running: it has died");
-    match (note.database, note.consuming) {
-        (true, true) => Ok(()),
-        (false, _) => bail!("the database does not answer"),
-        (true, false) => bail!("not consuming: no session with the broker"),
-    }
+    Ok(note)
 }
 
 #[cfg(test)]
@@ -127,12 +137,26 @@ mod tests {
         standing.send_replace(Standing::Behind);
         health.note(&file).unwrap();
         check(&file).unwrap();
+    }
+
+    #[test]
+    fn a_service_without_its_servers_is_alive_and_a_dead_or_hanging_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("health");
+        assert!(check_alive(&file).unwrap_err().to_string().contains("not running"));
+
+        let health = Health::new(watch::channel(Standing::Away).1);
+        health.note(&file).unwrap();
+        check(&file).unwrap_err();
+        check_alive(&file).unwrap();
 
         fs::write(&file, r#"{"pid":4194305,"database":true,"consuming":true}"#).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("it has died"));
+        assert!(check_alive(&file).unwrap_err().to_string().contains("it has died"));
         health.note(&file).unwrap();
         let past = fs::metadata(&file).unwrap().modified().unwrap() - STALE_AFTER;
         fs::File::options().write(true).open(&file).unwrap().set_modified(past).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("last written"));
+        assert!(check_alive(&file).unwrap_err().to_string().contains("last written"));
     }
 }
