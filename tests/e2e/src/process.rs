@@ -80,8 +80,16 @@ impl ServiceProcess {
     }
 
     pub fn healthcheck(&self) -> Output {
+        self.check(&["healthcheck"])
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.check(&["healthcheck", "--alive"]).status.success()
+    }
+
+    fn check(&self, command: &[&str]) -> Output {
         let mut check = Command::new(&self.binary);
-        check.arg("healthcheck").envs(&self.settings).output().expect("the binary runs")
+        check.args(command).envs(&self.settings).output().expect("the binary runs")
     }
 
     pub fn pid(&self) -> u32 {

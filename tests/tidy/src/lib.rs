@@ -5,4 +5,4 @@ mod choreography;
 mod repository;
 
 pub use choreography::{diagram, event_table, type_name};
-pub use repository::{Marked, dependencies, list, read, root, rust_files, words};
+pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};

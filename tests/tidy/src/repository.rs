@@ -51,6 +51,20 @@ pub fn dependencies(manifest: &str, kind: impl Fn(&str) -> bool) -> Vec<String> 
     names
 }
 
+/// The Makefile's targets that have a name, each with its first line.
+pub fn make_targets() -> impl Iterator<Item = (String, String)> {
+    let makefile = read("Makefile");
+    let rules: Vec<_> = makefile.lines().filter_map(target).collect();
+    rules.into_iter()
+}
+
+fn target(line: &str) -> Option<(String, String)> {
+    let (name, rest) = line.split_once(':')?;
+    let named = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    (named && !rest.starts_with('=')).then(|| (name.to_owned(), line.to_owned()))
+}
+
 /// The words of the code, comments left out.
 pub fn words(code: &str) -> impl Iterator<Item = &str> {
     let lines = code.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));

@@ -27,6 +27,7 @@ async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
         if check.status.success() { Err("still healthy".into()) } else { Ok(()) }
     })
     .await;
+    assert!(fleet.process("payment").is_alive(), "it would be killed for what is not its fault");
     fleet.own_rabbit.as_mut().unwrap().restart().await.unwrap();
     for id in before.into_iter().chain(during) {
         assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");

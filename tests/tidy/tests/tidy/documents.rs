@@ -1,7 +1,7 @@
 //! The documents say what is so: what can be written from the code is, and what cannot is compared.
 
 use std::{collections::BTreeSet, env, fs};
-use tidy::{Marked, diagram, event_table, list, read, root};
+use tidy::{Marked, diagram, event_table, list, make_targets, read, root};
 
 const README: &str = "README.md";
 /// The page whose code is that of a whole service, which is compiled and tested.
@@ -31,7 +31,7 @@ fn the_readme_shows_the_choreography_as_it_is() {
 
 #[test]
 fn every_make_target_that_a_document_names_exists() {
-    let targets: BTreeSet<_> = targets().map(|(name, _)| name).collect();
+    let targets: BTreeSet<_> = make_targets().map(|(name, _)| name).collect();
     for document in documents() {
         for named in named_targets(&read(&document)) {
             assert!(
@@ -44,7 +44,7 @@ fn every_make_target_that_a_document_names_exists() {
 
 #[test]
 fn every_make_target_has_a_line_of_help() {
-    for (name, rule) in targets() {
+    for (name, rule) in make_targets() {
         assert!(
             rule.contains(" ## "),
             "`{rule}` in the Makefile: write `{name}: … ## what it does`, which `make` lists"
@@ -87,22 +87,8 @@ fn decisions_are_numbered_without_a_gap() {
 }
 
 fn documents() -> impl Iterator<Item = String> {
-    let pages = ["docs", "docs/decisions"].into_iter().flat_map(list);
+    let pages = ["docs", "docs/decisions", "deploy/kubernetes"].into_iter().flat_map(list);
     [README.to_owned()].into_iter().chain(pages.filter(|path| path.ends_with(".md")))
-}
-
-/// The Makefile's targets that have a name, each with its first line.
-fn targets() -> impl Iterator<Item = (String, String)> {
-    let makefile = read("Makefile");
-    let rules: Vec<_> = makefile.lines().filter_map(target).collect();
-    rules.into_iter()
-}
-
-fn target(line: &str) -> Option<(String, String)> {
-    let (name, rest) = line.split_once(':')?;
-    let named = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    (named && !rest.starts_with('=')).then(|| (name.to_owned(), line.to_owned()))
 }
 
 /// The targets in `make <target>`, where that is code and not a sentence about making.

@@ -1,0 +1,79 @@
+//! What a kustomization refers to. It is not carried out: that is kustomize's work.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tidy::read;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kustomization {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(default, rename = "namespace")]
+    _namespace: String,
+    #[serde(default)]
+    pub resources: Vec<String>,
+    #[serde(default)]
+    pub patches: Vec<Patch>,
+    #[serde(default)]
+    pub images: Vec<Image>,
+    #[serde(default, rename = "labels")]
+    _labels: Vec<Labels>,
+    #[serde(default)]
+    pub config_map_generator: Vec<Generator>,
+    #[serde(default, rename = "generatorOptions")]
+    _generator_options: GeneratorOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    pub path: String,
+    /// A kind, and perhaps its group: never a name, so that nothing of that kind is left out.
+    pub target: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Image {
+    pub name: String,
+    pub new_tag: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Labels {
+    #[serde(rename = "pairs")]
+    _pairs: BTreeMap<String, String>,
+    #[serde(rename = "includeTemplates")]
+    _include_templates: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    pub name: String,
+    pub files: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GeneratorOptions {
+    #[serde(rename = "disableNameSuffixHash")]
+    _disable_name_suffix_hash: bool,
+}
+
+impl Kustomization {
+    pub fn read(folder: &str) -> Self {
+        let file = format!("{folder}/kustomization.yaml");
+        serde_saphyr::from_str(&read(&file)).unwrap_or_else(|why| panic!("{file}: {why}"))
+    }
+
+    /// Its manifests, by their paths from the root.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let files = self.resources.iter().filter(|name| name.ends_with(".yaml"));
+        files.map(|name| format!("{folder}/{name}")).collect()
+    }
+}

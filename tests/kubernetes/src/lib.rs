@@ -1,0 +1,57 @@
+//! The manifests of `deploy/kubernetes` as Kubernetes reads them, without one.
+
+mod kustomization;
+mod operators;
+mod strict;
+
+pub use kustomization::{Image, Kustomization, Patch};
+pub use strict::{Whole, complaints};
+
+use serde_json::Value;
+
+pub const BASE: &str = "deploy/kubernetes/base";
+pub const OPERATORS: &str = "deploy/kubernetes/operators";
+
+/// Every document of a file.
+pub fn documents(yaml: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(yaml).unwrap_or_else(|why| panic!("this is no YAML: {why}\n{yaml}"))
+}
+
+/// All resources of a kustomization's own files, as they stand there, each with its file.
+pub fn resources(folder: &str) -> Vec<(String, Value)> {
+    let files = Kustomization::read(folder).files(folder);
+    let read = |file: String| {
+        let documents = documents(&tidy::read(&file));
+        documents.into_iter().map(move |document| (file.clone(), document))
+    };
+    files.into_iter().flat_map(read).collect()
+}
+
+/// Those of one kind, by their names.
+pub fn of_kind(folder: &str, kind: &str) -> Vec<(String, Value)> {
+    let all = resources(folder).into_iter().map(|(_, resource)| resource);
+    let those = all.filter(|resource| resource["kind"] == kind);
+    those.map(|resource| (text(&resource["metadata"]["name"]).to_owned(), resource)).collect()
+}
+
+/// What all Deployments are patched with.
+pub fn patch_of_all() -> Value {
+    documents(&tidy::read(&format!("{BASE}/every-service.yaml"))).remove(0)
+}
+
+/// A Deployment's only container.
+pub fn container(deployment: &Value) -> &Value {
+    let containers = &deployment["spec"]["template"]["spec"]["containers"];
+    let [container] = items(containers) else { panic!("one container is expected: {containers}") };
+    container
+}
+
+/// What must be a text there.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} where a text is expected"))
+}
+
+/// What must be a list there.
+pub fn items(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("{value} where a list is expected"))
+}

@@ -1,0 +1,132 @@
+//! The two operators' resources, with those of their fields that are used here. A new one is added
+//! from their references: rabbitmq.com/kubernetes/operator and cloudnative-pg.io/documentation.
+
+use k8s_openapi::{
+    api::core::v1::{PodSpec, ResourceRequirements},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use serde::{Deserialize, Serialize};
+
+/// `rabbitmq.com/v1beta1` or `postgresql.cnpg.io/v1`.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource<Spec> {
+    api_version: String,
+    kind: String,
+    metadata: ObjectMeta,
+    spec: Spec,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct RabbitmqCluster {
+    image: String,
+    replicas: i32,
+    persistence: Persistence,
+    resources: ResourceRequirements,
+    rabbitmq: Configuration,
+    r#override: Override,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Persistence {
+    storage: Quantity,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    additional_config: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Override {
+    stateful_set: Specified<StatefulSet>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct StatefulSet {
+    template: Specified<PodSpec>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Specified<Spec> {
+    spec: Spec,
+}
+
+/// Its fields stand in two files: what is each database's own, and what all have in common.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bootstrap: Option<Bootstrap>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postgresql: Option<Postgresql>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage: Option<Storage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<ResourceRequirements>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affinity: Option<Affinity>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Bootstrap {
+    initdb: InitDb,
+}
+
+#[derive(Deserialize, Serialize)]
+struct InitDb {
+    database: String,
+    owner: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Postgresql {
+    synchronous: Synchronous,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Synchronous {
+    method: Method,
+    number: u16,
+    data_durability: Durability,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    Any,
+    First,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Durability {
+    Required,
+    Preferred,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Storage {
+    size: Quantity,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Affinity {
+    pod_anti_affinity_type: AntiAffinity,
+    topology_key: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum AntiAffinity {
+    Preferred,
+    Required,
+}

@@ -1,0 +1,75 @@
+//! Reads a resource into the type that Kubernetes has for it, and writes it again: what it does not
+//! know is gone then, and what it misses is there, empty.
+
+use crate::{
+    operators::{Cluster, RabbitmqCluster, Resource},
+    text,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Secret, Service},
+    policy::v1::PodDisruptionBudget,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Whether a manifest stands for itself, or is a patch, which may leave out what it does not change.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Whole {
+    Yes,
+    No,
+}
+
+/// What Kubernetes would not take as it is written.
+pub fn complaints(manifest: &Value, whole: Whole) -> Vec<String> {
+    let kind = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+    let read = match kind {
+        ("apps/v1", "Deployment") => reread::<Deployment>(manifest),
+        ("v1", "Service") => reread::<Service>(manifest),
+        ("v1", "Secret") => reread::<Secret>(manifest),
+        ("policy/v1", "PodDisruptionBudget") => reread::<PodDisruptionBudget>(manifest),
+        ("rabbitmq.com/v1beta1", "RabbitmqCluster") => {
+            reread::<Resource<RabbitmqCluster>>(manifest)
+        }
+        ("postgresql.cnpg.io/v1", "Cluster") => reread::<Resource<Cluster>>(manifest),
+        unknown => {
+            return vec![format!("{unknown:?} is not known here: add its type to strict.rs")];
+        }
+    };
+    match read {
+        Ok(read) => {
+            let mut found = Vec::new();
+            compare("", manifest, &read, whole, &mut found);
+            found
+        }
+        Err(why) => vec![why.to_string()],
+    }
+}
+
+fn reread<T: DeserializeOwned + Serialize>(manifest: &Value) -> serde_json::Result<Value> {
+    serde_json::to_value(T::deserialize(manifest)?)
+}
+
+fn compare(place: &str, written: &Value, read: &Value, whole: Whole, found: &mut Vec<String>) {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            for (name, value) in written {
+                match read.get(name) {
+                    Some(read) => compare(&format!("{place}.{name}"), value, read, whole, found),
+                    None => found.push(format!("{place}.{name} is unknown, or says nothing")),
+                }
+            }
+            let missing = read.keys().filter(|name| !written.contains_key(*name));
+            if whole == Whole::Yes {
+                found.extend(missing.map(|name| format!("{place}.{name} is missing")));
+            }
+        }
+        (Value::Array(written), Value::Array(read)) if written.len() == read.len() => {
+            for (at, (written, read)) in written.iter().zip(read).enumerate() {
+                compare(&format!("{place}[{at}]"), written, read, whole, found);
+            }
+        }
+        _ if written == read => {}
+        _ => found.push(format!("{place}: {written} is read as {read}")),
+    }
+}

@@ -1,0 +1,51 @@
+//! A service that has been broken into can do little: it is nobody, can write nothing, and asks nobody.
+
+use kubernetes::{BASE, Kustomization, OPERATORS, container, of_kind, patch_of_all};
+use serde_json::{Value, json};
+use tidy::read;
+
+#[test]
+fn every_service_is_nobody_with_no_rights_and_a_root_that_it_cannot_write_to() {
+    let patch = patch_of_all();
+    let pod = &patch["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let who = &pod["securityContext"];
+    assert_eq!(who["runAsNonRoot"], true);
+    assert_eq!(who["seccompProfile"], json!({ "type": "RuntimeDefault" }));
+    let dockerfile = read("deploy/docker/Dockerfile");
+    let user = format!("USER {}:{}", who["runAsUser"], who["runAsGroup"]);
+    assert!(dockerfile.contains(&user), "the image says otherwise than {user}");
+
+    let container = container(&patch);
+    let rights = &container["securityContext"];
+    assert_eq!(rights["allowPrivilegeEscalation"], false);
+    assert_eq!(rights["readOnlyRootFilesystem"], true);
+    assert_eq!(rights["capabilities"], json!({ "drop": ["ALL"] }));
+    for asked in ["/requests/cpu", "/requests/memory", "/limits/memory"] {
+        assert!(container["resources"].pointer(asked).is_some(), "{asked} is not said");
+    }
+    let writable = pod["volumes"].as_array().into_iter().flatten();
+    let writable: Vec<_> = writable.filter(|it| it.get("emptyDir").is_some()).collect();
+    assert_eq!(writable.len(), 1, "the health file needs one folder that can be written to");
+}
+
+/// A patch adds to the container of its name only; another would have none of this.
+#[test]
+fn no_service_gets_round_the_patch() {
+    let kustomization = Kustomization::read(BASE);
+    let [patch] = kustomization.patches.as_slice() else { panic!("one patch is expected") };
+    assert_eq!(patch.path, "every-service.yaml");
+    assert_eq!(json!(patch.target), json!({ "kind": "Deployment" }));
+    let patch = patch_of_all();
+    for (name, deployment) in of_kind(BASE, "Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(container(&deployment)["name"], container(&patch)["name"], "{name}");
+        assert_eq!(pod["initContainers"], Value::Null, "{name}");
+        let own = [&pod["securityContext"], &container(&deployment)["securityContext"]];
+        assert_eq!(own, [&Value::Null; 2], "{name}");
+    }
+    assert!(of_kind(OPERATORS, "Deployment").is_empty());
+    for patch in Kustomization::read(OPERATORS).patches {
+        assert_eq!(patch.target["kind"], "Cluster", "{}", patch.path);
+    }
+}
