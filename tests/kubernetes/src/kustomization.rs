@@ -19,8 +19,8 @@ pub struct Kustomization {
     pub patches: Vec<Patch>,
     #[serde(default)]
     pub images: Vec<Image>,
-    #[serde(default, rename = "labels")]
-    _labels: Vec<Labels>,
+    #[serde(default)]
+    pub labels: Vec<Labels>,
     #[serde(default)]
     pub config_map_generator: Vec<Generator>,
     #[serde(default, rename = "generatorOptions")]
@@ -31,8 +31,16 @@ pub struct Kustomization {
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     pub path: String,
-    /// A kind, and perhaps its group: never a name, so that nothing of that kind is left out.
-    pub target: BTreeMap<String, String>,
+    pub target: Target,
+}
+
+/// Never a name, so that nothing of that kind is left out.
+#[derive(Deserialize, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    #[serde(default)]
+    pub group: String,
+    pub kind: String,
 }
 
 #[derive(Deserialize)]
@@ -44,11 +52,9 @@ pub struct Image {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Labels {
-    #[serde(rename = "pairs")]
-    _pairs: BTreeMap<String, String>,
-    #[serde(rename = "includeTemplates")]
-    _include_templates: bool,
+pub struct Labels {
+    pub pairs: BTreeMap<String, String>,
+    pub include_templates: bool,
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ mod kustomization;
 mod operators;
 mod strict;
 
-pub use kustomization::{Image, Kustomization, Patch};
+pub use kustomization::{Kustomization, Target};
 pub use strict::{Whole, complaints};
 
 use serde_json::Value;

@@ -50,10 +50,17 @@ fn reread<T: DeserializeOwned + Serialize>(manifest: &Value) -> serde_json::Resu
     serde_json::to_value(T::deserialize(manifest)?)
 }
 
+/// What may be asked for and limited. Kubernetes takes any name for one, and refuses the pod later.
+const RESOURCES: [&str; 2] = ["cpu", "memory"];
+
 fn compare(place: &str, written: &Value, read: &Value, whole: Whole, found: &mut Vec<String>) {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
+            let resources = place.ends_with(".requests") || place.ends_with(".limits");
             for (name, value) in written {
+                if resources && !RESOURCES.contains(&name.as_str()) {
+                    found.push(format!("{place}.{name} is no resource"));
+                }
                 match read.get(name) {
                     Some(read) => compare(&format!("{place}.{name}"), value, read, whole, found),
                     None => found.push(format!("{place}.{name} is unknown, or says nothing")),

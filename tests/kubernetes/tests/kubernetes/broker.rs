@@ -2,7 +2,7 @@
 
 use events::SERVICES;
 use kubernetes::{OPERATORS, Whole, complaints, documents, of_kind, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::Command};
 use tidy::{read, root};
 
@@ -72,6 +72,14 @@ fn the_broker_imports_the_users_and_the_topology() {
     let generated = kubernetes::Kustomization::read("deploy/rabbitmq").config_map_generator;
     assert_eq!(generated[0].name, text(&pod["volumes"][1]["configMap"]["name"]));
     assert_eq!(generated[0].files, [text(mounted[1].1)]);
+}
+
+#[test]
+fn the_brokers_nodes_are_kept_apart() {
+    let (name, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
+    let pod = &broker["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"];
+    let apart = &pod["topologySpreadConstraints"][0]["labelSelector"];
+    assert_eq!(apart["matchLabels"], json!({ "app.kubernetes.io/name": name }));
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn a_field_that_is_misspelt_is_found_wherever_it_stands() {
     assert_eq!(with(BUDGET, "maxUnavailable", "maxUnavailible").len(), 1);
     assert_eq!(with(CLUSTER, "instances", "replicas").len(), 1);
     assert_eq!(with(CLUSTER, "limits", "limit").len(), 1);
+    assert_eq!(with(CLUSTER, "memory", "memry").len(), 1);
 }
 
 #[test]

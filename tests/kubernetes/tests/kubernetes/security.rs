@@ -1,6 +1,6 @@
 //! A service that has been broken into can do little: it is nobody, can write nothing, and asks nobody.
 
-use kubernetes::{BASE, Kustomization, OPERATORS, container, of_kind, patch_of_all};
+use kubernetes::{BASE, Kustomization, OPERATORS, Target, container, of_kind, patch_of_all};
 use serde_json::{Value, json};
 use tidy::read;
 
@@ -35,7 +35,7 @@ fn no_service_gets_round_the_patch() {
     let kustomization = Kustomization::read(BASE);
     let [patch] = kustomization.patches.as_slice() else { panic!("one patch is expected") };
     assert_eq!(patch.path, "every-service.yaml");
-    assert_eq!(json!(patch.target), json!({ "kind": "Deployment" }));
+    assert_eq!(patch.target, Target { group: String::new(), kind: "Deployment".into() });
     let patch = patch_of_all();
     for (name, deployment) in of_kind(BASE, "Deployment") {
         let pod = &deployment["spec"]["template"]["spec"];
@@ -46,6 +46,7 @@ fn no_service_gets_round_the_patch() {
     }
     assert!(of_kind(OPERATORS, "Deployment").is_empty());
     for patch in Kustomization::read(OPERATORS).patches {
-        assert_eq!(patch.target["kind"], "Cluster", "{}", patch.path);
+        let databases = Target { group: "postgresql.cnpg.io".into(), kind: "Cluster".into() };
+        assert_eq!(patch.target, databases, "{}", patch.path);
     }
 }

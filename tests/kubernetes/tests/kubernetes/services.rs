@@ -38,7 +38,12 @@ fn whatever_selects_pods_selects_those_of_its_name() {
     for (name, budget) in budgets.into_iter().chain(of_kind(OPERATORS, "PodDisruptionBudget")) {
         assert_eq!(budget["spec"]["selector"]["matchLabels"], json!({ NAME: name }));
     }
-    let spread = &patch_of_all()["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    let kustomization = Kustomization::read(BASE);
+    let [labels] = kustomization.labels.as_slice() else { panic!("one set is expected") };
+    assert!(labels.include_templates, "the pods need them too");
+    let patch = patch_of_all();
+    let spread = &patch["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    assert_eq!(spread["labelSelector"]["matchLabels"], json!(labels.pairs));
     assert!(items(&spread["matchLabelKeys"]).contains(&json!(NAME)));
 }
 
