@@ -2,31 +2,38 @@
 # Prints the Secrets for RabbitMQ, with new passwords: each service's address, the password of `admin`, and
 # the users as RabbitMQ imports them. `kubectl create` takes them, and refuses to replace what is there.
 set -eu
+users=$(cat "$(dirname "$0")/../../rabbitmq/users.json")
 
 password() {
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# name, key, value
+# name
 secret() {
-  printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\nstringData:\n  %s: |-\n    %s\n' "$@"
+  printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\nstringData:\n' "$1"
 }
 
-users='' permissions=''
-# name, password, tag
-user() {
-  users="$users${users:+, }{\"name\": \"$1\", \"password\": \"$2\", \"tags\": \"$3\"}"
-  permissions="$permissions${permissions:+, }{\"user\": \"$1\", \"vhost\": \"/\", "
-  permissions="$permissions\"configure\": \".*\", \"write\": \".*\", \"read\": \".*\"}"
+# key, value
+entry() {
+  printf '  %s: |-\n' "$1"
+  printf '%s\n' "$2" | sed 's/^/    /'
 }
 
-admin=$(password)
-secret rabbitmq-admin password "$admin"
-user admin "$admin" administrator
 for service in order payment inventory shipping; do
   password=$(password)
-  secret "$service-amqp" uri "amqp://$service:$password@rabbitmq:5672/%2f"
-  user "$service" "$password" ''
+  # There, a password is its user's name.
+  users=$(printf '%s\n' "$users" | sed "s/\"password\": \"$service\"/\"password\": \"$password\"/")
+  secret "$service-amqp"
+  entry uri "amqp://$service:$password@rabbitmq:5672/%2f"
 done
-secret rabbitmq-users users.json \
-  "{\"vhosts\": [{\"name\": \"/\"}], \"users\": [$users], \"permissions\": [$permissions]}"
+
+password=$(password)
+secret rabbitmq-admin
+entry password "$password"
+secret rabbitmq-users
+entry admin.json '{
+  "vhosts": [{ "name": "/" }],
+  "users": [{ "name": "admin", "password": "'"$password"'", "tags": ["administrator"] }],
+  "permissions": [{ "user": "admin", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" }]
+}'
+entry users.json "$users"

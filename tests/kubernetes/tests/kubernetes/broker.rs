@@ -1,7 +1,9 @@
 //! RabbitMQ's users and addresses, as the script prints them, fit each other and everything else.
 
 use events::SERVICES;
-use kubernetes::{OPERATORS, Whole, complaints, documents, of_kind, text};
+use kubernetes::{
+    Kustomization, OPERATORS, Whole, complaints, container, documents, items, of_kind, text,
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::Command};
 use tidy::{read, root};
@@ -21,38 +23,50 @@ fn secrets() -> BTreeMap<String, Value> {
     named.collect()
 }
 
-fn imported(secrets: &BTreeMap<String, Value>) -> Value {
-    serde_json::from_str(text(&secrets["rabbitmq-users"]["users.json"])).expect("it is JSON")
+/// A file that RabbitMQ imports.
+fn imported(secrets: &BTreeMap<String, Value>, file: &str) -> Value {
+    serde_json::from_str(text(&secrets["rabbitmq-users"][file])).expect("it is JSON")
 }
 
 #[test]
 fn each_service_has_a_user_of_its_own_with_the_password_that_its_address_has() {
     let secrets = secrets();
-    let users = imported(&secrets)["users"].as_array().cloned().expect("there are users");
-    let names: Vec<_> = users.iter().map(|user| text(&user["name"])).collect();
-    assert_eq!(names, [&["admin"], SERVICES].concat());
-    let passwords: Vec<_> = users.iter().map(|user| text(&user["password"])).collect();
+    let users = imported(&secrets, "users.json")["users"].take();
+    let names: Vec<_> = items(&users).iter().map(|user| text(&user["name"])).collect();
+    assert_eq!(names, SERVICES);
+    let passwords: Vec<_> = items(&users).iter().map(|user| text(&user["password"])).collect();
     for (at, password) in passwords.iter().enumerate() {
         assert!(password.len() >= 32 && !passwords[..at].contains(password), "{passwords:?}");
     }
-    assert_eq!(passwords[0], text(&secrets["rabbitmq-admin"]["password"]));
     let (broker, _) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
-    for (service, password) in SERVICES.iter().zip(&passwords[1..]) {
+    for (service, password) in SERVICES.iter().zip(passwords) {
         let address = text(&secrets[&format!("{service}-amqp")]["uri"]);
         assert_eq!(address, format!("amqp://{service}:{password}@{broker}:5672/%2f"));
     }
 }
 
 #[test]
-fn every_user_is_permitted_something_and_only_admin_is_an_administrator() {
-    let users = imported(&secrets());
-    let topology: Value = serde_json::from_str(&read("deploy/rabbitmq/topology.json")).unwrap();
-    let permitted = [&users["permissions"], &topology["permissions"]];
-    for user in users["users"].as_array().expect("there are users") {
-        let mut permitted = permitted.iter().filter_map(|it| it.as_array()).flatten();
-        assert!(permitted.any(|it| it["user"] == user["name"]), "{user} may do nothing");
-        assert_eq!(user["tags"] == "administrator", user["name"] == "admin");
-    }
+fn a_service_may_do_what_it_may_elsewhere_and_admin_all() {
+    let secrets = secrets();
+    let without_passwords = |mut users: Value| {
+        for user in users["users"].as_array_mut().expect("there are users") {
+            user["password"].take();
+        }
+        users
+    };
+    let elsewhere = serde_json::from_str(&read("deploy/rabbitmq/users.json")).expect("JSON");
+    let services = imported(&secrets, "users.json");
+    assert_eq!(without_passwords(services), without_passwords(elsewhere));
+
+    let admin = imported(&secrets, "admin.json");
+    assert_eq!(admin["vhosts"], json!([{ "name": "/" }]));
+    let user = &items(&admin["users"])[0];
+    assert_eq!(user["password"], secrets["rabbitmq-admin"]["password"]);
+    assert_eq!(user["tags"], json!(["administrator"]));
+    let all = json!({
+        "user": user["name"], "vhost": "/", "configure": ".*", "write": ".*", "read": ".*",
+    });
+    assert_eq!(admin["permissions"], json!([all]));
 }
 
 #[test]
@@ -60,18 +74,27 @@ fn the_broker_imports_the_users_and_the_topology() {
     let secrets = secrets();
     let (_, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
     let pod = &broker["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"];
-    let folder = "definitions.local.path = /etc/rabbitmq/definitions\n";
-    assert!(text(&broker["spec"]["rabbitmq"]["additionalConfig"]).contains(folder));
-    let mounts = pod["containers"][0]["volumeMounts"].as_array().expect("there are mounts");
-    let mounted: Vec<_> = mounts.iter().map(|it| (&it["mountPath"], &it["subPath"])).collect();
-    assert_eq!(mounted[0].0, "/etc/rabbitmq/definitions/1-users.json");
-    assert_eq!(mounted[1].0, "/etc/rabbitmq/definitions/2-topology.json");
-    let users = text(&pod["volumes"][0]["secret"]["secretName"]);
-    assert!(secrets[users].get(text(mounted[0].1)).is_some(), "{users} has no such key");
+    let folder = "/etc/rabbitmq/definitions";
+    let told = format!("definitions.local.path = {folder}\n");
+    assert!(text(&broker["spec"]["rabbitmq"]["additionalConfig"]).contains(&told));
 
-    let generated = kubernetes::Kustomization::read("deploy/rabbitmq").config_map_generator;
-    assert_eq!(generated[0].name, text(&pod["volumes"][1]["configMap"]["name"]));
-    assert_eq!(generated[0].files, [text(mounted[1].1)]);
+    let [users, topology] = items(&pod["volumes"]) else { panic!("two volumes are expected") };
+    let mounts = items(&container(&broker["spec"]["override"]["statefulSet"])["volumeMounts"]);
+    // The vhost first, then what is in it.
+    let order = [(users, "1-", "admin.json"), (topology, "2-", "topology.json")];
+    let order = order.into_iter().chain([(users, "3-", "users.json")]);
+    let wanted: Vec<_> = order
+        .map(|(volume, place, file)| {
+            let path = format!("{folder}/{place}{file}");
+            json!({ "name": volume["name"], "mountPath": path, "subPath": file })
+        })
+        .collect();
+    assert_eq!(mounts, wanted);
+    let keys = &secrets[text(&users["secret"]["secretName"])];
+    assert!(keys.get("admin.json").is_some() && keys.get("users.json").is_some());
+    let generated = Kustomization::read("deploy/rabbitmq").config_map_generator;
+    assert_eq!(generated[0].name, text(&topology["configMap"]["name"]));
+    assert_eq!(generated[0].files, ["topology.json"]);
 }
 
 #[test]
