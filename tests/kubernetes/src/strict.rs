@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Whether a manifest stands for itself, or is a patch, which may leave out what it does not change.
+/// Whether a manifest stands for itself, or is a patch, which leaves out what it does not change.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Whole {
     Yes,

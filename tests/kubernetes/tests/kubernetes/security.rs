@@ -1,4 +1,4 @@
-//! A service that has been broken into can do little: it is nobody, can write nothing, and asks nobody.
+//! A service that has been broken into can do little: it is nobody, writes nothing, asks nobody.
 
 use kubernetes::{BASE, Kustomization, OPERATORS, Target, container, of_kind, patch_of_all};
 use serde_json::{Value, json};
