@@ -75,6 +75,22 @@ pub async fn overdue(context: Context, orders: Orders, deadline: Duration) -> an
     Ok(())
 }
 
+/// Says which orders nothing will happen to by itself any more.
+pub async fn complain(context: Context, deadline: Duration) -> anyhow::Result<()> {
+    if deadline.is_zero() {
+        return Ok(());
+    }
+    let since = context.world.now() - deadline;
+    if let Some((stuck, order_id)) = store::stuck(&context.pool, since).await? {
+        tracing::warn!(
+            stuck,
+            %order_id,
+            "orders are being undone and make no progress; `saga why {order_id}` tells of the oldest"
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +105,22 @@ mod tests {
     async fn ask(bench: &Bench, order: OrderId) -> Outcome {
         let (context, orders) = (bench.context.clone(), bench.orders.clone());
         cancel(context, orders, order, Customer, None).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_order_is_stuck_when_it_is_being_undone_and_nothing_happens() {
+        let bench = Bench::new().await;
+        let (waits, asked, short_of) =
+            (bench.placed().await, bench.placed().await, bench.placed().await);
+        let later = bench.context.world.now() + TimeDelta::hours(1);
+        let stuck = async || store::stuck(&bench.context.pool, later).await.unwrap();
+        assert_eq!(stuck().await, None, "{waits} only waits");
+        ask(&bench, asked).await;
+        assert_eq!(stuck().await, Some((1, asked)));
+        bench.hear(short(short_of)).await;
+        assert_eq!(stuck().await, Some((2, asked)), "the oldest is told");
+        let earlier = later - TimeDelta::hours(2);
+        assert_eq!(store::stuck(&bench.context.pool, earlier).await.unwrap(), None);
     }
 
     const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";

@@ -14,6 +14,7 @@ use crate::{
     Settings,
     placing::Placing,
     store::{self, Orders},
+    view::View,
 };
 use axum::{
     Json, Router,
@@ -25,7 +26,7 @@ use events::OrderId;
 use limits::Limits;
 use problem::Problem;
 use service::Context;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const BODY_MAX: usize = 64 * 1024;
 
@@ -36,12 +37,17 @@ pub struct App {
     orders: Orders,
     placing: Placing,
     limits: Arc<Limits>,
+    order_deadline: Duration,
 }
 
 impl App {
     pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
         let limits = Arc::new(Limits::new(settings, context.world.clone()));
-        Self { context, orders, placing, limits }
+        Self { context, orders, placing, limits, order_deadline: settings.order_deadline }
+    }
+
+    fn as_of_now(&self, view: View) -> View {
+        view.at(self.context.world.now(), self.order_deadline)
     }
 }
 
@@ -67,9 +73,10 @@ pub fn routes(app: App) -> Router {
 async fn show(
     State(app): State<App>,
     id: Result<Path<OrderId>, PathRejection>,
-) -> Result<Json<crate::view::View>, Problem> {
+) -> Result<Json<View>, Problem> {
     let id = order_id(id)?;
-    store::get(&app.context.pool, id).await?.map(Json).ok_or_else(|| Problem::no_such_order(id))
+    let found = store::get(&app.context.pool, id).await?;
+    found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| Problem::no_such_order(id))
 }
 
 /// What is no id at all is no order's id either.

@@ -8,6 +8,7 @@ mod placing;
 mod saying;
 mod store;
 mod view;
+mod waiting;
 mod watchers;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
 pub use store::{Loaded, Orders};
 pub use view::View;
+pub use waiting::Waiting;
 
 pub const NAME: &str = "order";
 
@@ -80,6 +82,9 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         .worker("place orders", |context| writer.run(context))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             cancelling::overdue(context, orders.clone(), order_deadline)
+        })
+        .every(Duration::from_mins(1), "tell of stuck orders", move |context| {
+            cancelling::complain(context, order_deadline)
         })
         .every(Duration::from_mins(1), "forget old answers", move |context| {
             placing::forget(context, keys_kept)

@@ -217,8 +217,16 @@ fn draw_up(
     let (fact, said) = say(world, &created, detail, request.trace.clone());
     let created_at = fact.at;
     let order = Order::new([fact]);
-    let view =
-        View { id: order_id, customer_id, payment_method, total_amount, items, created_at, order };
+    let view = View {
+        id: order_id,
+        customer_id,
+        payment_method,
+        total_amount,
+        items,
+        created_at,
+        order,
+        waits_for: None,
+    };
     let body = serde_json::to_string(&view).expect("an order is plain data");
     let answer = key.map(|(key, digest)| {
         let (key, body) = (key.to_owned(), body.clone());

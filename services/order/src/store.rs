@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use answers::{Answer, claim_keys, forget_answers};
 pub use place::{Placed, place};
-pub use read::{Cursor, Filter, cancellable, get, list, order, overdue};
+pub use read::{Cursor, Filter, cancellable, get, list, order, overdue, stuck};
 
 #[derive(Clone, Default)]
 pub struct Orders {

@@ -1,10 +1,14 @@
 //! An order as a customer sees it.
 
-use crate::order::{Fact, Order, Status};
+use crate::{
+    order::{Fact, Order, Status},
+    waiting::Waiting,
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 use events::{EventId, Item, Money, OrderId, PaymentMethod, said_by};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,9 +20,18 @@ pub struct View {
     pub items: Vec<Item>,
     pub created_at: DateTime<Utc>,
     pub order: Order,
+    /// Not in the answer to a POST, which is stored and told again.
+    pub waits_for: Option<Vec<Waiting>>,
 }
 
 impl View {
+    /// As it is seen at this moment.
+    #[must_use]
+    pub fn at(self, now: DateTime<Utc>, deadline: Duration) -> Self {
+        let waits_for = Some(Waiting::of(&self.order, now, deadline));
+        Self { waits_for, ..self }
+    }
+
     pub fn updated_at(&self) -> DateTime<Utc> {
         self.order.updated_at().unwrap_or(self.created_at)
     }
@@ -38,6 +51,8 @@ struct Shown<'a> {
     #[serde(serialize_with = "millis")]
     updated_at: DateTime<Utc>,
     timeline: Vec<Step<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'a [Waiting]>,
 }
 
 impl Serialize for View {
@@ -53,6 +68,7 @@ impl Serialize for View {
             created_at: self.created_at,
             updated_at: self.updated_at(),
             timeline: self.order.timeline().iter().map(Step::from).collect(),
+            waits_for: self.waits_for.as_deref(),
         };
         shown.serialize(serializer)
     }
@@ -78,6 +94,6 @@ impl<'a> From<&'a Fact> for Step<'a> {
     }
 }
 
-fn millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

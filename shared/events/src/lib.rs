@@ -2,6 +2,7 @@
 //! what. Nothing here does I/O.
 
 mod money;
+mod owed;
 mod payload;
 mod saga_table;
 
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use uuid::Uuid;
 
 pub use money::{Money, NotMoney};
+pub use owed::{Debt, Known, owed};
 pub use payload::*;
 pub use saga_table::*;
 

@@ -135,6 +135,29 @@ pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId
     Ok(orders)
 }
 
+/// How many orders are being undone and have made no progress since then, and one of them.
+pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, OrderId)>, Failure> {
+    let undone = [Status::InventoryFailed, Status::ShippingFailed, Status::PaymentReversed];
+    let running = [Status::Pending, Status::PaymentApproved, Status::InventoryReserved];
+    let stuck = sqlx::query_as(
+        "SELECT count(*) OVER (), id
+         FROM orders
+         WHERE updated_at < $1
+             AND (status = ANY($2)
+                 OR status = ANY($3)
+                 AND EXISTS (SELECT FROM order_facts WHERE order_id = id AND event = $4))
+         ORDER BY created_at
+         LIMIT 1",
+    )
+    .bind(since)
+    .bind(undone.map(Status::name))
+    .bind(running.map(Status::name))
+    .bind(OrderCancelRequested::NAME)
+    .fetch_optional(pool)
+    .await?;
+    Ok(stuck)
+}
+
 #[derive(FromRow)]
 struct ViewRow {
     id: OrderId,
@@ -157,6 +180,7 @@ impl ViewRow {
             items: serde_json::from_str(items).map_err(Failure::data)?,
             created_at: self.created_at,
             order: read_facts(self.facts.as_deref().unwrap_or("[]"))?,
+            waits_for: None,
         })
     }
 }

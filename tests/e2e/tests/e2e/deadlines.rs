@@ -25,9 +25,17 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
     .await;
     assert_eq!(cancel_requests(&waiting)[0]["detail"]["reason"], "deadline");
     assert_eq!(waiting["status"], "PENDING");
+    // Even that is heard by nobody: it tells who owes it the next step, and that it is stuck.
+    let stuck = until(Duration::from_secs(30), || async {
+        let now = fleet.get(id).await;
+        if now["waits_for"][0]["stuck"] == true { Ok(now) } else { Err(now.to_string()) }
+    })
+    .await;
+    assert_eq!(stuck["waits_for"][0]["service"], "payment");
     fleet.spawn("payment");
     let ended = fleet.ends(id).await;
     assert_eq!(ended["status"], "CANCELLED");
+    assert_eq!(ended["waits_for"].as_array().map(Vec::len), Some(0));
     assert_eq!(cancel_requests(&ended).len(), 1);
     fleet.drained().await;
     fleet.verify().await;
