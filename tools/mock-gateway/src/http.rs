@@ -1,0 +1,264 @@
+//! The provider's interface, and beside it the two that only a stand-in has: `/behaviour` and the
+//! list of all charges.
+
+use crate::{
+    behaviour::{Behaviour, Change},
+    books::{Books, Charge, Key, Record, Refund, Word},
+    ledger::Ledger,
+};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use events::PaymentMethod;
+use futures::stream;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// `card_slow` is approved after this long.
+const SLOW: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub struct Provider(Arc<Mutex<Inner>>);
+
+struct Inner {
+    books: Books,
+    ledger: Ledger,
+    behaviour: Behaviour,
+    calls: u32,
+}
+
+type Answer = (StatusCode, Json<Value>);
+
+pub fn routes(provider: Provider) -> Router {
+    Router::new()
+        .route("/charge", post(charge))
+        .route("/refund", post(refund))
+        .route("/charges", get(charges))
+        .route("/charges/{key}", get(look_up))
+        .route("/charges/{key}/void", post(void))
+        .route("/behaviour", get(behaviour).put(change))
+        .route("/readyz", get(async || "ready"))
+        .with_state(provider)
+}
+
+impl Provider {
+    pub fn new(books: Books, ledger: Ledger, behaviour: Behaviour) -> Self {
+        Self(Arc::new(Mutex::new(Inner { books, ledger, behaviour, calls: 0 })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Thinks, does it, and answers; in a task of its own, since whoever hangs up meanwhile does
+    /// not undo it.
+    async fn work(
+        self,
+        thinks: Duration,
+        act: impl FnOnce(&mut Inner) -> Answer + Send + 'static,
+    ) -> Response {
+        let working = tokio::spawn(async move {
+            let latency = Duration::from_millis(self.inner().behaviour.latency_ms);
+            sleep(latency + thinks).await;
+            let (answer, behaviour) = self.inner().act(act);
+            sleep(Duration::from_millis(behaviour.answer_latency_ms)).await;
+            if behaviour.hang_up { broken(answer) } else { answer.into_response() }
+        });
+        working
+            .await
+            .unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "a bug").into_response())
+    }
+}
+
+impl Inner {
+    fn act(&mut self, act: impl FnOnce(&mut Self) -> Answer) -> (Answer, Behaviour) {
+        let call = self.calls;
+        self.calls = self.calls.wrapping_add(1);
+        let behaviour = self.behaviour;
+        (if behaviour.fails(call) { unavailable() } else { act(self) }, behaviour)
+    }
+
+    /// A promise is on disk before it is given.
+    fn answer(&mut self, word: Word) -> Answer {
+        match word {
+            Word::Kept(record) => kept(&record),
+            Word::News(record) => match self.ledger.append(&record) {
+                Ok(()) => {
+                    self.books.note(record.clone());
+                    kept(&record)
+                }
+                Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("{why:#}")),
+            },
+            Word::Conflict => problem(
+                StatusCode::CONFLICT,
+                "this Idempotency-Key belongs to another request: a new request needs a new key",
+            ),
+            Word::Unavailable => unavailable(),
+            Word::NoRefund(reason) => problem(StatusCode::UNPROCESSABLE_ENTITY, reason),
+        }
+    }
+}
+
+async fn charge(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let (key, charge) = match (key(&headers), parse::<Charge>(&body)) {
+        (Ok(key), Ok(charge)) => (key, charge),
+        (Err(wrong), _) | (_, Err(wrong)) => return wrong.into_response(),
+    };
+    let slow = charge.payment_method == PaymentMethod::CardSlow;
+    let thinks = if slow { SLOW } else { Duration::ZERO };
+    let act = move |inner: &mut Inner| {
+        let word = inner.books.charge(&key, charge);
+        match inner.answer(word) {
+            // To a look-up these are good news; here they say that nothing will be charged.
+            (StatusCode::OK, body) if body["status"] == "declined" => {
+                (StatusCode::UNPROCESSABLE_ENTITY, body)
+            }
+            (StatusCode::OK, body) if body["status"] == "voided" => (StatusCode::GONE, body),
+            answer => answer,
+        }
+    };
+    provider.work(thinks, act).await
+}
+
+async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let (key, refund) = match (key(&headers), parse::<Refund>(&body)) {
+        (Ok(key), Ok(refund)) => (key, refund),
+        (Err(wrong), _) | (_, Err(wrong)) => return wrong.into_response(),
+    };
+    let act = move |inner: &mut Inner| {
+        let word = inner.books.refund(&key, refund);
+        inner.answer(word)
+    };
+    provider.work(Duration::ZERO, act).await
+}
+
+async fn look_up(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
+    let act = move |inner: &mut Inner| match inner.books.look_up(&key) {
+        Some(record) => {
+            let (status, Json(mut body)) = kept(record);
+            body["asked"] = inner.books.asked(&key).into();
+            (status, Json(body))
+        }
+        None => problem(StatusCode::NOT_FOUND, "this key was never charged"),
+    };
+    provider.work(Duration::ZERO, act).await
+}
+
+async fn void(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
+    let act = move |inner: &mut Inner| {
+        let word = inner.books.void(&key);
+        inner.answer(word)
+    };
+    provider.work(Duration::ZERO, act).await
+}
+
+/// All that it has taken and given back, one entry a key; told even while it is down.
+async fn charges(State(provider): State<Provider>) -> Json<Value> {
+    let inner = provider.inner();
+    let (mut taken, mut declined, mut voided) = (Vec::new(), 0, 0);
+    for record in inner.books.all() {
+        match record {
+            Record::Approved { key, charge, .. } => taken.push(json!({
+                "key": key, "order_id": charge.order_id, "amount": charge.amount,
+            })),
+            Record::Declined { .. } => declined += 1,
+            Record::Voided { .. } => voided += 1,
+            Record::Refunded { .. } => {}
+        }
+    }
+    let given_back: Vec<Value> = inner
+        .books
+        .refunds()
+        .map(|(key, refund)| {
+            json!({
+                "key": key, "order_id": refund.order_id, "amount": refund.amount,
+                "charge": refund.charge,
+            })
+        })
+        .collect();
+    Json(json!({
+        "totals": {
+            "charges": taken.len(), "refunds": given_back.len(),
+            "declined": declined, "voided": voided, "calls": inner.calls,
+        },
+        "charges": taken,
+        "refunds": given_back,
+    }))
+}
+
+async fn behaviour(State(provider): State<Provider>) -> Json<Behaviour> {
+    Json(provider.inner().behaviour)
+}
+
+async fn change(State(provider): State<Provider>, body: Bytes) -> Response {
+    let change: Change = match parse(&body) {
+        Ok(change) => change,
+        Err(wrong) => return wrong.into_response(),
+    };
+    let mut inner = provider.inner();
+    match inner.behaviour.with(&change) {
+        Ok(changed) => {
+            inner.behaviour = changed;
+            Json(changed).into_response()
+        }
+        Err(why) => problem(StatusCode::BAD_REQUEST, &why.to_string()).into_response(),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Key, Answer> {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
+    key.filter(|key| !key.is_empty()).map(ToOwned::to_owned).ok_or_else(|| {
+        problem(
+            StatusCode::BAD_REQUEST,
+            "the header Idempotency-Key is missing: it names the charge",
+        )
+    })
+}
+
+/// What is wrong here is 400: a 422 would be a declined card.
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
+    serde_json::from_slice(body)
+        .map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("the body is wrong: {why}")))
+}
+
+fn kept(record: &Record) -> Answer {
+    let body = match record {
+        Record::Approved { charge, reference, .. } => json!({
+            "status": "approved", "reference": reference,
+            "order_id": charge.order_id, "amount": charge.amount,
+        }),
+        Record::Declined { reason, .. } => json!({"status": "declined", "reason": reason}),
+        Record::Voided { .. } => json!({"status": "voided"}),
+        Record::Refunded { reference, .. } => {
+            json!({"status": "refunded", "reference": reference})
+        }
+    };
+    (StatusCode::OK, Json(body))
+}
+
+fn unavailable() -> Answer {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the provider is unavailable")
+}
+
+fn problem(status: StatusCode, reason: &str) -> Answer {
+    (status, Json(json!({"reason": reason})))
+}
+
+/// Half of the answer, and then the connection is gone.
+fn broken((status, Json(body)): Answer) -> Response {
+    let text = body.to_string();
+    let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
+    let parts = [Ok(half), Err(io::Error::other("hung up on purpose"))];
+    (status, Body::from_stream(stream::iter(parts))).into_response()
+}

@@ -1,0 +1,104 @@
+//! A payment provider to develop and test against: it keeps its word about keys, and fails on
+//! demand.
+
+mod behaviour;
+mod books;
+mod http;
+mod ledger;
+
+use anyhow::{Context, Result, ensure};
+use behaviour::Behaviour;
+use clap::{Parser, Subcommand};
+use http::Provider;
+use ledger::Ledger;
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// A stand-in for a payment provider: charges, declines and fails by payment method
+///
+/// It charges a key once, and answers it the same for ever. `PUT /behaviour` makes it slow, lets it
+/// fail, or takes it down and up again while it runs; `GET /charges` shows its books.
+#[derive(Parser)]
+#[command(name = "mock-gateway", version)]
+struct MockGateway {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Where it listens
+    #[arg(long, env = "MOCK_GATEWAY_ADDR", default_value = "127.0.0.1:3002", global = true)]
+    #[arg(value_name = "MOCK_GATEWAY_ADDR")]
+    listen: SocketAddr,
+    /// Keeps its books in this file, so that it forgets nothing when it is started again
+    #[arg(long, env = "MOCK_GATEWAY_LEDGER", value_name = "MOCK_GATEWAY_LEDGER")]
+    ledger: Option<PathBuf>,
+    #[command(flatten)]
+    behaviour: Behaviour,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Serves until SIGTERM (what happens without a command)
+    Run,
+    /// Ends with 0 when one is listening
+    Healthcheck,
+}
+
+fn main() -> ExitCode {
+    let told = MockGateway::parse();
+    let done = match told.command.unwrap_or(Command::Run) {
+        Command::Run => run(&told),
+        Command::Healthcheck => healthcheck(told.listen),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("mock-gateway: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(told: &MockGateway) -> Result<()> {
+    told.behaviour.check()?;
+    let (ledger, books) = Ledger::open(told.ledger.as_deref())?;
+    let listener = TcpListener::bind(told.listen).await.with_context(|| {
+        format!("cannot listen on {}: free it, or set MOCK_GATEWAY_ADDR", told.listen)
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    eprintln!("mock-gateway: a payment provider on {url}; to take it down, say");
+    eprintln!("  curl -X PUT {url}/behaviour -d '{{\"down\": true}}'");
+    let routes = http::routes(Provider::new(books, ledger, told.behaviour));
+    tokio::select! {
+        served = axum::serve(listener, routes) => served.context("cannot serve"),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Whether one answers there: what stands in a container has no other means to ask.
+fn healthcheck(listen: SocketAddr) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let address = match listen.ip().is_unspecified() {
+        true => SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())),
+        false => listen,
+    };
+    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)
+        .with_context(|| format!("nobody listens on {address}"))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).context("it does not answer")?;
+    ensure!(answer.ends_with(b" 200"), "it answers {}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
