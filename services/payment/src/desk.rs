@@ -1,20 +1,26 @@
 //! The charge desk: takes up charges and refunds that are due, asks the provider about all of them
 //! at the same time, and writes each answer and its event in one transaction.
 
+mod writing;
+
 use crate::{
     Settings,
+    breaker::{Breaker, Room},
     gateway::{Gateway, Request},
-    payment::{Charge, Payment, Status},
+    payment::{Call, Charge, Status},
     store,
-    verdict::{Policy, Verdict, settle_charge, settle_refund},
+    verdict::Verdict,
 };
-use database::Failure;
-use messaging::{Known, Ledger, Outgoing, Patience};
-use saga::{Cause, Decision};
+use messaging::Patience;
 use service::Context;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use uuid::Uuid;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
 
 /// How often it looks without being woken: another process may have left something.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -23,6 +29,7 @@ const BATCH_MAX: usize = 128;
 #[derive(Clone)]
 pub struct Desk {
     gateway: Arc<dyn Gateway>,
+    breaker: Arc<Mutex<Breaker>>,
     due: Arc<Notify>,
     settings: Settings,
 }
@@ -30,21 +37,16 @@ pub struct Desk {
 /// A charge in hand, and what the provider says about it.
 struct Answered {
     charge: Charge,
-    answer: Answer,
-}
-
-#[derive(Clone)]
-enum Answer {
-    Charge(Verdict),
-    Refund(Result<String, String>),
+    verdict: Verdict,
 }
 
 /// What is in hand is bounded: the permit is held until the answer is written.
 type InHand = (Answered, OwnedSemaphorePermit);
 
 impl Desk {
-    pub const fn new(gateway: Arc<dyn Gateway>, due: Arc<Notify>, settings: Settings) -> Self {
-        Self { gateway, due, settings }
+    pub fn new(gateway: Arc<dyn Gateway>, due: Arc<Notify>, settings: Settings) -> Self {
+        let breaker = Arc::new(Mutex::new(Breaker::new(settings.limits())));
+        Self { gateway, breaker, due, settings }
     }
 
     /// Works until told to stop, and then until what is in hand is written.
@@ -53,24 +55,13 @@ impl Desk {
         tokio::join!(self.take_up(&context, answers), self.write_down(&context, answered));
     }
 
-    /// Finishes what a crash has left in hand: asks what became of it, and charges nothing.
+    /// Puts back what a crash has left in hand: it is looked up, and not charged blindly.
     pub async fn reap(self, context: Context) -> anyhow::Result<()> {
-        let claim = context.world.new_id();
-        let age = self.settings.reap_after;
-        let left = store::take_over(&context.pool, claim, age, BATCH_MAX).await?;
-        if left.is_empty() {
-            return Ok(());
+        let left = store::put_back(&context.pool, self.settings.reap_after, BATCH_MAX).await?;
+        if left > 0 {
+            tracing::warn!(charges = left, "finishing charges that somebody left in hand");
+            self.due.notify_one();
         }
-        tracing::warn!(charges = left.len(), "finishing charges that somebody left in hand");
-        let asked = left.into_iter().map(|charge| {
-            let desk = self.clone();
-            tokio::spawn(async move { desk.ask(charge, true).await })
-        });
-        let mut answers = Vec::new();
-        for asked in asked.collect::<Vec<_>>() {
-            answers.extend(asked.await?);
-        }
-        self.settle(&context, answers).await;
         Ok(())
     }
 
@@ -83,36 +74,98 @@ impl Desk {
                 () = context.stop.cancelled() => return,
                 permit = room.clone().acquire_owned() => permit.expect("nobody closes it"),
             };
-            let mut permits = vec![permit];
-            while permits.len() < BATCH_MAX
-                && let Ok(permit) = room.clone().try_acquire_owned()
-            {
-                permits.push(permit);
-            }
-            let claim = context.world.new_id();
-            let wait = match store::take_due(&context.pool, claim, permits.len()).await {
-                Ok(charges) if !charges.is_empty() => {
-                    for (charge, permit) in charges.into_iter().zip(permits) {
-                        self.spawn(charge, permit, answers.clone());
+            let permits = self.permits(context, &room, permit).await;
+            let wait = match permits {
+                Ok(permits) => match self.take_due(context, permits, &answers).await {
+                    Ok(true) => continue,
+                    Ok(false) => {
+                        patience.relieved("the charge desk goes on");
+                        self.idle(context).await
                     }
-                    continue;
-                }
-                Ok(_) => {
-                    patience.relieved("the charge desk goes on");
-                    self.idle(context).await
-                }
-                Err(why) => {
-                    patience.complain(&format!("the charge desk pauses: {why}"));
-                    POLL_EVERY
-                }
+                    Err(why) => {
+                        patience.complain(&format!("the charge desk pauses: {why}"));
+                        POLL_EVERY
+                    }
+                },
+                Err(wait) => wait,
             };
-            drop(permits);
             tokio::select! {
                 () = context.stop.cancelled() => return,
                 () = self.due.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// As many as the provider can bear; else how long to wait until some may be free.
+    async fn permits(
+        &self,
+        context: &Context,
+        room: &Arc<Semaphore>,
+        first: OwnedSemaphorePermit,
+    ) -> Result<Vec<OwnedSemaphorePermit>, Duration> {
+        let in_flight = self.settings.in_flight_max as usize - room.available_permits() - 1;
+        let allowed = self.allowed(context).await?.saturating_sub(in_flight).min(BATCH_MAX);
+        if allowed == 0 {
+            // Whoever writes an answer wakes us.
+            return Err(POLL_EVERY);
+        }
+        let mut permits = vec![first];
+        while permits.len() < allowed
+            && let Ok(permit) = room.clone().try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        Ok(permits)
+    }
+
+    /// How many calls the provider may have at the same time. While it fails nothing is taken up,
+    /// so that waiting costs no attempt.
+    async fn allowed(&self, context: &Context) -> Result<usize, Duration> {
+        let room = self.breaker(|breaker| breaker.room(context.world.now()));
+        match room {
+            Room::Calls(allowed) => return Ok(allowed),
+            Room::Nothing { for_now } => return Err(for_now),
+            Room::Probe => {}
+        }
+        let answered = tokio::select! {
+            () = context.stop.cancelled() => return Err(POLL_EVERY),
+            answered = timeout(self.settings.gateway_timeout, self.gateway.probe()) => answered,
+        };
+        let failed = answered.map_or(true, |verdict| verdict.is_fault());
+        let at = context.world.now();
+        let room = self.breaker(|breaker| {
+            breaker.probed(at, failed);
+            breaker.room(at)
+        });
+        match room {
+            Room::Calls(allowed) => {
+                tracing::info!("the provider answers again: charges go on, few at first");
+                Ok(allowed)
+            }
+            Room::Nothing { for_now } => Err(for_now),
+            Room::Probe => Err(POLL_EVERY),
+        }
+    }
+
+    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there was something to take.
+    async fn take_due(
+        &self,
+        context: &Context,
+        permits: Vec<OwnedSemaphorePermit>,
+        answers: &mpsc::UnboundedSender<InHand>,
+    ) -> Result<bool, database::Failure> {
+        let claim = context.world.new_id();
+        let charges = store::take_due(&context.pool, claim, permits.len()).await?;
+        let any = !charges.is_empty();
+        for (charge, permit) in charges.into_iter().zip(permits) {
+            self.spawn(context, charge, permit, answers.clone());
+        }
+        Ok(any)
     }
 
     /// Until when there is nothing to do, unless somebody wakes us.
@@ -124,142 +177,49 @@ impl Desk {
     /// A slow provider keeps nobody waiting but its own customer.
     fn spawn(
         &self,
+        context: &Context,
         charge: Charge,
         permit: OwnedSemaphorePermit,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
-        let desk = self.clone();
+        let (desk, world) = (self.clone(), context.world.clone());
         tokio::spawn(async move {
-            if let Some(answered) = desk.ask(charge, false).await {
-                // The writer lives as long as there is someone to hear.
-                let _ = answers.send((answered, permit));
+            let Some(verdict) = desk.ask(&charge).await else {
+                return;
+            };
+            let failed = verdict.is_fault();
+            if let Some(opened) = desk.breaker(|breaker| breaker.record(world.now(), failed)) {
+                tracing::warn!(
+                    failures = opened.failures,
+                    calls = opened.calls,
+                    "the provider fails: charges wait until it answers again"
+                );
             }
+            // The writer lives as long as there is someone to hear.
+            let _ = answers.send((Answered { charge, verdict }, permit));
         });
     }
 
-    /// Without an answer in time nobody knows what has happened: the charge stays in hand until the
-    /// reaper looks it up.
-    async fn ask(&self, charge: Charge, left_by_a_crash: bool) -> Option<Answered> {
+    /// Without an answer in time nobody knows what has happened.
+    async fn ask(&self, charge: &Charge) -> Option<Verdict> {
         let refund = charge.status == Status::Reversing;
         let request = Request {
+            order_id: charge.order_id,
             key: if refund { charge.refund_key? } else { charge.charge_key },
             method: charge.method,
             amount: charge.amount,
             attempt: charge.attempts,
+            trace: charge.cause.trace.clone(),
         };
         let asked = async {
-            if refund {
-                Answer::Refund(self.gateway.refund(&request).await)
-            } else if left_by_a_crash {
-                Answer::Charge(self.gateway.look_up(&request).await)
-            } else {
-                Answer::Charge(self.gateway.charge(&request).await)
+            match charge.next_call {
+                _ if refund => self.gateway.refund(&request, charge.charge_key).await,
+                Call::Charge => self.gateway.charge(&request).await,
+                Call::LookUp => self.gateway.look_up(&request).await,
+                Call::Void => self.gateway.void(&request).await,
             }
         };
-        if let Ok(answer) = tokio::time::timeout(self.settings.gateway_timeout, asked).await {
-            return Some(Answered { charge, answer });
-        }
-        tracing::warn!(
-            order_id = %charge.order_id,
-            "the provider did not answer in time: the charge will be looked up"
-        );
-        None
+        let unknown = |_| Verdict::Unknown { reason: "no answer in time".into() };
+        Some(timeout(self.settings.gateway_timeout, asked).await.unwrap_or_else(unknown))
     }
-
-    async fn write_down(&self, context: &Context, mut answered: mpsc::UnboundedReceiver<InHand>) {
-        let mut waiting = Vec::new();
-        while answered.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-            let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-            self.settle(context, answers).await;
-            drop(permits);
-        }
-    }
-
-    /// Writes all answers, however long the database is away; told to stop, it leaves them to the
-    /// reaper.
-    async fn settle(&self, context: &Context, answers: Vec<Answered>) {
-        let mut patience = Patience::new(context.world.clone());
-        let mut groups = vec![answers];
-        while let Some(group) = groups.pop() {
-            match self.transact(context, &group).await {
-                Ok(()) => patience.relieved("the provider's answers are written"),
-                Err(Failure::World(why)) => {
-                    patience.complain(&format!("the provider's answers wait: {why:#}"));
-                    groups.push(group);
-                    tokio::select! {
-                        () = context.stop.cancelled() => return,
-                        () = patience.wait() => {}
-                    }
-                }
-                Err(Failure::Data(_)) if group.len() > 1 => {
-                    groups.extend(group.into_iter().map(|answered| vec![answered]));
-                }
-                Err(Failure::Data(why)) => {
-                    let order = group.first().map(|answered| answered.charge.order_id.to_string());
-                    tracing::error!(order_id = order, "an answer cannot be written: {why:#}");
-                }
-            }
-        }
-    }
-
-    async fn transact(&self, context: &Context, answers: &[Answered]) -> Result<(), Failure> {
-        let orders: Vec<Uuid> = answers.iter().map(|answered| answered.charge.order_id).collect();
-        let mut tx = context.ledger.begin().await?;
-        context.ledger.lock_orders(&mut tx, &orders).await?;
-        let mut payments = store::load(&mut tx, &orders).await?;
-        let mut said = Vec::new();
-        for answered in answers {
-            let order = answered.charge.order_id;
-            if let Decision::Change { state, says } = self.decide(answered, payments.of(order, &[]))
-            {
-                let cause = state.charge.as_ref().map(|charge| charge.cause.clone());
-                log(&state, &says);
-                payments.keep(order, state);
-                said.extend(says.into_iter().map(|event| outgoing(context, event, cause.as_ref())));
-            }
-        }
-        store::save(&mut tx, &payments).await?;
-        if !said.is_empty() {
-            context.ledger.enqueue(&mut tx, &said).await?;
-        }
-        context.ledger.commit(tx).await?;
-        context.outbox.wake(said);
-        // Some may be due again, and at once.
-        self.due.notify_one();
-        Ok(())
-    }
-
-    fn decide(&self, answered: &Answered, payment: Payment) -> Decision<Payment> {
-        let Some(claim) = answered.charge.claim else {
-            return Decision::nothing();
-        };
-        let policy = Policy {
-            attempts_max: self.settings.attempts_max,
-            retry_delay: self.settings.retry_delay,
-        };
-        match answered.answer.clone() {
-            Answer::Charge(verdict) => settle_charge(payment, claim, verdict, policy),
-            Answer::Refund(refund) => settle_refund(payment, claim, refund, policy),
-        }
-    }
-}
-
-fn outgoing(context: &Context, event: saga::Said, cause: Option<&Cause>) -> Outgoing {
-    Outgoing::new(&*context.world, event, cause)
-}
-
-fn log(payment: &Payment, says: &[saga::Said]) {
-    let Some(charge) = &payment.charge else {
-        return;
-    };
-    let answer: Vec<_> = says.iter().map(|said| said.event).collect();
-    tracing::info!(
-        order_id = %charge.order_id,
-        event_id = %charge.cause.event_id,
-        status = charge.status.name(),
-        attempts = charge.attempts,
-        answer = answer.join(", "),
-        "payment is {}",
-        charge.status.name()
-    );
 }

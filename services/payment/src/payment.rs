@@ -22,6 +22,12 @@ pub struct Charge {
     pub cancel_requested: bool,
     pub attempts: u32,
     pub refund_attempts: u32,
+    /// What the desk asks next, or is asking; a refund goes by the status.
+    pub next_call: Call,
+    /// A request to charge may have reached the provider, or may yet: nobody knows.
+    pub in_doubt: bool,
+    /// Look-ups and voids since the last charge.
+    pub look_ups: u32,
     pub provider_ref: Option<String>,
     pub refund_ref: Option<String>,
     pub last_error: Option<String>,
@@ -36,6 +42,16 @@ pub struct Charge {
     pub claim: Option<Uuid>,
 }
 
+/// What the provider is asked about a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Charge,
+    /// What has become of it? Charges nothing.
+    LookUp,
+    /// Never charge it from now on, or say that it is charged.
+    Void,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Pending,
@@ -46,6 +62,18 @@ pub enum Status {
     Failed,
     Reversing,
     Reversed,
+}
+
+impl Call {
+    pub const ALL: [Self; 3] = [Self::Charge, Self::LookUp, Self::Void];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Charge => "CHARGE",
+            Self::LookUp => "LOOK_UP",
+            Self::Void => "VOID",
+        }
+    }
 }
 
 impl Status {
@@ -98,6 +126,9 @@ impl Charge {
             cancel_requested: false,
             attempts: 0,
             refund_attempts: 0,
+            next_call: Call::Charge,
+            in_doubt: false,
+            look_ups: 0,
             provider_ref: None,
             refund_ref: None,
             last_error: None,

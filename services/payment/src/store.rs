@@ -1,6 +1,6 @@
 //! All SQL of payment.
 
-use crate::payment::{Charge, Payment, Status};
+use crate::payment::{Call, Charge, Payment, Status};
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
 use messaging::{Batch, Store};
@@ -26,8 +26,8 @@ impl Payments {
 macro_rules! columns {
     () => {
         "order_id, status, payment_method, amount, items::TEXT AS items, cancel_requested, \
-         attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace, \
-         charge_key, refund_key, claim"
+         attempts, refund_attempts, next_call, in_doubt, look_ups, provider_ref, refund_ref, \
+         last_error, caused_by, trace, charge_key, refund_key, claim"
     };
 }
 
@@ -41,6 +41,9 @@ struct Row {
     cancel_requested: bool,
     attempts: i32,
     refund_attempts: i32,
+    next_call: String,
+    in_doubt: bool,
+    look_ups: i32,
     provider_ref: Option<String>,
     refund_ref: Option<String>,
     last_error: Option<String>,
@@ -103,19 +106,22 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     sqlx::query(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, due_at)
+             charge_key, refund_key, claim, next_call, in_doubt, look_ups, due_at)
          SELECT order_id, status, payment_method, amount, items::JSONB, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, now() + due_in_ms * INTERVAL '1 millisecond'
+             charge_key, refund_key, claim, next_call, in_doubt, look_ups,
+             now() + due_in_ms * INTERVAL '1 millisecond'
          FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::BOOLEAN[],
              $7::INTEGER[], $8::INTEGER[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::UUID[],
-             $13::TEXT[], $14::UUID[], $15::UUID[], $16::UUID[], $17::BIGINT[])
+             $13::TEXT[], $14::UUID[], $15::UUID[], $16::UUID[], $17::TEXT[], $18::BOOLEAN[],
+             $19::INTEGER[], $20::BIGINT[])
              AS changed (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, due_in_ms)
+             charge_key, refund_key, claim, next_call, in_doubt, look_ups, due_in_ms)
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status,
              cancel_requested = EXCLUDED.cancel_requested,
+             attempts = EXCLUDED.attempts,
              provider_ref = EXCLUDED.provider_ref,
              refund_ref = EXCLUDED.refund_ref,
              last_error = EXCLUDED.last_error,
@@ -123,6 +129,9 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
              trace = EXCLUDED.trace,
              refund_key = EXCLUDED.refund_key,
              claim = EXCLUDED.claim,
+             next_call = EXCLUDED.next_call,
+             in_doubt = EXCLUDED.in_doubt,
+             look_ups = EXCLUDED.look_ups,
              due_at = EXCLUDED.due_at,
              updated_at = now()",
     )
@@ -142,6 +151,9 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     .bind(changed.iter().map(|c| c.charge_key).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.refund_key).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.claim).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.next_call.name()).collect::<Vec<_>>())
+    .bind(changed.iter().map(|c| c.in_doubt).collect::<Vec<_>>())
+    .bind(of(|c| c.look_ups.cast_signed()))
     .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
@@ -153,8 +165,11 @@ pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Char
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "UPDATE payments
          SET status = CASE WHEN status = 'REVERSING' THEN status ELSE 'PROCESSING' END,
-             attempts = attempts + CASE WHEN status = 'REVERSING' THEN 0 ELSE 1 END,
              refund_attempts = refund_attempts + CASE WHEN status = 'REVERSING' THEN 1 ELSE 0 END,
+             attempts = attempts
+                 + CASE WHEN status <> 'REVERSING' AND next_call = 'CHARGE' THEN 1 ELSE 0 END,
+             look_ups = look_ups
+                 + CASE WHEN status <> 'REVERSING' AND next_call <> 'CHARGE' THEN 1 ELSE 0 END,
              claim = $1, claimed_at = now(), due_at = NULL, updated_at = now()
          WHERE order_id IN (
              SELECT order_id
@@ -173,32 +188,29 @@ pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Char
     rows.into_iter().map(charge).collect()
 }
 
-/// Takes over what someone has had in hand for too long: he is gone.
-pub async fn take_over(
-    pool: &PgPool,
-    claim: Uuid,
-    age: Duration,
-    max: usize,
-) -> Result<Vec<Charge>, Failure> {
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+/// Puts back what someone has had in hand for too long: he is gone. A charge that he was making is
+/// in doubt, and is due to be looked up; a refund, a look-up or a void is asked for again.
+pub async fn put_back(pool: &PgPool, age: Duration, max: usize) -> Result<u64, Failure> {
+    let put_back = sqlx::query(
         "UPDATE payments
-         SET claim = $1, claimed_at = now()
+         SET status = CASE WHEN status = 'REVERSING' THEN status ELSE 'RETRYING' END,
+             in_doubt = in_doubt OR status <> 'REVERSING',
+             next_call = CASE WHEN next_call = 'CHARGE' AND status <> 'REVERSING' THEN 'LOOK_UP'
+                 ELSE next_call END,
+             claim = NULL, due_at = now(), updated_at = now()
          WHERE order_id IN (
              SELECT order_id
              FROM payments
              WHERE claim IS NOT NULL
-             AND claimed_at <= now() - $2 * INTERVAL '1 millisecond'
-             LIMIT $3
-             FOR UPDATE SKIP LOCKED)
-         RETURNING ",
-        columns!(),
-    ))
-    .bind(claim)
+             AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
+             LIMIT $2
+             FOR UPDATE SKIP LOCKED)",
+    )
     .bind(millis(age))
     .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(pool)
+    .execute(pool)
     .await?;
-    rows.into_iter().map(charge).collect()
+    Ok(put_back.rows_affected())
 }
 
 /// How long until something is due that is not due yet.
@@ -217,6 +229,10 @@ fn charge(row: Row) -> Result<Charge, Failure> {
         .into_iter()
         .find(|status| status.name() == row.status)
         .ok_or_else(|| Failure::data(format!("unknown payment status {:?}", row.status)))?;
+    let next_call = Call::ALL
+        .into_iter()
+        .find(|call| call.name() == row.next_call)
+        .ok_or_else(|| Failure::data(format!("unknown call {:?}", row.next_call)))?;
     Ok(Charge {
         order_id: row.order_id,
         status,
@@ -226,6 +242,9 @@ fn charge(row: Row) -> Result<Charge, Failure> {
         cancel_requested: row.cancel_requested,
         attempts: row.attempts.unsigned_abs(),
         refund_attempts: row.refund_attempts.unsigned_abs(),
+        next_call,
+        in_doubt: row.in_doubt,
+        look_ups: row.look_ups.unsigned_abs(),
         provider_ref: row.provider_ref,
         refund_ref: row.refund_ref,
         last_error: row.last_error,

@@ -1,32 +1,56 @@
 //! What the provider's answer makes of a payment: as pure a decision as any reaction.
+//!
+//! A payment fails only on the provider's word that nothing is charged. Where an answer is missing,
+//! the payment is in doubt from then on: it is looked up before it is tried again, and voided
+//! before it fails, since the first request may still be on its way.
 
-use crate::payment::{Charge, Payment, Status};
+use crate::payment::{Call, Charge, Payment, Status};
+use crate::policy::Policy;
 use events::{PaymentApproved, PaymentFailure, PaymentReversed};
 use saga::Decision;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The provider's answer to a charge.
+/// The provider's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Approved {
-        provider_ref: String,
-    },
-    /// It will not, today or ever.
-    Declined {
-        reason: String,
-    },
-    /// It has charged nothing, and may do so later.
-    Unavailable {
-        reason: String,
-    },
+    /// The money is taken, or given back.
+    Done { reference: String },
+    /// It will not be charged, today or ever.
+    Declined { reason: String },
+    /// It is not charged, and never will be, since we have asked for that.
+    Voided,
+    /// Nothing is charged so far.
+    NotCharged,
+    /// This call has done nothing, and may do so later.
+    Unavailable { reason: String, retry_after: Option<Duration> },
+    /// Nobody knows what this call has done, or will do.
+    Unknown { reason: String },
+    /// The request is wrong, or is not allowed: somebody has to mend something.
+    Refused { reason: String },
 }
 
-/// How patient the desk is.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    pub attempts_max: u32,
-    pub retry_delay: Duration,
+impl Verdict {
+    /// The provider has failed, as opposed to having said something that nobody likes.
+    pub const fn is_fault(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into(), retry_after: None }
+    }
+
+    fn reason(self) -> String {
+        match self {
+            Self::Declined { reason }
+            | Self::Unavailable { reason, .. }
+            | Self::Unknown { reason }
+            | Self::Refused { reason } => reason,
+            Self::Done { reference } => reference,
+            Self::Voided => "it was voided".into(),
+            Self::NotCharged => "nothing was charged".into(),
+        }
+    }
 }
 
 /// Writes the verdict, but only for him who asked: whoever else had the charge in hand since has
@@ -44,29 +68,30 @@ pub fn settle_charge(
         return Decision::nothing();
     }
     match verdict {
-        Verdict::Approved { provider_ref } => {
-            let said = PaymentApproved {
-                order_id: charge.order_id,
-                amount: charge.amount,
-                provider_ref: provider_ref.clone(),
-                items: charge.items.clone(),
-            };
-            let provider_ref = Some(provider_ref);
-            let approved = Charge { provider_ref, last_error: None, ..charge };
-            Decision::to(approved.rest(Status::Approved).into()).and_say(&said)
-        }
-        Verdict::Declined { reason } => Charge { last_error: Some(reason), ..charge }.refused(),
-        Verdict::Unavailable { reason } => {
-            let charge = Charge { last_error: Some(reason), ..charge };
-            if charge.cancel_requested {
-                charge.fail(Status::Failed, PaymentFailure::Cancelled)
-            } else if charge.attempts >= policy.attempts_max {
-                charge.fail(Status::Failed, PaymentFailure::Unavailable)
-            } else {
-                let wait = policy.wait(charge.attempts, charge.charge_key);
-                Decision::to(charge.due(Status::Retrying, wait).into())
+        Verdict::Done { reference } => charge.approve(reference),
+        Verdict::Declined { reason } => charge.noting(reason).decline(),
+        Verdict::Voided => charge.end(),
+        Verdict::NotCharged => charge.try_again(policy, Duration::ZERO),
+        Verdict::Unavailable { reason, retry_after } => {
+            let wait = retry_after.unwrap_or_default().min(Policy::LONGEST);
+            match charge.next_call {
+                Call::Charge => charge.noting(reason).try_again(policy, wait),
+                Call::LookUp | Call::Void => charge.noting(reason).ask_again(policy, wait),
             }
         }
+        Verdict::Unknown { reason } => {
+            Charge { in_doubt: true, ..charge }.noting(reason).ask_again(policy, Duration::ZERO)
+        }
+        Verdict::Refused { reason } => match charge.next_call {
+            Call::Charge if charge.cancel_requested => {
+                charge.noting(reason).try_again(policy, Duration::ZERO)
+            }
+            // Nothing of this is the order's fault: it costs no attempt.
+            Call::Charge => Charge { attempts: charge.attempts.saturating_sub(1), ..charge }
+                .noting(reason)
+                .later(Call::Charge, Policy::LONGEST),
+            Call::LookUp | Call::Void => charge.noting(reason).ask_again(policy, Policy::LONGEST),
+        },
     }
 }
 
@@ -74,7 +99,7 @@ pub fn settle_charge(
 pub fn settle_refund(
     payment: Payment,
     claim: Uuid,
-    refund: Result<String, String>,
+    verdict: Verdict,
     policy: Policy,
 ) -> Decision<Payment> {
     let Some(charge) = payment.charge else {
@@ -83,134 +108,89 @@ pub fn settle_refund(
     if charge.status != Status::Reversing || charge.claim != Some(claim) {
         return Decision::nothing();
     }
-    match refund {
-        Ok(refund_ref) => {
-            let said = PaymentReversed {
-                order_id: charge.order_id,
-                amount: charge.amount,
-                refund_ref: refund_ref.clone(),
-            };
-            let reversed = Charge { refund_ref: Some(refund_ref), last_error: None, ..charge };
-            Decision::to(reversed.rest(Status::Reversed).into()).and_say(&said)
-        }
-        Err(reason) => {
-            let wait = policy.wait(charge.refund_attempts, charge.charge_key);
-            let charge = Charge { last_error: Some(reason), ..charge };
-            Decision::to(charge.due(Status::Reversing, wait).into())
-        }
+    if let Verdict::Done { reference: refund_ref } = verdict {
+        let said = PaymentReversed {
+            order_id: charge.order_id,
+            amount: charge.amount,
+            refund_ref: refund_ref.clone(),
+        };
+        let reversed = Charge { refund_ref: Some(refund_ref), last_error: None, ..charge };
+        return Decision::to(reversed.rest(Status::Reversed).into()).and_say(&said);
     }
+    let asked = match verdict {
+        Verdict::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    let wait = policy.wait(charge.refund_attempts, charge.charge_key);
+    let wait = wait.max(asked.min(Policy::LONGEST));
+    Decision::to(charge.noting(verdict.reason()).due(Status::Reversing, wait).into())
 }
 
 impl Charge {
-    fn refused(self) -> Decision<Payment> {
-        if self.cancel_requested {
-            self.fail(Status::Failed, PaymentFailure::Cancelled)
+    fn noting(self, error: String) -> Self {
+        Self { last_error: Some(error), ..self }
+    }
+
+    fn approve(self, provider_ref: String) -> Decision<Payment> {
+        let said = PaymentApproved {
+            order_id: self.order_id,
+            amount: self.amount,
+            provider_ref: provider_ref.clone(),
+            items: self.items.clone(),
+        };
+        let provider_ref = Some(provider_ref);
+        let approved = Self { provider_ref, last_error: None, in_doubt: false, ..self };
+        Decision::to(approved.rest(Status::Approved).into()).and_say(&said)
+    }
+
+    fn decline(self) -> Decision<Payment> {
+        let declined = Self { in_doubt: false, ..self };
+        if declined.cancel_requested {
+            declined.fail(Status::Failed, PaymentFailure::Cancelled)
         } else {
-            self.fail(Status::Declined, PaymentFailure::Declined)
+            declined.fail(Status::Declined, PaymentFailure::Declined)
         }
     }
-}
 
-impl Policy {
-    const LONGEST: Duration = Duration::from_secs(60);
+    /// Fails, since it is certain that nothing is charged.
+    fn end(self) -> Decision<Payment> {
+        let reason = match self.cancel_requested {
+            true => PaymentFailure::Cancelled,
+            false => PaymentFailure::Unavailable,
+        };
+        Self { in_doubt: false, ..self }.fail(Status::Failed, reason)
+    }
 
-    /// The second try is at once; from the third on the wait doubles, with a quarter of it for the
-    /// jitter, which comes from the key: the same for every process that looks.
-    fn wait(self, attempts: u32, key: Uuid) -> Duration {
-        if attempts <= 1 {
-            return Duration::ZERO;
+    /// This call has charged nothing. An earlier one, if there is doubt, still may.
+    fn try_again(self, policy: Policy, at_least: Duration) -> Decision<Payment> {
+        match (self.is_given_up(policy), self.in_doubt) {
+            (true, false) => self.end(),
+            (true, true) => self.later(Call::Void, Duration::ZERO),
+            (false, _) => {
+                let wait = policy.wait(self.attempts, self.charge_key).max(at_least);
+                Self { look_ups: 0, ..self }.later(Call::Charge, wait)
+            }
         }
-        let doubled = self.retry_delay.saturating_mul(1 << (attempts - 2).min(20));
-        let wait = doubled.min(Self::LONGEST);
-        let noise = u32::from(key.as_bytes()[15].wrapping_add(attempts.to_le_bytes()[0]));
-        wait + wait * noise / 1024
+    }
+
+    /// In doubt, it is asked about for as long as that takes.
+    fn ask_again(self, policy: Policy, at_least: Duration) -> Decision<Payment> {
+        let wait = policy.wait_in_doubt(self.look_ups, self.charge_key).max(at_least);
+        let call = match self.is_given_up(policy) {
+            true => Call::Void,
+            false => Call::LookUp,
+        };
+        self.later(call, wait)
+    }
+
+    fn later(self, next_call: Call, wait: Duration) -> Decision<Payment> {
+        Decision::to(Self { next_call, ..self }.due(Status::Retrying, wait).into())
+    }
+
+    const fn is_given_up(&self, policy: Policy) -> bool {
+        self.cancel_requested || self.attempts >= policy.attempts_max
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::on::examples::{ORDER, charge};
-    use events::PaymentFailed;
-
-    const ME: Uuid = Uuid::from_u128(1);
-    const POLICY: Policy = Policy { attempts_max: 5, retry_delay: Duration::from_secs(2) };
-
-    fn in_hand(attempts: u32) -> Charge {
-        Charge { claim: Some(ME), attempts, ..charge(Status::Processing) }
-    }
-
-    fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
-        match settle_charge(charge.into(), ME, verdict, POLICY) {
-            Decision::Change { state, says } => (state.charge.unwrap(), says),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn unavailable() -> Verdict {
-        Verdict::Unavailable { reason: "503".into() }
-    }
-
-    fn approved() -> Verdict {
-        Verdict::Approved { provider_ref: "SIM-1".into() }
-    }
-
-    #[test]
-    fn an_approval_is_said_with_its_reference() {
-        let (after, says) = answer(in_hand(1), approved());
-        assert_eq!((after.status, after.claim, after.due_in), (Status::Approved, None, None));
-        assert_eq!(says[0].read::<PaymentApproved>().unwrap().provider_ref, "SIM-1");
-    }
-
-    #[test]
-    fn an_approval_counts_even_after_a_cancel() {
-        let (after, says) = answer(Charge { cancel_requested: true, ..in_hand(1) }, approved());
-        assert_eq!((after.status, says.len()), (Status::Approved, 1));
-    }
-
-    #[test]
-    fn the_provider_is_asked_again_at_once_then_later_and_later_then_never() {
-        let waits: Vec<_> =
-            (1..5).map(|n| answer(in_hand(n), unavailable()).0.due_in.unwrap().as_secs()).collect();
-        assert_eq!(waits, [0, 2, 4, 8]);
-        let (after, says) = answer(in_hand(5), unavailable());
-        assert_eq!(after.status, Status::Failed);
-        let said =
-            PaymentFailed { order_id: ORDER, reason: PaymentFailure::Unavailable, attempts: 5 };
-        assert_eq!(says[0].read::<PaymentFailed>(), Some(said));
-    }
-
-    #[test]
-    fn after_a_cancel_anything_but_an_approval_fails_as_cancelled() {
-        let declined = Verdict::Declined { reason: "422".into() };
-        for verdict in [declined, unavailable()] {
-            let (after, says) = answer(Charge { cancel_requested: true, ..in_hand(1) }, verdict);
-            assert_eq!(after.status, Status::Failed);
-            let said = says[0].read::<PaymentFailed>().unwrap();
-            assert_eq!(said.reason, PaymentFailure::Cancelled);
-        }
-    }
-
-    #[test]
-    fn only_he_who_has_it_in_hand_may_write_the_verdict() {
-        let other = Uuid::from_u128(2);
-        let late = settle_charge(in_hand(1).into(), other, approved(), POLICY);
-        assert_eq!(late, Decision::Nothing);
-        let settled = Charge { claim: Some(ME), ..charge(Status::Approved) };
-        assert_eq!(settle_charge(settled.into(), ME, approved(), POLICY), Decision::Nothing);
-    }
-
-    #[test]
-    fn a_refund_is_asked_for_until_it_is_given() {
-        let due = Charge { claim: Some(ME), refund_attempts: 99, ..charge(Status::Reversing) };
-        let again = settle_refund(due.clone().into(), ME, Err("503".into()), POLICY);
-        let Decision::Change { state, says } = again else { panic!("{again:?}") };
-        let waiting = state.charge.unwrap();
-        assert_eq!((waiting.status, says.len()), (Status::Reversing, 0));
-        assert!(waiting.due_in.unwrap() <= Policy::LONGEST * 5 / 4);
-        let given = settle_refund(due.into(), ME, Ok("REF-1".into()), POLICY);
-        let Decision::Change { state, says } = given else { panic!("{given:?}") };
-        assert_eq!(state.charge.unwrap().status, Status::Reversed);
-        assert_eq!(says[0].read::<PaymentReversed>().unwrap().refund_ref, "REF-1");
-    }
-}
+mod tests;

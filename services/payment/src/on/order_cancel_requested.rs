@@ -1,8 +1,9 @@
 //! OrderCancelRequested → PaymentFailed
 
-use crate::payment::{Charge, Payment, Status};
+use crate::payment::{Call, Charge, Payment, Status};
 use events::{OrderCancelRequested, PaymentFailure};
 use saga::{Decision, Heard, On};
+use std::time::Duration;
 
 impl On<OrderCancelRequested> for Payment {
     fn on(self, event: &Heard<OrderCancelRequested>) -> Decision<Self> {
@@ -10,10 +11,17 @@ impl On<OrderCancelRequested> for Payment {
             return unheard_of(event).fail(Status::Failed, PaymentFailure::Cancelled);
         };
         match charge.status {
+            Status::Pending | Status::Retrying | Status::Processing if charge.cancel_requested => {
+                Decision::nothing()
+            }
+            // The provider may have taken it: it is asked never to, or to say so.
+            Status::Pending | Status::Retrying if charge.in_doubt => {
+                let void = Charge { cancel_requested: true, next_call: Call::Void, ..charge };
+                Decision::to(void.due(Status::Retrying, Duration::ZERO).into())
+            }
             // The provider has taken nothing, and is not being asked.
             Status::Pending | Status::Retrying => Charge { cause: event.as_cause(), ..charge }
                 .fail(Status::Failed, PaymentFailure::Cancelled),
-            Status::Processing if charge.cancel_requested => Decision::nothing(),
             Status::Processing => Decision::to(Charge { cancel_requested: true, ..charge }.into()),
             // Money that is taken goes back by the way through shipping.
             Status::Approved
@@ -56,6 +64,16 @@ mod tests {
             let charge = after.charge.unwrap();
             assert_eq!((charge.status, charge.due_in), (Status::Failed, None));
         }
+    }
+
+    #[test]
+    fn a_charge_in_doubt_fails_only_by_the_word_of_the_provider() {
+        let in_doubt = Charge { in_doubt: true, ..charge(Status::Retrying) };
+        let after = given(Payment::from(in_doubt)).when(cancel()).then_says_nothing().state();
+        let charge = after.charge.clone().unwrap();
+        assert_eq!((charge.status, charge.next_call), (Status::Retrying, Call::Void));
+        assert_eq!((charge.cancel_requested, charge.due_in), (true, Some(Duration::ZERO)));
+        given(after).when(cancel()).then_nothing();
     }
 
     #[test]

@@ -8,13 +8,7 @@ const OTHER: Uuid = Uuid::from_u128(2);
 
 async fn migrated() -> PgPool {
     let pool = database::testing::throwaway().await;
-    let settings = crate::Settings {
-        gateway_timeout: Duration::from_secs(1),
-        reap_after: Duration::from_secs(2),
-        attempts_max: 5,
-        retry_delay: Duration::from_secs(2),
-        in_flight_max: 10,
-    };
+    let settings = crate::settings::usual();
     crate::service(&settings).unwrap().migrate(&pool).await.unwrap();
     pool
 }
@@ -29,7 +23,10 @@ async fn put(pool: &PgPool, charge: Charge) {
 
 async fn get(pool: &PgPool) -> Charge {
     let mut tx = pool.begin().await.unwrap();
-    load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap()
+    let found = load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap();
+    // Its lock would make the next to take something skip this.
+    tx.rollback().await.unwrap();
+    found
 }
 
 #[tokio::test]
@@ -43,7 +40,10 @@ async fn what_is_saved_is_loaded_again() {
         refund_ref: Some("REF".into()),
         provider_ref: Some("SIM".into()),
         cancel_requested: true,
-        claim: Some(ME),
+        attempts: 3,
+        next_call: Call::Void,
+        in_doubt: true,
+        look_ups: 2,
         ..first.rest(Status::Reversing)
     };
     let later = Charge { claim: Some(ME), ..later };
@@ -82,12 +82,42 @@ async fn what_is_due_later_waits_and_tells_how_long() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_in_hand_is_taken_over_but_not_counted_again() {
+async fn a_look_up_and_a_void_are_counted_apart() {
+    let pool = migrated().await;
+    for (call, look_ups) in [(Call::LookUp, 1), (Call::Void, 2)] {
+        let before = if look_ups == 1 { example(Status::Retrying) } else { get(&pool).await };
+        let due = Charge { next_call: call, in_doubt: true, ..before };
+        put(&pool, due.due(Status::Retrying, Duration::ZERO)).await;
+        let taken = take_due(&pool, ME, 9).await.unwrap();
+        let counted = (taken[0].next_call, taken[0].attempts, taken[0].look_ups);
+        assert_eq!(counted, (call, 0, look_ups));
+        assert_eq!((taken[0].status, taken[0].in_doubt), (Status::Processing, true));
+    }
+}
+
+#[tokio::test]
+async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
     let pool = migrated().await;
     put(&pool, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
     take_due(&pool, ME, 9).await.unwrap();
-    let young = take_over(&pool, OTHER, Duration::from_secs(60), 9).await.unwrap();
-    assert_eq!(young, []);
-    let left = take_over(&pool, OTHER, Duration::ZERO, 9).await.unwrap();
-    assert_eq!((left[0].claim, left[0].attempts), (Some(OTHER), 1));
+    assert_eq!(put_back(&pool, Duration::from_secs(60), 9).await.unwrap(), 0, "too young");
+    assert_eq!(put_back(&pool, Duration::ZERO, 9).await.unwrap(), 1);
+    let left = get(&pool).await;
+    assert_eq!((left.status, left.claim, left.attempts), (Status::Retrying, None, 1));
+    assert_eq!((left.in_doubt, left.next_call), (true, Call::LookUp));
+    let taken = take_due(&pool, OTHER, 9).await.unwrap();
+    assert_eq!((taken[0].next_call, taken[0].attempts), (Call::LookUp, 1));
+    put_back(&pool, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(get(&pool).await.next_call, Call::LookUp);
+}
+
+#[tokio::test]
+async fn a_refund_that_a_crash_left_in_hand_is_due_again_and_nothing_else() {
+    let pool = migrated().await;
+    put(&pool, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
+    take_due(&pool, ME, 9).await.unwrap();
+    put_back(&pool, Duration::ZERO, 9).await.unwrap();
+    let left = get(&pool).await;
+    assert_eq!((left.status, left.in_doubt), (Status::Reversing, false));
+    assert_eq!(take_due(&pool, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
 }

@@ -1,0 +1,203 @@
+//! Stops asking a provider that fails, and begins again little by little.
+//!
+//! Pure: it is told the time. It goes by the share of failures among all calls, so that a few orders
+//! that are bound to fail do not stop the others.
+
+use chrono::{DateTime, Utc};
+use std::{collections::VecDeque, time::Duration};
+
+type Moment = DateTime<Utc>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Fewer calls than this say nothing about the provider.
+    pub calls_min: usize,
+    /// The share of failures, in percent, that is too much.
+    pub failures_max: usize,
+    /// For how long a call counts.
+    pub window: Duration,
+    /// How long the provider is left alone before it is probed.
+    pub pause: Duration,
+    pub in_flight_max: usize,
+}
+
+pub struct Breaker {
+    limits: Limits,
+    state: State,
+    /// When each was answered, and whether that was a failure.
+    calls: VecDeque<(Moment, bool)>,
+    failures: usize,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Closed,
+    Open {
+        until: Moment,
+    },
+    /// It answers again: so many calls at the same time, more with each that goes well.
+    Ramping {
+        allowed: usize,
+    },
+}
+
+/// What may be asked of the provider now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many calls at the same time.
+    Calls(usize),
+    /// Only whether it is there.
+    Probe,
+    Nothing {
+        for_now: Duration,
+    },
+}
+
+/// Tells that it has opened, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub failures: usize,
+    pub calls: usize,
+}
+
+impl Breaker {
+    const FIRST_ALLOWED: usize = 4;
+
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, state: State::Closed, calls: VecDeque::new(), failures: 0 }
+    }
+
+    pub fn room(&self, at: Moment) -> Room {
+        match self.state {
+            State::Closed => Room::Calls(self.limits.in_flight_max),
+            State::Ramping { allowed } => Room::Calls(allowed),
+            State::Open { until } => match (until - at).to_std() {
+                Ok(for_now) if !for_now.is_zero() => Room::Nothing { for_now },
+                _ => Room::Probe,
+            },
+        }
+    }
+
+    /// Of a call that was answered, or was not in time.
+    pub fn record(&mut self, at: Moment, failed: bool) -> Option<Opened> {
+        if matches!(self.state, State::Open { .. }) {
+            // It was begun before.
+            return None;
+        }
+        self.calls.push_back((at, failed));
+        self.failures += usize::from(failed);
+        while let Some((then, old_failed)) = self.calls.front().copied()
+            && (at - then).to_std().is_ok_and(|age| age > self.limits.window)
+        {
+            self.calls.pop_front();
+            self.failures -= usize::from(old_failed);
+        }
+        let (failures, calls) = (self.failures, self.calls.len());
+        if calls >= self.limits.calls_min && failures * 100 >= self.limits.failures_max * calls {
+            self.open(at);
+            return Some(Opened { failures, calls });
+        }
+        if let State::Ramping { allowed } = self.state
+            && !failed
+        {
+            self.state = match allowed + 1 {
+                enough if enough >= self.limits.in_flight_max => State::Closed,
+                allowed => State::Ramping { allowed },
+            };
+        }
+        None
+    }
+
+    /// Of a probe.
+    pub fn probed(&mut self, at: Moment, failed: bool) {
+        if failed {
+            self.open(at);
+        } else {
+            let allowed = Self::FIRST_ALLOWED.min(self.limits.in_flight_max);
+            self.state = State::Ramping { allowed };
+        }
+    }
+
+    fn open(&mut self, at: Moment) {
+        self.state = State::Open { until: at + self.limits.pause };
+        self.calls.clear();
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        calls_min: 20,
+        failures_max: 50,
+        window: Duration::from_secs(10),
+        pause: Duration::from_secs(5),
+        in_flight_max: 8,
+    };
+
+    fn second(seconds: u64) -> Moment {
+        DateTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::new(LIMITS);
+        let reports: Vec<_> = (0..20).filter_map(|_| breaker.record(second(0), true)).collect();
+        assert_eq!(reports, [Opened { failures: 20, calls: 20 }]);
+        breaker
+    }
+
+    #[test]
+    fn it_takes_many_calls_and_half_of_them_failed() {
+        let mut few = Breaker::new(LIMITS);
+        assert!((0..19).all(|_| few.record(second(0), true).is_none()));
+        let mut mixed = Breaker::new(LIMITS);
+        assert!((0..1000).all(|call| mixed.record(second(0), call % 5 < 2).is_none()));
+        assert_eq!(mixed.room(second(0)), Room::Calls(8));
+        let at_half = (0..1000).find_map(|_| mixed.record(second(0), true)).unwrap();
+        assert_eq!((at_half.failures, at_half.calls), (600, 1200));
+    }
+
+    #[test]
+    fn old_calls_do_not_count() {
+        let mut breaker = Breaker::new(LIMITS);
+        assert!((0..19).all(|_| breaker.record(second(0), true).is_none()));
+        assert!((0..19).all(|_| breaker.record(second(11), true).is_none()));
+        assert!(breaker.record(second(11), true).is_some());
+    }
+
+    #[test]
+    fn while_open_nothing_is_asked_and_then_only_whether_it_is_there() {
+        let mut breaker = opened();
+        assert_eq!(breaker.room(second(1)), Room::Nothing { for_now: Duration::from_secs(4) });
+        assert_eq!(breaker.record(second(1), false), None, "it was begun before");
+        assert_eq!(breaker.room(second(5)), Room::Probe);
+        breaker.probed(second(6), true);
+        assert_eq!(breaker.room(second(10)), Room::Nothing { for_now: Duration::from_secs(1) });
+        assert_eq!(breaker.room(second(11)), Room::Probe);
+    }
+
+    #[test]
+    fn the_drain_begins_with_few_and_grows_with_each_that_goes_well() {
+        let mut breaker = opened();
+        breaker.probed(second(5), false);
+        assert_eq!(breaker.room(second(5)), Room::Calls(4));
+        assert_eq!(breaker.record(second(5), true), None);
+        assert_eq!(breaker.room(second(5)), Room::Calls(4));
+        for allowed in 5..8 {
+            breaker.record(second(6), false);
+            assert_eq!(breaker.room(second(6)), Room::Calls(allowed));
+        }
+        breaker.record(second(6), false);
+        assert_eq!(breaker.room(second(6)), Room::Calls(8));
+    }
+
+    #[test]
+    fn a_relapse_opens_it_again() {
+        let mut breaker = opened();
+        breaker.probed(second(5), false);
+        assert!((0..20).any(|_| breaker.record(second(6), true).is_some()));
+        assert!(matches!(breaker.room(second(6)), Room::Nothing { .. }));
+    }
+}

@@ -1,0 +1,129 @@
+//! What the provider has said is written down: verdict and event in one transaction.
+
+use super::{Answered, BATCH_MAX, Desk, InHand};
+use crate::{
+    payment::{Payment, Status},
+    store,
+    verdict::{Verdict, settle_charge, settle_refund},
+};
+use database::Failure;
+use messaging::{Known, Ledger, Outgoing, Patience};
+use saga::{Cause, Decision};
+use service::Context;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+impl Desk {
+    pub(super) async fn write_down(
+        &self,
+        context: &Context,
+        mut answered: mpsc::UnboundedReceiver<InHand>,
+    ) {
+        let mut waiting = Vec::new();
+        while answered.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+            let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            self.settle(context, answers).await;
+            drop(permits);
+        }
+    }
+
+    /// Writes all answers, however long the database is away; told to stop, it leaves them to the
+    /// reaper.
+    async fn settle(&self, context: &Context, answers: Vec<Answered>) {
+        let mut patience = Patience::new(context.world.clone());
+        let mut groups = vec![answers];
+        while let Some(group) = groups.pop() {
+            match self.transact(context, &group).await {
+                Ok(()) => patience.relieved("the provider's answers are written"),
+                Err(Failure::World(why)) => {
+                    patience.complain(&format!("the provider's answers wait: {why:#}"));
+                    groups.push(group);
+                    tokio::select! {
+                        () = context.stop.cancelled() => return,
+                        () = patience.wait() => {}
+                    }
+                }
+                Err(Failure::Data(_)) if group.len() > 1 => {
+                    groups.extend(group.into_iter().map(|answered| vec![answered]));
+                }
+                Err(Failure::Data(why)) => {
+                    let order = group.first().map(|answered| answered.charge.order_id.to_string());
+                    tracing::error!(order_id = order, "an answer cannot be written: {why:#}");
+                }
+            }
+        }
+    }
+
+    async fn transact(&self, context: &Context, answers: &[Answered]) -> Result<(), Failure> {
+        let orders: Vec<Uuid> = answers.iter().map(|answered| answered.charge.order_id).collect();
+        let mut tx = context.ledger.begin().await?;
+        context.ledger.lock_orders(&mut tx, &orders).await?;
+        let mut payments = store::load(&mut tx, &orders).await?;
+        let mut said = Vec::new();
+        for answered in answers {
+            let order = answered.charge.order_id;
+            if let Decision::Change { state, says } = self.decide(answered, payments.of(order, &[]))
+            {
+                let cause = state.charge.as_ref().map(|charge| charge.cause.clone());
+                self.log(&state, &answered.verdict, &says);
+                payments.keep(order, state);
+                said.extend(says.into_iter().map(|event| outgoing(context, event, cause.as_ref())));
+            }
+        }
+        store::save(&mut tx, &payments).await?;
+        if !said.is_empty() {
+            context.ledger.enqueue(&mut tx, &said).await?;
+        }
+        context.ledger.commit(tx).await?;
+        context.outbox.wake(said);
+        // Some may be due again, and at once.
+        self.due.notify_one();
+        Ok(())
+    }
+
+    fn decide(&self, answered: &Answered, payment: Payment) -> Decision<Payment> {
+        let Some(claim) = answered.charge.claim else {
+            return Decision::nothing();
+        };
+        let (verdict, policy) = (answered.verdict.clone(), self.settings.policy());
+        match answered.charge.status {
+            Status::Reversing => settle_refund(payment, claim, verdict, policy),
+            _ => settle_charge(payment, claim, verdict, policy),
+        }
+    }
+
+    fn log(&self, payment: &Payment, verdict: &Verdict, says: &[saga::Said]) {
+        let Some(charge) = &payment.charge else {
+            return;
+        };
+        let answer: Vec<_> = says.iter().map(|said| said.event).collect();
+        tracing::info!(
+            order_id = %charge.order_id,
+            event_id = %charge.cause.event_id,
+            status = charge.status.name(),
+            attempts = charge.attempts,
+            answer = answer.join(", "),
+            "payment is {}",
+            charge.status.name()
+        );
+        let error = charge.last_error.as_deref().unwrap_or_default();
+        let is_refund = charge.status == Status::Reversing;
+        if is_refund && charge.refund_attempts >= self.settings.refund_warn_after {
+            tracing::warn!(
+                order_id = %charge.order_id,
+                attempts = charge.refund_attempts,
+                "a refund waits for the provider, and is asked for until it is given: {error}"
+            );
+        } else if matches!(verdict, Verdict::Refused { .. }) {
+            tracing::error!(
+                order_id = %charge.order_id,
+                "the provider refuses our request, which waits until somebody mends it; \
+                 check PAYMENT_GATEWAY_URL: {error}"
+            );
+        }
+    }
+}
+
+fn outgoing(context: &Context, event: saga::Said, cause: Option<&Cause>) -> Outgoing {
+    Outgoing::new(&*context.world, event, cause)
+}

@@ -1,0 +1,32 @@
+//! How patient the desk is: how often it tries, and how long it waits in between. Pure.
+
+use std::time::Duration;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub attempts_max: u32,
+    pub retry_delay: Duration,
+}
+
+impl Policy {
+    /// Nobody waits longer, whatever the provider asks for.
+    pub const LONGEST: Duration = Duration::from_secs(60);
+
+    /// The second try is at once; from the third on the wait doubles, with a quarter of it for the
+    /// jitter, which comes from the key: the same for every process that looks.
+    pub fn wait(self, attempts: u32, key: Uuid) -> Duration {
+        if attempts <= 1 {
+            return Duration::ZERO;
+        }
+        let doubled = self.retry_delay.saturating_mul(1 << (attempts - 2).min(20));
+        let wait = doubled.min(Self::LONGEST);
+        let noise = u32::from(key.as_bytes()[15].wrapping_add(attempts.to_le_bytes()[0]));
+        wait + wait * noise / 1024
+    }
+
+    /// Before what is in doubt is looked up: never at once, since the request may be on its way.
+    pub fn wait_in_doubt(self, look_ups: u32, key: Uuid) -> Duration {
+        self.wait(look_ups.saturating_add(2), key)
+    }
+}

@@ -1,0 +1,91 @@
+//! What payment is told from outside.
+
+use crate::{breaker::Limits, policy::Policy};
+use clap::Args;
+use service::parse_duration;
+use std::time::Duration;
+
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// The provider, e.g. http://127.0.0.1:3002; unset, it is simulated within this process
+    #[arg(long, env = "PAYMENT_GATEWAY_URL", value_name = "PAYMENT_GATEWAY_URL")]
+    gateway_url: Option<String>,
+    /// How long the provider may take to answer; shorter than a shutdown may take
+    #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
+    #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
+    pub gateway_timeout: Duration,
+    /// Age at which a charge that a crash left in hand is taken up again
+    #[arg(long, env = "PAYMENT_REAP_AFTER", default_value = "60s")]
+    #[arg(value_name = "PAYMENT_REAP_AFTER", value_parser = parse_duration)]
+    pub reap_after: Duration,
+    /// Tries before a payment fails for good, the first included
+    #[arg(long, env = "PAYMENT_ATTEMPTS_MAX", default_value = "5")]
+    #[arg(value_name = "PAYMENT_ATTEMPTS_MAX", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub attempts_max: u32,
+    /// The wait before the third try; it doubles from then on (the second try is at once)
+    #[arg(long, env = "PAYMENT_RETRY_DELAY", default_value = "2s")]
+    #[arg(value_name = "PAYMENT_RETRY_DELAY", value_parser = parse_duration)]
+    pub retry_delay: Duration,
+    /// Calls to the provider at the same time, at most
+    #[arg(long, env = "PAYMENT_IN_FLIGHT_MAX", default_value = "256")]
+    #[arg(value_name = "PAYMENT_IN_FLIGHT_MAX", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub in_flight_max: u32,
+    /// Tries of a refund after which each further one is a warning in the log; it is never given up
+    #[arg(long, env = "PAYMENT_REFUND_WARN_AFTER", default_value = "5")]
+    #[arg(value_name = "PAYMENT_REFUND_WARN_AFTER")]
+    pub refund_warn_after: u32,
+    /// Calls that it takes, within the window, to say that the provider fails
+    #[arg(long, env = "PAYMENT_BREAKER_CALLS_MIN", default_value = "20")]
+    #[arg(value_name = "PAYMENT_BREAKER_CALLS_MIN", value_parser = clap::value_parser!(u16).range(1..))]
+    pub breaker_calls_min: u16,
+    /// The share of failures among them, in percent, from which on charges wait
+    #[arg(long, env = "PAYMENT_BREAKER_FAILURES_MAX", default_value = "50")]
+    #[arg(value_name = "PAYMENT_BREAKER_FAILURES_MAX", value_parser = clap::value_parser!(u8).range(1..=101))]
+    pub breaker_failures_max: u8,
+    /// For how long a call counts
+    #[arg(long, env = "PAYMENT_BREAKER_WINDOW", default_value = "10s")]
+    #[arg(value_name = "PAYMENT_BREAKER_WINDOW", value_parser = parse_duration)]
+    pub breaker_window: Duration,
+    /// How long a provider that fails is left alone before it is asked whether it is there again
+    #[arg(long, env = "PAYMENT_BREAKER_PAUSE", default_value = "5s")]
+    #[arg(value_name = "PAYMENT_BREAKER_PAUSE", value_parser = parse_duration)]
+    pub breaker_pause: Duration,
+}
+
+impl Settings {
+    /// None: the simulated provider.
+    pub fn gateway_url(&self) -> Option<&str> {
+        self.gateway_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.gateway_timeout < self.reap_after,
+            "PAYMENT_GATEWAY_TIMEOUT must be shorter than PAYMENT_REAP_AFTER: \
+             else a charge that is still in hand is taken for one that a crash has left"
+        );
+        Ok(())
+    }
+
+    pub const fn policy(&self) -> Policy {
+        Policy { attempts_max: self.attempts_max, retry_delay: self.retry_delay }
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            calls_min: self.breaker_calls_min.into(),
+            failures_max: self.breaker_failures_max.into(),
+            window: self.breaker_window,
+            pause: self.breaker_pause,
+            in_flight_max: self.in_flight_max as usize,
+        }
+    }
+}
+
+/// As they are when nothing is said about them.
+#[cfg(test)]
+pub fn usual() -> Settings {
+    use clap::FromArgMatches as _;
+    let matches = Settings::augment_args(clap::Command::new("usual")).get_matches_from(["usual"]);
+    Settings::from_arg_matches(&matches).expect("defaults are possible values")
+}
