@@ -1,6 +1,6 @@
 //! Four services, four databases, one virtual host.
 
-use crate::{BrokerView, Order, ServiceProcess, until};
+use crate::{BrokerView, Order, Provider, ServiceProcess, own, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
 use invariants::Told;
@@ -11,7 +11,7 @@ use saga_cli::{
     verify::{Outcome, verify},
 };
 use serde_json::Value;
-use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
+use servers::{Postgres, RabbitMq, Watchdog, ports};
 use sqlx::PgPool;
 use std::{
     collections::BTreeMap,
@@ -36,6 +36,8 @@ pub struct Fleet {
     /// Where this fleet has servers of its own, to be stopped and killed.
     pub own_rabbit: Option<RabbitMq>,
     pub own_postgres: Option<Postgres>,
+    /// Where payment asks one by HTTP.
+    pub provider: Option<Provider>,
     processes: BTreeMap<String, ServiceProcess>,
     databases: BTreeMap<&'static str, String>,
     settings: BTreeMap<String, String>,
@@ -57,13 +59,22 @@ impl Fleet {
         fleet.launch().await
     }
 
+    /// With the stand-in for the provider, which payment asks by HTTP.
+    pub async fn start_with_provider(settings: &[(&str, &str)]) -> Self {
+        let mut fleet = Self::prepare(settings).await;
+        let provider = Provider::start(&fleet.folder, fleet.watchdog.clone()).await;
+        fleet.settings.insert("PAYMENT_GATEWAY_URL".into(), provider.url.clone());
+        fleet.provider = Some(provider);
+        fleet.launch().await
+    }
+
     /// On servers of its own.
     pub async fn start_alone() -> Self {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
         let (rabbit, postgres) =
-            tokio::try_join!(start_rabbit(&folder, &watchdog), start_postgres(&folder, &watchdog))
+            tokio::try_join!(own::rabbitmq(&folder, &watchdog), own::postgres(&folder, &watchdog))
                 .expect("the servers start");
         let management = rabbit.management_url().replace("http://", "http://admin:admin@");
         let urls = (postgres.superuser_url(), rabbit.url(), management);
@@ -118,6 +129,7 @@ impl Fleet {
             broker,
             own_rabbit: None,
             own_postgres: None,
+            provider: None,
             processes: BTreeMap::new(),
             databases,
             settings: usual,
@@ -151,8 +163,13 @@ impl Fleet {
         );
         all.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let log = self.folder.join(format!("{name}.log"));
-        let process = ServiceProcess::start(service, all, &log, &self.watchdog);
+        let program = format!("{service}-service");
+        let process = ServiceProcess::start(&program, all, &log, &self.watchdog);
         assert!(self.processes.insert(name.into(), process).is_none(), "{name} runs already");
+    }
+
+    pub fn provider(&mut self) -> &mut Provider {
+        self.provider.as_mut().expect("this fleet was started with one")
     }
 
     pub fn process(&self, name: &str) -> &ServiceProcess {
@@ -317,6 +334,7 @@ impl Fleet {
             management_user: "admin".into(),
             management_password: "admin".into(),
             vhost: self.broker.vhost.clone(),
+            provider_url: self.provider.as_ref().map(|provider| provider.url.clone()),
         };
         let told = Told { placed: Some(self.placed()), cancelled: None };
         let verdict = verify(&places, BOUND, &told, |_| {}).await.expect("everything is reachable");
@@ -355,41 +373,9 @@ fn given(name: &str) -> String {
 }
 
 fn folder() -> PathBuf {
-    let target = crate::process::binary("order");
+    let target = crate::process::binary("order-service");
     let target = target.parent().expect("a binary stands in a folder");
     let folder = target.join("e2e").join(RealWorld.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     folder
-}
-
-async fn start_rabbit(
-    folder: &std::path::Path,
-    watchdog: &Arc<Watchdog>,
-) -> anyhow::Result<RabbitMq> {
-    RabbitMq::start(RabbitConfig {
-        dir: folder.join("rabbitmq"),
-        port: ports::free()?,
-        management_port: ports::free()?,
-        user: "admin".into(),
-        password: "admin".into(),
-        definitions: Vec::new(),
-        lifetime: Lifetime::Bound(watchdog.clone()),
-    })
-    .await
-}
-
-async fn start_postgres(
-    folder: &std::path::Path,
-    watchdog: &Arc<Watchdog>,
-) -> anyhow::Result<Postgres> {
-    Postgres::start(PostgresConfig {
-        dir: folder.join("postgres"),
-        port: ports::free()?,
-        database: "postgres".into(),
-        user: "postgres".into(),
-        password: "postgres".into(),
-        superuser_password: "postgres".into(),
-        lifetime: Lifetime::Bound(watchdog.clone()),
-    })
-    .await
 }

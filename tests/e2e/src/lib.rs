@@ -3,12 +3,15 @@
 mod broker;
 mod fleet;
 mod orders;
+mod own;
 mod process;
+mod provider;
 
 pub use broker::BrokerView;
 pub use fleet::{Fleet, SERVICES, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;
+pub use provider::Provider;
 
 use std::{future::Future, time::Duration};
 

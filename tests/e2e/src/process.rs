@@ -1,4 +1,4 @@
-//! One service, as a process of its own.
+//! One service, or the stand-in for the provider, as a process of its own.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -21,23 +21,22 @@ pub struct ServiceProcess {
 }
 
 /// The binaries are built by the same `cargo` call as this test.
-pub fn binary(service: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let here = std::env::current_exe().expect("a test has a path");
-    let folder = here.ancestors().find(|folder| folder.join(format!("{service}-service")).exists());
-    let folder =
-        folder.unwrap_or_else(|| panic!("{service}-service is not built: run `cargo build`"));
-    folder.join(format!("{service}-service"))
+    let folder = here.ancestors().find(|folder| folder.join(name).is_file());
+    let folder = folder.unwrap_or_else(|| panic!("{name} is not built: run `cargo build`"));
+    folder.join(name)
 }
 
 impl ServiceProcess {
     /// It ends with its owner, however that ends.
     pub fn start(
-        service: &str,
+        program: &str,
         settings: BTreeMap<String, String>,
         log: &Path,
         watchdog: &Watchdog,
     ) -> Self {
-        let binary = binary(service);
+        let binary = binary(program);
         let lines =
             File::options().create(true).append(true).open(log).expect("a log can be written");
         let child = Command::new(&binary)

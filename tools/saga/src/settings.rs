@@ -6,7 +6,7 @@ mod dotenv;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use messaging::Ladder;
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
@@ -23,8 +23,19 @@ pub struct Settings {
     pub databases: [Database; 4],
     /// The services' retry rungs, which are queues.
     pub ladder: Ladder,
+    pub gateway: Gateway,
+    pub mock_gateway_port: u16,
     /// What `.env` says and the environment does not.
     pub dotenv: BTreeMap<String, String>,
+}
+
+/// Which provider payment asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// The one within it.
+    Simulated,
+    /// The stand-in, by HTTP.
+    Http,
 }
 
 /// A service's own Postgres; database, user and password have the same name.
@@ -72,6 +83,12 @@ impl Settings {
                 database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
             ],
             ladder: ladder(&text("RETRY_DELAYS", "1s,5s,30s"))?,
+            gateway: match text("GATEWAY", "simulated").as_str() {
+                "simulated" => Gateway::Simulated,
+                "http" => Gateway::Http,
+                other => bail!("GATEWAY={other} is not known: it is simulated or http"),
+            },
+            mock_gateway_port: port("MOCK_GATEWAY_PORT", "3002")?,
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;
@@ -85,6 +102,9 @@ impl Settings {
             (self.rabbitmq_port, "RABBITMQ_PORT"),
             (self.rabbitmq_management_port, "RABBITMQ_MANAGEMENT_PORT"),
         ];
+        if self.gateway == Gateway::Http {
+            ports.push((self.mock_gateway_port, "MOCK_GATEWAY_PORT"));
+        }
         ports.extend(self.databases.iter().map(|database| (database.port, database.variable)));
         ports
     }
@@ -102,6 +122,12 @@ impl Settings {
     /// Where the order service answers.
     pub fn order_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.order_http_port)
+    }
+
+    /// The stand-in for the provider, where payment asks one by HTTP.
+    pub fn mock_gateway_url(&self) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}", self.mock_gateway_port);
+        (self.gateway == Gateway::Http).then_some(url)
     }
 
     /// A person's, of the default virtual host.
@@ -182,6 +208,7 @@ mod tests {
             let said = error(&[("ORDER_DB_PORT", wrong)]);
             assert_eq!(said, format!("ORDER_DB_PORT={wrong} is no port: it takes 1 to 65535"));
         }
+        assert!(error(&[("GATEWAY", "https")]).contains("it is simulated or http"));
         let said = error(&[("ORDER_DB_PORT", "5672")]);
         assert_eq!(said, "RABBITMQ_PORT and ORDER_DB_PORT are both 5672: change one");
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use invariants::Snapshot;
+use invariants::{Provider, Snapshot};
 
 use crate::settings::Settings;
 
@@ -29,6 +29,8 @@ pub struct Places {
     pub management_user: String,
     pub management_password: String,
     pub vhost: String,
+    /// The stand-in for the payment provider, where there is one.
+    pub provider_url: Option<String>,
 }
 
 impl From<&Settings> for Places {
@@ -41,6 +43,7 @@ impl From<&Settings> for Places {
             management_user: settings.rabbitmq_user.clone(),
             management_password: settings.rabbitmq_password.clone(),
             vhost: "/".into(),
+            provider_url: settings.mock_gateway_url(),
         }
     }
 }
@@ -49,13 +52,14 @@ impl From<&Settings> for Places {
 pub struct Sources {
     pub databases: Databases,
     pub broker: Broker,
+    provider_url: Option<String>,
 }
 
 impl Sources {
     pub async fn connect(places: &Places) -> Result<Self> {
         let databases = Databases::connect(&places.databases).await?;
         let broker = Broker::connect(places).await?;
-        Ok(Self { databases, broker })
+        Ok(Self { databases, broker, provider_url: places.provider_url.clone() })
     }
 
     /// Each database at one moment of its own: together they are one only while nothing moves.
@@ -64,7 +68,17 @@ impl Sources {
         self.databases.read(&mut snapshot).await.context("cannot read a database")?;
         snapshot.queues = self.broker.depths().await?;
         snapshot.dead_letters = self.broker.dead_letters().await?;
+        if let Some(url) = &self.provider_url {
+            snapshot.provider = Some(books(url).await.with_context(|| {
+                format!("the mock gateway at {url} does not show its books: is it up?")
+            })?);
+        }
         snapshot.keys_kept_since = Some(now - KEYS_KEPT);
         Ok(snapshot)
     }
+}
+
+async fn books(provider_url: &str) -> Result<Provider> {
+    let answer = reqwest::get(format!("{provider_url}/charges")).await?;
+    Ok(answer.error_for_status()?.json().await?)
 }

@@ -9,5 +9,6 @@ mod lives;
 mod messages;
 mod outages;
 mod poison;
+mod provider;
 mod rabbit;
 mod races;

@@ -1,0 +1,93 @@
+//! The stand-in for the payment provider, to be taken down and looked into by a test.
+
+use crate::{ServiceProcess, free_address, until};
+use reqwest::Client;
+use serde_json::Value;
+use servers::Watchdog;
+use sqlx::PgPool;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use uuid::Uuid;
+
+pub struct Provider {
+    pub url: String,
+    folder: PathBuf,
+    watchdog: Arc<Watchdog>,
+    http: Client,
+    process: Option<ServiceProcess>,
+}
+
+impl Provider {
+    /// It keeps its books in the folder, and so over a restart.
+    pub async fn start(folder: &Path, watchdog: Arc<Watchdog>) -> Self {
+        let mut provider = Self {
+            url: format!("http://{}", free_address()),
+            folder: folder.into(),
+            watchdog,
+            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
+            process: None,
+        };
+        provider.restart().await;
+        provider
+    }
+
+    /// Starts it again, as it was before it was ever told anything.
+    pub async fn restart(&mut self) {
+        let ledger = self.folder.join("provider.ledger").display().to_string();
+        let settings = BTreeMap::from([
+            ("MOCK_GATEWAY_ADDR".into(), self.url.replace("http://", "")),
+            ("MOCK_GATEWAY_LEDGER".into(), ledger),
+        ]);
+        let log = self.folder.join("provider.log");
+        let process = ServiceProcess::start("mock-gateway", settings, &log, &self.watchdog);
+        until(Duration::from_secs(20), || async {
+            let check = process.healthcheck();
+            if check.status.success() { Ok(()) } else { Err(process.log()) }
+        })
+        .await;
+        self.process = Some(process);
+    }
+
+    pub fn kill(&mut self) {
+        self.process.take().expect("it runs").kill();
+    }
+
+    pub async fn behave(&self, change: Value) {
+        let asked = self.http.put(format!("{}/behaviour", self.url)).json(&change);
+        let answer = asked.send().await.expect("it answers");
+        assert!(answer.status().is_success(), "{change}: {}", answer.status());
+    }
+
+    /// What stands in its books.
+    pub async fn books(&self) -> Value {
+        let answer = self.http.get(format!("{}/charges", self.url)).send().await;
+        answer.expect("it answers").json().await.expect("the answer is JSON")
+    }
+
+    /// How many it counts: `charges`, `refunds`, `voided`, `calls`.
+    pub async fn total(&self, what: &str) -> u64 {
+        self.books().await["totals"][what].as_u64().expect("it counts that")
+    }
+
+    pub async fn charges_of(&self, order: Uuid) -> usize {
+        let books = self.books().await;
+        let charges = books["charges"].as_array().expect("a list");
+        charges.iter().filter(|charge| charge["order_id"] == order.to_string()).count()
+    }
+
+    /// How often it was asked to charge for an order.
+    pub async fn asked(&self, payments: &PgPool, order: Uuid) -> u64 {
+        let key: Uuid = sqlx::query_scalar("SELECT charge_key FROM payments WHERE order_id = $1")
+            .bind(order)
+            .fetch_one(payments)
+            .await
+            .expect("the payment is there");
+        let answer = self.http.get(format!("{}/charges/{key}", self.url)).send().await;
+        let answer: Value = answer.expect("it answers").json().await.expect("the answer is JSON");
+        answer["asked"].as_u64().unwrap_or_default()
+    }
+}
