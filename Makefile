@@ -2,7 +2,7 @@
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
-RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p saga-cli
+RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \

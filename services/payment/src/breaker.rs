@@ -1,7 +1,7 @@
 //! Stops asking a provider that fails, and begins again little by little.
 //!
-//! Pure: it is told the time. It goes by the share of failures among all calls, so that a few orders
-//! that are bound to fail do not stop the others.
+//! Pure: it is told the time. It goes by the share of failures among all calls, so that a few
+//! orders that are bound to fail do not stop the others.
 
 use chrono::{DateTime, Utc};
 use std::{collections::VecDeque, time::Duration};

@@ -38,7 +38,7 @@ pub struct Settings {
     #[arg(long, env = "PAYMENT_BREAKER_CALLS_MIN", default_value = "20")]
     #[arg(value_name = "PAYMENT_BREAKER_CALLS_MIN", value_parser = clap::value_parser!(u16).range(1..))]
     pub breaker_calls_min: u16,
-    /// The share of failures among them, in percent, from which on charges wait
+    /// The share of failures among them, in percent, from which on charges wait; 101 is never
     #[arg(long, env = "PAYMENT_BREAKER_FAILURES_MAX", default_value = "50")]
     #[arg(value_name = "PAYMENT_BREAKER_FAILURES_MAX", value_parser = clap::value_parser!(u8).range(1..=101))]
     pub breaker_failures_max: u8,

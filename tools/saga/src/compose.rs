@@ -9,10 +9,12 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::disk::ensure_room;
+use crate::settings::Gateway;
 
 /// The project in the working directory.
 pub struct Compose {
     project: Project,
+    gateway: Gateway,
 }
 
 /// As `docker compose config` tells it.
@@ -38,7 +40,7 @@ pub struct Container {
 
 impl Compose {
     /// Says which of Docker's parts is missing, and what helps.
-    pub async fn find() -> Result<Self> {
+    pub async fn find(gateway: Gateway) -> Result<Self> {
         let without = "use `make up`, which needs no Docker";
         let docker = Command::new("docker").arg("--version").output().await;
         ensure!(docker.is_ok(), "there is no `docker` command: install Docker, or {without}");
@@ -51,10 +53,11 @@ impl Compose {
         if !engine.status.success() {
             bail!("no Docker engine answers ({}): start it, or {without}", last_line(&engine));
         }
-        let config = run(&["compose", "config", "--format", "json"]).await?;
+        let config = compose_command(gateway).args(["config", "--format", "json"]).output().await?;
         ensure!(config.status.success(), "{}", last_line(&config));
         let project = serde_json::from_slice(&config.stdout);
-        Ok(Self { project: project.context("`docker compose config` tells something unknown")? })
+        let project = project.context("`docker compose config` tells something unknown")?;
+        Ok(Self { project, gateway })
     }
 
     /// Fails when there is too little room for images and data, as far as this machine can tell.
@@ -69,7 +72,7 @@ impl Compose {
         }
     }
 
-    /// The nine, by their names in the compose file.
+    /// The nine, or ten with the mock gateway, by their names in the compose file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.project.services.keys().map(String::as_str)
     }
@@ -113,8 +116,8 @@ impl Compose {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("docker");
-        command.arg("compose").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = compose_command(self.gateway);
+        command.args(arguments);
         command
     }
 }
@@ -166,6 +169,16 @@ impl Container {
             logs => Ok(words + "its log ends:\n" + logs),
         }
     }
+}
+
+fn compose_command(gateway: Gateway) -> Command {
+    let mut command = Command::new("docker");
+    command.arg("compose").stdin(Stdio::null()).kill_on_drop(true);
+    if gateway == Gateway::Http {
+        command.env("COMPOSE_PROFILES", "http-gateway");
+        command.env("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002");
+    }
+    command
 }
 
 async fn run(arguments: &[&str]) -> Result<Output> {

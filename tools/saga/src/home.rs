@@ -72,11 +72,13 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// Notes which ports are used, so that one who changes them while something runs is told.
+    /// Notes which ports and provider are used, so that one who changes them while something runs
+    /// is told.
     pub fn note_ports(&self, services_run: bool) -> Result<()> {
         let file = self.dir().join("ports");
         let line = |(port, variable)| format!("{variable}={port}\n");
-        let ports: String = self.settings.ports().into_iter().map(line).collect();
+        let mut ports: String = self.settings.ports().into_iter().map(line).collect();
+        ports += &format!("GATEWAY={}\n", self.settings.gateway.name());
         let noted = fs::read_to_string(&file).unwrap_or_else(|_| ports.clone());
         let changed = noted.lines().find(|line| !ports.lines().any(|other| other == *line));
         if let Some(changed) = changed

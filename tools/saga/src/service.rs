@@ -1,4 +1,4 @@
-//! One of the four services, as a process in the background.
+//! One of the four services, or the mock gateway, as a process in the background.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,14 +11,17 @@ use servers::{Process, background, spawn};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::settings::Settings;
+use crate::settings::{Gateway, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
+pub const MOCK_GATEWAY: &str = "mock-gateway";
 const PROBE_BOUND: Duration = Duration::from_secs(5);
 
 pub struct Service {
     pub name: &'static str,
     pub port: Option<u16>,
+    /// Sets the port.
+    pub variable: &'static str,
     binary: PathBuf,
     environment: Vec<(String, String)>,
     home: PathBuf,
@@ -45,10 +48,42 @@ impl Service {
                 if let Some(port) = port {
                     environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
                 }
-                let binary = binary(name)?;
-                Ok(Self { name, port, binary, environment, home: settings.home.clone() })
+                if let Some(url) = settings.mock_gateway_url().filter(|_| name == "payment") {
+                    environment.push(("PAYMENT_GATEWAY_URL".to_owned(), url));
+                }
+                let binary = binary(&format!("{name}-service"))?;
+                let (variable, home) = ("ORDER_HTTP_PORT", settings.home.clone());
+                Ok(Self { name, port, variable, binary, environment, home })
             })
             .collect()
+    }
+
+    /// The stand-in for the payment provider. Its books lie with the other data.
+    pub fn mock_gateway(settings: &Settings) -> Result<Self> {
+        let (port, home) = (settings.mock_gateway_port, settings.home.clone());
+        let ledger = home.join(MOCK_GATEWAY).join("ledger");
+        let mut environment: Vec<(String, String)> = settings.dotenv.clone().into_iter().collect();
+        environment.extend([
+            ("MOCK_GATEWAY_ADDR".to_owned(), format!("127.0.0.1:{port}")),
+            ("MOCK_GATEWAY_LEDGER".to_owned(), ledger.display().to_string()),
+        ]);
+        Ok(Self {
+            name: MOCK_GATEWAY,
+            port: Some(port),
+            variable: "MOCK_GATEWAY_PORT",
+            binary: binary(MOCK_GATEWAY)?,
+            environment,
+            home,
+        })
+    }
+
+    /// The four, and what they need besides.
+    pub fn wanted(settings: &Settings) -> Result<Vec<Self>> {
+        let mut wanted = Self::all(settings)?;
+        if settings.gateway == Gateway::Http {
+            wanted.push(Self::mock_gateway(settings)?);
+        }
+        Ok(wanted)
     }
 
     /// Its binary must have been built.
@@ -101,7 +136,7 @@ impl Service {
         Ok(process)
     }
 
-    /// Whether it does its work: the order service says so by HTTP, the others by their binary.
+    /// Whether it does its work: who listens says so by HTTP, the others by their binary.
     pub async fn is_ready(&self) -> bool {
         if self.running().is_none() {
             return false;
@@ -143,8 +178,8 @@ async fn answers(url: &str) -> bool {
     reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// The services are built and installed beside this command.
-fn binary(service: &str) -> Result<PathBuf> {
+/// What is started is built and installed beside this command.
+fn binary(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("cannot tell where this command lies")?;
-    Ok(this.with_file_name(format!("{service}-service")))
+    Ok(this.with_file_name(name))
 }

@@ -47,6 +47,15 @@ pub struct Database {
     pub variable: &'static str,
 }
 
+impl Gateway {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Http => "http",
+        }
+    }
+}
+
 impl Settings {
     pub fn read() -> Result<Self> {
         let mut dotenv = dotenv::read(".env".as_ref())?;

@@ -29,6 +29,11 @@ pub fn print(settings: &Settings, took: Option<Duration>, logs: &str) {
     for database in &settings.databases {
         say!("  Postgres   {}", database.url());
     }
+    if let Some(provider) = settings.mock_gateway_url() {
+        say!(
+            "  provider   {provider}  (`curl -X PUT {provider}/behaviour -d '{{\"down\": true}}'`)"
+        );
+    }
     say!("  logs       {logs}");
     say!("\nA first order:\n\n{}", FIRST_ORDER.replace("URL", &order));
 }

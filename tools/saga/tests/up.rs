@@ -13,6 +13,7 @@ use servers::{Process, Watchdog, ports};
 struct Saga {
     home: PathBuf,
     variables: Vec<(&'static str, u16)>,
+    gateway: &'static str,
     watchdog: Watchdog,
 }
 
@@ -24,6 +25,7 @@ impl Saga {
         watchdog.deletes(&home).unwrap();
         let names = [
             "ORDER_HTTP_PORT",
+            "MOCK_GATEWAY_PORT",
             "RABBITMQ_PORT",
             "RABBITMQ_MANAGEMENT_PORT",
             "ORDER_DB_PORT",
@@ -32,7 +34,7 @@ impl Saga {
             "SHIPPING_DB_PORT",
         ];
         let variables = names.map(|name| (name, ports::free().unwrap())).to_vec();
-        Self { home, variables, watchdog }
+        Self { home, variables, gateway: "simulated", watchdog }
     }
 
     fn port(&self, variable: &str) -> u16 {
@@ -43,6 +45,7 @@ impl Saga {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
         command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
+        command.env("GATEWAY", self.gateway);
         command.envs(self.variables.iter().map(|(name, port)| (*name, port.to_string())));
         command
     }
@@ -127,6 +130,26 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     saga.run(&["down"]);
     assert!(!saga.home.exists());
     saga.run(&["down"]);
+}
+
+#[test]
+fn with_a_gateway_by_http_the_mock_one_runs_beside_the_services() {
+    let mut saga = Saga::new("saga-gateway");
+    saga.gateway = "http";
+    let port = saga.port("MOCK_GATEWAY_PORT");
+    assert!(saga.run(&["up"]).contains(&format!("http://127.0.0.1:{port}/behaviour")));
+    assert!(saga.parts().iter().all(|part| part.ready) && saga.parts().len() == 10);
+    let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
+    assert!(placed.contains("CONFIRMED"), "{placed}");
+    let books = std::fs::read_to_string(saga.home.join("mock-gateway/ledger")).unwrap();
+    assert_eq!(books.lines().count(), 1, "the charge is in its books: {books}");
+    saga.run(&["verify"]);
+
+    saga.gateway = "simulated";
+    let (_, complained) = text(&saga.command(&["up"]).output().unwrap());
+    assert!(complained.contains("it runs with"), "payment still asks by HTTP: {complained}");
+    saga.run(&["down"]);
+    assert!(!saga.home.exists());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::compose::Compose;
 use crate::say;
-use crate::settings::SERVICES;
+use crate::settings::{SERVICES, Settings};
 
 /// Run the saga in containers, by Docker Compose
 #[derive(Args)]
@@ -45,7 +45,7 @@ struct Logs {
 
 impl DockerCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let compose = Compose::find().await?;
+        let compose = Compose::find(Settings::read()?.gateway).await?;
         match self.command {
             Command::Up(command) => command.run(&compose).await,
             Command::Build(command) => command.run(&compose).await,
@@ -57,7 +57,8 @@ impl DockerCommand {
 
 impl Down {
     async fn run(self, compose: &Compose) -> Result<ExitCode> {
-        let removed = compose.show(&["down", "--volumes", "--remove-orphans"]).await?;
+        let everything = ["--profile", "*", "down", "--volumes", "--remove-orphans"];
+        let removed = compose.show(&everything).await?;
         ensure!(removed.success(), "not everything could be removed");
         say!("nothing is left but the images, which the next start needs");
         Ok(ExitCode::SUCCESS)

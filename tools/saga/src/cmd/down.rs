@@ -59,7 +59,9 @@ impl Down {
 
 /// The services first, so that they can finish what they have in hand.
 async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
-    let services = Service::all(settings)?;
+    let mut services = Service::all(settings)?;
+    // It may have been started when GATEWAY said something else.
+    services.push(Service::mock_gateway(settings)?);
     let stopped = join_all(services.iter().map(|service| async {
         let ran = service.stop().await;
         if ran {

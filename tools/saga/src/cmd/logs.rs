@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::colour::{Colour, paint};
 use crate::home::Home;
+use crate::service::MOCK_GATEWAY;
 use crate::settings::{SERVICES, Settings};
 use crate::stop::Stop;
 
@@ -25,7 +26,8 @@ const COLOURS: [Colour; 5] =
 /// Follow the logs, each line with its service before it
 #[derive(Args)]
 pub struct Logs {
-    /// The services to show; all four by default. Also: rabbitmq, postgres-order and so on
+    /// The services to show; all four by default. Also: mock-gateway, rabbitmq,
+    /// postgres-order and so on
     services: Vec<String>,
     /// Show what is there, and end
     #[arg(long)]
@@ -79,6 +81,7 @@ impl Logs {
         let home = Home::new(settings);
         let mut known: Vec<(String, PathBuf)> = SERVICES
             .iter()
+            .chain([&MOCK_GATEWAY])
             .map(|name| ((*name).to_owned(), settings.home.join(format!("logs/{name}.log"))))
             .collect();
         known.push(("rabbitmq".to_owned(), home.rabbitmq_dir().join("log/rabbit.log")));

@@ -13,7 +13,7 @@ use crate::colour::{Colour, paint};
 use crate::home::Home;
 use crate::say;
 use crate::service::Service;
-use crate::settings::Settings;
+use crate::settings::{Gateway, Settings};
 
 /// Show what runs, with pid, port and readiness
 #[derive(Args)]
@@ -49,7 +49,11 @@ impl Status {
 }
 
 async fn rows(settings: &Settings) -> Result<Vec<Row>> {
-    let services = Service::all(settings)?;
+    let mut services = Service::wanted(settings)?;
+    let mock_gateway = Service::mock_gateway(settings)?;
+    if mock_gateway.running().is_some() && settings.gateway == Gateway::Simulated {
+        services.push(mock_gateway);
+    }
     let mut rows = join_all(services.iter().map(|service| async {
         Row {
             name: service.name.to_owned(),

@@ -36,7 +36,7 @@ pub struct Up {
 impl Up {
     pub async fn run(self) -> Result<ExitCode> {
         let settings = Settings::read()?;
-        let services = Service::all(&settings)?;
+        let services = Service::wanted(&settings)?;
         for service in &services {
             service.check_binary()?;
         }
@@ -75,10 +75,9 @@ impl Up {
 
 /// Says of every taken port at once who has it, before anything is started.
 fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Result<()> {
-    let mut wanted = Vec::new();
-    if services.iter().all(|service| service.port.is_none() || service.running().is_none()) {
-        wanted.push((settings.order_http_port, "ORDER_HTTP_PORT"));
-    }
+    let stopped = services.iter().filter(|service| service.running().is_none());
+    let mut wanted: Vec<(u16, &str)> =
+        stopped.filter_map(|service| Some((service.port?, service.variable))).collect();
     if servers.rabbitmq.is_none() {
         wanted.push((settings.rabbitmq_port, "RABBITMQ_PORT"));
         wanted.push((settings.rabbitmq_management_port, "RABBITMQ_MANAGEMENT_PORT"));

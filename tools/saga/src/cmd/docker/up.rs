@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::build::build;
 use crate::compose::{self, Compose, Container};
 use crate::progress::Progress;
+use crate::service::MOCK_GATEWAY;
 use crate::settings::Settings;
 use crate::welcome;
 
@@ -87,6 +88,7 @@ fn container_of(settings: &Settings, variable: &str) -> String {
     match settings.databases.iter().find(|database| database.variable == variable) {
         Some(database) => format!("{}-db", database.service),
         None if variable == "ORDER_HTTP_PORT" => "order".to_owned(),
+        None if variable == "MOCK_GATEWAY_PORT" => MOCK_GATEWAY.to_owned(),
         None => "rabbitmq".to_owned(),
     }
 }

@@ -54,8 +54,10 @@ impl<'a> Launch<'a> {
     pub async fn run(&self) -> Result<()> {
         let couples = self.settings.databases.iter().zip(self.services);
         let couples = couples.map(|(database, service)| self.couple(database, service));
+        let others = self.services.iter().skip(self.settings.databases.len());
+        let others = try_join_all(others.map(|service| self.service(service)));
         let done = async {
-            tokio::try_join!(self.rabbitmq(), try_join_all(couples))?;
+            tokio::try_join!(self.rabbitmq(), try_join_all(couples), others)?;
             // One that ran already may have lost its server, and now has to find it again.
             try_join_all(self.services.iter().map(|service| self.readiness(service))).await
         };
