@@ -2,7 +2,7 @@
 
 use events::{Money, OrderId, PaymentMethod};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub type Key = String;
 
@@ -47,10 +47,10 @@ pub enum Word {
 
 #[derive(Default)]
 pub struct Books {
-    charges: HashMap<Key, Record>,
-    refunds: HashMap<Key, Record>,
+    charges: BTreeMap<Key, Record>,
+    refunds: BTreeMap<Key, Record>,
     /// How often each key was asked to be charged since this process began.
-    asked: HashMap<Key, u32>,
+    asked: BTreeMap<Key, u32>,
 }
 
 impl Books {

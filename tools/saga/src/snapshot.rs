@@ -68,7 +68,10 @@ impl Sources {
         self.databases.read(&mut snapshot).await.context("cannot read a database")?;
         snapshot.queues = self.broker.depths().await?;
         snapshot.dead_letters = self.broker.dead_letters().await?;
-        if let Some(url) = &self.provider_url {
+        // A simulated provider keeps no books, and those of another do not tell of its orders.
+        let mut references = snapshot.payments.iter().filter_map(|p| p.provider_ref.as_deref());
+        let is_simulated = references.any(|reference| reference.starts_with("SIM-"));
+        if let Some(url) = self.provider_url.as_ref().filter(|_| !is_simulated) {
             snapshot.provider = Some(books(url).await.with_context(|| {
                 format!("the mock gateway at {url} does not show its books: is it up?")
             })?);

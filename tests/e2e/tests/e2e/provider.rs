@@ -261,8 +261,10 @@ async fn a_provider_that_is_killed_has_not_forgotten_what_it_promised() {
     let wish = order("pix", PLENTY, 1);
     let orders = join_all((0..10).map(|_| fleet.place(&wish))).await;
     counts(&fleet, "charges", 10).await;
+    let before = fleet.provider().books().await["charges"].clone();
     fleet.provider().kill();
     fleet.provider().restart().await;
+    assert_eq!(fleet.provider().books().await["charges"], before);
     for id in &orders {
         assert_eq!(fleet.ends(*id).await["status"], "CONFIRMED");
     }
