@@ -73,6 +73,15 @@ impl Provider {
         self.books().await["totals"][what].as_u64().expect("it counts that")
     }
 
+    /// Waits until it counts so many.
+    pub async fn counts(&self, what: &str, at_least: u64) {
+        until(Duration::from_secs(30), || async {
+            let total = self.total(what).await;
+            if total >= at_least { Ok(()) } else { Err(format!("{total} {what}")) }
+        })
+        .await;
+    }
+
     pub async fn charges_of(&self, order: Uuid) -> usize {
         let books = self.books().await;
         let charges = books["charges"].as_array().expect("a list");

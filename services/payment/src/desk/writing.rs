@@ -103,6 +103,7 @@ impl Desk {
             status = charge.status.name(),
             attempts = charge.attempts,
             answer = answer.join(", "),
+            error = charge.last_error,
             "payment is {}",
             charge.status.name()
         );

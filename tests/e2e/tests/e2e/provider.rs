@@ -41,16 +41,6 @@ async fn is_in_doubt(pool: &PgPool, order: Uuid) {
     .await;
 }
 
-/// Waits until the provider counts so many.
-async fn counts(fleet: &Fleet, what: &str, at_least: u64) {
-    let provider = fleet.provider.as_ref().unwrap();
-    until(SOON, || async {
-        let total = provider.total(what).await;
-        if total >= at_least { Ok(()) } else { Err(format!("{total} {what}")) }
-    })
-    .await;
-}
-
 async fn logs(fleet: &Fleet, process: &str, line: &str) {
     until(SOON, || async {
         let log = fleet.process(process).log();
@@ -74,7 +64,7 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
     orders.extend(join_all((0..12).map(|_| fleet.place(&wish))).await);
     // Both replicas probe twice a second: longer than all the waits between five tries together.
     let asked = fleet.provider().total("calls").await;
-    counts(&fleet, "calls", asked + 20).await;
+    fleet.provider().counts("calls", asked + 20).await;
     for order in fleet.views(&orders).await {
         assert_eq!(order["status"], "PENDING", "it waits: {order}");
     }
@@ -86,6 +76,22 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
         logs(&fleet, replica, "the provider answers again").await;
     }
     assert_eq!(fleet.provider().total("charges").await, 72);
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+/// The provider is there, and refuses just these: that looks like an outage, and must not be one.
+#[tokio::test]
+async fn orders_that_are_bound_to_fail_do_so_even_where_there_are_no_others() {
+    let fleet = Fleet::start_with_provider(&[("PAYMENT_BREAKER_PAUSE", "500ms")]).await;
+    let wish = order("card_unavailable", PLENTY, 1);
+    let orders = join_all((0..30).map(|_| fleet.place(&wish))).await;
+    logs(&fleet, "payment", "the provider fails").await;
+    for id in &orders {
+        assert_eq!(fleet.ends(*id).await["status"], "PAYMENT_FAILED");
+    }
+    let confirmed = fleet.place(&order("pix", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(confirmed).await["status"], "CONFIRMED");
     fleet.verify().await;
     fleet.close().await;
 }
@@ -174,7 +180,7 @@ async fn before_the_answer_comes(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
     fleet.provider().behave(json!({"answer_latency_ms": 5000})).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    counts(fleet, "charges", 2).await;
+    fleet.provider().counts("charges", 2).await;
     kill_payment(fleet).await;
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     let (.., attempts) = status(&pool, id).await.unwrap();
@@ -186,7 +192,7 @@ async fn before_the_verdict_is_written(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
     fleet.provider().behave(json!({"answer_latency_ms": 2000})).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    counts(fleet, "charges", 3).await;
+    fleet.provider().counts("charges", 3).await;
     let mut held = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM payments WHERE order_id = $1 FOR UPDATE")
         .bind(id)
@@ -246,7 +252,7 @@ async fn a_refund_is_asked_for_until_the_provider_is_there_and_given_once() {
     logs(&fleet, "payment", "a refund waits for the provider").await;
     assert_eq!(fleet.get(id).await["status"], "INVENTORY_FAILED");
     fleet.provider().behave(json!({"down": false, "hang_up": true})).await;
-    counts(&fleet, "refunds", 1).await;
+    fleet.provider().counts("refunds", 1).await;
     fleet.provider().behave(json!({"hang_up": false})).await;
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
     assert_eq!(fleet.provider().total("refunds").await, 1);
@@ -260,7 +266,7 @@ async fn a_provider_that_is_killed_has_not_forgotten_what_it_promised() {
     fleet.provider().behave(json!({"answer_latency_ms": 5000})).await;
     let wish = order("pix", PLENTY, 1);
     let orders = join_all((0..10).map(|_| fleet.place(&wish))).await;
-    counts(&fleet, "charges", 10).await;
+    fleet.provider().counts("charges", 10).await;
     let before = fleet.provider().books().await["charges"].clone();
     fleet.provider().kill();
     fleet.provider().restart().await;
