@@ -77,7 +77,7 @@ pub async fn verify(
         news("reading everything");
         let snapshot = Snapshot { told: told.clone(), ..sources.take(RealWorld.now()).await? };
         let has_moved = sources.databases.pulse().await? != before;
-        if has_moved && !is_over {
+        if (has_moved || is_moving) && !is_over {
             sleep(LOOK_EVERY).await;
             continue;
         }
