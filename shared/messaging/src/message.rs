@@ -2,6 +2,7 @@
 
 use crate::broker::Publication;
 use crate::{Outgoing, exchange_of};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt};
 
 /// The names of the headers.
@@ -18,6 +19,9 @@ pub mod header {
     /// The queue it came from and goes back to.
     pub const QUEUE: &str = "queue";
     pub const FAILED_AT: &str = "failed-at";
+    /// How often a person has sent it back from the dead letters, and when the last time.
+    pub const REPLAYED: &str = "replayed";
+    pub const REPLAYED_AT: &str = "replayed-at";
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Of the bytes, which never change for an id.
+    pub fn digest(&self) -> Vec<u8> {
+        Sha256::digest(&self.body)[..16].to_vec()
+    }
+
     pub fn text(&self, header: &str) -> Option<String> {
         self.headers.get(header).map(ToString::to_string)
     }

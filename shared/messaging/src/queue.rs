@@ -4,7 +4,6 @@ use crate::{Handled, Message, header, queue_name};
 use chrono::{DateTime, Utc};
 use events::{Event, EventId, OrderId, ProductId, SAGA};
 use saga::{Cause, Decision, Heard, On};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -62,7 +61,7 @@ fn receive<E: Event, S: On<E> + 'static>(message: &Message) -> Result<Received<S
         event_id: heard.id,
         event: E::NAME,
         order_id: heard.order_id(),
-        digest: Sha256::digest(&message.body)[..16].to_vec(),
+        digest: message.digest(),
     };
     let (cause, touches) = (heard.as_cause(), S::touches(&heard.event));
     Ok(Received { handled, cause, touches, decide: Arc::new(move |state| state.on(&heard)) })

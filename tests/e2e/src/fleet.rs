@@ -3,13 +3,8 @@
 use crate::{BrokerView, Order, Provider, ServiceProcess, own, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
-use invariants::Told;
 use messaging::{Ladder, QueueShape, RealWorld, Topology, World};
 use reqwest::{Client, Response, StatusCode};
-use saga_cli::{
-    snapshot::Places,
-    verify::{Outcome, verify},
-};
 use serde_json::Value;
 use servers::{Postgres, RabbitMq, Watchdog, ports};
 use sqlx::PgPool;
@@ -25,7 +20,7 @@ use uuid::Uuid;
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
 /// How long anything may take on a busy machine before it counts as not happening.
-const BOUND: Duration = Duration::from_secs(90);
+pub const BOUND: Duration = Duration::from_secs(90);
 
 const LADDER_MS: [u64; 3] = [200, 400, 800];
 
@@ -321,28 +316,12 @@ impl Fleet {
         if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
     }
 
-    /// Every invariant holds, of all four databases and the broker.
-    pub async fn verify(&self) {
-        let places = Places {
-            databases: self
-                .databases
-                .iter()
-                .map(|(name, url)| ((*name).into(), url.clone()))
-                .collect(),
-            amqp_url: self.broker.amqp_url.clone(),
-            management_url: self.broker.management_url.replace("admin:admin@", ""),
-            management_user: "admin".into(),
-            management_password: "admin".into(),
-            vhost: self.broker.vhost.clone(),
-            provider_url: self.provider.as_ref().map(|provider| provider.url.clone()),
-        };
-        let told = Told { placed: Some(self.placed()), cancelled: None };
-        let verdict = verify(&places, BOUND, &told, |_| {}).await.expect("everything is reachable");
-        assert!(verdict.outcome == Outcome::Clean, "{verdict:#?}");
-        assert!(verdict.checked.orders > 0, "there is something to check");
+    /// A path of the test's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
-    fn placed(&self) -> Vec<Uuid> {
+    pub(crate) fn placed(&self) -> Vec<Uuid> {
         self.placed.lock().expect("nobody panics with it").clone()
     }
 

@@ -1,6 +1,9 @@
 //! A fleet of the real binaries on real servers, to be used and broken by the tests.
 
 mod broker;
+mod check;
+mod command;
+mod fault;
 mod fleet;
 mod orders;
 mod own;
@@ -8,6 +11,8 @@ mod process;
 mod provider;
 
 pub use broker::BrokerView;
+pub use command::Said;
+pub use fault::{mend, refuse};
 pub use fleet::{Fleet, SERVICES, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod demo;
+pub mod dlq;
 pub mod docker;
 pub mod down;
 pub mod load;
@@ -10,4 +11,5 @@ pub mod status;
 pub mod topology;
 pub mod up;
 pub mod verify;
+pub mod why;
 pub mod with_servers;

@@ -106,6 +106,16 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// What strangers have written, so that it cannot steer the terminal.
+pub fn tame(text: &str) -> String {
+    let tamed = |one: char| match one {
+        '\n' | '\t' => one.to_string(),
+        one if one.is_control() => one.escape_default().to_string(),
+        one => one.to_string(),
+    };
+    text.chars().map(tamed).collect()
+}
+
 /// The demo's products differ in their last digits only.
 pub fn product(id: &str) -> String {
     match id.strip_prefix("00000000-0000-0000-0000-0000") {
@@ -196,6 +206,11 @@ mod tests {
         let failed = json!({ "reason": "declined", "attempts": 1, "nothing": null });
         assert_eq!(detail(&failed), "attempts 1, declined");
         assert_eq!(detail(&json!({})), "");
+    }
+
+    #[test]
+    fn nobody_else_steers_the_terminal() {
+        assert_eq!(tame("\u{1b}[2Jgone\u{9b}\n"), "\\u{1b}[2Jgone\\u{9b}\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use saga_cli::cmd::{
-    demo, docker, down, load, logs, order, status, topology, up, verify, with_servers,
+    demo, dlq, docker, down, load, logs, order, status, topology, up, verify, why, with_servers,
 };
 
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Logs(logs::Logs),
     Order(order::OrderCommand),
     Demo(demo::Demo),
+    Dlq(dlq::DlqCommand),
+    Why(why::WhyCommand),
     Verify(verify::Verify),
     Load(load::LoadCommand),
     Docker(docker::DockerCommand),
@@ -40,6 +42,8 @@ async fn main() -> ExitCode {
         Command::Logs(command) => command.run().await,
         Command::Order(command) => command.run().await,
         Command::Demo(command) => command.run().await,
+        Command::Dlq(command) => command.run().await,
+        Command::Why(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Load(command) => command.run().await,
         Command::Docker(command) => command.run().await,

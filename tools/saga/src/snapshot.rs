@@ -3,23 +3,28 @@
 
 mod broker;
 mod databases;
+mod held;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use invariants::{Provider, Snapshot};
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 
-pub use broker::Broker;
+pub use broker::{Broker, Standing, order_of};
 pub use databases::{Databases, Pulse};
+pub use held::Held;
 
 /// For how long the services keep idempotency keys.
 pub const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// Where everything is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Places {
     /// By service.
     pub databases: BTreeMap<String, String>,
@@ -45,6 +50,15 @@ impl From<&Settings> for Places {
             vhost: "/".into(),
             provider_url: settings.mock_gateway_url(),
         }
+    }
+}
+
+impl Places {
+    /// As a file of JSON says, else as the settings do.
+    pub fn read(file: Option<&Path>) -> Result<Self> {
+        let Some(file) = file else { return Ok(Self::from(&Settings::read()?)) };
+        let failed = || format!("cannot read where everything is from {}", file.display());
+        serde_json::from_str(&fs::read_to_string(file).with_context(failed)?).with_context(failed)
     }
 }
 

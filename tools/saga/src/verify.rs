@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use invariants::{DeadLetter, Quiet, Snapshot, Told, Violation, check};
+use invariants::{DeadLetter, Quiet, Repair, Snapshot, Told, Violation, check};
 use messaging::{RealWorld, World};
 use serde::Serialize;
 use tokio::time::sleep;
@@ -27,6 +27,9 @@ pub struct Verdict {
     pub waited_s: f64,
     pub checked: Checked,
     pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters that somebody has thrown away: their orders may stand still for ever.
+    pub purged: Vec<DeadLetter>,
+    pub repaired: Vec<Repair>,
     pub violations: Vec<Violation>,
 }
 
@@ -89,7 +92,8 @@ pub async fn verify(
                 (true, Quiet::No) => Outcome::Moving,
                 (true, Quiet::Yes) => Outcome::Clean,
             };
-            let (checked, dead_letters) = (Checked::of(&snapshot), snapshot.dead_letters);
+            let checked = Checked::of(&snapshot);
+            let Snapshot { dead_letters, purged, repaired, .. } = snapshot;
             let waited_s = started.elapsed().as_secs_f64();
             let quiet = quiet == Quiet::Yes;
             return Ok(Verdict {
@@ -99,6 +103,8 @@ pub async fn verify(
                 waited_s,
                 checked,
                 dead_letters,
+                purged,
+                repaired,
                 violations,
             });
         }
@@ -120,9 +126,10 @@ async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<S
         waiting.map(|(queue, depth)| (queue, usize::try_from(*depth).unwrap_or(usize::MAX)));
     found.extend(waiting.map(|(queue, depth)| format!("{} in {queue}", some(depth, "message"))));
     if !pulse.open.is_empty() {
-        let parked = sources.broker.dead_letters().await?;
-        let parked: HashSet<_> = parked.iter().filter_map(|letter| letter.order_id).collect();
-        let open = pulse.open.iter().filter(|order| !parked.contains(order)).count();
+        let mut stuck = sources.broker.dead_letters().await?;
+        stuck.extend(sources.databases.purged().await?);
+        let stuck: HashSet<_> = stuck.iter().filter_map(|letter| letter.order_id).collect();
+        let open = pulse.open.iter().filter(|order| !stuck.contains(order)).count();
         if open > 0 {
             found.push(format!("{} not final", some(open, "order")));
         }

@@ -1,23 +1,11 @@
 //! Messages that cannot be handled for now: up the retry rungs of a real broker, and into the dead
 //! letters or back.
 
-use e2e::{Fleet, OVERSIZED, PLENTY, order, until};
+use e2e::{Fleet, OVERSIZED, PLENTY, mend, order, refuse, until};
 use messaging::header;
-use sqlx::PgPool;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// Makes the database refuse some rows, as a bug would.
-async fn refuse(pool: &PgPool, table: &str, check: &str) {
-    let sql = format!("ALTER TABLE {table} ADD CONSTRAINT fault CHECK ({check}) NOT VALID");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
-}
-
-async fn mend(pool: &PgPool, table: &str) {
-    let sql = format!("ALTER TABLE {table} DROP CONSTRAINT fault");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_message_that_cannot_be_saved_is_dead_after_the_last_rung_and_its_replay_is_handled() {

@@ -1,6 +1,7 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
 mod crashes;
+mod dead_letters;
 mod deadlines;
 mod endings;
 mod forgeries;
@@ -12,3 +13,4 @@ mod poison;
 mod provider;
 mod rabbit;
 mod races;
+mod why;

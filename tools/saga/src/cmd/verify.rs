@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use invariants::{Told, Violation};
+use invariants::{DeadLetter, Told, Violation};
 
 use crate::colour::Colour;
 use crate::draw::{self, LiveLine, count, some};
@@ -104,13 +104,12 @@ fn print(verdict: &Verdict) {
         some(keys, "idempotency key"),
         some(queues, "queue"),
     ));
-    for letter in verdict.dead_letters.iter().take(SHOWN_MAX) {
-        let unknown = || "unknown".to_owned();
-        let order = letter.order_id.map_or_else(unknown, |id| id.to_string());
-        let reason = letter.reason.as_deref().unwrap_or("no reason given");
-        draw::line(format_args!("dead letter in {}, order {order}: {reason}", letter.queue));
+    print_letters("dead letter in", &verdict.dead_letters);
+    print_letters("purged from", &verdict.purged);
+    if !verdict.repaired.is_empty() {
+        let repaired = some(verdict.repaired.len(), "dead letter");
+        draw::line(format_args!("{repaired} went on repaired, under another id"));
     }
-    more(verdict.dead_letters.len());
     for (number, what) in (1..).zip(INVARIANTS) {
         let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
         let is_told = verdict.quiet || !ONLY_IN_QUIET.contains(&number);
@@ -122,6 +121,16 @@ fn print(verdict: &Verdict) {
     if verdict.outcome == Outcome::Moving {
         draw::line("the system moves on: stop what loads it, or give it more time with --wait");
     }
+}
+
+fn print_letters(what: &str, letters: &[DeadLetter]) {
+    for letter in letters.iter().take(SHOWN_MAX) {
+        let unknown = || "unknown".to_owned();
+        let order = letter.order_id.map_or_else(unknown, |id| id.to_string());
+        let reason = draw::tame(letter.reason.as_deref().unwrap_or("no reason given"));
+        draw::line(format_args!("{what} {}, order {order}: {reason}", letter.queue));
+    }
+    more(letters.len());
 }
 
 fn print_invariant(number: u8, what: &str, is_told: bool, breaks: &[&Violation]) {

@@ -4,22 +4,27 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use events::OrderId;
 use invariants::DeadLetter;
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use messaging::{Message, header, wire};
+use messaging::{Message, header};
 use reqwest::Client;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Places;
+use super::held::Held;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Where dead letters end whose own queue is missing.
 const UNROUTED: &str = "unrouted";
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
+/// Each look at a message is a delivery, and what has had too many RabbitMQ drops.
+const LOOKS_MIN: u64 = 1000;
 
 pub struct Broker {
     places: Places,
@@ -33,6 +38,14 @@ struct Queue {
     /// Missing until the broker has counted for the first time.
     messages_ready: Option<u64>,
     messages_unacknowledged: Option<u64>,
+    effective_policy_definition: Option<Value>,
+}
+
+/// A queue at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub ready: u32,
+    pub consumers: u32,
 }
 
 /// Where dead letters lie; everything else is on its way.
@@ -67,9 +80,10 @@ impl Broker {
     async fn queues(&self) -> Result<Vec<Queue>> {
         let vhost = self.places.vhost.replace('/', "%2F");
         let url = format!("{}/api/queues/{vhost}", self.places.management_url);
-        let columns = [("columns", "name,messages_ready,messages_unacknowledged")];
+        let columns = "name,messages_ready,messages_unacknowledged,effective_policy_definition";
         let (user, password) = (&self.places.management_user, &self.places.management_password);
-        let request = self.http.get(url).query(&columns).basic_auth(user, Some(password));
+        let request =
+            self.http.get(url).query(&[("columns", columns)]).basic_auth(user, Some(password));
         let answer = request.send().await.context(
             "RabbitMQ's management page is not reachable: run `make up`, or set \
              RABBITMQ_MANAGEMENT_PORT",
@@ -79,6 +93,10 @@ impl Broker {
     }
 
     async fn ready_now(&self, queue: &str) -> Result<u64> {
+        Ok(self.standing(queue).await?.ready.into())
+    }
+
+    pub async fn standing(&self, queue: &str) -> Result<Standing> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = in_time(async {
             let channel = self.connection.create_channel().await?;
@@ -87,56 +105,79 @@ impl Broker {
             channel.close(200, "done".into()).await?;
             Ok(declared)
         });
-        Ok(declared
-            .await
-            .with_context(|| format!("cannot look at {queue}"))?
-            .message_count()
-            .into())
+        let declared = declared.await.with_context(|| format!("cannot look at {queue}"))?;
+        Ok(Standing { ready: declared.message_count(), consumers: declared.consumer_count() })
     }
 
-    /// Everything that is parked. It is fetched and never acknowledged, so it goes back as the
-    /// channel closes.
+    /// The retry rungs of all services.
+    pub async fn rungs(&self) -> Result<Vec<String>> {
+        let names = self.queues().await?.into_iter().map(|queue| queue.name);
+        Ok(names.filter(|name| name.contains(".retry.")).collect())
+    }
+
+    /// Where dead letters lie, by name. Where RabbitMQ would drop what has been looked at too often,
+    /// nobody is to look.
+    pub async fn parkings(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for queue in self.queues().await?.into_iter().filter(|queue| is_parking(&queue.name)) {
+            // Not known of a queue that is seconds old.
+            let limit =
+                queue.effective_policy_definition.map(|policy| policy["delivery-limit"].as_u64());
+            if limit.is_some_and(|limit| limit.is_none_or(|limit| limit < LOOKS_MIN)) {
+                bail!(
+                    "{} has no policy that keeps what is looked at: give RabbitMQ the policy \
+                     keep-dead-letters, which `saga topology` prints",
+                    queue.name
+                );
+            }
+            found.push(queue.name);
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Takes the first so many messages in hand, without acknowledging any.
+    pub async fn hold(&self, queue: &str, max: usize) -> Result<Held> {
+        Held::take(&self.connection, queue, max).await
+    }
+
+    /// Everything that is parked; it goes back where it was.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let queues = self.queues().await?.into_iter().map(|queue| queue.name);
         let mut found = Vec::new();
         for queue in queues.filter(|queue| is_parking(queue)) {
-            let channel = in_time(self.connection.create_channel()).await?;
-            let options = BasicGetOptions { no_ack: false };
-            while let Some(got) = in_time(channel.basic_get(queue.as_str().into(), options))
-                .await
-                .with_context(|| format!("cannot look into {queue}"))?
-            {
-                if found.len() == DEAD_LETTERS_MAX {
-                    bail!(
-                        "there are more than {DEAD_LETTERS_MAX} dead letters: replay or purge some"
-                    );
-                }
-                let delivery = got.delivery;
-                found
-                    .push(dead_letter(&queue, &wire::message(&delivery.properties, delivery.data)));
+            let held = self.hold(&queue, DEAD_LETTERS_MAX + 1).await?;
+            found.extend(held.messages.iter().map(|(_, message)| dead_letter(&queue, message)));
+            held.give_back().await?;
+            if found.len() > DEAD_LETTERS_MAX {
+                bail!("there are more than {DEAD_LETTERS_MAX} dead letters: replay or purge some");
             }
-            in_time(channel.close(200, "done".into())).await?;
         }
         Ok(found)
     }
 }
 
 fn dead_letter(queue: &str, message: &Message) -> DeadLetter {
-    let in_body = || {
-        let body: serde_json::Value = serde_json::from_slice(&message.body).ok()?;
-        body["order_id"].as_str()?.parse().ok()
-    };
-    let correlated = message.correlation_id.as_ref().and_then(|id| id.parse().ok());
     DeadLetter {
         queue: queue.into(),
         message_id: message.id.clone(),
-        order_id: correlated.or_else(in_body),
+        order_id: order_of(message),
         event: message.kind.clone(),
         reason: message.text(header::REASON),
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+/// By its properties, or else by what it says.
+pub fn order_of(message: &Message) -> Option<OrderId> {
+    let in_body = || {
+        let body: Value = serde_json::from_slice(&message.body).ok()?;
+        body["order_id"].as_str()?.parse().ok()
+    };
+    let correlated = message.correlation_id.as_ref().and_then(|id| id.parse().ok());
+    correlated.or_else(in_body)
+}
+
+pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
     let done = timeout(ANSWER_WITHIN, work).await;
     Ok(done.with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??)
 }

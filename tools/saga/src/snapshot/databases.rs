@@ -6,8 +6,10 @@ use anyhow::{Context, Result, anyhow};
 use events::{EventId, OrderId, ProductId};
 use futures::TryStreamExt;
 use invariants::{
-    Digest, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot, Unsent, name,
+    DeadLetter, Digest, Fact, Handled, Order, Payment, Product, Repair, Reservation, Shipment,
+    Snapshot, Unsent, name,
 };
+use messaging::dead_letters;
 use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -88,12 +90,35 @@ impl Databases {
             }
             snapshot.handled.insert(service.clone(), handled(connection).await?);
             snapshot.outboxes.insert(service.clone(), outbox(connection).await?);
+            snapshot.purged.extend(purged(connection).await?);
+            snapshot.repaired.extend(repaired(connection).await?);
             sqlx::query("COMMIT").execute(&mut *connection).await?;
         }
         Ok(())
     }
 
-    fn of(&mut self, service: &str) -> Result<&mut PgConnection> {
+    /// Dead letters that were purged, each in the database of the service that was to hear it. What
+    /// that has handled all the same is not missed.
+    pub async fn purged(&mut self) -> Result<Vec<DeadLetter>> {
+        let mut found = Vec::new();
+        for connection in self.connections.values_mut() {
+            found.extend(purged(connection).await?);
+        }
+        Ok(found)
+    }
+
+    pub fn services(&self) -> Vec<String> {
+        self.connections.keys().cloned().collect()
+    }
+
+    /// The service in whose database a queue's dead letters are accounted for; those of nobody that
+    /// is known are order's.
+    pub fn keeper(&self, queue: &str) -> &str {
+        let service = queue.split('.').next().unwrap_or_default();
+        self.connections.get_key_value(service).map_or("order", |(known, _)| known)
+    }
+
+    pub fn of(&mut self, service: &str) -> Result<&mut PgConnection> {
         self.connections.get_mut(service).with_context(|| format!("no database of {service}"))
     }
 }
@@ -237,6 +262,35 @@ async fn outbox(connection: &mut PgConnection) -> Result<Vec<Unsent>> {
         found.push(Unsent { event_id, event: name(&event), order_id, digest });
     }
     Ok(found)
+}
+
+async fn purged(connection: &mut PgConnection) -> Result<Vec<DeadLetter>> {
+    type Row = (String, String, Option<OrderId>, Option<String>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT queue, message_id, order_id, event_type, reason
+             FROM dead_letter_actions
+             WHERE action = 'purged'
+                 AND message_id NOT IN (SELECT event_id::TEXT FROM idempotency_keys)",
+    )
+    .fetch_all(connection)
+    .await?;
+    let letters = rows.into_iter().map(|(queue, id, order_id, event, reason)| DeadLetter {
+        queue: dead_letters(&queue),
+        message_id: Some(id).filter(|id| !id.is_empty()),
+        order_id,
+        event,
+        reason,
+    });
+    Ok(letters.collect())
+}
+
+async fn repaired(connection: &mut PgConnection) -> Result<Vec<Repair>> {
+    let query =
+        "SELECT message_id, new_event_id FROM dead_letter_actions WHERE action = 'repaired'";
+    let rows: Vec<(String, EventId)> = sqlx::query_as(query).fetch_all(connection).await?;
+    let repairs =
+        rows.into_iter().filter_map(|(old, new)| Some(Repair { old: old.parse().ok()?, new }));
+    Ok(repairs.collect())
 }
 
 /// As much of it as the services keep.

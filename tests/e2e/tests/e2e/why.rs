@@ -1,0 +1,131 @@
+//! `saga why`: whatever an order waits for, it is told.
+
+use e2e::{Fleet, PLENTY, SERVICES, order, refuse, until};
+use messaging::{Ladder, Topology};
+use saga_cli::why::{Place, Report, why};
+use std::time::Duration;
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// What is told, once it is as it must become.
+async fn told(fleet: &Fleet, order: Uuid, is_so: impl Fn(&Report) -> bool) -> Report {
+    until(SOON, || async {
+        let report =
+            why(&fleet.places(), &order.to_string()).await.map_err(|why| format!("{why:#}"))?;
+        if is_so(&report) { Ok(report) } else { Err(format!("{report:#?}")) }
+    })
+    .await
+}
+
+fn place(report: &Report) -> Option<&Place> {
+    report.missing.first().map(|missing| &missing.place)
+}
+
+#[tokio::test]
+async fn a_finished_order_waits_for_nothing() {
+    let fleet = Fleet::start().await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    fleet.ends(id).await;
+    let report = told(&fleet, id, |report| report.missing.is_empty()).await;
+    assert!(report.is_final && report.took_ms >= 0, "{report:#?}");
+    let events: Vec<_> = report.timeline.iter().map(|passed| passed.step.event.as_str()).collect();
+    let way = ["order.created", "payment.approved", "inventory.reserved", "shipping.scheduled"];
+    assert_eq!(events, way);
+    let took: Vec<_> = report.timeline.iter().map(|passed| passed.took_ms).collect();
+    assert!(took[0].is_none() && took[1..].iter().all(Option::is_some), "{took:?}");
+    let said = fleet.saga(&["why", &id.to_string()[..8]]).await;
+    assert!(said.code == Some(0) && said.out.contains("it is finished: CONFIRMED"), "{said:?}");
+
+    let second = fleet.place(&order("pix", PLENTY, 1)).await;
+    let (one, other) = (id.to_string(), second.to_string());
+    let common = one.chars().zip(other.chars());
+    let common: String =
+        common.take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
+    let unclear = fleet.saga(&["why", &common]).await;
+    assert!(unclear.code == Some(1) && unclear.error.contains("several orders"), "{unclear:?}");
+    let unknown = fleet.saga(&["why", &Uuid::nil().to_string()]).await;
+    assert!(unknown.code == Some(1) && unknown.error.contains("there is no order"), "{unknown:?}");
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_named() {
+    let mut fleet = Fleet::start().await;
+    fleet.take("payment").kill();
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    let report = told(&fleet, id, |report| {
+        matches!(place(report), Some(Place::Queue { ready: 1 })) && report.missing[0].consumers == 0
+    })
+    .await;
+    let [missing] = report.missing.as_slice() else { panic!("{report:#?}") };
+    assert_eq!((&*missing.service, &*missing.event), ("payment", "order.created"));
+    let said = fleet.saga(&["why", &id.to_string()]).await;
+    assert!(said.out.contains("payment does not consume payment.order-created"), "{said:?}");
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_has_taken_is_still_in_its_outbox() {
+    let fleet = Fleet::start().await;
+    fleet.broker.unbind("payment.order-created", "order.exchange", "order.created").await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    let report = told(&fleet, id, |report| {
+        matches!(place(report), Some(Place::Outbox { last_error: Some(_), .. }))
+    })
+    .await;
+    assert_eq!(report.missing.len(), 1, "{report:#?}");
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_message_in_a_retry_rung_is_told_with_its_return() {
+    let mut fleet = Fleet::prepare(&[("RETRY_DELAYS", "20s")]).await;
+    let ladder = Ladder::new(vec![Duration::from_secs(20)]);
+    fleet.broker.import(Topology::whole(&ladder).definitions(&fleet.broker.vhost)).await;
+    for service in SERVICES {
+        fleet.spawn(service);
+    }
+    fleet.ready().await;
+    refuse(&fleet.pool("inventory").await, "reservation_items", "quantity <> 7").await;
+    let id = fleet.place(&order("pix", PLENTY, 7)).await;
+    let report = told(&fleet, id, |report| matches!(place(report), Some(Place::Rung(_)))).await;
+    let Some(Place::Rung(aside)) = place(&report) else { unreachable!() };
+    assert_eq!((&*aside.queue, aside.attempts), ("inventory.retry.20s", 1));
+    assert!(aside.reason.contains("fault"), "{aside:?}");
+    let wait = aside.returns_at.unwrap() - aside.since.unwrap();
+    assert_eq!(wait.num_seconds(), 20);
+    assert_eq!(fleet.broker.ready(&["inventory.retry.20s".into()]).await, [1], "it is still there");
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
+    let fleet = Fleet::start_with(&[
+        ("PAYMENT_GATEWAY_TIMEOUT", "20s"),
+        ("PAYMENT_REAP_AFTER", "30s"),
+        ("PAYMENT_RETRY_DELAY", "20s"),
+    ])
+    .await;
+    let retried = fleet.place(&order("card_unavailable", PLENTY, 1)).await;
+    let report = told(
+        &fleet,
+        retried,
+        |report| matches!(place(report), Some(Place::Desk(charge)) if charge.status == "RETRYING"),
+    )
+    .await;
+    let Some(Place::Desk(charge)) = place(&report) else { unreachable!() };
+    assert!(charge.attempts > 0 && charge.last_error.is_some() && charge.due_at.is_some());
+    assert_eq!(report.missing[0].may_say, ["payment.approved", "payment.failed"]);
+
+    let slow = fleet.place(&order("card_slow", PLENTY, 1)).await;
+    told(
+        &fleet,
+        slow,
+        |report| matches!(place(report), Some(Place::Desk(charge)) if charge.claimed_at.is_some()),
+    )
+    .await;
+    let said = fleet.saga(&["why", &slow.to_string()]).await;
+    assert!(said.out.contains("has not answered"), "{said:?}");
+    fleet.close().await;
+}

@@ -1,0 +1,162 @@
+//! `saga why`: where an order is, and what it waits for.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use messaging::{RealWorld, World};
+
+use crate::colour::Colour;
+use crate::draw::{self, some};
+use crate::snapshot::Places;
+use crate::why::{Aside, Charge, Missing, Place, Report, why};
+
+/// Tell why an order is where it is: what is missing, who owes it, and where its message is
+#[derive(Args)]
+pub struct WhyCommand {
+    /// Its id, or as much of the beginning as no other has
+    order: String,
+    /// Where everything is, as JSON, where that is not what the settings say
+    #[arg(long, value_name = "FILE")]
+    places: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl WhyCommand {
+    pub async fn run(self) -> Result<ExitCode> {
+        let report = why(&Places::read(self.places.as_deref())?, &self.order).await?;
+        if self.json {
+            draw::json(&report);
+        } else {
+            print(&report, RealWorld.now());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(report: &Report, now: DateTime<Utc>) {
+    draw::line(format_args!("order {}  {}", report.order_id, draw::in_status(&report.status)));
+    for passed in &report.timeline {
+        let took = passed.took_ms.map(|ms| format!("  ({ms} ms after its cause)"));
+        let line = draw::step(&passed.step, report.placed_at);
+        draw::line(format_args!("{line}{}", took.unwrap_or_default()));
+    }
+    let ending = format!("{} after {}", draw::in_status(&report.status), span(report.took_ms));
+    draw::line(match (report.is_final, report.missing.is_empty()) {
+        (true, true) => format!("it is finished: {ending}"),
+        (true, false) => format!("it is finished: {ending}; still open:"),
+        (false, true) => "it is not final, and nobody owes it a step: run `saga verify`".into(),
+        (false, false) => format!("it is not finished, after {}; missing:", span(report.took_ms)),
+    });
+    for missing in &report.missing {
+        tell(missing, report, now);
+    }
+    let in_a_step = |aside: &&Aside| report.missing.iter().any(|missing| missing.queue == aside.of);
+    for aside in report.dead_letters.iter().filter(|aside| !in_a_step(aside)) {
+        let reason = draw::tame(&aside.reason);
+        draw::line(format_args!("a dead letter of it lies in {}: {reason}", aside.queue));
+    }
+}
+
+fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
+    let Missing { service, event, may_say, since, queue, consumers, place } = missing;
+    let owes = match may_say {
+        [] => format!("{service} has not heard {event}"),
+        answers => format!("{service} has heard {event}, and owes {}", answers.join(" or ")),
+    };
+    let since = since.map(|at| format!(", for {}", span((now - at).num_milliseconds())));
+    let colour = draw::service(service);
+    draw::line(format_args!("- {}{}", draw::coloured(colour, owes), since.unwrap_or_default()));
+    match consumers {
+        0 => {
+            let nobody = format!("{service} does not consume {queue}: is it running?");
+            draw::line(format_args!("  {}", draw::coloured(Some(Colour::Red), nobody)));
+        }
+        listening => {
+            let processes = some(*listening as usize, "consumer");
+            draw::line(format_args!("  {service} consumes {queue} ({processes})"));
+        }
+    }
+    draw::line(format_args!("  {}", draw::tame(&whereabouts(place, queue, report, now))));
+}
+
+fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) -> String {
+    match place {
+        Place::Outbox { service, attempts, last_error } => {
+            let error = last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            let tried = some(usize::try_from(*attempts).unwrap_or(0), "failed attempt");
+            format!("it is still in {service}'s outbox, after {tried}{error}")
+        }
+        Place::Queue { ready } => {
+            let ready = some(*ready as usize, "message");
+            format!("it waits in {queue}, where {ready} lie ready, or is just being handled")
+        }
+        Place::Rung(Aside { queue, attempts, reason, returns_at, .. }) => {
+            let back = returns_at.map_or(0, |at| (at - now).num_milliseconds().max(0));
+            format!(
+                "it waits in {queue}, back in about {}; attempt {attempts} failed: {reason}",
+                span(back)
+            )
+        }
+        Place::DeadLetter(Aside { queue, attempts, reason, .. }) => {
+            let order = report.order_id;
+            format!(
+                "it is a dead letter in {queue}, after {attempts} failed attempts: {reason}\n  \
+                 see it with `saga dlq show --order {order}`, and when the cause is gone send it \
+                 back with `saga dlq replay --order {order}`"
+            )
+        }
+        Place::Purged { at, reason } => {
+            let reason = reason.as_deref().unwrap_or("no reason given");
+            format!("somebody has thrown it away at {}: {reason}", at.format("%F %T UTC"))
+        }
+        Place::Desk(charge) => desk(charge, now),
+        Place::OnItsWay { ready } => {
+            let queues = ready.iter().map(|(queue, ready)| format!("{queue} ({ready} ready)"));
+            let queues = queues.collect::<Vec<_>>().join(" or ");
+            format!("the answer has left it, or there is none to give; it would wait in {queues}")
+        }
+    }
+}
+
+fn desk(charge: &Charge, now: DateTime<Utc>) -> String {
+    let Charge { status, attempts, refund_attempts, last_error, due_at, claimed_at } = charge;
+    let attempts = if status == "REVERSING" { refund_attempts } else { attempts };
+    let tried = some(usize::try_from(*attempts).unwrap_or(0), "attempt");
+    let error = last_error.as_ref().map(|error| format!(", the last: {error}")).unwrap_or_default();
+    let until = |at: DateTime<Utc>| span((at - now).num_milliseconds().max(0));
+    let next = match (claimed_at, due_at) {
+        (Some(since), _) => {
+            let asked = span((now - *since).num_milliseconds());
+            format!("the provider was asked {asked} ago and has not answered")
+        }
+        (None, Some(at)) => format!("the provider is asked in {}", until(*at)),
+        (None, None) => "nothing is due".into(),
+    };
+    format!("the charge desk has it as {status} after {tried}{error}; {next}")
+}
+
+/// `340 ms`, `12.3 s`, `5 min`, in the largest unit that says enough.
+fn span(ms: i64) -> String {
+    match ms {
+        ..1000 => format!("{ms} ms"),
+        1000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_its_unit() {
+        let spans = [7, 12_340, 300_000, 90_000_000].map(span);
+        assert_eq!(spans, ["7 ms", "12.3 s", "5 min", "25 h"]);
+    }
+}

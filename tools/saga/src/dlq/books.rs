@@ -1,0 +1,214 @@
+//! What the services' databases know of dead letters, and what is written there about them: always
+//! in the database of the service that was to handle the message.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result, bail};
+use events::{EventId, OrderId};
+use uuid::Uuid;
+
+use super::{Deed, Letter, Past};
+use crate::snapshot::Databases;
+
+pub struct Books {
+    databases: Databases,
+}
+
+/// A repair as it stands in the books.
+pub struct Repair {
+    pub new_id: EventId,
+    pub new_digest: Vec<u8>,
+    /// Whether the old message is in hand. Without it, only one that was purged is repaired: any
+    /// other may be on its way to be handled.
+    pub is_held: bool,
+}
+
+impl Books {
+    pub const fn new(databases: Databases) -> Self {
+        Self { databases }
+    }
+
+    /// In the order of the letters.
+    pub async fn pasts(&mut self, letters: &[&Letter]) -> Result<Vec<Past>> {
+        let mut pasts = vec![Past::default(); letters.len()];
+        for (service, places) in self.by_keeper(letters) {
+            let database = self.databases.of(&service)?;
+            // Of a hearer whose database is not known, nobody knows what it has handled.
+            let own = places.iter().filter(|place| is_of(letters[**place], &service));
+            let ids: Vec<Uuid> = own.filter_map(|place| letters[*place].event_id()).collect();
+            let handled: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
+                "SELECT event_id, digest
+                 FROM idempotency_keys
+                 WHERE event_id = ANY($1)",
+            )
+            .bind(ids)
+            .fetch_all(&mut *database)
+            .await?
+            .into_iter()
+            .collect();
+            let keys: Vec<_> = places.iter().map(|place| Key::of(letters[*place])).collect();
+            let deeds: HashMap<Key, Option<EventId>> = sqlx::query_as(
+                "SELECT queue, message_id, digest, new_event_id
+                 FROM dead_letter_actions
+                 WHERE message_id = ANY($1)",
+            )
+            .bind(keys.iter().map(|key| key.message_id.as_str()).collect::<Vec<_>>())
+            .fetch_all(database)
+            .await?
+            .into_iter()
+            .map(|(queue, message_id, digest, new)| (Key { queue, message_id, digest }, new))
+            .collect();
+            for (place, key) in places.into_iter().zip(keys) {
+                let id = letters[place].event_id().filter(|_| is_of(letters[place], &service));
+                let handled = id.and_then(|id| handled.get(&id).cloned());
+                let deed = deeds.get(&key).map(|new| new.map_or(Deed::Purged, Deed::Repaired));
+                pasts[place] = Past { handled, deed };
+            }
+        }
+        Ok(pasts)
+    }
+
+    /// The states of these letters' orders, where order knows them.
+    pub async fn statuses(&mut self, letters: &[&Letter]) -> Result<HashMap<OrderId, String>> {
+        let orders: Vec<_> = letters.iter().filter_map(|letter| letter.order_id()).collect();
+        let rows = sqlx::query_as("SELECT id, status FROM orders WHERE id = ANY($1)")
+            .bind(orders)
+            .fetch_all(self.databases.of("order")?);
+        Ok(rows.await?.into_iter().collect())
+    }
+
+    /// Notes that these are thrown away, before they are.
+    pub async fn purge(&mut self, letters: &[&Letter]) -> Result<()> {
+        for (service, places) in self.by_keeper(letters) {
+            let letters: Vec<_> = places.iter().map(|place| letters[*place]).collect();
+            let keys: Vec<_> = letters.iter().map(|letter| Key::of(letter)).collect();
+            sqlx::query(
+                "INSERT INTO dead_letter_actions
+                     (action, queue, message_id, digest, event_type, order_id, reason)
+                 SELECT 'purged', *
+                 FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BYTEA[], $4::TEXT[], $5::UUID[],
+                     $6::TEXT[])
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(keys.iter().map(|key| key.queue.as_str()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.message_id.as_str()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| letter.message.kind.as_deref()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| letter.order_id()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| letter.reason()).collect::<Vec<_>>())
+            .execute(self.databases.of(&service)?)
+            .await
+            .with_context(|| format!("cannot note in the database of {service}"))?;
+        }
+        Ok(())
+    }
+
+    /// It lives again, so that it is purged no more. False where it was repaired meanwhile.
+    pub async fn revive(&mut self, letter: &Letter) -> Result<bool> {
+        let Key { queue, message_id, digest } = Key::of(letter);
+        let database = self.databases.of(&self.keeper(letter))?;
+        let this = "queue = $1 AND message_id = $2 AND digest = $3";
+        let delete = format!("DELETE FROM dead_letter_actions WHERE {this} AND action = 'purged'");
+        let look = format!("SELECT NOT EXISTS (SELECT FROM dead_letter_actions WHERE {this})");
+        sqlx::query(sqlx::AssertSqlSafe(delete))
+            .bind(&queue)
+            .bind(&message_id)
+            .bind(&digest)
+            .execute(&mut *database)
+            .await?;
+        let look = sqlx::query_scalar(sqlx::AssertSqlSafe(look));
+        Ok(look.bind(queue).bind(message_id).bind(digest).fetch_one(database).await?)
+    }
+
+    /// Notes that it goes on as another event, and returns that one's id: the one noted before,
+    /// where this repair was begun before.
+    pub async fn repair(
+        &mut self,
+        old: &Letter,
+        digest: &[u8],
+        repair: &Repair,
+    ) -> Result<EventId> {
+        let Key { queue, message_id, .. } = Key::of(old);
+        let database = self.databases.of(&self.keeper(old))?;
+        let update = "action = 'repaired', new_event_id = $4, new_digest = $5, at = now()";
+        let insert = format!(
+            "INSERT INTO dead_letter_actions
+                 (action, queue, message_id, digest, new_event_id, new_digest, event_type, order_id,
+                  reason)
+             VALUES ('repaired', $1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (queue, message_id, digest) DO UPDATE
+             SET {update}
+             WHERE dead_letter_actions.action = 'purged'"
+        );
+        let only_purged = format!(
+            "UPDATE dead_letter_actions
+             SET {update}, event_type = $6, order_id = $7, reason = $8
+             WHERE queue = $1 AND message_id = $2 AND digest = $3 AND action = 'purged'"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(if repair.is_held { insert } else { only_purged }))
+            .bind(&queue)
+            .bind(&message_id)
+            .bind(digest)
+            .bind(repair.new_id)
+            .bind(&repair.new_digest)
+            .bind(&old.message.kind)
+            .bind(old.order_id())
+            .bind(old.reason())
+            .execute(&mut *database)
+            .await?;
+        let noted: Option<(EventId, Vec<u8>)> = sqlx::query_as(
+            "SELECT new_event_id, new_digest
+             FROM dead_letter_actions
+             WHERE queue = $1 AND message_id = $2 AND digest = $3 AND action = 'repaired'",
+        )
+        .bind(queue)
+        .bind(message_id)
+        .bind(digest)
+        .fetch_optional(database)
+        .await?;
+        match noted {
+            Some((new, bytes)) if bytes == repair.new_digest => Ok(new),
+            Some((new, _)) => bail!("it was repaired otherwise before, and went on as event {new}"),
+            None => bail!(
+                "no dead letter with this message_id and digest is in {}: it was replayed, or \
+                 somebody has it in hand, or it never came from there",
+                old.parked
+            ),
+        }
+    }
+
+    fn keeper(&self, letter: &Letter) -> String {
+        let queue = letter.origin().unwrap_or_default();
+        self.databases.keeper(&queue).into()
+    }
+
+    fn by_keeper(&self, letters: &[&Letter]) -> BTreeMap<String, Vec<usize>> {
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, letter) in letters.iter().enumerate() {
+            places.entry(self.keeper(letter)).or_default().push(place);
+        }
+        places
+    }
+}
+
+fn is_of(letter: &Letter, service: &str) -> bool {
+    letter.origin().is_some_and(|queue| queue.split('.').next() == Some(service))
+}
+
+/// What a dead letter is known by in the books, whatever it is.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    queue: String,
+    message_id: String,
+    digest: Vec<u8>,
+}
+
+impl Key {
+    fn of(letter: &Letter) -> Self {
+        Self {
+            queue: letter.origin().unwrap_or_else(|| letter.parked.clone()),
+            message_id: letter.message.id.clone().unwrap_or_default(),
+            digest: letter.message.digest(),
+        }
+    }
+}

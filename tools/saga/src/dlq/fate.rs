@@ -1,0 +1,130 @@
+//! What a replay would do, told before it is done. Pure.
+
+use chrono::{DateTime, Utc};
+use events::EventId;
+use serde::Serialize;
+
+use super::Letter;
+
+/// What its hearer's database knows of a dead letter.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Past {
+    /// The digest of what was handled under its id.
+    pub handled: Option<Vec<u8>>,
+    pub deed: Option<Deed>,
+}
+
+/// What a person has done about it before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed {
+    Purged,
+    /// It went on under this id.
+    Repaired(EventId),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It goes into this queue, and is handled there.
+    Goes { to: String },
+    /// It goes into this queue, where it is known and changes nothing.
+    NoEffect { to: String },
+    /// It stays where it is.
+    Refused { why: String },
+}
+
+/// `kept_since`: keys of older events may be gone from the idempotency tables, so that nothing
+/// would stop a second handling.
+pub fn fate(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> Fate {
+    let refused = |why: &str| Fate::Refused { why: why.into() };
+    let Some(to) = letter.origin() else {
+        return refused("nothing tells which queue it came from: export it, then purge it");
+    };
+    let Some(said_at) = letter.said_at() else {
+        return refused(
+            "its message_id is no UUID of version 7, so it would be dead again: export it, and \
+             import it with --new-id",
+        );
+    };
+    if let Some(Deed::Repaired(new)) = past.deed {
+        let why = format!("it was repaired and went on as event {new}: purge it");
+        return Fate::Refused { why };
+    }
+    match &past.handled {
+        Some(digest) if *digest == letter.message.digest() => Fate::NoEffect { to },
+        Some(_) => refused(
+            "another content was handled under its id, so it would be dead again: purge it, or \
+             find out who gave two events one id",
+        ),
+        None if said_at < kept_since => Fate::Refused {
+            why: format!(
+                "it is of {}, and idempotency keys of events from before {} are gone: whether it \
+                 was handled cannot be told. When you know that it was not, export it and import \
+                 it with --new-id",
+                said_at.format("%F %T"),
+                kept_since.format("%F %T"),
+            ),
+        },
+        None => Fate::Goes { to },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letter::testing::{QUEUE, letter};
+    use super::*;
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_767_000_000, 0).unwrap()
+    }
+
+    fn why(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> String {
+        match fate(letter, past, kept_since) {
+            Fate::Refused { why } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_handled_goes_to_its_queue() {
+        let goes = Fate::Goes { to: QUEUE.into() };
+        assert_eq!(fate(&letter(now()), &Past::default(), now()), goes);
+        let purged_and_put_back = Past { deed: Some(Deed::Purged), ..Past::default() };
+        assert_eq!(fate(&letter(now()), &purged_and_put_back, now()), goes);
+    }
+
+    #[test]
+    fn what_was_handled_has_no_effect_however_old() {
+        let letter = letter(now());
+        let past = Past { handled: Some(letter.message.digest()), deed: None };
+        let later = now() + TimeDelta::days(99);
+        assert_eq!(fate(&letter, &past, later), Fate::NoEffect { to: QUEUE.into() });
+        let forged = Past { handled: Some(vec![0; 16]), deed: None };
+        assert!(why(&letter, &forged, now()).contains("another content"));
+    }
+
+    #[test]
+    fn what_is_older_than_the_keys_is_refused() {
+        let why = why(&letter(now()), &Past::default(), now() + TimeDelta::seconds(1));
+        assert!(why.contains("--new-id"), "{why}");
+    }
+
+    #[test]
+    fn what_went_on_under_another_id_does_not_go_again() {
+        let past = Past { deed: Some(Deed::Repaired(Uuid::from_u128(3))), ..Past::default() };
+        assert!(why(&letter(now()), &past, now()).contains("purge it"));
+    }
+
+    #[test]
+    fn what_cannot_be_handled_anywhere_is_refused() {
+        let mut odd = letter(now());
+        odd.message.id = Some("seven".into());
+        assert!(why(&odd, &Past::default(), now()).contains("version 7"));
+        let mut lost = letter(now());
+        lost.parked = "unrouted".into();
+        lost.message.headers.clear();
+        assert!(why(&lost, &Past::default(), now()).contains("which queue"));
+    }
+}

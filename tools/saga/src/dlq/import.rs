@@ -1,0 +1,160 @@
+//! Exported lines on their way back: as they were, or mended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use messaging::{Publication, RealWorld, World};
+
+use super::books::Repair;
+use super::{
+    DeadLetters, Deed, Done, Fate, Hand, Letter, Line, Outcome, Pick, REPAIRED_MEANWHILE, Taken,
+    finish, into, now,
+};
+
+/// What is to become of the lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// Into the queue that handles it; else to the dead letters.
+    pub replay: bool,
+    /// As another event, also where nothing was changed.
+    pub new_id: bool,
+    /// Of each queue of dead letters, so many are searched for the old ones.
+    pub limit: usize,
+}
+
+impl DeadLetters {
+    /// A line whose payload was changed goes on as another event, caused by the old one. That one
+    /// is taken out of the dead letters, where it still is.
+    pub async fn import(&mut self, lines: Vec<Line>, how: How) -> Result<Vec<Done>> {
+        let mut read = Vec::with_capacity(lines.len());
+        for (number, line) in (1..).zip(lines) {
+            read.push(line.letter().with_context(|| format!("line {number}"))?);
+        }
+        let queues: BTreeSet<_> = read.iter().map(|(letter, _)| letter.parked.clone()).collect();
+        let parkings = self.broker.parkings().await?;
+        let mut hands = BTreeMap::new();
+        for queue in queues {
+            ensure!(parkings.contains(&queue), "{queue} is no queue of dead letters here");
+            let pick = Pick { queue: Some(queue.clone()), ..Pick::default() };
+            let hand = self.take(&pick, how.limit).await?;
+            hands.insert(queue, hand);
+        }
+        let mut all = Vec::with_capacity(read.len());
+        for (letter, old_digest) in read {
+            let hand = hands.get_mut(&letter.parked).expect("each queue is in hand");
+            let old = hand.taken.iter().position(|taken| {
+                let there = &taken.letter.message;
+                there.id == letter.message.id && there.digest() == old_digest
+            });
+            // No two lines take the same one away.
+            let old = old.map(|place| hand.taken.swap_remove(place));
+            let done = self.bring(&letter, &old_digest, hand, old.as_ref(), how).await;
+            all.push(done.unwrap_or_else(|why| {
+                Done::of(&letter, Outcome::Refused, crate::draw::reason(&why))
+            }));
+        }
+        for hand in hands.into_values() {
+            hand.give_back().await?;
+        }
+        Ok(all)
+    }
+
+    async fn bring(
+        &mut self,
+        letter: &Letter,
+        old_digest: &[u8],
+        hand: &Hand,
+        old: Option<&Taken>,
+        how: How,
+    ) -> Result<Done> {
+        if how.new_id || letter.message.digest() != old_digest {
+            self.repair(letter, old_digest, hand, old, how).await
+        } else if how.replay {
+            self.replay_line(letter, hand, old).await
+        } else if old.is_some() {
+            Ok(Done::of(letter, Outcome::NoEffect, "it is there already".into()))
+        } else {
+            self.put_back(letter).await
+        }
+    }
+
+    async fn repair(
+        &mut self,
+        letter: &Letter,
+        old_digest: &[u8],
+        hand: &Hand,
+        old: Option<&Taken>,
+        how: How,
+    ) -> Result<Done> {
+        let refused = |why: &str| Ok(Done::of(letter, Outcome::Refused, why.into()));
+        let Some(origin) = letter.origin() else {
+            return refused("nothing tells which queue it came from: name it in the header queue");
+        };
+        if self.books.pasts(&[letter]).await?[0].handled.is_some() {
+            return refused(
+                "it was handled under its old id, and would be handled twice: purge it",
+            );
+        }
+        let repair = Repair {
+            new_id: RealWorld.new_id(),
+            new_digest: letter.message.digest(),
+            is_held: old.is_some(),
+        };
+        let new_id = self.books.repair(letter, old_digest, &repair).await?;
+        let mut mended = letter.clone();
+        mended.message = letter.mended(letter.message.body.clone(), new_id);
+        let to = if how.replay { &origin } else { &letter.parked };
+        let message = if how.replay { mended.reborn(now()) } else { mended.message };
+        let publication = into(to, message);
+        let detail = format!("in {to} as event {new_id}");
+        self.bring_as(letter, publication, (hand, old), (Outcome::Repaired, detail)).await
+    }
+
+    async fn replay_line(
+        &mut self,
+        letter: &Letter,
+        hand: &Hand,
+        old: Option<&Taken>,
+    ) -> Result<Done> {
+        let (past, fate) = self.judge(&[letter]).await?.remove(0);
+        let (to, outcome) = match fate {
+            Fate::Goes { to } => (to, Outcome::Replayed),
+            Fate::NoEffect { to } => (to, Outcome::NoEffect),
+            Fate::Refused { why } => return Ok(Done::of(letter, Outcome::Refused, why)),
+        };
+        if past.deed == Some(Deed::Purged) && !self.books.revive(letter).await? {
+            return Ok(Done::of(letter, Outcome::Refused, REPAIRED_MEANWHILE.into()));
+        }
+        let publication = into(&to, letter.reborn(now()));
+        self.bring_as(letter, publication, (hand, old), (outcome, format!("in {to}"))).await
+    }
+
+    async fn put_back(&mut self, letter: &Letter) -> Result<Done> {
+        if !self.books.revive(letter).await? {
+            let why = "it was repaired, and went on as another event".into();
+            return Ok(Done::of(letter, Outcome::Refused, why));
+        }
+        let publication = into(&letter.parked, letter.message.clone());
+        let detail = format!("in {}", letter.parked);
+        let sent = self.send(&[publication]).await.remove(0);
+        Ok(match sent {
+            Ok(()) => Done::of(letter, Outcome::PutBack, detail),
+            Err(why) => Done::of(letter, Outcome::Failed, why),
+        })
+    }
+
+    /// Publishes it, and then takes the old one away, where that is in hand.
+    async fn bring_as(
+        &mut self,
+        letter: &Letter,
+        publication: Publication,
+        (hand, old): (&Hand, Option<&Taken>),
+        (outcome, detail): (Outcome, String),
+    ) -> Result<Done> {
+        Ok(match (self.send(&[publication]).await.remove(0), old) {
+            (Err(why), _) => Done::of(letter, Outcome::Failed, why),
+            (Ok(()), Some(old)) => finish(hand, old, outcome, detail).await,
+            (Ok(()), None) => Done::of(letter, outcome, detail),
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! Why an order is where it is: what has happened, which step is missing, who owes it, and where its
+//! message is.
+
+mod owed;
+mod places;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use events::{EventId, OrderId, Step, said_by};
+use invariants::OrderStatus;
+use messaging::{RealWorld, World, queue_name};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::api;
+use crate::snapshot::{Broker, Databases, Places, Sources};
+use owed::{Debt, Known, owed};
+use places::{Found, Unsent};
+
+pub use places::{Aside, Charge};
+
+/// So much of an order's id has to be given, hyphens not counted.
+const PREFIX_MIN: usize = 4;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub order_id: OrderId,
+    pub status: String,
+    pub is_final: bool,
+    pub placed_at: DateTime<Utc>,
+    /// From the first step to the last, or until now where it goes on.
+    pub took_ms: i64,
+    pub timeline: Vec<Passed>,
+    pub missing: Vec<Missing>,
+    /// Every dead letter of the order, also those that nothing waits for.
+    pub dead_letters: Vec<Aside>,
+}
+
+/// A step that was made.
+#[derive(Debug, Serialize)]
+pub struct Passed {
+    #[serde(flatten)]
+    pub step: api::Step,
+    /// Since its cause; the first step has none.
+    pub took_ms: Option<i64>,
+}
+
+/// A step that is owed.
+#[derive(Debug, Serialize)]
+pub struct Missing {
+    /// Who owes it.
+    pub service: String,
+    /// The event that it is about.
+    pub event: String,
+    /// What may be said about that; nothing where it only has to be heard.
+    pub may_say: &'static [&'static str],
+    /// Since when it could have been made.
+    pub since: Option<DateTime<Utc>>,
+    /// Where the service hears the event.
+    pub queue: String,
+    /// How many processes of the service listen there.
+    pub consumers: u32,
+    pub place: Place,
+}
+
+/// Where it hangs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "place")]
+pub enum Place {
+    /// Not yet with RabbitMQ.
+    Outbox {
+        service: String,
+        attempts: i32,
+        last_error: Option<String>,
+    },
+    /// In the service's queue, or just being handled.
+    Queue {
+        ready: u32,
+    },
+    /// In a retry rung.
+    Rung(Aside),
+    DeadLetter(Aside),
+    Purged {
+        at: DateTime<Utc>,
+        reason: Option<String>,
+    },
+    /// With the charge desk, which asks the provider.
+    Desk(Charge),
+    /// Heard, and nothing of it to be seen: its answer lies in one of these queues, which are the
+    /// only ones that cannot be looked into.
+    OnItsWay {
+        ready: Vec<(String, u32)>,
+    },
+}
+
+pub async fn why(places: &Places, order: &str) -> Result<Report> {
+    let mut sources = Sources::connect(places).await?;
+    let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
+    let found = places::find(id, &mut sources.databases, &sources.broker).await?;
+    // Last, so that what has arrived meanwhile is not missed.
+    let timeline = timeline(&mut sources.databases, id).await?;
+    let mut missing = Vec::new();
+    for debt in owed(&known(&timeline, &found)) {
+        missing.push(explain(debt, &timeline, &found, &sources.broker).await?);
+    }
+    let is_final = status.parse().is_ok_and(OrderStatus::is_final);
+    let last = timeline.iter().map(|passed| passed.step.at).max().filter(|_| is_final);
+    let took_ms = (last.unwrap_or_else(|| RealWorld.now()) - placed_at).num_milliseconds();
+    let dead = found.aside.into_iter().filter(|aside| aside.returns_at.is_none());
+    let dead_letters = dead.collect();
+    Ok(Report {
+        order_id: id,
+        status,
+        is_final,
+        placed_at,
+        took_ms,
+        timeline,
+        missing,
+        dead_letters,
+    })
+}
+
+async fn find_order(
+    databases: &mut Databases,
+    text: &str,
+) -> Result<(OrderId, String, DateTime<Utc>)> {
+    let (first, last) = range(text).with_context(|| {
+        format!("{text:?} is no order's id, nor the first {PREFIX_MIN} or more digits of one")
+    })?;
+    let fitting = sqlx::query_as(
+        "SELECT id, status, created_at
+         FROM orders
+         WHERE id BETWEEN $1 AND $2
+         ORDER BY id
+         LIMIT 2",
+    );
+    let fitting = fitting.bind(first).bind(last).fetch_all(databases.of("order")?).await?;
+    let mut fitting: Vec<(OrderId, String, DateTime<Utc>)> = fitting;
+    match (fitting.pop(), fitting.pop()) {
+        (Some(order), None) => Ok(order),
+        (Some((second, ..)), Some((first, ..))) => {
+            bail!("several orders begin with {text}, such as {first} and {second}: give more of it")
+        }
+        _ => bail!("there is no order {text}: `saga order list` shows the newest"),
+    }
+}
+
+/// The first and the last id that begin so.
+fn range(prefix: &str) -> Option<(Uuid, Uuid)> {
+    const DIGITS: usize = 32;
+    let digits: String = prefix.chars().filter(|one| *one != '-').collect();
+    let is_some = (PREFIX_MIN..=DIGITS).contains(&digits.len());
+    let filled = |with: char| {
+        let rest: String = std::iter::repeat_n(with, DIGITS - digits.len()).collect();
+        format!("{digits}{rest}").parse().ok()
+    };
+    is_some.then(|| Some((filled('0')?, filled('f')?))).flatten()
+}
+
+async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passed>> {
+    type Row = (String, EventId, DateTime<Utc>, Option<EventId>, String);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT event, event_id, at, caused_by, detail::TEXT
+         FROM order_facts
+         WHERE order_id = $1
+         ORDER BY at, event_id",
+    )
+    .bind(order)
+    .fetch_all(databases.of("order")?)
+    .await?;
+    let mut steps = Vec::with_capacity(rows.len());
+    for (event, event_id, at, caused_by, detail) in rows {
+        let (service, detail) = (said_by(&event).into(), serde_json::from_str(&detail)?);
+        steps.push(api::Step { event, event_id, service, at, caused_by, detail });
+    }
+    let took = |step: &api::Step| {
+        let cause = steps.iter().find(|other| step.caused_by == Some(other.event_id));
+        // Not all causes are heard by order: an id tells its time as well.
+        let caused_at = cause.map(|cause| cause.at).or_else(|| said_at(step.caused_by?));
+        caused_at.map(|at| (step.at - at).num_milliseconds())
+    };
+    let took: Vec<_> = steps.iter().map(took).collect();
+    Ok(steps.into_iter().zip(took).map(|(step, took_ms)| Passed { step, took_ms }).collect())
+}
+
+fn said_at(id: EventId) -> Option<DateTime<Utc>> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(seconds.cast_signed(), nanos)
+}
+
+/// What anybody remembers of it.
+fn known(timeline: &[Passed], found: &Found) -> Known {
+    let mut known = Known::default();
+    known.said.extend(timeline.iter().map(|passed| passed.step.event.clone()));
+    known.said.extend(found.outboxes.values().flatten().map(|row| row.event.clone()));
+    known.said.extend(found.aside.iter().filter_map(|aside| aside.event.clone()));
+    for (service, events) in &found.handled {
+        known.said.extend(events.iter().cloned());
+        known.heard.extend(events.iter().map(|event| (service.clone(), event.clone())));
+    }
+    known
+}
+
+async fn explain(
+    debt: Debt,
+    timeline: &[Passed],
+    found: &Found,
+    broker: &Broker,
+) -> Result<Missing> {
+    let (Debt::Hear(step) | Debt::Say(step)) = debt;
+    let queue = queue_name(step.service, step.hears);
+    let standing = broker.standing(&queue).await?;
+    let place = match debt {
+        Debt::Hear(step) => {
+            unheard(step, &queue, found).unwrap_or(Place::Queue { ready: standing.ready })
+        }
+        Debt::Say(step) => match &found.charge {
+            Some(charge) if step.service == "payment" && charge.is_open() => {
+                Place::Desk(charge.clone())
+            }
+            _ => Place::OnItsWay { ready: waiting_for(step, broker).await? },
+        },
+    };
+    let since = timeline.iter().find(|passed| passed.step.event == step.hears);
+    Ok(Missing {
+        service: step.service.into(),
+        event: step.hears.into(),
+        may_say: if matches!(debt, Debt::Say(_)) { step.may_say } else { &[] },
+        since: since.map(|passed| passed.step.at),
+        queue,
+        consumers: standing.consumers,
+        place,
+    })
+}
+
+/// Where an event is that its hearer has not handled; none where it must be in his queue.
+fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
+    let unsent = found.outboxes.get(said_by(step.hears)).into_iter().flatten();
+    let unsent = unsent.filter(|row| row.event == step.hears).map(|row: &Unsent| Place::Outbox {
+        service: said_by(step.hears).into(),
+        attempts: row.attempts,
+        last_error: row.last_error.clone(),
+    });
+    let aside = found.aside.iter().filter(|aside| aside.of == queue);
+    let aside = aside.map(|aside| match aside.returns_at {
+        Some(_) => Place::Rung(aside.clone()),
+        None => Place::DeadLetter(aside.clone()),
+    });
+    let purged = found.purged.iter().filter(|purged| purged.queue == queue);
+    let purged =
+        purged.map(|purged| Place::Purged { at: purged.at, reason: purged.reason.clone() });
+    unsent.chain(aside).chain(purged).next()
+}
+
+/// A reaction's answers are in the outbox as soon as it has heard. What is no longer there, and that
+/// nobody has handled, waits where it is heard.
+async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>> {
+    let mut ready = Vec::new();
+    for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {
+        let queue = queue_name(hearer.service, hearer.hears);
+        let waiting = broker.standing(&queue).await?.ready;
+        ready.push((queue, waiting));
+    }
+    Ok(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_known_by_how_its_id_begins() {
+        let (first, last) = range("0198-ab").unwrap();
+        assert_eq!(first.to_string(), "0198ab00-0000-0000-0000-000000000000");
+        assert_eq!(last.to_string(), "0198abff-ffff-ffff-ffff-ffffffffffff");
+        let id = Uuid::from_u128(5);
+        assert_eq!(range(&id.to_string()), Some((id, id)));
+        for wrong in ["019", "", "0198xy", &format!("{id}0")] {
+            assert_eq!(range(wrong), None, "{wrong}");
+        }
+    }
+}

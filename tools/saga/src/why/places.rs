@@ -1,0 +1,166 @@
+//! Where an order's messages are. Nothing is taken from anybody: a main queue is only counted, since
+//! a message that we fetch is one that its service does not get, and comes back in another order.
+//! What is in it is inferred: said, no longer in the outbox, put aside nowhere, and not yet handled.
+//! Rungs and dead letters are looked into, for nobody consumes from those.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use chrono::{DateTime, TimeDelta, Utc};
+use events::OrderId;
+use messaging::{Message, header};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::dlq::Letter;
+use crate::snapshot::{Broker, Databases, order_of};
+
+/// Of a queue that is looked into.
+const LOOKED_AT_MAX: usize = 10_000;
+
+/// A message that was put aside.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aside {
+    pub queue: String,
+    /// The queue that is to handle it.
+    pub of: String,
+    pub event: Option<String>,
+    pub message_id: Option<String>,
+    pub attempts: i64,
+    pub reason: String,
+    pub since: Option<DateTime<Utc>>,
+    /// When its rung sends it back; none of a dead letter.
+    pub returns_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, FromRow)]
+pub struct Unsent {
+    #[sqlx(rename = "event_type")]
+    pub event: String,
+    pub attempts: i32,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, FromRow)]
+pub struct Purged {
+    pub queue: String,
+    pub reason: Option<String>,
+    pub at: DateTime<Utc>,
+}
+
+/// The charge desk's work on an order.
+#[derive(Clone, Debug, Serialize, FromRow)]
+pub struct Charge {
+    pub status: String,
+    pub attempts: i32,
+    pub refund_attempts: i32,
+    pub last_error: Option<String>,
+    pub due_at: Option<DateTime<Utc>>,
+    pub claimed_at: Option<DateTime<Utc>>,
+}
+
+impl Charge {
+    /// Whether the desk has anything to do about it.
+    pub fn is_open(&self) -> bool {
+        ["PENDING", "PROCESSING", "RETRYING", "REVERSING"].contains(&self.status.as_str())
+    }
+}
+
+/// All that there is of one order outside its timeline.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// By service: the names of the events that it has handled.
+    pub handled: BTreeMap<String, Vec<String>>,
+    /// By service.
+    pub outboxes: BTreeMap<String, Vec<Unsent>>,
+    pub aside: Vec<Aside>,
+    pub purged: Vec<Purged>,
+    pub charge: Option<Charge>,
+}
+
+pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) -> Result<Found> {
+    let mut found = Found::default();
+    // Aside first: what goes on meanwhile is then seen where it has arrived.
+    let (rungs, parkings) = (broker.rungs().await?, broker.parkings().await?);
+    let rungs = rungs.into_iter().map(|queue| (queue, true));
+    for (queue, is_rung) in rungs.chain(parkings.into_iter().map(|queue| (queue, false))) {
+        found.aside.extend(aside(order, broker, &queue, is_rung).await?);
+    }
+    for service in databases.services() {
+        let database = databases.of(&service)?;
+        let unsent = sqlx::query_as(
+            "SELECT event_type, attempts, last_error
+             FROM outbox
+             WHERE order_id = $1",
+        );
+        let unsent = unsent.bind(order).fetch_all(&mut *database).await?;
+        let handled =
+            sqlx::query_scalar("SELECT event_type FROM idempotency_keys WHERE order_id = $1");
+        let handled = handled.bind(order).fetch_all(&mut *database).await?;
+        let purged = sqlx::query_as(
+            "SELECT queue, reason, at
+             FROM dead_letter_actions
+             WHERE order_id = $1 AND action = 'purged'",
+        );
+        found.purged.extend(purged.bind(order).fetch_all(&mut *database).await?);
+        found.outboxes.insert(service.clone(), unsent);
+        found.handled.insert(service, handled);
+    }
+    let charge = sqlx::query_as(
+        "SELECT status, attempts, refund_attempts, last_error, due_at, claimed_at
+         FROM payments
+         WHERE order_id = $1",
+    );
+    found.charge = charge.bind(order).fetch_optional(databases.of("payment")?).await?;
+    Ok(found)
+}
+
+async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {
+    let held = broker.hold(queue, LOOKED_AT_MAX).await?;
+    let of_order = held.messages.iter().filter(|(_, message)| order_of(message) == Some(order));
+    let found = of_order.map(|(_, message)| {
+        let letter = Letter { parked: queue.into(), message: message.clone() };
+        Aside {
+            queue: queue.into(),
+            of: letter.origin().unwrap_or_default(),
+            event: message.kind.clone(),
+            message_id: message.id.clone(),
+            attempts: letter.attempts(),
+            reason: letter.reason(),
+            since: letter.died_at(),
+            // A dead letter remembers its last rung, and stays.
+            returns_at: letter
+                .died_at()
+                .zip(rung(message))
+                .filter(|_| is_rung)
+                .map(|(at, wait)| at + wait),
+        }
+    });
+    let found = found.collect();
+    held.give_back().await?;
+    Ok(found)
+}
+
+/// How long a message waits that is in a retry rung.
+fn rung(message: &Message) -> Option<TimeDelta> {
+    let name = message.text(header::DELAY)?;
+    let (number, unit): (_, fn(i64) -> Option<TimeDelta>) = match name.strip_suffix("ms") {
+        Some(number) => (number, TimeDelta::try_milliseconds),
+        None => (name.strip_suffix('s')?, TimeDelta::try_seconds),
+    };
+    unit(number.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rung_is_known_by_its_name() {
+        let waits = |name: &str| rung(&Message::default().with(header::DELAY, name));
+        assert_eq!(waits("5s"), TimeDelta::try_seconds(5));
+        assert_eq!(waits("250ms"), TimeDelta::try_milliseconds(250));
+        assert_eq!(waits("soon"), None);
+        assert_eq!(rung(&Message::default()), None);
+    }
+}
