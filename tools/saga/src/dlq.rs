@@ -1,6 +1,6 @@
 //! Dead letters: looked at without disturbing, sent back into the queue that they died in, mended,
-//! thrown away. Whatever is done to one is safe to be killed in the middle, to be done twice, and to
-//! be done by two people at once.
+//! thrown away. Whatever is done to one is safe to be killed in the middle, to be done twice, and
+//! to be done by two people at once.
 
 mod books;
 mod fate;

@@ -1,5 +1,5 @@
-//! Why an order is where it is: what has happened, which step is missing, who owes it, and where its
-//! message is.
+//! Why an order is where it is: what has happened, which step is missing, who owes it, and where
+//! its message is.
 
 mod owed;
 mod places;
@@ -252,8 +252,8 @@ fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
     unsent.chain(aside).chain(purged).next()
 }
 
-/// A reaction's answers are in the outbox as soon as it has heard. What is no longer there, and that
-/// nobody has handled, waits where it is heard.
+/// A reaction's answers are in the outbox as soon as it has heard. What is no longer there, and
+/// that nobody has handled, waits where it is heard.
 async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>> {
     let mut ready = Vec::new();
     for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {

@@ -1,4 +1,5 @@
-//! Dead letters: looked at, sent back, mended and thrown away, once each whatever happens meanwhile.
+//! Dead letters: looked at, sent back, mended and thrown away, once each whatever happens
+//! meanwhile.
 
 use e2e::{Fleet, PLENTY, Said, mend, order, refuse, until};
 use messaging::{Ladder, Message, Topology, header};
@@ -198,6 +199,10 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     let asked = fleet.saga(&["dlq", "purge", "--order", &id]).await;
     assert!(asked.code == Some(1) && asked.error.contains("--yes"), "{asked:?}");
     assert_eq!(ready(&fleet, DLQ).await, 1);
+    refuse(&stock, "dead_letter_actions", "FALSE").await;
+    assert_eq!(fleet.saga(&["dlq", "purge", "--order", &id, "--yes"]).await.code, Some(1));
+    assert_eq!(ready(&fleet, DLQ).await, 1, "what cannot be noted is not done");
+    mend(&stock, "dead_letter_actions").await;
     assert_eq!(fleet.saga(&["dlq", "purge", "--order", &id, "--yes"]).await.code, Some(0));
     assert_eq!(ready(&fleet, DLQ).await, 0);
     let purged = fleet.verify().await.purged;
@@ -232,6 +237,11 @@ async fn a_repaired_message_goes_on_once_as_another_event() {
     let (mut fleet, stock, orders) = with_dead_orders(1).await;
     let unchanged = exported(&fleet, "unchanged", 7).await;
     let (six, five) = (exported(&fleet, "six", 6).await, exported(&fleet, "five", 5).await);
+    refuse(&stock, "dead_letter_actions", "FALSE").await;
+    let unnoted = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
+    assert_eq!((unnoted.code, ready(&fleet, DLQ).await), (Some(1), 1), "{unnoted:?}");
+    assert_eq!(fleet.get(orders[0]).await["status"], "PAYMENT_APPROVED");
+    mend(&stock, "dead_letter_actions").await;
     let repaired = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
     assert_eq!((repaired.code, told(&repaired)), (Some(0), vec!["repaired".into()]));
     let old = repaired.json()[0]["message_id"].as_str().unwrap().to_owned();

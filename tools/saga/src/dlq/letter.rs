@@ -74,8 +74,8 @@ impl Letter {
             .with(header::REPLAYED_AT, now.to_rfc3339())
     }
 
-    /// As another event, since its bytes are not the old ones; caused by the old one, where that had
-    /// an id.
+    /// As another event, since its bytes are not the old ones; caused by the old one, where that
+    /// had an id.
     pub fn mended(&self, body: Vec<u8>, new_id: EventId) -> Message {
         let mut message = self.message.clone();
         if let Some(old) = self.event_id() {

@@ -115,8 +115,8 @@ impl Broker {
         Ok(names.filter(|name| name.contains(".retry.")).collect())
     }
 
-    /// Where dead letters lie, by name. Where RabbitMQ would drop what has been looked at too often,
-    /// nobody is to look.
+    /// Where dead letters lie, by name. Where RabbitMQ would drop what has been looked at too
+    /// often, nobody is to look.
     pub async fn parkings(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for queue in self.queues().await?.into_iter().filter(|queue| is_parking(&queue.name)) {

@@ -1,7 +1,7 @@
-//! Where an order's messages are. Nothing is taken from anybody: a main queue is only counted, since
-//! a message that we fetch is one that its service does not get, and comes back in another order.
-//! What is in it is inferred: said, no longer in the outbox, put aside nowhere, and not yet handled.
-//! Rungs and dead letters are looked into, for nobody consumes from those.
+//! Where an order's messages are. Nothing is taken from anybody: a main queue is only counted,
+//! since a message that we fetch is one that its service does not get, and comes back in another
+//! order. What is in it is inferred: said, no longer in the outbox, put aside nowhere, and not yet
+//! handled. Rungs and dead letters are looked into, for nobody consumes from those.
 
 use std::collections::BTreeMap;
 
