@@ -88,6 +88,17 @@ impl Outcome {
 }
 
 impl Hand {
+    /// What is picked of the first `limit` in each queue.
+    pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Self> {
+        let mut helds = Vec::new();
+        for queue in broker.parkings().await? {
+            if pick.looks_into(&queue) {
+                helds.push(broker.hold(&queue, limit).await?);
+            }
+        }
+        Ok(Self::new(helds, pick))
+    }
+
     fn new(helds: Vec<Held>, pick: &Pick) -> Self {
         let mut taken = Vec::new();
         let mut unseen = BTreeMap::new();
@@ -134,15 +145,8 @@ impl DeadLetters {
         Ok(Self { broker, books, publisher, _session: session })
     }
 
-    /// Takes what is picked in hand, of the first `limit` in each queue.
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Hand> {
-        let mut helds = Vec::new();
-        for queue in self.broker.parkings().await? {
-            if pick.looks_into(&queue) {
-                helds.push(self.broker.hold(&queue, limit).await?);
-            }
-        }
-        Ok(Hand::new(helds, pick))
+        Hand::take(&self.broker, pick, limit).await
     }
 
     pub async fn statuses(&mut self, letters: &[&Letter]) -> Result<HashMap<OrderId, String>> {

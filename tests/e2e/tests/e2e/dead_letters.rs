@@ -71,7 +71,7 @@ async fn a_dead_letter_is_looked_at_without_disturbing_and_goes_into_its_queue_a
     assert!(reasons.keys().next().unwrap().contains("fault"), "{list}");
 
     let shown = fleet.saga(&["dlq", "show", QUEUE, "--order", &id]).await;
-    for part in ["PAYMENT_APPROVED", "fault", "attempts   4", "\"quantity\": 7", "traceparent"] {
+    for part in ["PAYMENT_APPROVED", "fault", "attempts    4", "\"quantity\": 7", "traceparent"] {
         assert!(shown.out.contains(part), "{part}: {shown:?}");
     }
     let dry = fleet.saga(&["dlq", "replay", "--all", "--dry-run", "--json"]).await;

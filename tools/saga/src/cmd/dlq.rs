@@ -13,7 +13,7 @@ use events::OrderId;
 
 use crate::dlq::{DeadLetters, Done, Hand, Letter, Outcome, Pick};
 use crate::draw::{self, Table, some};
-use crate::snapshot::Places;
+use crate::snapshot::{Broker, Places};
 
 const PARTLY_DONE: u8 = 3;
 
@@ -94,13 +94,24 @@ impl Around {
         DeadLetters::connect(&Places::read(self.places.as_deref())?).await
     }
 
-    /// Tells on standard error where there was more than was looked at.
     async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Hand> {
-        let hand = letters.take(pick, self.limit).await?;
+        Ok(self.warned(letters.take(pick, self.limit).await?))
+    }
+
+    /// Without any database: one that is away may be why somebody looks. The connection is the
+    /// hand's.
+    async fn look(&self, pick: &Pick) -> Result<(Broker, Hand)> {
+        let broker = Broker::connect(&Places::read(self.places.as_deref())?).await?;
+        let hand = Hand::take(&broker, pick, self.limit).await?;
+        Ok((broker, self.warned(hand)))
+    }
+
+    /// Tells on standard error where there was more than was looked at.
+    fn warned(&self, hand: Hand) -> Hand {
         for (queue, more) in &hand.unseen {
             eprintln!("saga: {queue} holds {more} more than --limit {}", self.limit);
         }
-        Ok(hand)
+        hand
     }
 
     /// Nothing fits: that is well only where everything was meant.

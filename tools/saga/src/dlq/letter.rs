@@ -18,11 +18,15 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The queue that it died in. Where its place does not tell, somebody who sent it on may have.
+    /// The queue that it died in. Where its place does not tell, somebody who sent it on may have,
+    /// and is believed if that queue is for such events.
     pub fn origin(&self) -> Option<String> {
+        let event = self.message.kind.as_deref().unwrap_or_default().replace('.', "-");
+        let hears_it =
+            |queue: &String| queue.split_once('.').is_some_and(|(_, heard)| heard == event);
         let named = || {
             let by_us = self.message.text(header::QUEUE);
-            by_us.or_else(|| self.message.text("x-first-death-queue"))
+            by_us.or_else(|| self.message.text("x-first-death-queue")).filter(hears_it)
         };
         self.parked.strip_suffix(DEAD).map(Into::into).or_else(named)
     }
@@ -153,8 +157,10 @@ mod tests {
         assert_eq!(lost.origin().as_deref(), Some(QUEUE));
         lost.parked = "unrouted".into();
         assert_eq!(lost.origin().as_deref(), Some(QUEUE));
-        lost.message.headers.remove(header::QUEUE);
-        assert_eq!(lost.origin(), None);
+        for elsewhere in ["order.payment-failed", "inventory.retry.30s"] {
+            lost.message = lost.message.with(header::QUEUE, elsewhere);
+            assert_eq!(lost.origin(), None);
+        }
     }
 
     #[test]

@@ -41,8 +41,7 @@ pub struct Import {
 impl Export {
     pub async fn run(self, around: &Around) -> Result<ExitCode> {
         let pick = Pick::from(self.which);
-        let letters = around.connect().await?;
-        let hand = around.take(&letters, &pick).await?;
+        let (_connected, hand) = around.look(&pick).await?;
         let lines =
             hand.letters().into_iter().map(|letter| serde_json::to_string(&Line::of(letter)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;

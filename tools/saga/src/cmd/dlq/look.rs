@@ -26,8 +26,7 @@ struct Heap {
 }
 
 pub async fn list(around: &Around) -> Result<ExitCode> {
-    let letters = around.connect().await?;
-    let hand = around.take(&letters, &Pick::default()).await?;
+    let (_connected, hand) = around.look(&Pick::default()).await?;
     let heaps = heaps(&hand.letters(), &hand.unseen);
     hand.give_back().await?;
     if around.json {
@@ -115,8 +114,8 @@ fn as_json(letter: &Letter, statuses: &HashMap<OrderId, String>, fate: &Fate) ->
 fn print(letter: &Letter, statuses: &HashMap<OrderId, String>, fate: &Fate) {
     let message = &letter.message;
     let field = |name: &str, text: &str| {
-        let text = draw::tame(text).replace('\n', "\n           ");
-        draw::line(format_args!("{name:<9}  {text}"));
+        let text = draw::tame(text).replace('\n', "\n            ");
+        draw::line(format_args!("{name:<10}  {text}"));
     };
     let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
     draw::line(draw::coloured(Some(Colour::Red), &letter.parked));
