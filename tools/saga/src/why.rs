@@ -1,12 +1,11 @@
 //! Why an order is where it is: what has happened, which step is missing, who owes it, and where
 //! its message is.
 
-mod owed;
 mod places;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
-use events::{EventId, OrderId, Step, said_by};
+use events::{Debt, EventId, Known, OrderId, Step, owed, said_by};
 use invariants::OrderStatus;
 use messaging::{RealWorld, World, queue_name};
 use serde::Serialize;
@@ -14,7 +13,6 @@ use uuid::Uuid;
 
 use crate::api;
 use crate::snapshot::{Broker, Databases, Places, Sources};
-use owed::{Debt, Known, owed};
 use places::{Found, Unsent};
 
 pub use places::{Aside, Charge};
