@@ -1,5 +1,5 @@
-//! What an order waits for that is not final, as far as it has heard: who owes it the next step, and
-//! whether anything will still happen by itself.
+//! What an order waits for that is not final, as far as it has heard: who owes it the next step,
+//! and whether anything will still happen by itself.
 
 use crate::order::{Cancel, Order};
 use chrono::{DateTime, Utc};
@@ -17,7 +17,8 @@ pub struct Waiting {
     pub answers: &'static [&'static str],
     #[serde(serialize_with = "crate::view::millis")]
     pub since: DateTime<Utc>,
-    /// It is being undone, and even that has made no progress for as long as a whole order may take.
+    /// It is being undone, and even that has made no progress for as long as a whole order may
+    /// take.
     pub stuck: bool,
 }
 
