@@ -10,7 +10,8 @@ use events::{CancelReason, OrderCancelRequested, OrderId};
 use messaging::{Known, Ledger, Store};
 use serde_json::json;
 use service::Context;
-use std::time::Duration;
+use std::{slice, time::Duration};
+use telemetry::{Span, SpanKind, trace_id};
 
 /// What came of a request, and how the order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +49,21 @@ pub async fn cancel(
         total_amount: known.total_amount,
     };
     let detail = json!({ "reason": reason });
-    let (fact, said) = say(&*context.world, &requested, detail, trace.or(known.trace));
-    let event_id = said.id;
+    let trace = trace.or(known.trace);
+    let span = Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
+        .with("order_id", order_id);
+    let trace = span.traceparent_or(trace.as_deref());
+    let (fact, said) = say(&*context.world, &requested, detail, trace);
     order.remember(fact);
     let status = order.status();
     loaded.keep(order_id, order);
     orders.save(&mut tx, loaded).await?;
-    let said = vec![said];
-    ledger.enqueue(&mut tx, &said).await?;
+    ledger.enqueue(&mut tx, slice::from_ref(&said)).await?;
     context.ledger.commit(tx).await?;
-    tracing::info!(%order_id, %event_id, ?reason, "cancel requested");
-    context.outbox.wake(said);
+    span.end();
+    tracing::info!(%order_id, event_id = %said.id, ?reason,
+        trace_id = trace_id(said.trace.as_deref()), "cancel requested");
+    context.outbox.wake(vec![said]);
     orders.committed(&[order_id]);
     Ok(Outcome::Accepted(status))
 }

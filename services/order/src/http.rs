@@ -6,6 +6,7 @@ mod follow;
 mod health;
 mod limits;
 mod list;
+mod measure;
 mod place;
 mod problem;
 mod trace;
@@ -64,9 +65,11 @@ pub fn routes(app: App) -> Router {
         .merge(limited)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(measure::page))
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
         .layer(middleware::from_fn(limits::survive_panics))
+        .layer(middleware::from_fn(measure::requests))
         .with_state(app)
 }
 

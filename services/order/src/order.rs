@@ -11,6 +11,7 @@ use events::{
 };
 use saga::{Decision, Heard};
 use serde_json::Value;
+use std::time::Duration;
 
 pub use status::Status;
 
@@ -124,6 +125,13 @@ impl Order {
     /// When the latest of its events was said.
     pub fn updated_at(&self) -> Option<DateTime<Utc>> {
         self.facts.last().map(|fact| fact.at)
+    }
+
+    /// From the first of its events to the latest.
+    pub fn age(&self) -> Duration {
+        let times = self.facts.first().zip(self.facts.last());
+        let age = times.map(|(first, last)| last.at - first.at);
+        age.and_then(|age| age.to_std().ok()).unwrap_or_default()
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::json;
 use service::Context;
 use sha2::{Digest, Sha256};
 use std::{pin::pin, time::Duration};
+use telemetry::{Span, SpanKind, metrics, trace_id};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -82,6 +83,8 @@ struct Waiting {
     request: Request,
     held: Option<HeldKey>,
     reply: oneshot::Sender<Verdict>,
+    /// Kept here, so that it is told even where the client has gone and his order is placed.
+    span: Span,
 }
 
 pub fn channel(capacity: usize) -> (Placing, Writer) {
@@ -90,13 +93,16 @@ pub fn channel(capacity: usize) -> (Placing, Writer) {
 }
 
 impl Placing {
-    pub async fn place(&self, request: Request) -> Verdict {
+    pub async fn place(&self, mut request: Request) -> Verdict {
         let held = match &request.key {
             Some(key) => Some(self.busy.hold(key).ok_or(Refusal::KeyBusy)?),
             None => None,
         };
+        let caller = request.trace.take();
+        let span = Span::begin(caller.as_deref(), SpanKind::Server, format_args!("POST /orders"));
+        request.trace = span.traceparent_or(caller.as_deref());
         let (reply, verdict) = oneshot::channel();
-        let waiting = Waiting { request, held, reply };
+        let waiting = Waiting { request, held, reply, span };
         self.queue.try_send(waiting).map_err(|_| Refusal::Full)?;
         // Without a reply the writer has gone: the service is stopping.
         verdict.await.unwrap_or(Err(Refusal::Away))
@@ -164,6 +170,14 @@ impl Waiting {
     fn answer(self, verdict: Verdict) {
         // Given back first: whoever has his answer may ask again.
         drop(self.held);
+        let span = self.span.with("http.request.method", "POST").with("http.route", "/orders");
+        match &verdict {
+            Ok(answered) => {
+                let span = span.with("order_id", answered.order_id);
+                span.with_number("http.response.status_code", 201).end();
+            }
+            Err(refusal) => span.fail(&format!("{refusal:?}")),
+        }
         // A client that has gone finds its order by its key, or in the list.
         let _ = self.reply.send(verdict);
     }
@@ -197,8 +211,9 @@ async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, 
     context.ledger.commit(tx).await?;
     for Placed { view, said, .. } in &placed {
         tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
-            "order placed");
+            trace_id = trace_id(said.trace.as_deref()), "order placed");
     }
+    metrics::PLACED.add(placed.len(), []);
     context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
     Ok(verdicts)
 }

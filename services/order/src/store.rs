@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sqlx::FromRow;
 use std::collections::BTreeMap;
+use telemetry::metrics;
 use uuid::Uuid;
 
 pub use answers::{Answer, claim_keys, forget_answers};
@@ -32,6 +33,7 @@ pub struct Orders {
 pub struct Loaded {
     known: BTreeMap<OrderId, Order>,
     news: Vec<(OrderId, Fact)>,
+    ended: Vec<OrderId>,
 }
 
 impl Known<Order> for Loaded {
@@ -41,6 +43,9 @@ impl Known<Order> for Loaded {
 
     fn keep(&mut self, order: OrderId, state: Order) {
         let before = self.of(order, &[]);
+        if state.status().is_final() && !before.status().is_final() {
+            self.ended.push(order);
+        }
         let news = state.timeline().iter().filter(|fact| before.fact(fact.event).is_none());
         self.news.extend(news.map(|fact| (order, fact.clone())));
         self.known.insert(order, state);
@@ -102,6 +107,10 @@ impl Store for Orders {
         .bind(changed.iter().map(|(_, order)| order.updated_at()).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await?;
+        // Only a commit that fails could still make this untrue.
+        for order in batch.ended.iter().filter_map(|id| batch.known.get(id)) {
+            metrics::ENDED.record(order.age(), [order.status().name()]);
+        }
         Ok(())
     }
 

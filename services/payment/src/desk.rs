@@ -7,6 +7,7 @@ use crate::{
     Settings,
     breaker::{Breaker, Room},
     gateway::{Gateway, Request},
+    measure::Asking,
     payment::{Call, Charge, Status},
     store,
     verdict::Verdict,
@@ -17,9 +18,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use telemetry::metrics;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// How often it looks without being woken: another process may have left something.
@@ -160,7 +162,10 @@ impl Desk {
         answers: &mpsc::UnboundedSender<InHand>,
     ) -> Result<bool, database::Failure> {
         let claim = context.world.new_id();
-        let charges = store::take_due(&context.pool, claim, permits.len()).await?;
+        let began = Instant::now();
+        let taken = store::take_due(&context.pool, claim, permits.len()).await;
+        metrics::POLLS.record(began.elapsed(), []);
+        let charges = taken?;
         let any = !charges.is_empty();
         for (charge, permit) in charges.into_iter().zip(permits) {
             self.spawn(context, charge, permit, answers.clone());
@@ -178,13 +183,13 @@ impl Desk {
     fn spawn(
         &self,
         context: &Context,
-        charge: Charge,
+        mut charge: Charge,
         permit: OwnedSemaphorePermit,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
         let (desk, world) = (self.clone(), context.world.clone());
         tokio::spawn(async move {
-            let Some(verdict) = desk.ask(&charge).await else {
+            let Some(verdict) = desk.ask(&mut charge).await else {
                 return;
             };
             let failed = verdict.is_fault();
@@ -201,11 +206,13 @@ impl Desk {
     }
 
     /// Without an answer in time nobody knows what has happened.
-    async fn ask(&self, charge: &Charge) -> Option<Verdict> {
+    async fn ask(&self, charge: &mut Charge) -> Option<Verdict> {
         let refund = charge.status == Status::Reversing;
+        let key = if refund { charge.refund_key? } else { charge.charge_key };
+        let asking = Asking::begin(charge);
         let request = Request {
             order_id: charge.order_id,
-            key: if refund { charge.refund_key? } else { charge.charge_key },
+            key,
             method: charge.method,
             amount: charge.amount,
             attempt: charge.attempts,
@@ -220,6 +227,8 @@ impl Desk {
             }
         };
         let unknown = |_| Verdict::Unknown { reason: "no answer in time".into() };
-        Some(timeout(self.settings.gateway_timeout, asked).await.unwrap_or_else(unknown))
+        let verdict = timeout(self.settings.gateway_timeout, asked).await.unwrap_or_else(unknown);
+        asking.end(verdict.name());
+        Some(verdict)
     }
 }

@@ -4,6 +4,7 @@
 mod breaker;
 mod desk;
 mod gateway;
+mod measure;
 mod on;
 mod payment;
 mod policy;
@@ -42,6 +43,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
         .on::<InventoryFailed>()
         .on::<InventoryReleased>()
         .worker("charge desk", move |context| desk.run(context))
+        .samples(measure::payments)
         .every(settings.reap_after / 4, "finish interrupted charges", move |context| {
             reaper.clone().reap(context)
         }))

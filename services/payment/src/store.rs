@@ -213,6 +213,16 @@ pub async fn put_back(pool: &PgPool, age: Duration, max: usize) -> Result<u64, F
     Ok(put_back.rows_affected())
 }
 
+/// How many payments are in each state, those without any included.
+pub async fn count_by_status(pool: &PgPool) -> Result<Vec<(&'static str, i64)>, Failure> {
+    let found: Vec<(String, i64)> =
+        sqlx::query_as("SELECT status, COUNT(*) FROM payments GROUP BY status")
+            .fetch_all(pool)
+            .await?;
+    let count = |name| found.iter().find(|(status, _)| status == name).map_or(0, |(_, n)| *n);
+    Ok(Status::ALL.map(Status::name).map(|name| (name, count(name))).into())
+}
+
 /// How long until something is due that is not due yet.
 pub async fn next_due_in(pool: &PgPool) -> Result<Option<Duration>, Failure> {
     let wait: Option<i64> = sqlx::query_scalar(

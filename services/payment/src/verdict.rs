@@ -36,6 +36,19 @@ impl Verdict {
         matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
+    /// As it is counted.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::Declined { .. } => "declined",
+            Self::Voided => "voided",
+            Self::NotCharged => "not-charged",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Unknown { .. } => "unknown",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into(), retry_after: None }
     }

@@ -6,7 +6,7 @@ mod alone;
 use crate::{
     BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty,
     Outbox, Outgoing, Patience, Progress, Publication, Publisher, Queue, Received, Session, Store,
-    World, dead_letters, header,
+    World, dead_letters, header, spans,
 };
 use events::OrderId;
 use saga::Decision;
@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use telemetry::{Span, metrics, trace_id};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,15 @@ pub enum Trouble {
 struct Item<S> {
     message: Message,
     received: Received<S>,
+    span: Span,
+}
+
+impl<S> Item<S> {
+    fn blamed(self, trouble: Trouble) -> (Message, Trouble) {
+        let (Trouble::Dead(why) | Trouble::Failed(why)) = &trouble;
+        self.span.fail(why);
+        (self.message, trouble)
+    }
 }
 
 /// Why a transaction was given up.
@@ -145,15 +155,19 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
         for message in batch {
-            match self.queue.decode(&message) {
-                Ok(received) => items.push(Item { message, received }),
-                Err(reason) => troubled.push((message, Trouble::Dead(reason))),
+            let span = spans::of_reaction(&self.queue.name, &message);
+            match self.queue.decode(&message, span.traceparent_or(message.trace())) {
+                Ok(received) => items.push(Item { message, received, span }),
+                Err(reason) => {
+                    span.fail(&reason);
+                    troubled.push((message, Trouble::Dead(reason)));
+                }
             }
         }
         let mut groups = vec![items];
         while let Some(group) = groups.pop() {
             match self.commit(&group, stop).await? {
-                Ok(()) => {}
+                Ok(()) => group.into_iter().for_each(|item| item.span.end()),
                 Err(Stop::Culprits(culprits)) => {
                     let (innocent, guilty) = split(group, culprits);
                     troubled.extend(guilty);
@@ -164,7 +178,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     groups.extend(group.into_iter().rev().map(|item| vec![item]));
                 }
                 Err(Stop::Data(why) | Stop::World(why)) => troubled.extend(
-                    group.into_iter().map(|item| (item.message, Trouble::Failed(why.clone()))),
+                    group.into_iter().map(|item| item.blamed(Trouble::Failed(why.clone()))),
                 ),
             }
         }
@@ -221,6 +235,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             fresh.iter().map(|(_, item)| item.received.order_id()).collect();
         let orders: Vec<OrderId> = orders.into_iter().collect();
         if fresh.is_empty() {
+            self.count(group.len(), 0);
             return Ok(());
         }
         self.ledger.lock_orders(&mut tx, &orders).await?;
@@ -236,7 +251,14 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         self.ledger.commit(tx).await?;
         self.outbox.wake(said);
         self.store.committed(&orders);
+        self.count(group.len(), fresh.len());
         Ok(())
+    }
+
+    fn count(&self, delivered: usize, fresh: usize) {
+        let queue = [self.queue.name.as_str()];
+        metrics::HANDLED.add(fresh, queue);
+        metrics::DUPLICATES.add(delivered - fresh, queue);
     }
 
     /// Puts the batch into the idempotency table; what is left is to be handled now.
@@ -309,6 +331,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             event_id = %received.handled.event_id,
             event = self.queue.event,
             answer,
+            trace_id = trace_id(received.cause.trace.as_deref()),
             "{} heard {}",
             self.service,
             self.queue.event
@@ -331,6 +354,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             .collect();
         let confirms = publisher.publish(&burst).await?;
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
+            let retried = burst.iter().filter(|one| one.exchange.ends_with(".retry")).count();
+            metrics::RETRIED.add(retried, [&self.queue.name]);
+            metrics::DEAD.add(burst.len() - retried, [&self.queue.name]);
             return Ok(());
         }
         Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
@@ -372,7 +398,7 @@ fn split<S>(group: Vec<Item<S>>, mut culprits: Vec<(usize, Trouble)>) -> Split<S
     let (mut innocent, mut guilty) = (Vec::new(), Vec::new());
     for (place, item) in group.into_iter().enumerate() {
         match culprits.iter().position(|(culprit, _)| *culprit == place) {
-            Some(found) => guilty.push((item.message, culprits.swap_remove(found).1)),
+            Some(found) => guilty.push(item.blamed(culprits.swap_remove(found).1)),
             None => innocent.push(item),
         }
     }

@@ -15,6 +15,7 @@ mod progress;
 mod queue;
 mod rabbit;
 mod relay;
+mod spans;
 mod store;
 mod topology;
 pub mod wire;

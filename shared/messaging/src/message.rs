@@ -82,6 +82,14 @@ impl Message {
         self.headers.get(header).map(ToString::to_string)
     }
 
+    /// The `traceparent` it travels with.
+    pub fn trace(&self) -> Option<&str> {
+        match self.headers.get(header::TRACE)? {
+            Header::Text(text) => Some(text),
+            Header::Number(_) => None,
+        }
+    }
+
     pub fn number(&self, header: &str) -> Option<i64> {
         match self.headers.get(header)? {
             Header::Number(number) => Some(*number),

@@ -12,7 +12,7 @@ pub struct Queue<S> {
     pub name: String,
     pub event: &'static str,
     pub compensates: bool,
-    decode: fn(&Message) -> Result<Received<S>, String>,
+    decode: fn(&Message, Option<String>) -> Result<Received<S>, String>,
 }
 
 impl<S> Clone for Queue<S> {
@@ -49,14 +49,18 @@ impl<S: 'static> Queue<S> {
         }
     }
 
-    /// The error is the reason for which the message is dead.
-    pub fn decode(&self, message: &Message) -> Result<Received<S>, String> {
-        (self.decode)(message)
+    /// What comes of it goes on with `trace`. The error is the reason for which the message is
+    /// dead.
+    pub fn decode(&self, message: &Message, trace: Option<String>) -> Result<Received<S>, String> {
+        (self.decode)(message, trace)
     }
 }
 
-fn receive<E: Event, S: On<E> + 'static>(message: &Message) -> Result<Received<S>, String> {
-    let heard: Heard<E> = read(message)?;
+fn receive<E: Event, S: On<E> + 'static>(
+    message: &Message,
+    trace: Option<String>,
+) -> Result<Received<S>, String> {
+    let heard: Heard<E> = read(message, trace)?;
     let handled = Handled {
         event_id: heard.id,
         event: E::NAME,
@@ -67,7 +71,7 @@ fn receive<E: Event, S: On<E> + 'static>(message: &Message) -> Result<Received<S
     Ok(Received { handled, cause, touches, decide: Arc::new(move |state| state.on(&heard)) })
 }
 
-fn read<E: Event>(message: &Message) -> Result<Heard<E>, String> {
+fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, String> {
     let kind = message.kind.as_deref().ok_or("the property type is missing")?;
     if kind != E::NAME {
         return Err(format!("type {kind:?} is not {:?}, which this queue is for", E::NAME));
@@ -88,7 +92,7 @@ fn read<E: Event>(message: &Message) -> Result<Heard<E>, String> {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| format!("causation-id {text:?} is no UUID"))?),
     };
-    Ok(Heard { event, id, at, caused_by, trace: message.text(header::TRACE) })
+    Ok(Heard { event, id, at, caused_by, trace })
 }
 
 /// The id of an event tells when it was said.

@@ -1,7 +1,7 @@
 //! The way out: what a transaction has said is published after it, and deleted once the broker has
 //! confirmed it. What a crash leaves behind is found by the sweep.
 
-use crate::{BrokerError, Confirm, Ledger, Outgoing, Patience, Publisher, Session, World};
+use crate::{BrokerError, Confirm, Ledger, Outgoing, Patience, Publisher, Session, World, spans};
 use events::EventId;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc};
@@ -113,13 +113,18 @@ impl<L: Ledger> Relay<L> {
         publisher: &mut dyn Publisher,
         sent: &mpsc::UnboundedSender<EventId>,
     ) -> Result<(), BrokerError> {
-        let publications: Vec<_> = burst.iter().map(Outgoing::publication).collect();
+        let spans: Vec<_> = burst.iter().map(spans::of_publication).collect();
+        let publications: Vec<_> =
+            burst.iter().zip(&spans).map(|(event, span)| spans::publication(event, span)).collect();
         let confirms = publisher.publish(&publications).await?;
         let (mut unroutable, mut refused) = (Vec::new(), Vec::new());
-        for (event, confirm) in burst.iter().zip(confirms) {
+        for ((event, span), confirm) in burst.iter().zip(spans).zip(confirms) {
             match confirm {
-                // The receiver lives as long as we do.
-                Confirm::Stored => drop(sent.send(event.id)),
+                Confirm::Stored => {
+                    span.end();
+                    // The receiver lives as long as we do.
+                    let _ = sent.send(event.id);
+                }
                 Confirm::Unroutable => unroutable.push(event.id),
                 Confirm::Refused => refused.push(event.id),
             }

@@ -1,6 +1,6 @@
 //! Boot and shutdown, in order: database, migrations, broker, topology, consumers, HTTP; and back.
 
-use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http};
+use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
 use anyhow::Context as _;
 use database::{PgPool, Transaction};
 use messaging::{Broker, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World};
@@ -123,6 +123,11 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             async move { Ok(line.run(&stop).await?) }
         });
         spawn_workers(&mut tasks, self.workers, &context, health_file);
+        let looking = sampling::run(self.samples, context.clone());
+        tasks.spawn(async move {
+            looking.await;
+            Ok(())
+        });
         if let Some(Http { address, routes }) = self.http {
             let _ =
                 tokio::time::timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away))

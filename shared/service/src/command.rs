@@ -3,7 +3,7 @@
 use crate::{Common, Service, boot, health};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use database::Transaction;
-use messaging::Store;
+use messaging::{RealWorld, Store, World};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -58,6 +58,12 @@ fn start<S: Store<Tx = Transaction>>(
     common: &Common,
     command: Command,
 ) -> anyhow::Result<()> {
+    telemetry::start(telemetry::Export {
+        service: service.name,
+        instance: RealWorld.new_id().to_string(),
+        endpoint: &common.otel_exporter_otlp_endpoint,
+        page: service.http.is_some(),
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match command {
@@ -67,6 +73,7 @@ fn start<S: Store<Tx = Transaction>>(
     });
     // What is still waiting on a frozen server must not keep the process.
     runtime.shutdown_background();
+    telemetry::flush();
     done
 }
 

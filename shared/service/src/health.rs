@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+use telemetry::metrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,7 @@ impl Health {
         while !stop.is_cancelled() {
             let asked = tokio::time::timeout(Duration::from_secs(2), ping(pool)).await;
             self.database.store(matches!(asked, Ok(Ok(()))), Ordering::Release);
+            metrics::CONSUMING.set(f64::from(u8::from(self.consuming())), []);
             if let Err(why) = self.note(&file)
                 && !std::mem::replace(&mut complained, true)
             {

@@ -10,6 +10,7 @@ mod boot;
 mod command;
 mod health;
 mod http;
+mod sampling;
 mod settings;
 
 use axum::Router;
@@ -22,6 +23,7 @@ use messaging::{
 };
 use refinery_core::Migration;
 use saga::On;
+use sampling::Sample;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +39,7 @@ pub struct Service<S: Store> {
     queues: Vec<Queue<S::State>>,
     migrations: Vec<Migration>,
     workers: Vec<Worker>,
+    samples: Vec<Sample>,
     http: Option<Http>,
 }
 
@@ -79,6 +82,7 @@ impl<S: Store> Service<S> {
             queues: Vec::new(),
             migrations: Vec::new(),
             workers: Vec::new(),
+            samples: vec![Arc::new(|context| Box::pin(sampling::outbox(context)))],
             http: None,
         }
     }
@@ -126,6 +130,16 @@ impl<S: Store> Service<S> {
         F: Future<Output = ()> + Send + 'static,
     {
         self.workers.push(Worker { what, work: Box::new(|context| Box::pin(work(context))) });
+        self
+    }
+
+    /// Looks at something now and then and sets gauges, where anybody reads them.
+    #[must_use]
+    pub fn samples<F>(mut self, look: impl Fn(Context) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.samples.push(Arc::new(move |context| Box::pin(look(context))));
         self
     }
 

@@ -26,6 +26,11 @@ pub struct Common {
     #[arg(long, env = "LOG_FORMAT", default_value = "text", value_name = "LOG_FORMAT")]
     #[arg(value_parser = parse_format)]
     pub log_format: telemetry::LogFormat,
+    /// The collector that traces and metrics are sent to, by OTLP over HTTP, e.g.
+    /// http://127.0.0.1:4318; empty is none
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "")]
+    #[arg(value_name = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otel_exporter_otlp_endpoint: String,
     /// Where `run` notes its state for `healthcheck`; by default a file in the temporary folder
     #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
     pub health_file: Option<PathBuf>,

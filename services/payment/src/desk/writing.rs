@@ -10,6 +10,7 @@ use database::Failure;
 use messaging::{Known, Ledger, Outgoing, Patience};
 use saga::{Cause, Decision};
 use service::Context;
+use telemetry::{metrics, trace_id};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -59,12 +60,14 @@ impl Desk {
         let mut tx = context.ledger.begin().await?;
         context.ledger.lock_orders(&mut tx, &orders).await?;
         let mut payments = store::load(&mut tx, &orders).await?;
-        let mut said = Vec::new();
+        let (mut said, mut processed) = (Vec::new(), Vec::new());
         for answered in answers {
             let order = answered.charge.order_id;
             if let Decision::Change { state, says } = self.decide(answered, payments.of(order, &[]))
             {
-                let cause = state.charge.as_ref().map(|charge| charge.cause.clone());
+                // That of the charge in hand, whose trace goes on with the call.
+                let cause = Some(answered.charge.cause.clone());
+                processed.extend(state.charge.as_ref().map(|charge| charge.status.name()));
                 self.log(&state, &answered.verdict, &says);
                 payments.keep(order, state);
                 said.extend(says.into_iter().map(|event| outgoing(context, event, cause.as_ref())));
@@ -76,6 +79,7 @@ impl Desk {
         }
         context.ledger.commit(tx).await?;
         context.outbox.wake(said);
+        processed.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         // Some may be due again, and at once.
         self.due.notify_one();
         Ok(())
@@ -102,6 +106,7 @@ impl Desk {
             event_id = %charge.cause.event_id,
             status = charge.status.name(),
             attempts = charge.attempts,
+            trace_id = trace_id(charge.cause.trace.as_deref()),
             answer = answer.join(", "),
             error = charge.last_error,
             "payment is {}",

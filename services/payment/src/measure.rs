@@ -1,0 +1,51 @@
+//! What payment tells of its work besides log lines: one span and one count a call, and gauges.
+
+use crate::{
+    payment::{Call, Charge, Status},
+    store,
+};
+use service::Context;
+use telemetry::{Span, SpanKind, metrics};
+use tokio::time::Instant;
+
+/// A call to the provider.
+pub struct Asking {
+    what: &'static str,
+    span: Span,
+    began: Instant,
+}
+
+impl Asking {
+    /// What the charge comes to goes on with the call's span.
+    pub fn begin(charge: &mut Charge) -> Self {
+        let what = match charge.next_call {
+            _ if charge.status == Status::Reversing => "refund",
+            Call::Charge => "charge",
+            Call::LookUp => "look-up",
+            Call::Void => "void",
+        };
+        let trace = &mut charge.cause.trace;
+        let span = Span::begin(trace.as_deref(), SpanKind::Client, format_args!("gateway {what}"))
+            .with("order_id", charge.order_id)
+            .with("event_id", charge.cause.event_id)
+            .with_number("attempt", charge.attempts.into());
+        *trace = span.traceparent_or(trace.as_deref());
+        Self { what, span, began: Instant::now() }
+    }
+
+    pub fn end(self, result: &'static str) {
+        metrics::CALLS.record(self.began.elapsed(), [self.what, result]);
+        self.span.with("result", result).end();
+    }
+}
+
+/// How many payments are in each state.
+pub async fn payments(context: Context) -> anyhow::Result<()> {
+    for (status, count) in store::count_by_status(&context.pool).await? {
+        metrics::PAYMENTS.set(count as f64, [status]);
+        if status == Status::Reversing.name() {
+            metrics::REFUNDS.set(count as f64, []);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Looks now and then at what nobody is told of: how much waits, and for how long.
+
+use crate::Context;
+use futures::future::BoxFuture;
+use std::{sync::Arc, time::Duration};
+use telemetry::metrics;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub type Sample = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+const PERIOD: Duration = Duration::from_secs(2);
+/// A look that takes long is taken less often: it costs two per cent of the time at most.
+const REST: u32 = 50;
+
+/// Looks until told to stop, if anybody reads what is found.
+pub async fn run(samples: Vec<Sample>, context: Context) {
+    while metrics::wanted() {
+        let began = Instant::now();
+        for sample in &samples {
+            if let Err(why) = sample(context.clone()).await {
+                // The database is away, which others have said.
+                tracing::debug!("a gauge keeps its old value: {why:#}");
+            }
+        }
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(PERIOD.max(began.elapsed() * REST)) => {}
+        }
+    }
+}
+
+/// Events said and not yet published.
+pub async fn outbox(context: Context) -> anyhow::Result<()> {
+    let (count, oldest): (i64, Option<Uuid>) = sqlx::query_as(
+        "SELECT COUNT(*), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
+         FROM outbox",
+    )
+    .fetch_one(&context.pool)
+    .await?;
+    // The id tells when it was said.
+    let said = oldest.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0);
+    let now = context.world.now().timestamp().unsigned_abs();
+    metrics::OUTBOX.set(count as f64, []);
+    metrics::OUTBOX_AGE.set(said.map_or(0, |said| now.saturating_sub(said)) as f64, []);
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Sends spans and metrics to a collector, by OTLP. Whatever becomes of them, the service goes on:
+//! what cannot be sent is dropped, and said once.
+
+use crate::metrics;
+use anyhow::{Context, ensure};
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    metrics::{SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    trace::{
+        BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as ExportsSpans,
+        SpanProcessor,
+    },
+};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+/// Spans that wait to be sent, at most: some ten megabytes of them.
+const WAITING_MAX: usize = 8192;
+/// What a collector that does not answer may add to a shutdown.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Whom to tell what.
+pub struct Export<'a> {
+    pub service: &'static str,
+    /// Tells this process from its replicas.
+    pub instance: String,
+    /// The collector; empty is none.
+    pub endpoint: &'a str,
+    /// Whether the metrics are to be had by `metrics::page`.
+    pub page: bool,
+}
+
+struct Spans {
+    queue: BatchSpanProcessor,
+    waiting: Arc<AtomicUsize>,
+    complained: AtomicBool,
+}
+
+static SPANS: OnceLock<Spans> = OnceLock::new();
+static METERS: OnceLock<SdkMeterProvider> = OnceLock::new();
+
+/// Call once, before the first metric is counted and the first span begins.
+pub fn start(export: Export<'_>) -> anyhow::Result<()> {
+    let resource = Resource::builder()
+        .with_service_name(export.service)
+        .with_attribute(KeyValue::new("service.namespace", "quadrille"))
+        .with_attribute(KeyValue::new("service.instance.id", export.instance))
+        .build();
+    let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+    if export.page {
+        meters = meters.with_reader(metrics::page_reader()?);
+    }
+    let endpoint = export.endpoint.trim().trim_end_matches('/');
+    if !endpoint.is_empty() {
+        let (spans, pushed) = push(endpoint, &resource)?;
+        meters = meters.with_periodic_exporter(pushed);
+        once(&SPANS, spans)?;
+    }
+    if export.page || !endpoint.is_empty() {
+        once(&METERS, meters.build())?;
+    }
+    Ok(())
+}
+
+fn once<T>(place: &OnceLock<T>, value: T) -> anyhow::Result<()> {
+    place.set(value).ok().context("telemetry is started twice")
+}
+
+/// Both ways to the collector.
+fn push(endpoint: &str, resource: &Resource) -> anyhow::Result<(Spans, Metrics)> {
+    let wrong = || {
+        format!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} is no collector's address; \
+             an example: OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"
+        )
+    };
+    ensure!(endpoint.starts_with("http://"), wrong());
+    let health = Arc::new(Health { endpoint: endpoint.into(), failing: AtomicBool::new(false) });
+
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_endpoint(format!("{endpoint}/v1/metrics"))
+        .build()
+        .with_context(wrong)?;
+    let pushed = Metrics { exporter, health: health.clone() };
+
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(format!("{endpoint}/v1/traces"))
+        .build()
+        .with_context(wrong)?;
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let exporter = Traces { exporter, health, waiting: waiting.clone() };
+    let config = BatchConfigBuilder::default().with_max_queue_size(WAITING_MAX).build();
+    let mut queue = BatchSpanProcessor::new(exporter, config);
+    queue.set_resource(resource);
+    Ok((Spans { queue, waiting, complained: AtomicBool::new(false) }, pushed))
+}
+
+pub fn wants_spans() -> bool {
+    SPANS.get().is_some()
+}
+
+pub fn meters() -> Option<&'static SdkMeterProvider> {
+    METERS.get()
+}
+
+/// Never waits: what does not fit is dropped.
+pub fn span(span: SpanData) {
+    let Some(spans) = SPANS.get() else {
+        return;
+    };
+    if spans.waiting.fetch_add(1, Relaxed) < WAITING_MAX {
+        spans.queue.on_end(span);
+        return;
+    }
+    spans.waiting.fetch_sub(1, Relaxed);
+    if !spans.complained.swap(true, Relaxed) {
+        tracing::warn!(
+            waiting = WAITING_MAX,
+            "the collector takes spans more slowly than they come: some are dropped from now on"
+        );
+    }
+}
+
+/// Sends what waits, for as long as that may take. It blocks: not for an asynchronous task.
+pub fn flush() {
+    let (done, flushed) = mpsc::channel();
+    thread::spawn(move || {
+        // What fails here has been complained of.
+        if let Some(spans) = SPANS.get() {
+            let _ = spans.queue.shutdown();
+        }
+        if let Some(meters) = METERS.get() {
+            let _ = meters.shutdown();
+        }
+        let _ = done.send(());
+    });
+    let _ = flushed.recv_timeout(FLUSH_MAX);
+}
+
+/// How it goes with the collector, for both kinds: a change is said, and nothing else.
+#[derive(Debug)]
+struct Health {
+    endpoint: String,
+    failing: AtomicBool,
+}
+
+impl Health {
+    fn note(&self, result: OTelSdkResult) -> OTelSdkResult {
+        let failed = result.is_err();
+        let changed = self.failing.swap(failed, Relaxed) != failed;
+        match &result {
+            Err(why) if changed => tracing::warn!(
+                "the collector at {} does not take traces or metrics: {why}; \
+                 they are dropped until it does",
+                self.endpoint
+            ),
+            Ok(()) if changed => {
+                tracing::info!("the collector at {} takes traces and metrics again", self.endpoint);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        result
+    }
+}
+
+#[derive(Debug)]
+struct Traces {
+    exporter: SpanExporter,
+    health: Arc<Health>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl ExportsSpans for Traces {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len();
+        let result = self.exporter.export(batch).await;
+        self.waiting.fetch_sub(count, Relaxed);
+        self.health.note(result)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+struct Metrics {
+    exporter: MetricExporter,
+    health: Arc<Health>,
+}
+
+impl PushMetricExporter for Metrics {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.health.note(self.exporter.export(metrics).await)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}

@@ -1,0 +1,29 @@
+//! Log lines that can be read alone: time, level, one sentence, and the ids as fields.
+
+use anyhow::Context;
+use std::io::IsTerminal;
+use tracing_subscriber::{EnvFilter, fmt, fmt::time::ChronoUtc};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Call once. `filter` is a level, or `crate=level` pairs with commas between them.
+pub fn logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    // The libraries report what our own lines already say; a filter that names them wins.
+    let filter = EnvFilter::try_new(format!("lapin=off,refinery_core=warn,sqlx=warn,{filter}"))
+        .with_context(|| {
+            format!("LOG={filter} is no log filter; an example: LOG=info,payment=debug")
+        })?;
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_timer(ChronoUtc::new("%FT%T%.3fZ".into()));
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stdout().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
