@@ -2,6 +2,7 @@
 
 mod broker;
 mod check;
+mod collector;
 mod command;
 mod fault;
 mod fleet;
@@ -11,6 +12,7 @@ mod process;
 mod provider;
 
 pub use broker::BrokerView;
+pub use collector::{Collector, Span};
 pub use command::Said;
 pub use fault::{mend, refuse};
 pub use fleet::{Fleet, SERVICES, given_broker};

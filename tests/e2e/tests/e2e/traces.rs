@@ -1,0 +1,234 @@
+//! One order is one trace, whatever becomes of it; and without a collector nothing is lost of it.
+
+use e2e::{Collector, Fleet, OVERSIZED, PLENTY, SERVICES, Span, order, until};
+use messaging::header;
+use std::{collections::BTreeSet, time::Duration};
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(30);
+const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+async fn fleet_that_tells(collector: &Collector) -> Fleet {
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+    ];
+    Fleet::start_with(&settings).await
+}
+
+/// Each hop with the one it began under: `service: span < parent`.
+fn hops(spans: &[Span]) -> Vec<String> {
+    let name = |span: &Span| format!("{}: {}", span.service, span.name);
+    let parent = |span: &Span| {
+        let parent = spans.iter().find(|other| other.id == span.parent);
+        parent.map_or_else(|| span.parent.clone(), name)
+    };
+    let mut hops: Vec<_> =
+        spans.iter().map(|span| format!("{} < {}", name(span), parent(span))).collect();
+    hops.sort();
+    hops
+}
+
+/// Waits until all these hops are told, each as often as it is named, and no other.
+async fn tells(collector: &Collector, order: Uuid, wanted: &[&str]) -> Vec<Span> {
+    let mut wanted: Vec<_> = wanted.to_vec();
+    wanted.sort_unstable();
+    until(SOON, || async {
+        let spans = collector.spans_about(order);
+        let found = hops(&spans);
+        if found == wanted { Ok(spans) } else { Err(format!("{found:#?} are not {wanted:#?}")) }
+    })
+    .await
+}
+
+fn one_trace(spans: &[Span]) -> String {
+    let traces: BTreeSet<_> = spans.iter().map(|span| &span.trace).collect();
+    assert_eq!(traces.len(), 1, "{traces:?}");
+    let ids: BTreeSet<_> = spans.iter().map(|span| &span.id).collect();
+    assert_eq!(ids.len(), spans.len(), "no two spans have one id");
+    spans[0].trace.clone()
+}
+
+#[tokio::test]
+async fn a_confirmed_order_is_one_trace_from_the_request_to_its_last_status() {
+    let collector = Collector::start().await;
+    let fleet = fleet_that_tells(&collector).await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    let hops = [
+        "order: POST /orders < ",
+        "order: publish order.created < order: POST /orders",
+        "payment: process order.created < order: publish order.created",
+        "payment: gateway charge < payment: process order.created",
+        "payment: publish payment.approved < payment: gateway charge",
+        "order: process payment.approved < payment: publish payment.approved",
+        "inventory: process payment.approved < payment: publish payment.approved",
+        "inventory: publish inventory.reserved < inventory: process payment.approved",
+        "order: process inventory.reserved < inventory: publish inventory.reserved",
+        "shipping: process inventory.reserved < inventory: publish inventory.reserved",
+        "shipping: publish shipping.scheduled < shipping: process inventory.reserved",
+        "order: process shipping.scheduled < shipping: publish shipping.scheduled",
+    ];
+    let spans = tells(&collector, id, &hops).await;
+    let trace = one_trace(&spans);
+    for span in &spans {
+        assert_eq!(span.attributes["order_id"], id.to_string(), "{span:?}");
+        assert!(!span.failed, "{span:?}");
+    }
+    let event = |name| spans.iter().find(|span| span.name == name).unwrap().attributes.clone();
+    let (said, heard) = (event("publish shipping.scheduled"), event("process shipping.scheduled"));
+    assert_eq!(said["event_id"], heard["event_id"]);
+    assert_eq!(said["messaging.destination.name"], "shipping.exchange:shipping.scheduled");
+    let log = fleet.process("shipping").log();
+    assert!(log.contains(&format!("trace_id=\"{trace}\"")), "a log line leads to it:\n{log}");
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_compensation_is_in_the_trace_with_every_try_of_it() {
+    let collector = Collector::start().await;
+    let fleet = fleet_that_tells(&collector).await;
+    let stock = fleet.pool("inventory").await;
+    let refuse = "ALTER TABLE reservations ADD CONSTRAINT fault CHECK (status <> 'RELEASED')";
+    sqlx::query(refuse).execute(&stock).await.unwrap();
+    let id = fleet.place(&order("card_flaky", OVERSIZED, 1)).await;
+    let failed = |span: &Span| span.name == "process shipping.failed" && span.failed;
+    until(SOON, || async {
+        let count = collector.spans_about(id).into_iter().filter(failed).count();
+        if count == 2 { Ok(()) } else { Err(format!("{count} failures are told")) }
+    })
+    .await;
+    sqlx::query("ALTER TABLE reservations DROP CONSTRAINT fault").execute(&stock).await.unwrap();
+    assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
+
+    let tried = "inventory: process shipping.failed < shipping: publish shipping.failed";
+    let charge = "payment: gateway charge < payment: process order.created";
+    let hops = [
+        "order: POST /orders < ",
+        "order: publish order.created < order: POST /orders",
+        "payment: process order.created < order: publish order.created",
+        charge,
+        charge,
+        charge,
+        "payment: publish payment.approved < payment: gateway charge",
+        "order: process payment.approved < payment: publish payment.approved",
+        "inventory: process payment.approved < payment: publish payment.approved",
+        "inventory: publish inventory.reserved < inventory: process payment.approved",
+        "order: process inventory.reserved < inventory: publish inventory.reserved",
+        "shipping: process inventory.reserved < inventory: publish inventory.reserved",
+        "shipping: publish shipping.failed < shipping: process inventory.reserved",
+        "order: process shipping.failed < shipping: publish shipping.failed",
+        tried,
+        tried,
+        tried,
+        "inventory: publish inventory.released < inventory: process shipping.failed",
+        "payment: process inventory.released < inventory: publish inventory.released",
+        "payment: gateway refund < payment: process inventory.released",
+        "payment: publish payment.reversed < payment: gateway refund",
+        "order: process payment.reversed < payment: publish payment.reversed",
+    ];
+    let spans = tells(&collector, id, &hops).await;
+    one_trace(&spans);
+    let released = spans.iter().find(|span| span.name == "publish inventory.released").unwrap();
+    let last = spans.iter().find(|span| span.id == released.parent).unwrap();
+    assert_eq!((last.failed, last.attributes["attempt"].as_str()), (false, "2"));
+    until(SOON, || async {
+        let queue = "inventory.shipping-failed";
+        let retried = collector.value("inventory", "messages_retried_total", queue);
+        if retried == Some(2.0) { Ok(()) } else { Err(format!("{retried:?} retries")) }
+    })
+    .await;
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_callers_trace_is_gone_on_with_and_left_alone_if_he_wants_no_record() {
+    let collector = Collector::start().await;
+    let fleet = fleet_that_tells(&collector).await;
+    let unsampled = CALLER.replace("4bf9", "aaaa").replace("-01", "-00");
+    fleet.broker.tap().await;
+    let silent = fleet.place_in_trace(&order("pix", PLENTY, 1), &unsampled).await;
+    assert_eq!(fleet.ends(silent).await["status"], "CONFIRMED");
+    for message in fleet.broker.untap().await {
+        assert_eq!(message.text(header::TRACE), Some(unsampled.clone()), "{message:?}");
+    }
+
+    let id = fleet.place_in_trace(&order("card_flaky", PLENTY, 1), CALLER).await;
+    assert_eq!(fleet.cancel(id).await, 202);
+    assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
+    let spans = until(SOON, || async {
+        let spans = collector.spans_about(id);
+        let found = hops(&spans);
+        let last = found.iter().any(|hop| hop.starts_with("order: process payment."));
+        if last { Ok(spans) } else { Err(format!("{found:#?}")) }
+    })
+    .await;
+    assert_eq!(one_trace(&spans), CALLER[3..35]);
+    let found = hops(&spans);
+    for hop in [
+        format!("order: POST /orders < {}", &CALLER[36..52]),
+        "order: cancel order < order: POST /orders".into(),
+        "order: publish order.cancel-requested < order: cancel order".into(),
+    ] {
+        assert!(found.contains(&hop), "{hop} is missing in {found:#?}");
+    }
+    assert_eq!(collector.spans_about(silent), []);
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn without_a_collector_nothing_is_sent_and_messages_still_carry_the_callers_trace() {
+    let collector = Collector::start().await;
+    let (traces, metrics) =
+        (format!("{}/v1/traces", collector.url), format!("{}/v1/metrics", collector.url));
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        // What would be used if anything were sent at all.
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.as_str()),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.as_str()),
+    ];
+    let mut fleet = Fleet::start_with(&settings).await;
+    fleet.broker.tap().await;
+    let id = fleet.place_in_trace(&order("pix", OVERSIZED, 1), CALLER).await;
+    assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
+    fleet.drained().await;
+    let said = fleet.broker.untap().await;
+    assert_eq!(said.len(), 6, "each step was said");
+    for message in said {
+        assert_eq!(message.text(header::TRACE).as_deref(), Some(CALLER), "{message:?}");
+    }
+    for service in SERVICES {
+        let (status, _) = fleet.take(service).stop().await;
+        assert!(status.success(), "{service}: {status}");
+    }
+    assert_eq!(collector.requests(), 0);
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_disturbs_nobody_and_is_complained_of_once() {
+    let nowhere = format!("http://{}", e2e::free_address());
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", nowhere.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+    ];
+    let mut fleet = Fleet::start_with(&settings).await;
+    for _ in 0..5 {
+        let id = fleet.place(&order("pix", PLENTY, 1)).await;
+        assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    }
+    fleet.verify().await;
+    for service in SERVICES {
+        let log = fleet.process(service).log.clone();
+        let (status, _) = fleet.take(service).stop().await;
+        assert!(status.success(), "{service}: {status}");
+        let lines = std::fs::read_to_string(log).unwrap();
+        let complaints: Vec<_> = lines.lines().filter(|line| line.contains(&nowhere)).collect();
+        assert_eq!(complaints.len(), 1, "{complaints:#?}");
+    }
+    fleet.close().await;
+}
