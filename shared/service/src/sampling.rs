@@ -10,12 +10,19 @@ use uuid::Uuid;
 pub type Sample = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
 const PERIOD: Duration = Duration::from_secs(2);
-/// A look that takes long is taken less often: it costs two per cent of the time at most.
-const REST: u32 = 50;
+/// A look that takes long is taken less often: in a twentieth of the time, for as long as that is
+/// often enough.
+const REST: u32 = 20;
+const PERIOD_MAX: Duration = Duration::from_secs(30);
 
 /// Looks until told to stop, if anybody reads what is found.
 pub async fn run(samples: Vec<Sample>, context: Context) {
+    let mut rest = PERIOD;
     while metrics::wanted() {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
+        }
         let began = Instant::now();
         for sample in &samples {
             if let Err(why) = sample(context.clone()).await {
@@ -23,10 +30,7 @@ pub async fn run(samples: Vec<Sample>, context: Context) {
                 tracing::debug!("a gauge keeps its old value: {why:#}");
             }
         }
-        tokio::select! {
-            () = context.stop.cancelled() => return,
-            () = tokio::time::sleep(PERIOD.max(began.elapsed() * REST)) => {}
-        }
+        rest = (began.elapsed() * REST).clamp(PERIOD, PERIOD_MAX);
     }
 }
 

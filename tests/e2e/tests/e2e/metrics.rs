@@ -4,7 +4,7 @@ use e2e::{Collector, Fleet, PLENTY, SOLD_OUT, order, until};
 use messaging::{Message, header};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The value of one line of the page.
 fn value(page: &str, line: &str) -> Option<f64> {
