@@ -28,7 +28,7 @@ pub struct Heard<E> {
     /// When it was said.
     pub at: DateTime<Utc>,
     pub caused_by: Option<EventId>,
-    /// The W3C `traceparent` it travelled with.
+    /// The W3C `traceparent` that everything goes on with which comes of it.
     pub trace: Option<String>,
 }
 

@@ -221,3 +221,23 @@ impl PushMetricExporter for Metrics {
         self.exporter.temporality()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_is_refused_by_its_name_and_an_empty_one_is_none() {
+        let start = |endpoint| {
+            start(Export { service: "order", instance: "1".into(), endpoint, page: false })
+        };
+        for wrong in ["collector:4318", "https://collector:4318", "http://a b"] {
+            let why = format!("{:#}", start(wrong).unwrap_err());
+            assert!(why.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT={wrong} is no")), "{why}");
+        }
+        for none in ["", " "] {
+            start(none).unwrap();
+            assert!(!wants_spans() && meters().is_none());
+        }
+    }
+}
