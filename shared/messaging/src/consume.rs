@@ -2,11 +2,11 @@
 //! these steps.
 
 mod alone;
+mod aside;
 
 use crate::{
-    BrokerError, Confirm, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty,
-    Outbox, Outgoing, Patience, Progress, Publication, Publisher, Queue, Received, Session, Store,
-    World, dead_letters, header, spans,
+    BrokerError, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty, Outbox,
+    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, spans,
 };
 use events::OrderId;
 use saga::Decision;
@@ -336,59 +336,6 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             self.service,
             self.queue.event
         );
-    }
-
-    /// Brings troubled messages to a retry rung or to the dead letters; afterwards the broker has
-    /// them there, and their first copies may be acknowledged.
-    async fn send_away(
-        &self,
-        troubled: Vec<(Message, Trouble)>,
-        publisher: &mut dyn Publisher,
-    ) -> Result<(), BrokerError> {
-        if troubled.is_empty() {
-            return Ok(());
-        }
-        let burst: Vec<_> = troubled
-            .into_iter()
-            .map(|(message, trouble)| self.diversion(message, trouble))
-            .collect();
-        let confirms = publisher.publish(&burst).await?;
-        if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
-            let retried = burst.iter().filter(|one| one.exchange.ends_with(".retry")).count();
-            metrics::RETRIED.add(retried, [&self.queue.name]);
-            metrics::DEAD.add(burst.len() - retried, [&self.queue.name]);
-            return Ok(());
-        }
-        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
-    }
-
-    fn diversion(&self, message: Message, trouble: Trouble) -> Publication {
-        let failures = message.number(header::ATTEMPT).unwrap_or(0).max(0);
-        let (reason, failures, wait) = match trouble {
-            Trouble::Dead(reason) => (reason, failures, None),
-            Trouble::Failed(reason) => {
-                let failures = failures.saturating_add(1);
-                let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
-                (reason, failures, self.ladder.wait(climbed, self.queue.compensates))
-            }
-        };
-        let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
-        let message = message
-            .with(header::REASON, reason.as_str())
-            .with(header::ATTEMPT, failures)
-            .with(header::QUEUE, self.queue.name.as_str())
-            .with(header::FAILED_AT, self.world.now().to_rfc3339());
-        let queue = self.queue.name.clone();
-        if let Some(wait) = wait {
-            let rung = Ladder::name(wait);
-            tracing::warn!(order_id, event_id, queue, reason, failures, "retrying in {rung}");
-            let message = message.with(header::DELAY, rung);
-            Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
-        } else {
-            tracing::error!(order_id, event_id, queue, reason, failures, "dead letter");
-            let routing_key = dead_letters(&queue);
-            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! the process again and again is dead in the end, and none of its neighbours.
 
 use super::{Consumer, Trouble};
-use crate::{Ledger, Message, Store};
+use crate::{Ledger, Message, Store, spans};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             self.insist(stop, || async { Ok(self.ledger.start_alone(&suspect).await?) }).await?;
         let handled = if starts.is_ok_and(|starts| starts > STARTS_MAX) {
             let reason = format!("it has ended the process {STARTS_MAX} times");
+            spans::of_reaction(&self.queue.name, &message).fail(&reason);
             Some(vec![(message, Trouble::Dead(reason))])
         } else {
             self.handle(vec![message], stop).await
