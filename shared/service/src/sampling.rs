@@ -17,14 +17,20 @@ const PERIOD_MAX: Duration = Duration::from_secs(30);
 
 /// Looks until told to stop, if anybody reads what is found.
 pub async fn run(samples: Vec<Sample>, context: Context) {
-    let mut rest = PERIOD;
-    while metrics::wanted() {
+    if metrics::wanted() {
         tokio::select! {
-            () = context.stop.cancelled() => return,
-            () = tokio::time::sleep(rest) => {}
+            () = context.stop.cancelled() => {}
+            () = look(&samples, &context) => {}
         }
+    }
+}
+
+async fn look(samples: &[Sample], context: &Context) {
+    let mut rest = PERIOD;
+    loop {
+        tokio::time::sleep(rest).await;
         let began = Instant::now();
-        for sample in &samples {
+        for sample in samples {
             if let Err(why) = sample(context.clone()).await {
                 // The database is away, which others have said.
                 tracing::debug!("a gauge keeps its old value: {why:#}");
