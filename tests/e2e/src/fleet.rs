@@ -218,17 +218,7 @@ impl Fleet {
     }
 
     pub async fn place(&self, order: &Value) -> Uuid {
-        self.taken(self.post(order).await).await
-    }
-
-    /// For a caller who has a trace of his own.
-    pub async fn place_in_trace(&self, order: &Value, traceparent: &str) -> Uuid {
-        let url = format!("{}/orders", self.order_url);
-        let request = self.http.post(url).json(order).header("traceparent", traceparent);
-        self.taken(request.send().await.expect("the order service answers")).await
-    }
-
-    async fn taken(&self, answer: Response) -> Uuid {
+        let answer = self.post(order).await;
         let status = answer.status();
         let body: Value = answer.json().await.expect("the answer is JSON");
         assert_eq!(status, StatusCode::CREATED, "{body}");

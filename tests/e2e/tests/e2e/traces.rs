@@ -2,6 +2,7 @@
 
 use e2e::{Collector, Fleet, OVERSIZED, PLENTY, SERVICES, Span, order, until};
 use messaging::header;
+use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
 use uuid::Uuid;
 
@@ -15,6 +16,14 @@ async fn fleet_that_tells(collector: &Collector) -> Fleet {
         ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
     ];
     Fleet::start_with(&settings).await
+}
+
+/// For a caller who has a trace of his own.
+async fn place_in_trace(fleet: &Fleet, wish: &Value, traceparent: &str) -> Uuid {
+    let url = format!("{}/orders", fleet.order_url);
+    let request = fleet.http.post(url).json(wish).header("traceparent", traceparent);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    answer["order_id"].as_str().unwrap().parse().unwrap()
 }
 
 /// Each hop with the one it began under: `service: span < parent`.
@@ -150,13 +159,13 @@ async fn a_callers_trace_is_gone_on_with_and_left_alone_if_he_wants_no_record() 
     let fleet = fleet_that_tells(&collector).await;
     let unsampled = CALLER.replace("4bf9", "aaaa").replace("-01", "-00");
     fleet.broker.tap().await;
-    let silent = fleet.place_in_trace(&order("pix", PLENTY, 1), &unsampled).await;
+    let silent = place_in_trace(&fleet, &order("pix", PLENTY, 1), &unsampled).await;
     assert_eq!(fleet.ends(silent).await["status"], "CONFIRMED");
     for message in fleet.broker.untap().await {
         assert_eq!(message.text(header::TRACE), Some(unsampled.clone()), "{message:?}");
     }
 
-    let id = fleet.place_in_trace(&order("card_flaky", PLENTY, 1), CALLER).await;
+    let id = place_in_trace(&fleet, &order("card_flaky", PLENTY, 1), CALLER).await;
     assert_eq!(fleet.cancel(id).await, 202);
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
     let spans = until(SOON, || async {
@@ -192,7 +201,7 @@ async fn without_a_collector_nothing_is_sent_and_messages_still_carry_the_caller
     ];
     let mut fleet = Fleet::start_with(&settings).await;
     fleet.broker.tap().await;
-    let id = fleet.place_in_trace(&order("pix", OVERSIZED, 1), CALLER).await;
+    let id = place_in_trace(&fleet, &order("pix", OVERSIZED, 1), CALLER).await;
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
     fleet.drained().await;
     let said = fleet.broker.untap().await;
