@@ -25,7 +25,7 @@ impl Fleet {
         let places = self.file("places.json");
         let text = serde_json::to_string(&self.places()).expect("it is plain data");
         std::fs::write(&places, text).expect("the folder is there");
-        let saga = binary("order").with_file_name("saga");
+        let saga = binary("saga");
         let mut command = Command::new(saga);
         command.args(arguments).arg("--places").arg(places).stdin(Stdio::null());
         let output = command.output().await.expect("saga is built, by `cargo build`");
