@@ -45,8 +45,11 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
 #[tokio::test]
 async fn an_outage_of_order_itself_cancels_nothing() {
     let mut fleet = Fleet::start_with(&[DEADLINE]).await;
+    fleet.take("inventory").kill();
     let id = fleet.place(&order("credit_card", PLENTY, 1)).await;
+    fleet.reaches(id, "PAYMENT_APPROVED").await;
     fleet.take("order").kill();
+    fleet.spawn("inventory");
     let told = ["order.shipping-scheduled".to_owned()];
     until(Duration::from_secs(30), || async {
         match fleet.broker.ready(&told).await[0] {
