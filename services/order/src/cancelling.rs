@@ -7,7 +7,7 @@ use crate::{
 };
 use database::Failure;
 use events::{CancelReason, OrderCancelRequested, OrderId};
-use messaging::{Known, Ledger, Store};
+use messaging::{CrashPoint, Known, Ledger, Store, crash_at};
 use serde_json::json;
 use service::Context;
 use std::{slice, time::Duration};
@@ -60,6 +60,7 @@ pub async fn cancel(
     orders.save(&mut tx, loaded).await?;
     ledger.enqueue(&mut tx, slice::from_ref(&said)).await?;
     context.ledger.commit(tx).await?;
+    crash_at(CrashPoint::CancelCommitted);
     span.end();
     tracing::info!(%order_id, event_id = %said.id, ?reason,
         trace_id = trace_id(said.trace.as_deref()), "cancel requested");

@@ -12,7 +12,7 @@ use crate::{
 use database::Failure;
 use events::{Item, Money, OrderCreated, OrderId, PaymentMethod};
 use keys::{BusyKeys, HeldKey};
-use messaging::{Ledger, World};
+use messaging::{CrashPoint, Ledger, World, crash_at};
 use serde::Serialize;
 use serde_json::json;
 use service::Context;
@@ -208,7 +208,9 @@ async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, 
         });
     }
     store::place(&mut tx, &context.ledger, &placed).await?;
+    crash_at(CrashPoint::OrderWritten);
     context.ledger.commit(tx).await?;
+    crash_at(CrashPoint::OrderCommitted);
     for Placed { view, said, .. } in &placed {
         tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
             trace_id = trace_id(said.trace.as_deref()), "order placed");

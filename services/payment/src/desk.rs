@@ -12,7 +12,7 @@ use crate::{
     store,
     verdict::Verdict,
 };
-use messaging::Patience;
+use messaging::{CrashPoint, Patience, crash_at};
 use service::Context;
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -61,6 +61,7 @@ impl Desk {
     pub async fn reap(self, context: Context) -> anyhow::Result<()> {
         let left = store::put_back(&context.pool, self.settings.reap_after, BATCH_MAX).await?;
         if left > 0 {
+            crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(charges = left, "finishing charges that somebody left in hand");
             self.due.notify_one();
         }
@@ -166,6 +167,9 @@ impl Desk {
         let taken = store::take_due(&context.pool, claim, permits.len()).await;
         metrics::POLLS.record(began.elapsed(), []);
         let charges = taken?;
+        if !charges.is_empty() {
+            crash_at(CrashPoint::ChargeTaken);
+        }
         let any = !charges.is_empty();
         for (charge, permit) in charges.into_iter().zip(permits) {
             self.spawn(context, charge, permit, answers.clone());
@@ -228,6 +232,7 @@ impl Desk {
         };
         let unknown = |_| Verdict::Unknown { reason: "no answer in time".into() };
         let verdict = timeout(self.settings.gateway_timeout, asked).await.unwrap_or_else(unknown);
+        crash_at(CrashPoint::ChargeAnswered);
         asking.end(verdict.name());
         Some(verdict)
     }

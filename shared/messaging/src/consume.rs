@@ -5,8 +5,9 @@ mod alone;
 mod aside;
 
 use crate::{
-    BrokerError, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message, Novelty, Outbox,
-    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, spans,
+    BrokerError, CrashPoint, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message,
+    Novelty, Outbox, Outgoing, Patience, Progress, Queue, Received, Session, Store, World,
+    crash_at, spans,
 };
 use events::OrderId;
 use saga::Decision;
@@ -152,6 +153,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         batch: Vec<Message>,
         stop: &CancellationToken,
     ) -> Option<Vec<(Message, Trouble)>> {
+        if !batch.is_empty() {
+            crash_at(CrashPoint::Received);
+        }
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
         for message in batch {
@@ -231,6 +235,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         }
         let mut tx = self.ledger.begin().await?;
         let fresh = self.note(&mut tx, group).await?;
+        crash_at(CrashPoint::Noted);
         let orders: BTreeSet<OrderId> =
             fresh.iter().map(|(_, item)| item.received.order_id()).collect();
         let orders: Vec<OrderId> = orders.into_iter().collect();
@@ -243,12 +248,16 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
         let touched: Vec<_> = touched.into_iter().collect();
         let mut known = self.store.load(&mut tx, &orders, &touched).await?;
+        crash_at(CrashPoint::Loaded);
         let said = self.decide(&fresh, &mut known)?;
         self.store.save(&mut tx, known).await?;
+        crash_at(CrashPoint::Saved);
         if !said.is_empty() {
             self.ledger.enqueue(&mut tx, &said).await?;
         }
+        crash_at(CrashPoint::Enqueued);
         self.ledger.commit(tx).await?;
+        crash_at(CrashPoint::Committed);
         self.outbox.wake(said);
         self.store.committed(&orders);
         self.count(group.len(), fresh.len());

@@ -3,6 +3,7 @@
 
 mod broker;
 mod consume;
+mod crash;
 mod definitions;
 mod ladder;
 mod ledger;
@@ -25,6 +26,7 @@ pub use broker::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session,
 };
 pub use consume::{Consumer, Trouble};
+pub use crash::{CrashPoint, crash_at};
 pub use database::Failure;
 pub use definitions::users;
 pub use ladder::{Ladder, parse_duration};

@@ -5,8 +5,8 @@
 mod declare;
 
 use crate::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session, Topology,
-    wire,
+    Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Publication, Publisher,
+    Session, Topology, crash_at, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -145,7 +145,9 @@ impl Deliveries for RabbitDeliveries {
         let Some(tag) = self.last_tag.take() else {
             return Ok(());
         };
-        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await
+        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
+        crash_at(CrashPoint::Acknowledged);
+        Ok(())
     }
 }
 
@@ -159,6 +161,7 @@ impl Publisher for RabbitPublisher {
         let sent = in_time(async {
             let sends = burst.iter().map(|publication| send(&self.channel, publication));
             let confirms = join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            crash_at(CrashPoint::Published);
             join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
         })
         .await?;

@@ -1,7 +1,10 @@
 //! The way out: what a transaction has said is published after it, and deleted once the broker has
 //! confirmed it. What a crash leaves behind is found by the sweep.
 
-use crate::{BrokerError, Confirm, Ledger, Outgoing, Patience, Publisher, Session, World, spans};
+use crate::{
+    BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Patience, Publisher, Session, World,
+    crash_at, spans,
+};
 use events::EventId;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc};
@@ -117,6 +120,7 @@ impl<L: Ledger> Relay<L> {
         let publications: Vec<_> =
             burst.iter().zip(&spans).map(|(event, span)| spans::publication(event, span)).collect();
         let confirms = publisher.publish(&publications).await?;
+        crash_at(CrashPoint::Confirmed);
         let (mut unroutable, mut refused) = (Vec::new(), Vec::new());
         for ((event, span), confirm) in burst.iter().zip(spans).zip(confirms) {
             match confirm {
@@ -155,6 +159,7 @@ impl<L: Ledger> Relay<L> {
                     "published events are still in the outbox: {why}"
                 );
             }
+            crash_at(CrashPoint::Forgotten);
             sent.clear();
         }
     }

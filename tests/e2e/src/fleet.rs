@@ -38,8 +38,7 @@ pub struct Fleet {
     settings: BTreeMap<String, String>,
     folder: PathBuf,
     watchdog: Arc<Watchdog>,
-    /// Every order that was answered 201.
-    placed: Mutex<Vec<Uuid>>,
+    pub(crate) placed: Mutex<Vec<Uuid>>,
 }
 
 impl Fleet {
@@ -321,7 +320,8 @@ impl Fleet {
         self.folder.join(name)
     }
 
-    pub(crate) fn placed(&self) -> Vec<Uuid> {
+    /// Every order that was answered 201.
+    pub fn placed(&self) -> Vec<Uuid> {
         self.placed.lock().expect("nobody panics with it").clone()
     }
 

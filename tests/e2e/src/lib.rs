@@ -10,6 +10,7 @@ mod orders;
 mod own;
 mod process;
 mod provider;
+mod surely;
 
 pub use broker::BrokerView;
 pub use collector::{Collector, Span};

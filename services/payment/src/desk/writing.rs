@@ -7,7 +7,7 @@ use crate::{
     verdict::{Verdict, settle_charge, settle_refund},
 };
 use database::Failure;
-use messaging::{Known, Ledger, Outgoing, Patience};
+use messaging::{CrashPoint, Known, Ledger, Outgoing, Patience, crash_at};
 use saga::{Cause, Decision};
 use service::Context;
 use telemetry::{metrics, trace_id};
@@ -77,7 +77,9 @@ impl Desk {
         if !said.is_empty() {
             context.ledger.enqueue(&mut tx, &said).await?;
         }
+        crash_at(CrashPoint::VerdictWritten);
         context.ledger.commit(tx).await?;
+        crash_at(CrashPoint::VerdictCommitted);
         context.outbox.wake(said);
         processed.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         // Some may be due again, and at once.

@@ -2,8 +2,8 @@
 
 use super::{Consumer, Trouble};
 use crate::{
-    BrokerError, Confirm, Ladder, Ledger, Message, Publication, Publisher, Store, dead_letters,
-    header,
+    BrokerError, Confirm, CrashPoint, Ladder, Ledger, Message, Publication, Publisher, Store,
+    crash_at, dead_letters, header,
 };
 use telemetry::{metrics, trace_id};
 
@@ -24,6 +24,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             .collect();
         let confirms = publisher.publish(&burst).await?;
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
+            crash_at(CrashPoint::PutAside);
             let retried = burst.iter().filter(|one| one.exchange.ends_with(".retry")).count();
             metrics::RETRIED.add(retried, [&self.queue.name]);
             metrics::DEAD.add(burst.len() - retried, [&self.queue.name]);

@@ -1,5 +1,6 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
+mod crash_points;
 mod crashes;
 mod dead_letters;
 mod deadlines;

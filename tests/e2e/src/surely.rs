@@ -1,0 +1,39 @@
+//! A customer who does not give up: he asks again until he is answered.
+
+use crate::{Fleet, fleet::BOUND, until};
+use messaging::{RealWorld, World};
+use reqwest::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+impl Fleet {
+    /// Placed once, by one key, whatever becomes of the order service meanwhile.
+    pub async fn place_surely(&self, order: &Value) -> Uuid {
+        let key = RealWorld.new_id().to_string();
+        let id = until(BOUND, || async {
+            let url = format!("{}/orders", self.order_url);
+            let asked = self.http.post(url).header("idempotency-key", &key).json(order);
+            let answer = asked.send().await.map_err(|why| why.to_string())?;
+            let status = answer.status();
+            let body: Value = answer.json().await.map_err(|why| why.to_string())?;
+            let id = body["order_id"].as_str().and_then(|id| id.parse().ok());
+            id.filter(|_| status == StatusCode::CREATED).ok_or_else(|| body.to_string())
+        })
+        .await;
+        self.placed.lock().expect("nobody panics with it").push(id);
+        id
+    }
+
+    /// Cancelled, unless it is too late for that.
+    pub async fn cancel_surely(&self, order: Uuid) {
+        let url = format!("{}/orders/{order}/cancel", self.order_url);
+        until(BOUND, || async {
+            let answer = self.http.post(&url).send().await.map_err(|why| why.to_string())?;
+            match answer.status() {
+                StatusCode::ACCEPTED | StatusCode::CONFLICT => Ok(()),
+                other => Err(other.to_string()),
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,95 @@
+//! Every place at which a crash would hurt most, in every service that comes by there: it crashes
+//! there twice in a row, and then everything ends as it should.
+
+use e2e::{Fleet, LIMITED, OVERSIZED, PLENTY, SOLD_OUT, order};
+use futures::future::join_all;
+use messaging::{
+    CrashPoint::{self, *},
+    Message, queue_name,
+};
+use std::os::unix::process::ExitStatusExt;
+
+/// Where every consumer comes by.
+const LOOP: &[CrashPoint] =
+    &[Received, Noted, Loaded, Saved, Enqueued, Committed, PutAside, Acknowledged];
+/// Where every publisher comes by.
+const RELAY: &[CrashPoint] = &[Published, Confirmed, Forgotten];
+const HTTP: &[CrashPoint] = &[OrderWritten, OrderCommitted, CancelCommitted];
+const DESK: &[CrashPoint] =
+    &[ChargeTaken, ChargeAnswered, VerdictWritten, VerdictCommitted, ChargePutBack];
+
+/// Order says nothing when it hears something.
+const ORDER_LOOP: &[CrashPoint] =
+    &[Received, Noted, Loaded, Saved, Committed, PutAside, Acknowledged];
+
+#[tokio::test]
+async fn order_survives_a_crash_anywhere() {
+    survives("order", &[ORDER_LOOP, RELAY, HTTP].concat()).await;
+}
+
+#[tokio::test]
+async fn payment_survives_a_crash_anywhere() {
+    survives("payment", &[LOOP, RELAY, DESK].concat()).await;
+}
+
+#[tokio::test]
+async fn inventory_survives_a_crash_anywhere() {
+    survives("inventory", &[LOOP, RELAY].concat()).await;
+}
+
+#[tokio::test]
+async fn shipping_survives_a_crash_anywhere() {
+    survives("shipping", &[LOOP, RELAY].concat()).await;
+}
+
+async fn survives(service: &str, points: &[CrashPoint]) {
+    let mut fleet = Fleet::start().await;
+    for point in points {
+        // The reaper finds what an earlier crash has left in hand.
+        let ways = match point {
+            ChargePutBack => [ChargeAnswered, ChargePutBack],
+            other => [*other, *other],
+        };
+        fleet.take(service).kill();
+        for way in ways {
+            fleet.spawn_as(service, service, &[("CRASH_AT", &format!("{way:?}"))]);
+            let mut crashing = fleet.take(service);
+            poison(&fleet, service).await;
+            // Nobody answers once order has crashed: its customers come again below.
+            let status = tokio::select! {
+                status = crashing.ended() => status,
+                () = life(&fleet) => crashing.ended().await,
+            };
+            assert_eq!(status.signal(), Some(nix::libc::SIGABRT), "{service} at {way:?}: {status}");
+        }
+        fleet.spawn(service);
+        life(&fleet).await;
+        for order in fleet.placed() {
+            fleet.ends(order).await;
+        }
+    }
+    fleet.drained().await;
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+/// Some orders of every kind, so that every service has something to do and to undo.
+async fn life(fleet: &Fleet) {
+    let wishes = [
+        order("pix", PLENTY, 1),
+        order("pix", LIMITED, 11),
+        order("pix", SOLD_OUT, 1),
+        order("pix", OVERSIZED, 1),
+        order("card_declined", PLENTY, 1),
+    ];
+    let flaky = order("card_flaky", PLENTY, 1);
+    let cancelled = async { fleet.cancel_surely(fleet.place_surely(&flaky).await).await };
+    tokio::join!(join_all(wishes.iter().map(|wish| fleet.place_surely(wish))), cancelled);
+}
+
+/// Something that the service has to put aside.
+async fn poison(fleet: &Fleet, service: &str) {
+    let step = events::SAGA.iter().find(|step| step.service == service).expect("it hears");
+    let message = Message { body: b"?".to_vec(), ..Message::default() };
+    fleet.broker.put(&queue_name(service, step.hears), &message).await;
+}
