@@ -1,12 +1,14 @@
 //! `saga docker build`: the images of the four services.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use futures::stream::{self, Stream, StreamExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::compose::Compose;
 use crate::draw::LiveLine;
@@ -33,14 +35,16 @@ pub async fn build(compose: &Compose) -> Result<()> {
     let started = Instant::now();
     say!("building the images; the first time, that takes some minutes");
     let mut command = compose.command(&["--progress", "plain", "build"]);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    // Which of the two tells the progress is another matter with each version of Compose.
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut building = command.spawn().context("`docker` cannot be run")?;
-    let said = building.stderr.take().context("it has an output")?;
+    let said = building.stdout.take().context("it has an output")?;
+    let complained = building.stderr.take().context("it has an error output")?;
 
     let mut live = LiveLine::new(true);
     let mut last = VecDeque::new();
-    let mut lines = BufReader::new(said).lines();
-    while let Some(line) = lines.next_line().await? {
+    let mut all = pin!(stream::select(lines(said), lines(complained)));
+    while let Some(line) = all.next().await {
         let seconds = started.elapsed().as_secs();
         let news: String = format!("  {seconds:>4} s  {line}").chars().take(COLUMNS_MAX).collect();
         live.show(&news);
@@ -56,4 +60,10 @@ pub async fn build(compose: &Compose) -> Result<()> {
     }
     say!("  built after {:.1} s", started.elapsed().as_secs_f32());
     Ok(())
+}
+
+fn lines(output: impl AsyncRead + Unpin) -> impl Stream<Item = String> {
+    stream::unfold(BufReader::new(output).lines(), async |mut lines| {
+        Some((lines.next_line().await.ok()??, lines))
+    })
 }
