@@ -27,7 +27,8 @@ impl BrokerView {
             amqp_url: format!("{amqp_url}/{vhost}"),
             management_url: management_url.into(),
             vhost: vhost.into(),
-            http: Client::new(),
+            // The page closes a connection that idles, perhaps just when it is used again.
+            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
         };
         view.ask(Method::PUT, &format!("vhosts/{vhost}"), json!({})).await;
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});

@@ -116,7 +116,10 @@ async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
     .await;
     let Some(Place::Desk(charge)) = place(&report) else { unreachable!() };
     assert!(charge.attempts > 0 && charge.last_error.is_some() && charge.due_at.is_some());
+    assert_eq!(charge.claimed_at, None, "it is in nobody's hand");
     assert_eq!(report.missing[0].may_say, ["payment.approved", "payment.failed"]);
+    let said = fleet.saga(&["why", &retried.to_string()]).await;
+    assert!(said.out.contains("the provider is asked in"), "{said:?}");
 
     let slow = fleet.place(&order("card_slow", PLENTY, 1)).await;
     told(

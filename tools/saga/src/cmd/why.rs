@@ -128,13 +128,18 @@ fn desk(charge: &Charge, now: DateTime<Utc>) -> String {
     let attempts = if status == "REVERSING" { refund_attempts } else { attempts };
     let tried = some(usize::try_from(*attempts).unwrap_or(0), "attempt");
     let error = last_error.as_ref().map(|error| format!(", the last: {error}")).unwrap_or_default();
-    let until = |at: DateTime<Utc>| span((at - now).num_milliseconds().max(0));
     let next = match (claimed_at, due_at) {
         (Some(since), _) => {
             let asked = span((now - *since).num_milliseconds());
             format!("the provider was asked {asked} ago and has not answered")
         }
-        (None, Some(at)) => format!("the provider is asked in {}", until(*at)),
+        (None, Some(at)) if *at < now => {
+            let due = span((now - *at).num_milliseconds());
+            format!("due for {due}: a provider that fails for all is left alone until it answers")
+        }
+        (None, Some(at)) => {
+            format!("the provider is asked in {}", span((*at - now).num_milliseconds()))
+        }
         (None, None) => "nothing is due".into(),
     };
     format!("the charge desk has it as {status} after {tried}{error}; {next}")

@@ -107,7 +107,8 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
         found.handled.insert(service, handled);
     }
     let charge = sqlx::query_as(
-        "SELECT status, attempts, refund_attempts, last_error, due_at, claimed_at
+        "SELECT status, attempts, refund_attempts, last_error, due_at,
+             CASE WHEN claim IS NULL THEN NULL ELSE claimed_at END AS claimed_at
          FROM payments
          WHERE order_id = $1",
     );
