@@ -23,7 +23,7 @@ pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;
 pub use settings::Settings;
 pub use store::Payments;
-pub use verdict::{Verdict, settle_charge, settle_refund};
+pub use verdict::{Verdict, settle};
 
 pub const NAME: &str = "payment";
 

@@ -150,6 +150,33 @@ impl Charge {
         Self { status, due_in: Some(due_in), claim: None, ..self }
     }
 
+    /// In the hands of somebody at the desk, who asks the provider and alone may write the answer.
+    pub fn take_up(self, claim: Uuid) -> Self {
+        let taken = Self { claim: Some(claim), due_in: None, ..self };
+        match (taken.status, taken.next_call) {
+            (Status::Reversing, _) => Self { refund_attempts: taken.refund_attempts + 1, ..taken },
+            (_, Call::Charge) => {
+                Self { status: Status::Processing, attempts: taken.attempts + 1, ..taken }
+            }
+            (_, Call::LookUp | Call::Void) => {
+                Self { status: Status::Processing, look_ups: taken.look_ups + 1, ..taken }
+            }
+        }
+    }
+
+    /// Whoever had it in hand is gone. A charge that he was making is in doubt, and is due to be
+    /// looked up; a refund, a look-up or a void is asked for again.
+    pub fn put_back(self) -> Self {
+        if self.status == Status::Reversing {
+            return self.due(Status::Reversing, Duration::ZERO);
+        }
+        let next_call = match self.next_call {
+            Call::Charge => Call::LookUp,
+            asked => asked,
+        };
+        Self { in_doubt: true, next_call, ..self }.due(Status::Retrying, Duration::ZERO)
+    }
+
     /// Ends without money, and says so.
     pub fn fail(self, status: Status, reason: PaymentFailure) -> Decision<Payment> {
         let said = PaymentFailed { order_id: self.order_id, reason, attempts: self.attempts };

@@ -3,7 +3,7 @@
 use crate::payment::{Call, Charge, Payment, Status};
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
-use messaging::{Batch, Store};
+use messaging::{Batch, Known, Store};
 use rust_decimal::Decimal;
 use saga::Cause;
 use sqlx::FromRow;
@@ -122,6 +122,7 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
          SET status = EXCLUDED.status,
              cancel_requested = EXCLUDED.cancel_requested,
              attempts = EXCLUDED.attempts,
+             refund_attempts = EXCLUDED.refund_attempts,
              provider_ref = EXCLUDED.provider_ref,
              refund_ref = EXCLUDED.refund_ref,
              last_error = EXCLUDED.last_error,
@@ -129,6 +130,8 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
              trace = EXCLUDED.trace,
              refund_key = EXCLUDED.refund_key,
              claim = EXCLUDED.claim,
+             claimed_at = CASE WHEN EXCLUDED.claim = payments.claim THEN payments.claimed_at
+                 ELSE now() END,
              next_call = EXCLUDED.next_call,
              in_doubt = EXCLUDED.in_doubt,
              look_ups = EXCLUDED.look_ups,
@@ -162,55 +165,59 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
 
 /// Takes up what is due, for `claim`: from here on nobody else does, and a crash leaves the mark.
 pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+    let mut tx = pool.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
-        "UPDATE payments
-         SET status = CASE WHEN status = 'REVERSING' THEN status ELSE 'PROCESSING' END,
-             refund_attempts = refund_attempts + CASE WHEN status = 'REVERSING' THEN 1 ELSE 0 END,
-             attempts = attempts
-                 + CASE WHEN status <> 'REVERSING' AND next_call = 'CHARGE' THEN 1 ELSE 0 END,
-             look_ups = look_ups
-                 + CASE WHEN status <> 'REVERSING' AND next_call <> 'CHARGE' THEN 1 ELSE 0 END,
-             claim = $1, claimed_at = now(), due_at = NULL, updated_at = now()
-         WHERE order_id IN (
-             SELECT order_id
-             FROM payments
-             WHERE due_at <= now()
-             ORDER BY due_at
-             LIMIT $2
-             FOR UPDATE SKIP LOCKED)
-         RETURNING ",
+        "SELECT ",
         columns!(),
+        " FROM payments
+              WHERE due_at <= now()
+              ORDER BY due_at
+              LIMIT $1
+              FOR UPDATE SKIP LOCKED",
     ))
-    .bind(claim)
     .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?;
-    rows.into_iter().map(charge).collect()
+    let taken = change(&mut tx, rows, |charge| charge.take_up(claim)).await?;
+    tx.commit().await?;
+    Ok(taken)
 }
 
-/// Puts back what someone has had in hand for too long: he is gone. A charge that he was making is
-/// in doubt, and is due to be looked up; a refund, a look-up or a void is asked for again.
-pub async fn put_back(pool: &PgPool, age: Duration, max: usize) -> Result<u64, Failure> {
-    let put_back = sqlx::query(
-        "UPDATE payments
-         SET status = CASE WHEN status = 'REVERSING' THEN status ELSE 'RETRYING' END,
-             in_doubt = in_doubt OR status <> 'REVERSING',
-             next_call = CASE WHEN next_call = 'CHARGE' AND status <> 'REVERSING' THEN 'LOOK_UP'
-                 ELSE next_call END,
-             claim = NULL, due_at = now(), updated_at = now()
-         WHERE order_id IN (
-             SELECT order_id
-             FROM payments
-             WHERE claim IS NOT NULL
-             AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
-             LIMIT $2
-             FOR UPDATE SKIP LOCKED)",
-    )
+/// Puts back what someone has had in hand for too long.
+pub async fn put_back(pool: &PgPool, age: Duration, max: usize) -> Result<usize, Failure> {
+    let mut tx = pool.begin().await?;
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM payments
+              WHERE claim IS NOT NULL
+              AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
+              LIMIT $2
+              FOR UPDATE SKIP LOCKED",
+    ))
     .bind(millis(age))
     .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .execute(pool)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(put_back.rows_affected())
+    let left = change(&mut tx, rows, Charge::put_back).await?;
+    tx.commit().await?;
+    Ok(left.len())
+}
+
+/// Saves what becomes of each.
+async fn change(
+    tx: &mut Transaction,
+    rows: Vec<Row>,
+    how: impl Fn(Charge) -> Charge,
+) -> Result<Vec<Charge>, Failure> {
+    let charges = rows.into_iter().map(|row| charge(row).map(&how));
+    let charges = charges.collect::<Result<Vec<_>, _>>()?;
+    let mut batch = Batch::new([]);
+    for charge in &charges {
+        batch.keep(charge.order_id, Payment::from(charge.clone()));
+    }
+    save(tx, &batch).await?;
+    Ok(charges)
 }
 
 /// How many payments are in each state, those without any included.

@@ -66,9 +66,24 @@ impl Verdict {
     }
 }
 
-/// Writes the verdict, but only for him who asked: whoever else had the charge in hand since has
-/// asked under the same key.
-pub fn settle_charge(
+/// What becomes of a payment by the answer to what was asked about it, which was `asked` then.
+/// Only he is heard who has it in hand: whoever else had it since has asked under the same key.
+pub fn settle(
+    payment: Payment,
+    asked: &Charge,
+    verdict: Verdict,
+    policy: Policy,
+) -> Decision<Payment> {
+    let Some(claim) = asked.claim else {
+        return Decision::nothing();
+    };
+    match asked.status {
+        Status::Reversing => settle_refund(payment, claim, verdict, policy),
+        _ => settle_charge(payment, claim, verdict, policy),
+    }
+}
+
+fn settle_charge(
     payment: Payment,
     claim: Uuid,
     verdict: Verdict,
@@ -109,7 +124,7 @@ pub fn settle_charge(
 }
 
 /// The provider's answer to a refund. It is asked until it says yes.
-pub fn settle_refund(
+fn settle_refund(
     payment: Payment,
     claim: Uuid,
     verdict: Verdict,

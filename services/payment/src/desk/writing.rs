@@ -4,7 +4,7 @@ use super::{Answered, BATCH_MAX, Desk, InHand};
 use crate::{
     payment::{Payment, Status},
     store,
-    verdict::{Verdict, settle_charge, settle_refund},
+    verdict::{Verdict, settle},
 };
 use database::Failure;
 use messaging::{CrashPoint, Known, Ledger, Outgoing, Patience, crash_at};
@@ -63,7 +63,10 @@ impl Desk {
         let (mut said, mut processed) = (Vec::new(), Vec::new());
         for answered in answers {
             let order = answered.charge.order_id;
-            if let Decision::Change { state, says } = self.decide(answered, payments.of(order, &[]))
+            let (payment, verdict) = (payments.of(order, &[]), answered.verdict.clone());
+            let policy = self.settings.policy();
+            if let Decision::Change { state, says } =
+                settle(payment, &answered.charge, verdict, policy)
             {
                 // That of the charge in hand, whose trace goes on with the call.
                 let cause = Some(answered.charge.cause.clone());
@@ -85,17 +88,6 @@ impl Desk {
         // Some may be due again, and at once.
         self.due.notify_one();
         Ok(())
-    }
-
-    fn decide(&self, answered: &Answered, payment: Payment) -> Decision<Payment> {
-        let Some(claim) = answered.charge.claim else {
-            return Decision::nothing();
-        };
-        let (verdict, policy) = (answered.verdict.clone(), self.settings.policy());
-        match answered.charge.status {
-            Status::Reversing => settle_refund(payment, claim, verdict, policy),
-            _ => settle_charge(payment, claim, verdict, policy),
-        }
     }
 
     fn log(&self, payment: &Payment, verdict: &Verdict, says: &[saga::Said]) {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::on::examples::{ORDER, charge as example};
-use messaging::Known;
 use std::iter::once;
 
 const ME: Uuid = Uuid::from_u128(1);
@@ -109,6 +108,20 @@ async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
     assert_eq!((taken[0].next_call, taken[0].attempts), (Call::LookUp, 1));
     put_back(&pool, Duration::ZERO, 9).await.unwrap();
     assert_eq!(get(&pool).await.next_call, Call::LookUp);
+}
+
+#[tokio::test]
+async fn a_mark_on_a_charge_in_hand_leaves_it_in_hand_and_as_old_as_it_is() {
+    let pool = migrated().await;
+    put(&pool, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&pool, ME, 9).await.unwrap();
+    sqlx::query("UPDATE payments SET claimed_at = now() - INTERVAL '1 hour'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    put(&pool, Charge { cancel_requested: true, ..get(&pool).await }).await;
+    assert_eq!(get(&pool).await.claim, Some(ME));
+    assert_eq!(put_back(&pool, Duration::from_secs(60), 9).await.unwrap(), 1);
 }
 
 #[tokio::test]
