@@ -1,0 +1,175 @@
+//! Bugs, put around the shipped decisions: the model must find each.
+
+use events::{
+    Event, InventoryReleased, OrderCancelRequested, OrderCreated, ShippingFailed, ShippingScheduled,
+};
+use inventory::Shelf;
+use messaging::Message;
+use order::Order;
+use payment::{Charge, Payment, Status, Verdict};
+use saga::Decision;
+use shipping::Dispatch;
+use std::time::Duration;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// Once the money is back it is due to be charged anew, under another key.
+    ChargesAgain,
+    /// A time-out is taken for a no.
+    TakesSilenceForNo,
+    /// What a crash leaves in hand is charged again, as if nothing had been sent.
+    ForgetsTheDoubt,
+    /// A cancel fails a payment that is in the provider's hands.
+    FailsInHand,
+    /// Each try of a refund has a key of its own.
+    RefundsUnderNewKeys,
+    /// A cancel means nothing to payment.
+    ChargesTheCancelled,
+    /// A cancel means nothing to shipping.
+    ShipsTheCancelled,
+    /// Order confirms what was cancelled.
+    ConfirmsTheCancelled,
+    /// What is put back is put back again when that comes twice.
+    ReleasesTwice,
+    /// An order that comes twice is charged twice.
+    ChargesTheRepeated,
+    /// What was released brings no money back.
+    KeepsTheMoney,
+    /// There is always one more.
+    Oversells,
+}
+
+pub fn order(
+    broken: Option<Break>,
+    state: Order,
+    heard: &Message,
+    shipped: impl Fn(Order) -> Decision<Order>,
+) -> Decision<Order> {
+    match broken {
+        Some(Break::ConfirmsTheCancelled) if is::<ShippingScheduled>(heard) => {
+            let kept = state.timeline().iter().filter(|f| f.event != OrderCancelRequested::NAME);
+            shipped(Order::new(kept.cloned()))
+        }
+        _ => shipped(state),
+    }
+}
+
+pub fn payment(
+    broken: Option<Break>,
+    state: Payment,
+    heard: &Message,
+    shipped: impl Fn(Payment) -> Decision<Payment>,
+) -> Decision<Payment> {
+    match (broken, &state.charge) {
+        (Some(Break::FailsInHand), Some(charge)) if is::<OrderCancelRequested>(heard) => {
+            let status = match charge.status {
+                Status::Processing => Status::Pending,
+                status => status,
+            };
+            shipped(Charge { status, in_doubt: false, ..charge.clone() }.into())
+        }
+        (Some(Break::ChargesTheRepeated), Some(charge))
+            if is::<OrderCreated>(heard) && charge.status == Status::Approved =>
+        {
+            Decision::to(anew(charge.clone()))
+        }
+        (Some(Break::ChargesTheCancelled), _) if is::<OrderCancelRequested>(heard) => {
+            Decision::Nothing
+        }
+        (Some(Break::KeepsTheMoney), _) if is::<InventoryReleased>(heard) => Decision::Nothing,
+        _ => shipped(state),
+    }
+}
+
+pub fn settle(
+    broken: Option<Break>,
+    payment: Payment,
+    verdict: Verdict,
+    shipped: impl Fn(Payment, Verdict) -> Decision<Payment>,
+) -> Decision<Payment> {
+    match (broken, verdict) {
+        (Some(Break::TakesSilenceForNo), Verdict::Unknown { reason }) => {
+            shipped(payment, Verdict::unavailable(reason))
+        }
+        (Some(Break::ChargesAgain), verdict) => match shipped(payment, verdict) {
+            Decision::Change { state: Payment { charge: Some(charge) }, says }
+                if charge.status == Status::Reversed =>
+            {
+                Decision::Change { state: anew(charge), says }
+            }
+            other => other,
+        },
+        (_, verdict) => shipped(payment, verdict),
+    }
+}
+
+pub fn taken_up(broken: Option<Break>, charge: Charge) -> Charge {
+    match (broken, charge.refund_key) {
+        (Some(Break::RefundsUnderNewKeys), Some(key)) => {
+            Charge { refund_key: Some(Uuid::new_v5(&key, b"again")), ..charge }
+        }
+        _ => charge,
+    }
+}
+
+pub fn put_back(broken: Option<Break>, charge: Charge) -> Charge {
+    match broken {
+        Some(Break::ForgetsTheDoubt) => {
+            Charge { in_doubt: charge.in_doubt, next_call: charge.next_call, ..charge.put_back() }
+        }
+        _ => charge.put_back(),
+    }
+}
+
+pub fn inventory(
+    broken: Option<Break>,
+    state: Shelf,
+    heard: &Message,
+    shipped: impl Fn(Shelf) -> Decision<Shelf>,
+) -> Decision<Shelf> {
+    match broken {
+        Some(Break::ReleasesTwice) if is::<ShippingFailed>(heard) => {
+            let reservation = state.reservation.clone();
+            let reservation = reservation
+                .map(|held| inventory::Reservation { status: inventory::Status::Reserved, ..held });
+            shipped(Shelf { reservation, ..state })
+        }
+        Some(Break::Oversells) => {
+            let mut more = state;
+            more.products.values_mut().for_each(|product| product.total += 1);
+            match shipped(more) {
+                Decision::Change { mut state, says } => {
+                    state.products.values_mut().for_each(|product| product.total -= 1);
+                    Decision::Change { state, says }
+                }
+                other => other,
+            }
+        }
+        _ => shipped(state),
+    }
+}
+
+pub fn shipping(
+    broken: Option<Break>,
+    state: Dispatch,
+    heard: &Message,
+    shipped: impl Fn(Dispatch) -> Decision<Dispatch>,
+) -> Decision<Dispatch> {
+    match broken {
+        Some(Break::ShipsTheCancelled) if is::<OrderCancelRequested>(heard) => Decision::Nothing,
+        _ => shipped(state),
+    }
+}
+
+fn is<E: Event>(heard: &Message) -> bool {
+    heard.kind.as_deref() == Some(E::NAME)
+}
+
+/// Due as if nothing had been before.
+fn anew(charge: Charge) -> Payment {
+    let charge_key = Uuid::new_v5(&charge.charge_key, b"again");
+    let Charge { order_id, method, amount, items, cause, .. } = charge;
+    let fresh = Charge { charge_key, ..Charge::new(order_id, method, amount, items, cause) };
+    fresh.due(Status::Pending, Duration::ZERO).into()
+}

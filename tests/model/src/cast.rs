@@ -1,0 +1,282 @@
+//! The four services as they are shipped, their reactions behind the same queues. Each is asked
+//! once about the same thing.
+
+use crate::{
+    NOW, Switches, breaks,
+    pool::{Id, Memo, Pool},
+    provider::{self, Move, Moved, Provider, event_id},
+    state::{About, Letter, State, order_id},
+    stock::Stock,
+};
+use chrono::{DateTime, Utc};
+use events::{
+    CancelReason, InventoryFailed, InventoryReleased, InventoryReserved, Item, Money,
+    OrderCancelRequested, OrderCreated, PaymentApproved, PaymentFailed, PaymentMethod,
+    PaymentReversed, ProductId, ShippingFailed, ShippingScheduled,
+};
+use inventory::Shelf;
+use messaging::{Message, Outgoing, Queue, World};
+use order::{Cancel, Order};
+use payment::Payment;
+use saga::{Cause, Decision, Said};
+use serde_json::json;
+use shipping::Dispatch;
+use std::{fmt::Debug, sync::Arc};
+use uuid::Uuid;
+
+/// What one service makes of something.
+#[derive(Debug)]
+pub enum Reaction<S> {
+    Nothing,
+    Change { state: Id<S>, says: Vec<Saying> },
+    Impossible,
+}
+
+/// A message, and its event.
+pub type Saying = (Id<Outgoing>, &'static str);
+
+type Moves = Vec<(Move, (Id<Payment>, Id<Provider>, Vec<Saying>))>;
+
+type Cancels = Vec<(CancelReason, Id<Order>, Saying)>;
+
+pub struct Cast {
+    switches: Switches,
+    pub orders: Pool<Order>,
+    pub payments: Pool<Payment>,
+    pub stocks: Pool<Stock>,
+    pub dispatches: Pool<Dispatch>,
+    pub providers: Pool<Provider>,
+    pub messages: Pool<Outgoing>,
+    order: Hearer<Order>,
+    payment: Hearer<Payment>,
+    inventory: Hearer<Stock>,
+    shipping: Hearer<Dispatch>,
+    desk: Memo<(Id<Payment>, Id<Provider>), Moves>,
+    cancels: Memo<(Id<Order>, usize), Cancels>,
+    shelves: Vec<Queue<Shelf>>,
+}
+
+struct Hearer<S> {
+    queues: Vec<Queue<S>>,
+    heard: Memo<(Id<S>, Letter), Reaction<S>>,
+}
+
+impl<S> Hearer<S> {
+    fn of(queues: impl Into<Vec<Queue<S>>>) -> Self {
+        Self { queues: queues.into(), heard: Memo::default() }
+    }
+}
+
+/// A world in which it is always the same moment, and the next id is known.
+struct Still(Uuid);
+
+impl World for Still {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(NOW.cast_signed()).expect("it is a time")
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+
+    fn new_id(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl Cast {
+    pub fn new(switches: Switches) -> Self {
+        Self {
+            switches,
+            orders: Pool::default(),
+            payments: Pool::default(),
+            stocks: Pool::default(),
+            dispatches: Pool::default(),
+            providers: Pool::default(),
+            messages: Pool::default(),
+            order: Hearer::of([
+                Queue::of::<PaymentApproved>(order::NAME),
+                Queue::of::<PaymentFailed>(order::NAME),
+                Queue::of::<PaymentReversed>(order::NAME),
+                Queue::of::<InventoryReserved>(order::NAME),
+                Queue::of::<InventoryFailed>(order::NAME),
+                Queue::of::<ShippingScheduled>(order::NAME),
+                Queue::of::<ShippingFailed>(order::NAME),
+            ]),
+            payment: Hearer::of([
+                Queue::of::<OrderCreated>(payment::NAME),
+                Queue::of::<OrderCancelRequested>(payment::NAME),
+                Queue::of::<InventoryFailed>(payment::NAME),
+                Queue::of::<InventoryReleased>(payment::NAME),
+            ]),
+            inventory: Hearer::of([]),
+            shelves: vec![
+                Queue::of::<PaymentApproved>(inventory::NAME),
+                Queue::of::<ShippingFailed>(inventory::NAME),
+            ],
+            shipping: Hearer::of([
+                Queue::of::<InventoryReserved>(shipping::NAME),
+                Queue::of::<OrderCancelRequested>(shipping::NAME),
+            ]),
+            desk: Memo::default(),
+            cancels: Memo::default(),
+        }
+    }
+
+    /// Orders for one piece of `product` each, just placed; so many pieces are there.
+    pub fn placed(&self, product: ProductId, total: u64, may_park: bool) -> State {
+        let ids = (0..self.switches.orders).map(order_id);
+        let stock = Stock::of(ids.clone(), product, total);
+        let orders = ids.map(|order_id| {
+            let items = vec![Item { product_id: product, quantity: 1, unit_price: PRICE }];
+            let created = OrderCreated {
+                order_id,
+                customer_id: Uuid::from_u128(1),
+                payment_method: PaymentMethod::Pix,
+                total_amount: PRICE,
+                items,
+            };
+            let (order, (said, event)) = self.say(Order::default(), &created);
+            let mut about = About {
+                order,
+                payment: self.payments.put(Payment::default()),
+                shipping: self.dispatches.put(Dispatch::default()),
+                provider: self.providers.put(Provider::default()),
+                mail: Vec::new(),
+            };
+            about.say(said, event);
+            about
+        });
+        State { orders: orders.collect(), stock: self.stocks.put(stock), may_park }
+    }
+
+    /// An order says something of its own accord, and remembers it.
+    fn say<E: events::Event>(&self, mut order: Order, event: &E) -> (Id<Order>, Saying) {
+        let id = event_id(event.order_id(), E::NAME, 0);
+        let (fact, said) = order::say(&Still(id), event, json!({}), None);
+        order.remember(fact);
+        (self.orders.put(order), (self.messages.put(said), E::NAME))
+    }
+
+    /// As it comes off the wire.
+    pub fn message(&self, letter: Letter) -> Message {
+        self.outgoing(letter).publication().message
+    }
+
+    pub fn outgoing(&self, letter: Letter) -> Outgoing {
+        let first = (*self.messages.get(letter.said)).clone();
+        let id = event_id(first.order_id, &first.event, letter.repetition);
+        Outgoing { id, ..first }
+    }
+
+    fn sayings(&self, says: Vec<Said>, cause: &Cause) -> Vec<Saying> {
+        let saying = |said: Said| {
+            let event = said.event;
+            let id = event_id(said.order_id, event, 0);
+            (self.messages.put(Outgoing::new(&Still(id), said, Some(cause))), event)
+        };
+        says.into_iter().map(saying).collect()
+    }
+
+    /// Every reaction goes through here.
+    fn reaction<S: 'static, T: Debug>(
+        &self,
+        queues: &[Queue<S>],
+        (letter, pool): (Letter, &Pool<T>),
+        decide: impl FnOnce(&[ProductId], &Message, &dyn Fn(S) -> Decision<S>) -> Decision<T>,
+    ) -> Reaction<T> {
+        let message = self.message(letter);
+        let kind = message.kind.as_deref().unwrap_or_default();
+        let queue = queues.iter().find(|queue| queue.event == kind).expect("SAGA says it hears it");
+        let received = queue.decode(&message, None).expect("it was said by a service of ours");
+        match decide(&received.touches, &message, &|state| (received.decide)(state)) {
+            Decision::Nothing => Reaction::Nothing,
+            Decision::Impossible(_) => Reaction::Impossible,
+            Decision::Change { state, says } => Reaction::Change {
+                state: pool.put(state),
+                says: self.sayings(says, &received.cause),
+            },
+        }
+    }
+
+    pub fn order_hears(&self, order: Id<Order>, letter: Letter) -> Arc<Reaction<Order>> {
+        let Hearer { queues, heard } = &self.order;
+        heard.get((order, letter), |_| {
+            self.reaction(queues, (letter, &self.orders), |_, message, shipped| {
+                let state = (*self.orders.get(order)).clone();
+                breaks::order(self.switches.broken, state, message, shipped)
+            })
+        })
+    }
+
+    pub fn payment_hears(&self, payment: Id<Payment>, letter: Letter) -> Arc<Reaction<Payment>> {
+        let Hearer { queues, heard } = &self.payment;
+        heard.get((payment, letter), |_| {
+            self.reaction(queues, (letter, &self.payments), |_, message, shipped| {
+                let state = (*self.payments.get(payment)).clone();
+                match breaks::payment(self.switches.broken, state, message, shipped) {
+                    Decision::Change { state, says } => {
+                        Decision::Change { state: provider::essence(state), says }
+                    }
+                    other => other,
+                }
+            })
+        })
+    }
+
+    pub fn shipping_hears(&self, state: Id<Dispatch>, letter: Letter) -> Arc<Reaction<Dispatch>> {
+        let Hearer { queues, heard } = &self.shipping;
+        heard.get((state, letter), |_| {
+            self.reaction(queues, (letter, &self.dispatches), |_, message, shipped| {
+                let state = (*self.dispatches.get(state)).clone();
+                breaks::shipping(self.switches.broken, state, message, shipped)
+            })
+        })
+    }
+
+    pub fn inventory_hears(&self, stock: Id<Stock>, letter: Letter) -> Arc<Reaction<Stock>> {
+        self.inventory.heard.get((stock, letter), |_| {
+            let pool = (letter, &self.stocks);
+            self.reaction(&self.shelves, pool, |touched, message, shipped| {
+                let order = self.messages.get(letter.said).order_id;
+                self.stocks.get(stock).decide(order, touched, |shelf| {
+                    breaks::inventory(self.switches.broken, shelf, message, shipped)
+                })
+            })
+        })
+    }
+
+    /// What the customer and the deadline may do to an order now, by the shipped rule.
+    pub fn cancels(&self, order: Id<Order>, number: usize) -> Arc<Cancels> {
+        self.cancels.get((order, number), |_| {
+            let known = self.orders.get(order);
+            if known.cancel() != Cancel::Say {
+                return Vec::new();
+            }
+            let say = |reason| {
+                let (payment_method, total_amount) = (PaymentMethod::Pix, PRICE);
+                let order_id = order_id(number);
+                let requested =
+                    OrderCancelRequested { order_id, reason, payment_method, total_amount };
+                let (order, saying) = self.say((*known).clone(), &requested);
+                (reason, order, saying)
+            };
+            [CancelReason::Customer, CancelReason::Deadline].map(say).into()
+        })
+    }
+
+    /// What the charge desk and the provider may do now.
+    pub fn moves(&self, payment: Id<Payment>, provider: Id<Provider>) -> Arc<Moves> {
+        self.desk.get((payment, provider), |_| {
+            let (payment, provider) = (self.payments.get(payment), self.providers.get(provider));
+            let moves = provider::moves(&payment, &provider, self.switches);
+            let kept = |(made, Moved { payment, provider, says, cause })| {
+                let says = self.sayings(says, &cause);
+                (made, (self.payments.put(payment), self.providers.put(provider), says))
+            };
+            moves.into_iter().map(kept).collect()
+        })
+    }
+}
+
+pub const PRICE: Money = Money::cents(9980);

@@ -1,0 +1,55 @@
+//! Every run of the saga as it is shipped. A saga that is changed has another number of states:
+//! where that is meant, the number is written anew here.
+
+use crate::{ONE, TWO};
+use invariants::Quiet;
+use model::{Break, PROMISES, Saga, Switches};
+use stateright::{Checker, Expectation, Model};
+
+/// How many states there are, of which none breaks a promise; each end is among them.
+#[track_caller]
+fn states(switches: Switches) -> usize {
+    let checker = kept(switches);
+    let found = checker.discoveries();
+    for property in checker.model().properties() {
+        let is_end = property.expectation == Expectation::Sometimes;
+        assert!(!is_end || found.contains_key(property.name), "never: {}", property.name);
+    }
+    checker.unique_state_count()
+}
+
+/// No promise is broken.
+#[track_caller]
+fn kept(switches: Switches) -> impl Checker<Saga> {
+    let checker = Saga::new(switches).checker().threads(2).spawn_bfs().join();
+    let (model, mut found) = (checker.model(), checker.discoveries());
+    let broken = PROMISES.into_iter().find_map(|promise| Some((promise, found.remove(promise)?)));
+    if let Some((promise, path)) = broken {
+        let wrong = model.violations(path.last_state(), Quiet::Yes);
+        let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+        panic!("not so: {promise}\n{}\n{}", model.tell(promise, path), wrong.join("\n"));
+    }
+    checker
+}
+
+#[test]
+fn one_order_comes_well_through_everything() {
+    assert_eq!(states(ONE), 237_496);
+}
+
+/// A repeated message finds what it has done: asked again, no reaction does anything.
+#[test]
+fn without_the_idempotency_tables_there_is_not_one_state_more() {
+    assert_eq!(states(Switches { tables: false, ..ONE }), 237_496);
+}
+
+#[test]
+fn two_orders_share_the_last_piece() {
+    assert_eq!(states(TWO), 894_723);
+}
+
+/// It ends orders sooner, and spares the provider a charge. What makes a cancel good is shipping.
+#[test]
+fn no_promise_hangs_on_payment_hearing_of_a_cancel() {
+    kept(Switches { broken: Some(Break::ChargesTheCancelled), ..ONE });
+}

@@ -1,0 +1,84 @@
+//! A model that finds nothing may be blind: each of these bugs it must find.
+
+use crate::{ONE, TWO};
+use model::{ALWAYS, Break, IN_THE_END, NO_DEAD_END, PROMISES, Saga, Switches};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// The bug, the promise that it breaks first, and how the shortest such run ends.
+const MUTANTS: [(Break, &str, &str); 11] = [
+    (
+        Break::ChargesAgain,
+        ALWAYS,
+        "payment says payment.reversed · the desk takes it up · the provider approves · payment says payment.approved",
+    ),
+    (
+        Break::TakesSilenceForNo,
+        IN_THE_END,
+        "the provider does not answer in time · payment says payment.failed · order hears payment.failed · a late charge reaches the provider, who approves",
+    ),
+    (
+        Break::ForgetsTheDoubt,
+        IN_THE_END,
+        "payment crashes with it in hand · the desk takes it up · the provider is away · payment says payment.failed · order hears payment.failed · a late charge reaches the provider, who approves",
+    ),
+    (
+        Break::FailsInHand,
+        IN_THE_END,
+        "payment hears order.cancel-requested · payment says payment.failed · shipping hears order.cancel-requested · order hears payment.failed",
+    ),
+    (
+        Break::RefundsUnderNewKeys,
+        ALWAYS,
+        "payment says payment.reversed · a late refund reaches the provider, who approves",
+    ),
+    (
+        Break::ShipsTheCancelled,
+        NO_DEAD_END,
+        "shipping says shipping.scheduled · order hears inventory.reserved · order hears shipping.scheduled",
+    ),
+    (
+        Break::ConfirmsTheCancelled,
+        IN_THE_END,
+        "payment says payment.reversed · order hears payment.reversed",
+    ),
+    (
+        Break::KeepsTheMoney,
+        NO_DEAD_END,
+        "inventory says inventory.released · order hears shipping.failed · payment hears inventory.released",
+    ),
+    (
+        Break::ReleasesTwice,
+        IN_THE_END,
+        "inventory hears shipping.failed again · inventory says inventory.released · payment hears inventory.released",
+    ),
+    (
+        Break::ChargesTheRepeated,
+        ALWAYS,
+        "payment hears order.created again · the desk takes it up · the provider approves · payment says payment.approved",
+    ),
+    (
+        Break::Oversells,
+        ALWAYS,
+        "order 1: inventory hears payment.approved · inventory says inventory.reserved",
+    ),
+];
+
+#[test]
+fn each_bug_is_found_and_its_run_can_be_read() {
+    for (broken, promise, end) in MUTANTS {
+        let (found, told) = counterexample(broken);
+        assert!(found == promise && told.ends_with(end), "{broken:?}: not so: {found}\n{told}");
+    }
+}
+
+fn counterexample(broken: Break) -> (&'static str, String) {
+    // Two of them need the same message twice.
+    let tables = !matches!(broken, Break::ReleasesTwice | Break::ChargesTheRepeated);
+    let switches = if broken == Break::Oversells { TWO } else { ONE };
+    let checker = Saga::new(Switches { tables, broken: Some(broken), ..switches }).checker();
+    let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let mut found = checker.discoveries();
+    let first = PROMISES.into_iter().find_map(|promise| Some((promise, found.remove(promise)?)));
+    let (promise, path) = first.unwrap_or_else(|| panic!("{broken:?} is not found"));
+    (promise, checker.model().tell(promise, path))
+}
