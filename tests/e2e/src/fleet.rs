@@ -291,9 +291,13 @@ impl Fleet {
         until(BOUND, || async { self.empty().await }).await;
         loop {
             let names: Vec<String> = self.processes.keys().cloned().collect();
-            let stopped = names.iter().map(|name| self.take(name).stop()).collect::<Vec<_>>();
-            for (status, _) in join_all(stopped).await {
-                assert!(status.success(), "{status}");
+            let stopped = names.iter().map(|name| self.take(name)).map(async |process| {
+                let log = process.log.clone();
+                (process.stop().await, log)
+            });
+            for ((status, took), log) in join_all(stopped.collect::<Vec<_>>()).await {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                assert!(status.success(), "{status} after {took:?}\n{log}");
             }
             let empty = self.empty().await;
             for name in names {
