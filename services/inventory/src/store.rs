@@ -13,9 +13,9 @@ pub struct Stock;
 /// decisions before it have left it.
 #[derive(Default)]
 pub struct Shelves {
-    reservations: BTreeMap<OrderId, Reservation>,
-    refused: BTreeSet<OrderId>,
-    products: BTreeMap<ProductId, Product>,
+    pub reservations: BTreeMap<OrderId, Reservation>,
+    pub refused: BTreeSet<OrderId>,
+    pub products: BTreeMap<ProductId, Product>,
     changed_orders: BTreeSet<OrderId>,
     changed_products: BTreeSet<ProductId>,
 }

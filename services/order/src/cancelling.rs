@@ -1,13 +1,13 @@
 //! Asks the saga to undo an order, for the customer or because its time is up.
 
 use crate::{
-    order::{Cancel, Status},
+    order::{Cancel, Order, Status},
     saying::say,
-    store::{self, Orders},
+    store::{self, OrderBook},
 };
 use database::Failure;
 use events::{CancelReason, OrderCancelRequested, OrderId};
-use messaging::{CrashPoint, Known, Ledger, Store, crash_at};
+use messaging::{CrashPoint, Known, Store, crash_at};
 use serde_json::json;
 use service::Context;
 use std::{slice, time::Duration};
@@ -22,9 +22,9 @@ pub enum Outcome {
 }
 
 /// Run it in a task of its own: a transaction must not end half-way with its client.
-pub async fn cancel(
-    context: Context,
-    orders: Orders,
+pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
+    context: Context<L>,
+    orders: S,
     order_id: OrderId,
     reason: CancelReason,
     trace: Option<String>,
@@ -32,7 +32,7 @@ pub async fn cancel(
     let ledger = &context.ledger;
     let mut tx = ledger.begin().await?;
     ledger.lock_orders(&mut tx, &[order_id]).await?;
-    let Some(known) = store::cancellable(&mut tx, order_id).await? else {
+    let Some(known) = ledger.cancellable(&mut tx, order_id).await? else {
         return Ok(Outcome::Unknown);
     };
     let mut loaded = orders.load(&mut tx, &[order_id], &[]).await?;
@@ -70,12 +70,16 @@ pub async fn cancel(
 }
 
 /// Cancels what should have ended by now; but not what may have ended long ago, while we were deaf.
-pub async fn overdue(context: Context, orders: Orders, deadline: Duration) -> anyhow::Result<()> {
+pub async fn overdue<L: OrderBook, S: Store<Tx = L::Tx, State = Order> + Clone>(
+    context: Context<L>,
+    orders: S,
+    deadline: Duration,
+) -> anyhow::Result<()> {
     if deadline.is_zero() || !context.health.caught_up() {
         return Ok(());
     }
     let before = context.world.now() - deadline;
-    for order in store::overdue(&context.pool, before).await? {
+    for order in context.ledger.overdue(before).await? {
         cancel(context.clone(), orders.clone(), order, CancelReason::Deadline, None).await?;
     }
     Ok(())
@@ -87,7 +91,7 @@ pub async fn complain(context: Context, deadline: Duration) -> anyhow::Result<()
         return Ok(());
     }
     let since = context.world.now() - deadline;
-    if let Some((stuck, order_id)) = store::stuck(&context.pool, since).await? {
+    if let Some((stuck, order_id)) = store::stuck(&context.ledger.pool, since).await? {
         tracing::warn!(
             stuck,
             %order_id,
@@ -119,14 +123,14 @@ mod tests {
         let (waits, asked, short_of) =
             (bench.placed().await, bench.placed().await, bench.placed().await);
         let later = bench.context.world.now() + TimeDelta::hours(1);
-        let stuck = async || store::stuck(&bench.context.pool, later).await.unwrap();
+        let stuck = async || store::stuck(&bench.context.ledger.pool, later).await.unwrap();
         assert_eq!(stuck().await, None, "{waits} only waits");
         ask(&bench, asked).await;
         assert_eq!(stuck().await, Some((1, asked)));
         bench.hear(short(short_of)).await;
         assert_eq!(stuck().await, Some((2, asked)), "the oldest is told");
         let earlier = later - TimeDelta::hours(2);
-        assert_eq!(store::stuck(&bench.context.pool, earlier).await.unwrap(), None);
+        assert_eq!(store::stuck(&bench.context.ledger.pool, earlier).await.unwrap(), None);
     }
 
     const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";
@@ -198,7 +202,7 @@ mod tests {
             overdue(context, orders, Duration::from_secs(deadline)).await.unwrap();
             assert_eq!(bench.count(SAID).await, said);
         }
-        let known = store::order(&bench.context.pool, order).await.unwrap().unwrap();
+        let known = store::order(&bench.context.ledger.pool, order).await.unwrap().unwrap();
         let detail = &known.fact("order.cancel-requested").unwrap().detail;
         assert_eq!(detail["reason"], serde_json::to_value(Deadline).unwrap());
     }

@@ -78,7 +78,7 @@ async fn show(
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Json<View>, Problem> {
     let id = order_id(id)?;
-    let found = store::get(&app.context.pool, id).await?;
+    let found = store::get(&app.context.ledger.pool, id).await?;
     found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| Problem::no_such_order(id))
 }
 

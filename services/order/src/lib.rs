@@ -21,12 +21,12 @@ use events::{
 use service::{Service, parse_duration};
 use std::{net::SocketAddr, time::Duration};
 
-pub use cancelling::{Outcome, cancel};
+pub use cancelling::{Outcome, cancel, overdue};
 pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
-pub use store::{Loaded, Orders};
+pub use store::{Answer, Cancellable, Keys, Loaded, OrderBook, Orders, Placed};
 pub use view::View;
 pub use waiting::Waiting;
 
@@ -64,7 +64,7 @@ pub struct Settings {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders::default();
-    let (placing, writer) = placing::channel(settings.in_flight_max as usize);
+    let (placing, writer) = Placing::channel(settings.in_flight_max as usize);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());
         move |context| routes(App::new(&settings, context, orders, placing))
@@ -81,7 +81,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         .on::<ShippingFailed>()
         .worker("place orders", |context| writer.run(context))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
-            cancelling::overdue(context, orders.clone(), order_deadline)
+            overdue(context, orders.clone(), order_deadline)
         })
         .every(Duration::from_mins(1), "tell of stuck orders", move |context| {
             cancelling::complain(context, order_deadline)

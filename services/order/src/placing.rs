@@ -6,13 +6,13 @@ mod keys;
 use crate::{
     order::Order,
     saying::say,
-    store::{self, Answer, Placed},
+    store::{self, Answer, OrderBook, Placed},
     view::View,
 };
 use database::Failure;
 use events::{Item, Money, OrderCreated, OrderId, PaymentMethod};
 use keys::{BusyKeys, HeldKey};
-use messaging::{CrashPoint, Ledger, World, crash_at};
+use messaging::{CrashPoint, World, crash_at};
 use serde::Serialize;
 use serde_json::json;
 use service::Context;
@@ -87,12 +87,13 @@ struct Waiting {
     span: Span,
 }
 
-pub fn channel(capacity: usize) -> (Placing, Writer) {
-    let (sender, receiver) = mpsc::channel(capacity);
-    (Placing { queue: sender, busy: BusyKeys::default() }, Writer { queue: receiver })
-}
-
 impl Placing {
+    /// Both sides; so many requests may wait.
+    pub fn channel(capacity: usize) -> (Self, Writer) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self { queue: sender, busy: BusyKeys::default() }, Writer { queue: receiver })
+    }
+
     pub async fn place(&self, mut request: Request) -> Verdict {
         let held = match &request.key {
             Some(key) => Some(self.busy.hold(key).ok_or(Refusal::KeyBusy)?),
@@ -111,7 +112,7 @@ impl Placing {
 
 impl Writer {
     /// Writes until told to stop and nobody can ask any more.
-    pub async fn run(mut self, context: Context) {
+    pub async fn run<L: OrderBook>(mut self, context: Context<L>) {
         let mut closing = pin!(async {
             context.stop.cancelled().await;
             tokio::time::sleep(FINISH_WITHIN).await;
@@ -135,7 +136,7 @@ impl Writer {
     }
 
     /// False when the database is away.
-    async fn write(&self, context: &Context, batch: Vec<Waiting>) -> bool {
+    async fn write<L: OrderBook>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
         if batch.is_empty() {
             return true;
         }
@@ -184,11 +185,14 @@ impl Waiting {
 }
 
 /// All of the batch, or nothing of it.
-async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, Failure> {
+async fn transact<L: OrderBook>(
+    context: &Context<L>,
+    batch: &[Waiting],
+) -> Result<Vec<Verdict>, Failure> {
     let keys: Vec<&str> =
         batch.iter().filter_map(|waiting| waiting.request.key.as_deref()).collect();
     let mut tx = context.ledger.begin().await?;
-    let known = store::claim_keys(&mut tx, &keys).await?;
+    let known = context.ledger.claim_keys(&mut tx, &keys).await?;
     let mut placed = Vec::with_capacity(batch.len());
     let mut verdicts = Vec::with_capacity(batch.len());
     for Waiting { request, .. } in batch {
@@ -207,7 +211,7 @@ async fn transact(context: &Context, batch: &[Waiting]) -> Result<Vec<Verdict>, 
             }
         });
     }
-    store::place(&mut tx, &context.ledger, &placed).await?;
+    context.ledger.place(&mut tx, &placed).await?;
     crash_at(CrashPoint::OrderWritten);
     context.ledger.commit(tx).await?;
     crash_at(CrashPoint::OrderCommitted);
@@ -260,7 +264,7 @@ fn digest(draft: &Draft) -> Vec<u8> {
 /// Answers that nobody will ask for again.
 pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
     let before = context.world.now() - kept;
-    let count = store::forget_answers(&context.pool, before).await?;
+    let count = store::forget_answers(&context.ledger.pool, before).await?;
     if count > 0 {
         tracing::debug!(count, "old answers to idempotency keys are forgotten");
     }

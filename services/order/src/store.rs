@@ -1,6 +1,7 @@
 //! All SQL of the service. Here: what the loop needs, facts in and out.
 
 mod answers;
+mod book;
 mod place;
 mod read;
 
@@ -19,9 +20,10 @@ use std::collections::BTreeMap;
 use telemetry::metrics;
 use uuid::Uuid;
 
-pub use answers::{Answer, claim_keys, forget_answers};
-pub use place::{Placed, place};
-pub use read::{Cursor, Filter, cancellable, get, list, order, overdue, stuck};
+pub use answers::{Answer, Keys, forget_answers};
+pub use book::OrderBook;
+pub use place::Placed;
+pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 
 #[derive(Clone, Default)]
 pub struct Orders {

@@ -1,6 +1,6 @@
 //! A service on a database of its own, without a broker.
 
-use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, placing, routes};
+use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, routes};
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
@@ -42,10 +42,10 @@ pub async fn context() -> Context {
 }
 
 pub fn context_on(pool: PgPool) -> Context {
-    let (ledger, world) = (PgLedger { pool: pool.clone() }, RealWorld::shared());
+    let (ledger, world) = (PgLedger { pool }, RealWorld::shared());
     let (outbox, _) = Relay::new(ledger.clone(), world.clone());
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
-    Context { pool, ledger, outbox, world, health, stop: CancellationToken::new() }
+    Context { ledger, outbox, world, health, stop: CancellationToken::new() }
 }
 
 impl Bench {
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     pub fn without_writer(context: Context, capacity: usize) -> (Self, Writer) {
-        let (placing, writer) = placing::channel(capacity);
+        let (placing, writer) = Placing::channel(capacity);
         (Self { context, orders: Orders::default(), placing, settings: settings() }, writer)
     }
 
@@ -101,7 +101,7 @@ impl Bench {
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.context.pool).await.unwrap()
+        sqlx::query_scalar(sql).fetch_one(&self.context.ledger.pool).await.unwrap()
     }
 }
 

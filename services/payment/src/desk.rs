@@ -1,6 +1,7 @@
 //! The charge desk: takes up charges and refunds that are due, asks the provider about all of them
 //! at the same time, and writes each answer and its event in one transaction.
 
+mod book;
 mod writing;
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     gateway::{Gateway, Request},
     measure::Asking,
     payment::{Call, Charge, Status},
-    store,
     verdict::Verdict,
 };
 use messaging::{CrashPoint, Patience, crash_at};
@@ -23,6 +23,8 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout},
 };
+
+pub use book::ChargeBook;
 
 /// How often it looks without being woken: another process may have left something.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -52,14 +54,14 @@ impl Desk {
     }
 
     /// Works until told to stop, and then until what is in hand is written.
-    pub async fn run(self, context: Context) {
+    pub async fn run<L: ChargeBook>(self, context: Context<L>) {
         let (answers, answered) = mpsc::unbounded_channel();
         tokio::join!(self.take_up(&context, answers), self.write_down(&context, answered));
     }
 
     /// Puts back what a crash has left in hand: it is looked up, and not charged blindly.
-    pub async fn reap(self, context: Context) -> anyhow::Result<()> {
-        let left = store::put_back(&context.pool, self.settings.reap_after, BATCH_MAX).await?;
+    pub async fn reap<L: ChargeBook>(self, context: Context<L>) -> anyhow::Result<()> {
+        let left = context.ledger.put_back(self.settings.reap_after, BATCH_MAX).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(charges = left, "finishing charges that somebody left in hand");
@@ -68,7 +70,11 @@ impl Desk {
         Ok(())
     }
 
-    async fn take_up(&self, context: &Context, answers: mpsc::UnboundedSender<InHand>) {
+    async fn take_up<L: ChargeBook>(
+        &self,
+        context: &Context<L>,
+        answers: mpsc::UnboundedSender<InHand>,
+    ) {
         let room = Arc::new(Semaphore::new(self.settings.in_flight_max as usize));
         let mut patience = Patience::new(context.world.clone());
         loop {
@@ -93,6 +99,7 @@ impl Desk {
                 Err(wait) => wait,
             };
             tokio::select! {
+                biased;
                 () = context.stop.cancelled() => return,
                 () = self.due.notified() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -101,9 +108,9 @@ impl Desk {
     }
 
     /// As many as the provider can bear; else how long to wait until some may be free.
-    async fn permits(
+    async fn permits<L: ChargeBook>(
         &self,
-        context: &Context,
+        context: &Context<L>,
         room: &Arc<Semaphore>,
         first: OwnedSemaphorePermit,
     ) -> Result<Vec<OwnedSemaphorePermit>, Duration> {
@@ -124,7 +131,7 @@ impl Desk {
 
     /// How many calls the provider may have at the same time. While it fails nothing is taken up,
     /// so that waiting costs no attempt.
-    async fn allowed(&self, context: &Context) -> Result<usize, Duration> {
+    async fn allowed<L: ChargeBook>(&self, context: &Context<L>) -> Result<usize, Duration> {
         let room = self.breaker(|breaker| breaker.room(context.world.now()));
         match room {
             Room::Calls(allowed) => return Ok(allowed),
@@ -132,6 +139,7 @@ impl Desk {
             Room::Probe => {}
         }
         let answered = tokio::select! {
+            biased;
             () = context.stop.cancelled() => return Err(POLL_EVERY),
             answered = timeout(self.settings.gateway_timeout, self.gateway.probe()) => answered,
         };
@@ -156,15 +164,15 @@ impl Desk {
     }
 
     /// Whether there was something to take.
-    async fn take_due(
+    async fn take_due<L: ChargeBook>(
         &self,
-        context: &Context,
+        context: &Context<L>,
         permits: Vec<OwnedSemaphorePermit>,
         answers: &mpsc::UnboundedSender<InHand>,
     ) -> Result<bool, database::Failure> {
         let claim = context.world.new_id();
         let began = Instant::now();
-        let taken = store::take_due(&context.pool, claim, permits.len()).await;
+        let taken = context.ledger.take_due(claim, permits.len()).await;
         metrics::POLLS.record(began.elapsed(), []);
         let charges = taken?;
         if !charges.is_empty() {
@@ -178,15 +186,15 @@ impl Desk {
     }
 
     /// Until when there is nothing to do, unless somebody wakes us.
-    async fn idle(&self, context: &Context) -> Duration {
-        let next = store::next_due_in(&context.pool).await.ok().flatten();
+    async fn idle<L: ChargeBook>(&self, context: &Context<L>) -> Duration {
+        let next = context.ledger.next_due_in().await.ok().flatten();
         next.map_or(POLL_EVERY, |next| next.min(POLL_EVERY))
     }
 
     /// A slow provider keeps nobody waiting but its own customer.
-    fn spawn(
+    fn spawn<L: ChargeBook>(
         &self,
-        context: &Context,
+        context: &Context<L>,
         mut charge: Charge,
         permit: OwnedSemaphorePermit,
         answers: mpsc::UnboundedSender<InHand>,

@@ -17,8 +17,8 @@ use service::Service;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-pub use desk::Desk;
-pub use gateway::{Gateway, Http, Simulated};
+pub use desk::{ChargeBook, Desk};
+pub use gateway::{Gateway, Http, Request, Simulated};
 pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;
 pub use settings::Settings;

@@ -41,7 +41,7 @@ impl Asking {
 
 /// How many payments are in each state.
 pub async fn payments(context: Context) -> anyhow::Result<()> {
-    for (status, count) in store::count_by_status(&context.pool).await? {
+    for (status, count) in store::count_by_status(&context.ledger.pool).await? {
         metrics::PAYMENTS.set(count as f64, [status]);
         if status == Status::Reversing.name() {
             metrics::REFUNDS.set(count as f64, []);

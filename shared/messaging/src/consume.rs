@@ -217,6 +217,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                         self.queue.name
                     ));
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => return None,
                         () = patience.wait() => {}
                     }

@@ -25,6 +25,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         let mut opened = false;
         while !stop.is_cancelled() {
             let connected = tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
                 connected = self.broker.connect(&self.topology) => connected,
             };
@@ -42,6 +43,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
                 Err(why) => patience.complain(&why.to_string()),
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = patience.wait() => {}
             }
@@ -69,6 +71,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             async move { relay.run(&*session, &stop).await }
         });
         let first = tokio::select! {
+            biased;
             () = stop.cancelled() => Ok(()),
             Some(ended) = consumers.join_next() => outcome(ended),
             Some(ended) = relay.join_next() => outcome(ended),

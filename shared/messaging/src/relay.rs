@@ -104,6 +104,7 @@ impl<L: Ledger> Relay<L> {
                 Err(why) => patience.complain(&format!("the outbox cannot be read: {why}")),
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }

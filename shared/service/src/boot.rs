@@ -110,11 +110,10 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             return if around.stop.is_cancelled() { Ok(()) } else { Err(why) };
         }
         let Running { pool, broker, world, tuning, health_file, stop } = around;
-        let ledger = PgLedger { pool: pool.clone() };
+        let ledger = PgLedger { pool };
         let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
-        let context =
-            Context { pool: pool.clone(), ledger, outbox, world, health, stop: stop.clone() };
+        let context = Context { ledger, outbox, world, health, stop: stop.clone() };
 
         let mut standing = line.progress.subscribe();
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -160,7 +159,7 @@ fn spawn_workers(
     }
     let context = context.clone();
     tasks.spawn(async move {
-        context.health.keep(&context.pool, health_file, &context.stop).await;
+        context.health.keep(&context.ledger.pool, health_file, &context.stop).await;
         Ok(())
     });
 }

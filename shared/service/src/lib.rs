@@ -14,7 +14,6 @@ mod sampling;
 mod settings;
 
 use axum::Router;
-use database::PgPool;
 use events::Event;
 use futures::future::BoxFuture;
 use messaging::{
@@ -45,9 +44,8 @@ pub struct Service<S: Store> {
 
 /// What a job, a worker and a route are given.
 #[derive(Clone)]
-pub struct Context {
-    pub pool: PgPool,
-    pub ledger: PgLedger,
+pub struct Context<L = PgLedger> {
+    pub ledger: L,
     pub outbox: Outbox,
     pub world: Arc<dyn World>,
     pub health: Arc<Health>,
@@ -196,6 +194,7 @@ impl<S: Store> Service<S> {
 async fn repeat(period: Duration, what: &'static str, job: Job, context: Context) {
     loop {
         tokio::select! {
+            biased;
             () = context.stop.cancelled() => return,
             () = tokio::time::sleep(period) => {}
         }

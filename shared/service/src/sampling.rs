@@ -46,7 +46,7 @@ pub async fn outbox(context: Context) -> anyhow::Result<()> {
         "SELECT COUNT(*), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
          FROM outbox",
     )
-    .fetch_one(&context.pool)
+    .fetch_one(&context.ledger.pool)
     .await?;
     // The id tells when it was said.
     let said = oldest.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0);

@@ -51,7 +51,7 @@ pub async fn expire(context: Context) -> anyhow::Result<()> {
          WHERE NOT expired
          AND given_at < now() - INTERVAL '1 year'",
     )
-    .execute(&context.pool)
+    .execute(&context.ledger.pool)
     .await?;
     Ok(())
 }

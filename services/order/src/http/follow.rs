@@ -31,7 +31,7 @@ pub async fn follow(
     let permit = app.limits.stream()?;
     // Before the first look, so that nothing falls between the two.
     let watch = app.orders.watchers.watch(id);
-    let order = store::order(&app.context.pool, id).await?;
+    let order = store::order(&app.context.ledger.pool, id).await?;
     let order = order.ok_or_else(|| Problem::no_such_order(id))?;
     let mut follower = Follower::new(app.context, id, watch, permit);
     follower.show(&order);
@@ -73,7 +73,7 @@ impl Follower {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             // While the database is away there is nothing new to show.
-            if let Ok(Some(order)) = store::order(&self.context.pool, self.id).await {
+            if let Ok(Some(order)) = store::order(&self.context.ledger.pool, self.id).await {
                 self.show(&order);
             }
         }

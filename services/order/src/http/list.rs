@@ -39,7 +39,7 @@ pub async fn list(
 ) -> Result<Json<Page>, Problem> {
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
     let filter = asked.filter()?;
-    let (orders, next) = store::list(&app.context.pool, &filter).await?;
+    let (orders, next) = store::list(&app.context.ledger.pool, &filter).await?;
     let orders = orders.into_iter().map(|view| app.as_of_now(view)).collect();
     Ok(Json(Page { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }

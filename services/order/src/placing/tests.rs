@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{Bench, context, context_on, item, request};
 use futures::FutureExt;
+use messaging::Ledger;
 
 #[tokio::test]
 async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
@@ -55,7 +56,7 @@ async fn who_goes_while_his_order_is_written_has_it() {
         }
     };
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
-    assert!(store::get(&bench.context.pool, answered.order_id).await.unwrap().is_some());
+    assert!(store::get(&bench.context.ledger.pool, answered.order_id).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -63,7 +64,7 @@ async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
     let bench = Bench::new().await;
     let first = bench.placing.place(request(Some("k"))).await.unwrap();
     assert_eq!(bench.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
-    let restarted = Bench::on(context_on(bench.context.pool.clone()));
+    let restarted = Bench::on(context_on(bench.context.ledger.pool.clone()));
     assert_eq!(restarted.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
 
     let mut other = request(Some("k"));
@@ -76,7 +77,7 @@ async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
 async fn a_key_at_work_in_another_process_is_busy() {
     let bench = Bench::new().await;
     let mut tx = bench.context.ledger.begin().await.unwrap();
-    store::claim_keys(&mut tx, &["k"]).await.unwrap();
+    bench.context.ledger.claim_keys(&mut tx, &["k"]).await.unwrap();
     assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::KeyBusy));
     // Neither does it keep others from their work.
     bench.placing.place(request(None)).await.unwrap();
@@ -87,7 +88,7 @@ async fn a_key_at_work_in_another_process_is_busy() {
 #[tokio::test]
 async fn two_processes_make_one_order_of_one_key() {
     let one = Bench::new().await;
-    let other = Bench::on(context_on(one.context.pool.clone()));
+    let other = Bench::on(context_on(one.context.ledger.pool.clone()));
     let asked = (0..40).map(|n| {
         let bench = if n % 2 == 0 { &one } else { &other };
         bench.placing.place(request(Some("k")))
@@ -113,7 +114,7 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn without_a_database_nobody_waits_for_long() {
     let bench = Bench::new().await;
-    bench.context.pool.close().await;
+    bench.context.ledger.pool.close().await;
     assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
 }
 
@@ -134,7 +135,7 @@ async fn a_customers_trace_is_gone_on_with() {
     bench.placing.place(Request { trace: Some(trace.into()), ..request(None) }).await.unwrap();
     bench.placed().await;
     let traces: Vec<String> = sqlx::query_scalar("SELECT trace FROM outbox ORDER BY event_id")
-        .fetch_all(&bench.context.pool)
+        .fetch_all(&bench.context.ledger.pool)
         .await
         .unwrap();
     assert!(traces.contains(&trace.to_owned()));

@@ -17,14 +17,14 @@ fn ids(views: &[crate::view::View]) -> Vec<OrderId> {
 async fn a_placed_order_is_read_as_it_was_written() {
     let bench = Bench::new().await;
     let placed = bench.placing.place(crate::testing::request(None)).await.unwrap();
-    let view = get(&bench.context.pool, placed.order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.ledger.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(serde_json::to_string(&view).unwrap(), placed.body);
     assert_eq!(view.items, crate::testing::draft().items);
     assert!(placed.body.contains(r#""total_amount":99.85"#), "{}", placed.body);
-    let known = order(&bench.context.pool, placed.order_id).await.unwrap().unwrap();
+    let known = order(&bench.context.ledger.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(known, view.order);
-    assert_eq!(get(&bench.context.pool, OrderId::nil()).await.unwrap(), None);
-    assert_eq!(order(&bench.context.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(get(&bench.context.ledger.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(order(&bench.context.ledger.pool, OrderId::nil()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -32,14 +32,14 @@ async fn an_order_and_its_event_are_written_together() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
     let row = sqlx::query("SELECT event_id, event_type, order_id, body, caused_by FROM outbox")
-        .fetch_one(&bench.context.pool)
+        .fetch_one(&bench.context.ledger.pool)
         .await
         .unwrap();
     assert_eq!(row.get::<Uuid, _>("order_id"), order_id);
     assert_eq!(row.get::<Option<Uuid>, _>("caused_by"), None);
     let created: OrderCreated = serde_json::from_str(row.get("body")).unwrap();
     assert_eq!((created.order_id, created.total_amount), (order_id, Money::cents(9985)));
-    let known = order(&bench.context.pool, order_id).await.unwrap().unwrap();
+    let known = order(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
     assert_eq!(known.timeline()[0].event_id, row.get::<Uuid, _>("event_id"));
 }
 
@@ -49,19 +49,19 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
     let order_id = bench.placed().await;
     bench.hear(approved(order_id)).await;
     bench.hear(approved(order_id)).await;
-    let view = get(&bench.context.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
     assert_eq!(view.order.fact(PaymentApproved::NAME).unwrap().detail["provider_ref"], "ch_1");
     assert!(view.updated_at() >= view.created_at);
 
     bench.confirm(order_id).await;
     let row = sqlx::query("SELECT status, tracking_code, updated_at FROM orders")
-        .fetch_one(&bench.context.pool)
+        .fetch_one(&bench.context.ledger.pool)
         .await
         .unwrap();
     assert_eq!(row.get::<&str, _>("status"), "CONFIRMED");
     assert_eq!(row.get::<&str, _>("tracking_code"), "TRK-00000001");
-    let view = get(&bench.context.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
     assert_eq!(row.get::<DateTime<Utc>, _>("updated_at"), view.updated_at());
 }
 
@@ -86,7 +86,7 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     for (id, expected) in
         orders.into_iter().zip([Status::PaymentReversed, Status::PaymentReversed, Status::Pending])
     {
-        let view = get(&bench.context.pool, id).await.unwrap().unwrap();
+        let view = get(&bench.context.ledger.pool, id).await.unwrap().unwrap();
         assert_eq!(view.order.status(), expected);
     }
     assert_eq!(bench.count("SELECT count(*) FROM order_facts").await, 3 + 2 * 2);
@@ -102,7 +102,7 @@ async fn a_list_is_paged_newest_first_without_gaps_or_repetitions() {
     let mut seen = Vec::new();
     let mut filter = Filter { limit: 3, ..Filter::default() };
     for expected in [3, 3, 1] {
-        let (views, next) = list(&bench.context.pool, &filter).await.unwrap();
+        let (views, next) = list(&bench.context.ledger.pool, &filter).await.unwrap();
         assert_eq!(views.len(), expected);
         assert_eq!(next.is_some(), expected == 3);
         seen.extend(ids(&views));
@@ -123,7 +123,7 @@ async fn a_list_is_filtered_by_status_and_customer() {
     bench.confirm(confirmed).await;
     let of = async |status, customer_id| {
         let filter = Filter { status, customer_id, after: None, limit: 10 };
-        ids(&list(&bench.context.pool, &filter).await.unwrap().0)
+        ids(&list(&bench.context.ledger.pool, &filter).await.unwrap().0)
     };
     assert_eq!(of(Some(Status::Confirmed), None).await, [confirmed]);
     assert_eq!(of(Some(Status::Pending), Some(Uuid::from_u128(5))).await, [pending]);
@@ -136,10 +136,10 @@ async fn a_key_belongs_to_one_transaction_at_a_time() {
     bench.placing.place(crate::testing::request(Some("used"))).await.unwrap();
     let ledger = &bench.context.ledger;
     let (mut one, mut other) = (ledger.begin().await.unwrap(), ledger.begin().await.unwrap());
-    let first = claim_keys(&mut one, &["used", "fresh"]).await.unwrap();
+    let first = ledger.claim_keys(&mut one, &["used", "fresh"]).await.unwrap();
     assert_eq!(first.taken.len(), 0);
     assert_eq!(first.answered.keys().collect::<Vec<_>>(), ["used"]);
-    let second = claim_keys(&mut other, &["fresh", "another"]).await.unwrap();
+    let second = ledger.claim_keys(&mut other, &["fresh", "another"]).await.unwrap();
     assert_eq!(second.taken.into_iter().collect::<Vec<_>>(), ["fresh"]);
     drop(one);
 }
@@ -148,7 +148,7 @@ async fn a_key_belongs_to_one_transaction_at_a_time() {
 async fn old_answers_are_forgotten() {
     let bench = Bench::new().await;
     bench.placing.place(crate::testing::request(Some("a"))).await.unwrap();
-    let (pool, now) = (&bench.context.pool, bench.context.world.now());
+    let (pool, now) = (&bench.context.ledger.pool, bench.context.world.now());
     let an_hour = chrono::TimeDelta::hours(1);
     assert_eq!(forget_answers(pool, now - an_hour).await.unwrap(), 0);
     assert_eq!(forget_answers(pool, now + an_hour).await.unwrap(), 1);
@@ -158,12 +158,13 @@ async fn old_answers_are_forgotten() {
 async fn a_cancel_request_is_told_what_to_carry() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
-    let mut connection = bench.context.pool.acquire().await.unwrap();
-    let known = cancellable(&mut connection, order_id).await.unwrap().unwrap();
+    let ledger = &bench.context.ledger;
+    let mut tx = ledger.begin().await.unwrap();
+    let known = ledger.cancellable(&mut tx, order_id).await.unwrap().unwrap();
     assert_eq!(known.payment_method, PaymentMethod::Pix);
     assert_eq!(known.total_amount, Money::cents(9985));
     assert!(known.trace.is_some_and(|trace| trace.starts_with("00-")));
-    assert_eq!(cancellable(&mut connection, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(ledger.cancellable(&mut tx, OrderId::nil()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -176,8 +177,8 @@ async fn overdue_is_what_neither_ends_nor_is_being_undone() {
     bench.hear(reversed(undone)).await;
     let soon = bench.context.world.now() + chrono::TimeDelta::minutes(1);
     let long_ago = soon - chrono::TimeDelta::hours(1);
-    assert_eq!(overdue(&bench.context.pool, soon).await.unwrap(), [late]);
-    assert_eq!(overdue(&bench.context.pool, long_ago).await.unwrap(), [] as [OrderId; 0]);
+    assert_eq!(bench.context.ledger.overdue(soon).await.unwrap(), [late]);
+    assert_eq!(bench.context.ledger.overdue(long_ago).await.unwrap(), [] as [OrderId; 0]);
 }
 
 #[tokio::test]
@@ -189,11 +190,11 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
          VALUES ($1, 'shipping.delivered', $1, now(), '{}')",
     )
     .bind(order_id)
-    .execute(&bench.context.pool)
+    .execute(&bench.context.ledger.pool)
     .await
     .unwrap();
     bench.hear(approved(order_id)).await;
-    let view = get(&bench.context.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
 }
 
@@ -201,8 +202,8 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
 async fn an_empty_batch_is_no_work() {
     let context = context().await;
     let mut tx = context.ledger.begin().await.unwrap();
-    place(&mut tx, &context.ledger, &[]).await.unwrap();
-    assert!(claim_keys(&mut tx, &[]).await.unwrap().answered.is_empty());
+    context.ledger.place(&mut tx, &[]).await.unwrap();
+    assert!(context.ledger.claim_keys(&mut tx, &[]).await.unwrap().answered.is_empty());
     let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
     assert_eq!(loaded.of(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, loaded).await.unwrap();

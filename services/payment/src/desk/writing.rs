@@ -1,23 +1,22 @@
 //! What the provider has said is written down: verdict and event in one transaction.
 
-use super::{Answered, BATCH_MAX, Desk, InHand};
+use super::{Answered, BATCH_MAX, ChargeBook, Desk, InHand};
 use crate::{
     payment::{Payment, Status},
-    store,
     verdict::{Verdict, settle},
 };
 use database::Failure;
-use messaging::{CrashPoint, Known, Ledger, Outgoing, Patience, crash_at};
-use saga::{Cause, Decision};
+use messaging::{CrashPoint, Known, Outgoing, Patience, crash_at};
+use saga::Decision;
 use service::Context;
 use telemetry::{metrics, trace_id};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 impl Desk {
-    pub(super) async fn write_down(
+    pub(super) async fn write_down<L: ChargeBook>(
         &self,
-        context: &Context,
+        context: &Context<L>,
         mut answered: mpsc::UnboundedReceiver<InHand>,
     ) {
         let mut waiting = Vec::new();
@@ -30,7 +29,7 @@ impl Desk {
 
     /// Writes all answers, however long the database is away; told to stop, it leaves them to the
     /// reaper.
-    async fn settle(&self, context: &Context, answers: Vec<Answered>) {
+    async fn settle<L: ChargeBook>(&self, context: &Context<L>, answers: Vec<Answered>) {
         let mut patience = Patience::new(context.world.clone());
         let mut groups = vec![answers];
         while let Some(group) = groups.pop() {
@@ -40,6 +39,7 @@ impl Desk {
                     patience.complain(&format!("the provider's answers wait: {why:#}"));
                     groups.push(group);
                     tokio::select! {
+                        biased;
                         () = context.stop.cancelled() => return,
                         () = patience.wait() => {}
                     }
@@ -55,11 +55,15 @@ impl Desk {
         }
     }
 
-    async fn transact(&self, context: &Context, answers: &[Answered]) -> Result<(), Failure> {
+    async fn transact<L: ChargeBook>(
+        &self,
+        context: &Context<L>,
+        answers: &[Answered],
+    ) -> Result<(), Failure> {
         let orders: Vec<Uuid> = answers.iter().map(|answered| answered.charge.order_id).collect();
         let mut tx = context.ledger.begin().await?;
         context.ledger.lock_orders(&mut tx, &orders).await?;
-        let mut payments = store::load(&mut tx, &orders).await?;
+        let mut payments = context.ledger.load(&mut tx, &orders).await?;
         let (mut said, mut processed) = (Vec::new(), Vec::new());
         for answered in answers {
             let order = answered.charge.order_id;
@@ -73,10 +77,11 @@ impl Desk {
                 processed.extend(state.charge.as_ref().map(|charge| charge.status.name()));
                 self.log(&state, &answered.verdict, &says);
                 payments.keep(order, state);
-                said.extend(says.into_iter().map(|event| outgoing(context, event, cause.as_ref())));
+                let outgoing = |said| Outgoing::new(&*context.world, said, cause.as_ref());
+                said.extend(says.into_iter().map(outgoing));
             }
         }
-        store::save(&mut tx, &payments).await?;
+        context.ledger.save(&mut tx, &payments).await?;
         if !said.is_empty() {
             context.ledger.enqueue(&mut tx, &said).await?;
         }
@@ -122,8 +127,4 @@ impl Desk {
             );
         }
     }
-}
-
-fn outgoing(context: &Context, event: saga::Said, cause: Option<&Cause>) -> Outgoing {
-    Outgoing::new(&*context.world, event, cause)
 }

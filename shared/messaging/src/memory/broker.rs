@@ -35,17 +35,24 @@ struct Queue {
     unsettled: Vec<Delivery>,
 }
 
+impl Queue {
+    /// The oldest of what was delivered and not settled, so many at most, are to be delivered
+    /// again.
+    fn take_back(&mut self, max: usize) {
+        let count = max.min(self.unsettled.len());
+        for delivery in self.unsettled.drain(..count).rev() {
+            let returns = delivery.returns + 1;
+            self.ready.push_front(Delivery { returns, ..delivery });
+        }
+    }
+}
+
 impl MemoryBroker {
     /// Every connection breaks; what was delivered and not settled is delivered again.
     pub fn cut(&self) {
         let mut state = self.lock();
         state.age += 1;
-        for queue in state.queues.values_mut() {
-            for delivery in queue.unsettled.drain(..).rev() {
-                let returns = delivery.returns + 1;
-                queue.ready.push_front(Delivery { returns, ..delivery });
-            }
-        }
+        state.queues.values_mut().for_each(|queue| queue.take_back(usize::MAX));
         drop(state);
         self.changed.notify_waiters();
     }
@@ -64,6 +71,13 @@ impl MemoryBroker {
             .flat_map(|queue| queue.unsettled.iter().chain(&queue.ready))
             .map(|delivery| delivery.message.clone())
             .collect()
+    }
+
+    /// Takes out what waits in a queue and is in nobody's hands.
+    pub fn drain(&self, queue: &str) -> Vec<Message> {
+        let mut state = self.lock();
+        let found = state.queues.get_mut(queue).into_iter();
+        found.flat_map(|queue| queue.ready.drain(..)).map(|delivery| delivery.message).collect()
     }
 
     /// Puts a message into a queue, past any exchange.
@@ -239,6 +253,20 @@ impl Deliveries for MemoryDeliveries {
             queue.unsettled.drain(..held.min(queue.unsettled.len()));
         }
         Ok(())
+    }
+}
+
+/// Whoever goes, in whichever way, leaves what he has not settled to the next.
+impl Drop for MemoryDeliveries {
+    fn drop(&mut self) {
+        let Ok(mut state) = self.line.state() else {
+            return;
+        };
+        if let Some(queue) = state.queues.get_mut(&self.queue) {
+            queue.take_back(self.held);
+        }
+        drop(state);
+        self.line.broker.changed.notify_waiters();
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
 use events::{EventId, OrderId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -25,9 +25,9 @@ pub struct MemoryLedger<D> {
 #[derive(Clone, Default)]
 struct Tables<D> {
     data: D,
-    inbox: BTreeMap<EventId, Vec<u8>>,
+    inbox: BTreeMap<EventId, Arc<Handled>>,
     /// With the time from which on anyone may publish it.
-    outbox: BTreeMap<EventId, (Outgoing, Instant)>,
+    outbox: BTreeMap<EventId, (Arc<Outgoing>, Instant)>,
     suspects: BTreeMap<Vec<u8>, u32>,
 }
 
@@ -49,11 +49,11 @@ impl<D: Clone> MemoryLedger<D> {
     }
 
     pub async fn unsent(&self) -> Vec<Outgoing> {
-        self.tables.lock().await.outbox.values().map(|(event, _)| event.clone()).collect()
+        self.tables.lock().await.outbox.values().map(|(event, _)| Outgoing::clone(event)).collect()
     }
 
-    pub async fn handled(&self) -> Vec<EventId> {
-        self.tables.lock().await.inbox.keys().copied().collect()
+    pub async fn handled(&self) -> Vec<Handled> {
+        self.tables.lock().await.inbox.values().map(|row| Handled::clone(row)).collect()
     }
 
     /// So many of the next transactions cannot begin, as if the database were away.
@@ -84,10 +84,15 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
         let inbox = &mut tx.copy.inbox;
         Ok(keys
             .iter()
-            .map(|key| match inbox.insert(key.event_id, key.digest.clone()) {
-                None => Novelty::New,
-                Some(digest) if digest == key.digest => Novelty::HandledBefore,
-                Some(_) => Novelty::Forged,
+            .map(|key| match inbox.entry(key.event_id) {
+                Entry::Vacant(free) => {
+                    free.insert(Arc::new(key.clone()));
+                    Novelty::New
+                }
+                Entry::Occupied(known) if known.get().digest == key.digest => {
+                    Novelty::HandledBefore
+                }
+                Entry::Occupied(_) => Novelty::Forged,
             })
             .collect())
     }
@@ -98,7 +103,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
 
     async fn enqueue(&self, tx: &mut MemoryTx<D>, said: &[Outgoing]) -> Result<(), Failure> {
         let due = Instant::now() + Duration::from_secs(2);
-        tx.copy.outbox.extend(said.iter().map(|event| (event.id, (event.clone(), due))));
+        tx.copy.outbox.extend(said.iter().map(|event| (event.id, (Arc::new(event.clone()), due))));
         Ok(())
     }
 
@@ -109,7 +114,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
         Ok(due
             .map(|(event, due)| {
                 *due = now + Duration::from_secs(15);
-                event.clone()
+                Outgoing::clone(event)
             })
             .collect())
     }

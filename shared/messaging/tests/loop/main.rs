@@ -111,8 +111,9 @@ async fn what_is_impossible_is_dead_at_once_and_may_be_handled_after_a_replay() 
     assert_eq!(shop.total(1).await, 2);
     let dead = &shop.broker.messages(DEAD)[0];
     assert_eq!(dead.text(header::REASON).as_deref(), Some("fourteen coins"));
-    let id = dead.id.as_ref().unwrap().parse().unwrap();
-    assert!(!shop.ledger.handled().await.contains(&id), "a replay would have no effect");
+    let id: Uuid = dead.id.as_ref().unwrap().parse().unwrap();
+    let mut handled = shop.ledger.handled().await.into_iter();
+    assert!(!handled.any(|row| row.event_id == id), "a replay would have no effect");
     shop.close().await;
 }
 
