@@ -73,6 +73,12 @@ impl MemoryBroker {
             .collect()
     }
 
+    /// How much waits in a queue, delivered or not.
+    pub fn depth(&self, queue: &str) -> usize {
+        let state = self.lock();
+        state.queues.get(queue).map_or(0, |queue| queue.unsettled.len() + queue.ready.len())
+    }
+
     /// Takes out what waits in a queue and is in nobody's hands.
     pub fn drain(&self, queue: &str) -> Vec<Message> {
         let mut state = self.lock();

@@ -1,0 +1,181 @@
+//! All that is random in a run, from one seed: what fails, what waits, who crashes; and the only
+//! clock.
+
+use crate::{
+    faults::{Faults, Mutant},
+    trace::Trace,
+};
+use chrono::{DateTime, Utc};
+use database::Failure;
+use events::{OrderId, SERVICES};
+use messaging::{BrokerError, World};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    future::pending,
+    ops::Range,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+pub struct Chaos {
+    dice: Mutex<StdRng>,
+    began: Instant,
+    healed: AtomicBool,
+    trace: Mutex<Trace>,
+    crashes: [Notify; SERVICES.len()],
+    /// Until when each service's database is away.
+    away: Mutex<[Option<Instant>; SERVICES.len()]>,
+    pub faults: Faults,
+    pub mutant: Option<Mutant>,
+    pub handled: AtomicU64,
+}
+
+/// One service's part in the chaos, by its place in `SERVICES`.
+pub type Place = usize;
+
+impl Chaos {
+    /// Within the run's own runtime, whose clock it reads.
+    pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed);
+        Self {
+            faults: Faults::draw(&mut dice),
+            dice: Mutex::new(dice),
+            began: Instant::now(),
+            healed: AtomicBool::new(false),
+            trace: Mutex::new(trace),
+            crashes: Default::default(),
+            away: Mutex::default(),
+            mutant,
+            handled: AtomicU64::new(0),
+        }
+    }
+
+    /// From here on nothing fails any more.
+    pub fn heal(&self) {
+        self.healed.store(true, Ordering::SeqCst);
+        self.note("all", "heals", &[]);
+    }
+
+    pub fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::SeqCst)
+    }
+
+    pub fn is_broken(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    pub fn chance(&self, share: f64) -> bool {
+        share > 0.0 && !self.is_healed() && self.dice().random_bool(share)
+    }
+
+    pub fn below(&self, end: usize) -> usize {
+        self.dice().random_range(0..end)
+    }
+
+    pub fn among<T: Copy>(&self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    pub fn shuffle<T>(&self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+
+    pub fn within(&self, millis: Range<u64>) -> Duration {
+        Duration::from_millis(self.dice().random_range(millis))
+    }
+
+    /// Between two steps: here a process may pause, or end for good.
+    pub async fn step(&self, place: Place, what: &'static str, about: &[OrderId]) {
+        self.note(SERVICES[place], what, about);
+        if self.chance(self.faults.crash) {
+            self.note(SERVICES[place], "crashes", about);
+            self.crashes[place].notify_one();
+            // Whoever ends the process drops this.
+            pending::<()>().await;
+        }
+        if self.chance(self.faults.pause) {
+            sleep(self.within(0..200)).await;
+        }
+    }
+
+    pub async fn crashed(&self, place: Place) {
+        self.crashes[place].notified().await;
+    }
+
+    pub fn database_fails(
+        &self,
+        place: Place,
+        share: f64,
+        what: &'static str,
+        about: &[OrderId],
+    ) -> Result<(), Failure> {
+        let is_away = !self.is_healed()
+            && self.lock_away()[place].is_some_and(|until| Instant::now() < until);
+        if is_away || self.chance(share) {
+            self.note(SERVICES[place], what, about);
+            return Err(Failure::World(anyhow::anyhow!(what)));
+        }
+        Ok(())
+    }
+
+    pub fn broker_fails(
+        &self,
+        place: Place,
+        share: f64,
+        what: &'static str,
+    ) -> Result<(), BrokerError> {
+        if self.chance(share) {
+            self.note(SERVICES[place], what, &[]);
+            return Err(BrokerError::away(what));
+        }
+        Ok(())
+    }
+
+    pub fn take_database_away(&self, place: Place, span: Duration) {
+        self.note(SERVICES[place], "database away", &[]);
+        self.lock_away()[place] = Some(Instant::now() + span);
+    }
+
+    pub fn note(&self, who: &'static str, what: &'static str, about: &[OrderId]) {
+        self.trace().note(self.began.elapsed(), who, what, about);
+    }
+
+    pub fn trace(&self) -> MutexGuard<'_, Trace> {
+        lock(&self.trace)
+    }
+
+    fn dice(&self) -> MutexGuard<'_, StdRng> {
+        lock(&self.dice)
+    }
+
+    fn lock_away(&self) -> MutexGuard<'_, [Option<Instant>; SERVICES.len()]> {
+        lock(&self.away)
+    }
+}
+
+/// Nobody else runs: one thread is all.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every run begins at the same moment.
+const BEGINNING_MS: u64 = 1_800_000_000_000;
+
+impl World for Chaos {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + Duration::from_millis(BEGINNING_MS) + self.began.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        self.dice().random()
+    }
+}

@@ -1,0 +1,154 @@
+//! A service's database, in memory: it survives its service, and fails now and then.
+
+use crate::{
+    chaos::{Chaos, Place},
+    faults::Mutant,
+};
+use database::Failure;
+use events::{EventId, OrderId};
+use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Novelty, Outgoing};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+
+use crate::chaos::lock;
+
+#[derive(Clone)]
+pub struct Disk<D> {
+    pub tables: MemoryLedger<D>,
+    pub chaos: Arc<Chaos>,
+    pub place: Place,
+    /// What a mutant deletes too early, at the next look.
+    pub doomed: Arc<Mutex<Vec<EventId>>>,
+}
+
+/// A transaction that knows whom it is about, for the trace.
+pub struct Tx<D> {
+    inner: MemoryTx<D>,
+    about: BTreeSet<OrderId>,
+}
+
+impl<D> Tx<D> {
+    pub const fn data(&mut self) -> &mut D {
+        self.inner.data()
+    }
+
+    fn about(&self) -> Vec<OrderId> {
+        self.about.iter().copied().collect()
+    }
+}
+
+impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
+    pub fn new(chaos: &Arc<Chaos>, place: Place) -> Self {
+        let chaos = chaos.clone();
+        Self { tables: MemoryLedger::default(), chaos, place, doomed: Arc::default() }
+    }
+
+    /// A statement of its own.
+    pub async fn at_once<T: Send>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut D) -> (T, Vec<OrderId>) + Send,
+    ) -> Result<T, Failure> {
+        let mut tx = self.begin().await?;
+        let (found, about) = work(tx.data());
+        if about.is_empty() {
+            return Ok(found);
+        }
+        self.chaos.step(self.place, what, &about).await;
+        tx.about.extend(about);
+        self.commit(tx).await?;
+        Ok(found)
+    }
+
+    fn fails(&self, what: &'static str, about: &[OrderId]) -> Result<(), Failure> {
+        self.chaos.database_fails(self.place, self.chaos.faults.database, what, about)
+    }
+}
+
+impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
+    type Tx = Tx<D>;
+
+    async fn begin(&self) -> Result<Tx<D>, Failure> {
+        self.fails("cannot begin", &[])?;
+        Ok(Tx { inner: self.tables.begin().await?, about: BTreeSet::new() })
+    }
+
+    async fn commit(&self, tx: Tx<D>) -> Result<(), Failure> {
+        let Self { chaos, place, .. } = self;
+        let (about, faults) = (tx.about(), &chaos.faults);
+        chaos.step(*place, "commit", &about).await;
+        chaos.database_fails(*place, faults.commit_refused, "commit refused", &about)?;
+        if chaos.chance(faults.data) {
+            chaos.note(events::SERVICES[*place], "data refused", &about);
+            return Err(Failure::data("chaos: a constraint is violated"));
+        }
+        self.tables.commit(tx.inner).await?;
+        chaos.step(*place, "committed", &about).await;
+        chaos.database_fails(*place, faults.commit_lost, "commit's answer lost", &about)
+    }
+
+    async fn note(&self, tx: &mut Tx<D>, handled: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+        tx.about.extend(handled.iter().map(|row| row.order_id));
+        let about = tx.about();
+        self.chaos.step(self.place, "begin", &about).await;
+        self.fails("cannot note", &about)?;
+        if self.chaos.is_broken(Mutant::HasNoIdempotencyTable) {
+            return Ok(vec![Novelty::New; handled.len()]);
+        }
+        let novelties = self.tables.note(&mut tx.inner, handled).await?;
+        let news = novelties.iter().filter(|novelty| **novelty == Novelty::New).count();
+        self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
+        Ok(novelties)
+    }
+
+    async fn lock_orders(&self, tx: &mut Tx<D>, orders: &[OrderId]) -> Result<(), Failure> {
+        tx.about.extend(orders);
+        self.fails("cannot lock", orders)
+    }
+
+    async fn enqueue(&self, tx: &mut Tx<D>, said: &[Outgoing]) -> Result<(), Failure> {
+        let about: Vec<_> = said.iter().map(|event| event.order_id).collect();
+        tx.about.extend(&about);
+        self.chaos.step(self.place, "enqueue", &about).await;
+        self.fails("cannot enqueue", &about)?;
+        self.tables.enqueue(&mut tx.inner, said).await
+    }
+
+    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+        self.fails("cannot sweep", &[])?;
+        let doomed = std::mem::take(&mut *lock(&self.doomed));
+        self.tables.forget_sent(&doomed).await?;
+        let found = self.tables.claim_unsent(max).await?;
+        if !found.is_empty() {
+            let about: Vec<_> = found.iter().map(|event| event.order_id).collect();
+            self.chaos.step(self.place, "sweep", &about).await;
+        }
+        Ok(found)
+    }
+
+    async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
+        self.chaos.step(self.place, "forget", &[]).await;
+        self.fails("cannot forget", &[])?;
+        self.tables.forget_sent(sent).await?;
+        self.fails("forgotten, and untold", &[])
+    }
+
+    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+        self.chaos.step(self.place, "start alone", &[]).await;
+        self.fails("cannot start alone", &[])?;
+        self.tables.start_alone(suspect).await
+    }
+
+    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+        self.chaos.step(self.place, "end alone", &[]).await;
+        self.fails("cannot end alone", &[])?;
+        self.tables.end_alone(suspect).await
+    }
+
+    async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure> {
+        self.fails("cannot postpone", &[])?;
+        self.tables.postpone(unsent, reason).await
+    }
+}

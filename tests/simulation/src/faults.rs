@@ -1,0 +1,79 @@
+//! What may go wrong in a run, and how often. Each seed has its own mixture: where everything fails
+//! all the time, nothing gets far enough to break.
+
+use rand::{RngExt, rngs::StdRng};
+
+/// Shares between 0 and 1 of the steps that each can happen at.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// A process ends between two steps.
+    pub crash: f64,
+    pub pause: f64,
+    /// A transaction cannot begin, or a statement fails.
+    pub database: f64,
+    /// A commit fails before it took effect.
+    pub commit_refused: f64,
+    /// A commit took effect, and nobody is told.
+    pub commit_lost: f64,
+    /// The database will not have what is written, this time.
+    pub data: f64,
+    /// A connection cannot be made, or breaks before a publication.
+    pub broker: f64,
+    /// A publication is stored, in part or all of it, and nobody is told.
+    pub confirm_lost: f64,
+    /// A queue refuses an event.
+    pub refused: f64,
+    /// An event is delivered once more, much later.
+    pub duplicate: f64,
+    pub ack_lost: f64,
+    /// The provider answers 503.
+    pub provider_down: f64,
+    /// The provider does not answer, and has, will, or will never have done what it was asked.
+    pub provider_lost: f64,
+    /// A gremlin acts at intervals of this many milliseconds, at most.
+    pub gremlin_every_ms: u64,
+}
+
+/// A deliberate break of what holds the saga together, to see whether it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    AcknowledgesBeforeCommit,
+    DeletesBeforeConfirm,
+    HasNoIdempotencyTable,
+    ReaperChargesBlindly,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 4] = [
+        Self::AcknowledgesBeforeCommit,
+        Self::DeletesBeforeConfirm,
+        Self::HasNoIdempotencyTable,
+        Self::ReaperChargesBlindly,
+    ];
+}
+
+impl Faults {
+    pub fn draw(dice: &mut StdRng) -> Self {
+        let mut share = |most: f64| match dice.random_range(0..3) {
+            0 => 0.0,
+            1 => most / 10.0,
+            _ => most,
+        };
+        Self {
+            crash: share(0.02),
+            pause: share(0.5),
+            database: share(0.05),
+            commit_refused: share(0.05),
+            commit_lost: share(0.05),
+            data: share(0.02),
+            broker: share(0.05),
+            confirm_lost: share(0.1),
+            refused: share(0.05),
+            duplicate: share(0.2),
+            ack_lost: share(0.05),
+            provider_down: share(0.4),
+            provider_lost: share(0.3),
+            gremlin_every_ms: 1 + (share(1.0) * 20_000.0) as u64 + 2_000,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The four services, each a process that can end at any step and begins anew with what its
+//! database holds. Everything in them is the shipped code: only databases, broker, provider and
+//! clock are others.
+
+use crate::{
+    chaos::{Chaos, Place, lock},
+    disk::Disk,
+    provider::Provider,
+    stores::{
+        inventory::{Stock, StockStore},
+        order::{OrderStore, Orders},
+        payment::{PaymentStore, Payments},
+        shipping::{ShipmentStore, Shipments},
+    },
+    wire::Wire,
+};
+use clap::{Args, Command};
+use events::{
+    InventoryFailed, InventoryReleased, InventoryReserved, OrderCancelRequested, OrderCreated,
+    PaymentApproved, PaymentFailed, PaymentReversed, SERVICES, ShippingFailed, ShippingScheduled,
+};
+use messaging::{Ladder, MemoryBroker, Store, World};
+use order::Placing;
+use payment::Desk;
+use service::{Context, Health, Service, Tuning};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+pub const ORDER: Place = 0;
+pub const PAYMENT: Place = 1;
+pub const INVENTORY: Place = 2;
+pub const SHIPPING: Place = 3;
+
+pub struct Fleet {
+    pub chaos: Arc<Chaos>,
+    pub broker: MemoryBroker,
+    pub orders: Disk<Orders>,
+    pub payments: Disk<Payments>,
+    pub stock: Disk<Stock>,
+    pub shipments: Disk<Shipments>,
+    pub provider: Arc<Provider>,
+    settings: payment::Settings,
+    order_deadline: Duration,
+    front: Mutex<Option<Front>>,
+}
+
+/// Where customers come in, for as long as this process of order lives.
+#[derive(Clone)]
+pub struct Front {
+    pub placing: Placing,
+    pub context: Context<Disk<Orders>>,
+    pub ended: CancellationToken,
+}
+
+/// What ends with a process.
+struct Process {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Fleet {
+    pub fn new(chaos: &Arc<Chaos>) -> Arc<Self> {
+        Arc::new(Self {
+            chaos: chaos.clone(),
+            broker: MemoryBroker::default(),
+            orders: Disk::new(chaos, ORDER),
+            payments: Disk::new(chaos, PAYMENT),
+            stock: Disk::new(chaos, INVENTORY),
+            shipments: Disk::new(chaos, SHIPPING),
+            provider: Arc::new(Provider::new(chaos)),
+            settings: usual(),
+            order_deadline: Duration::from_secs(chaos.among(&[15, 60, 600])),
+            front: Mutex::default(),
+        })
+    }
+
+    pub fn front(&self) -> Option<Front> {
+        lock(&self.front).clone()
+    }
+
+    /// Keeps a service running, through all its ends.
+    pub async fn keep(self: Arc<Self>, place: Place) {
+        let chaos = &self.chaos;
+        loop {
+            chaos.note(SERVICES[place], "starts", &[]);
+            let mut process = self.start(place);
+            tokio::select! {
+                biased;
+                () = chaos.crashed(place) => {}
+                ended = process.tasks.join_next() => panic!(
+                    "{} has ended by itself: {ended:?}", SERVICES[place]
+                ),
+            }
+            if chaos.chance(0.3) {
+                chaos.note(SERVICES[place], "is told to stop", &[]);
+                process.stop.cancel();
+                let drained = async { while process.tasks.join_next().await.is_some() {} };
+                // Then it is killed.
+                let _ = timeout(Duration::from_secs(9), drained).await;
+            }
+            process.ended.cancel();
+            process.tasks.shutdown().await;
+            sleep(chaos.within(1..4000)).await;
+        }
+    }
+
+    fn start(&self, place: Place) -> Process {
+        match place {
+            ORDER => self.start_order(),
+            PAYMENT => self.start_payment(),
+            INVENTORY => {
+                let service = Service::new(inventory::NAME, StockStore)
+                    .on::<PaymentApproved>()
+                    .on::<ShippingFailed>();
+                self.run(service, &self.stock).0
+            }
+            _ => {
+                let service = Service::new(shipping::NAME, ShipmentStore)
+                    .on::<InventoryReserved>()
+                    .on::<OrderCancelRequested>();
+                self.run(service, &self.shipments).0
+            }
+        }
+    }
+
+    fn start_order(&self) -> Process {
+        let service = Service::new(order::NAME, OrderStore)
+            .on::<PaymentApproved>()
+            .on::<PaymentFailed>()
+            .on::<PaymentReversed>()
+            .on::<InventoryReserved>()
+            .on::<InventoryFailed>()
+            .on::<ShippingScheduled>()
+            .on::<ShippingFailed>();
+        let (mut process, context) = self.run(service, &self.orders);
+        let (placing, writer) = Placing::channel(64);
+        process.tasks.spawn(writer.run(context.clone()));
+        let deadline = self.order_deadline;
+        process.every(Duration::from_secs(1), context.clone(), move |context| async move {
+            order::overdue(context, OrderStore, deadline).await.is_ok()
+        });
+        let ended = process.ended.clone();
+        *lock(&self.front) = Some(Front { placing, context, ended });
+        process
+    }
+
+    fn start_payment(&self) -> Process {
+        let due = Arc::new(Notify::new());
+        let service = Service::new(payment::NAME, PaymentStore { due: due.clone() })
+            .on::<OrderCreated>()
+            .on::<OrderCancelRequested>()
+            .on::<InventoryFailed>()
+            .on::<InventoryReleased>();
+        let (mut process, context) = self.run(service, &self.payments);
+        let desk = Desk::new(self.provider.clone(), due, self.settings.clone());
+        process.tasks.spawn(desk.clone().run(context.clone()));
+        process.every(self.settings.reap_after / 4, context, move |context| {
+            let desk = desk.clone();
+            async move { desk.reap(context).await.is_ok() }
+        });
+        process
+    }
+
+    /// As `service::Service::run` does it.
+    fn run<S, D>(&self, service: Service<S>, disk: &Disk<D>) -> (Process, Context<Disk<D>>)
+    where
+        S: Store<Tx = crate::disk::Tx<D>>,
+        D: Clone + Default + Send + Sync + 'static,
+    {
+        let (chaos, place) = (self.chaos.clone(), disk.place);
+        let doomed = disk.doomed.clone();
+        let wire = Wire { broker: self.broker.clone(), chaos, place, doomed };
+        let world: Arc<dyn World> = self.chaos.clone();
+        let batch_max = self.chaos.among(&[1, 3, 100]);
+        let tuning = Tuning { ladder: Ladder::default(), batch_max };
+        let (line, outbox) = service.line(Arc::new(wire), disk, &world, &tuning);
+        let health = Arc::new(Health::new(line.progress.subscribe()));
+        let stop = CancellationToken::new();
+        let context = Context { ledger: disk.clone(), outbox, world, health, stop: stop.clone() };
+        let mut tasks = JoinSet::new();
+        let stopped = stop.clone();
+        tasks.spawn(async move { line.run(&stopped).await.expect("the broker is there or away") });
+        (Process { tasks, stop, ended: CancellationToken::new() }, context)
+    }
+}
+
+impl Process {
+    /// As `service::Service::every` does it.
+    fn every<L: Clone + Send + Sync + 'static, F: Future<Output = bool> + Send + 'static>(
+        &mut self,
+        period: Duration,
+        context: Context<L>,
+        job: impl Fn(Context<L>) -> F + Send + 'static,
+    ) {
+        self.tasks.spawn(async move {
+            while !context.stop.is_cancelled() {
+                tokio::select! {
+                    biased;
+                    () = context.stop.cancelled() => {}
+                    () = sleep(period) => drop(job(context.clone()).await),
+                }
+            }
+        });
+    }
+}
+
+/// Settings as they are when nothing is said about them.
+fn usual<T: Args>() -> T {
+    let matches = T::augment_args(Command::new("usual")).get_matches_from(["usual"]);
+    T::from_arg_matches(&matches).expect("defaults are possible values")
+}

@@ -1,0 +1,114 @@
+//! The fleet in a seed: the four services' own code over a broker and databases in memory, on
+//! virtual time, in one thread, with everything that can go wrong going wrong by one seed. At the
+//! end all is healed, and every invariant must hold. The same seed gives the same run.
+
+mod chaos;
+mod customers;
+mod disk;
+mod faults;
+mod fleet;
+mod gremlins;
+mod provider;
+mod snapshot;
+mod stores;
+mod trace;
+mod wire;
+
+use chaos::Chaos;
+use customers::Customers;
+use events::{OrderId, SERVICES};
+use fleet::Fleet;
+use gremlins::Gremlins;
+use invariants::{Quiet, Violation, check};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
+use tokio::{runtime, task::JoinSet, time::sleep};
+
+pub use faults::Mutant;
+pub use trace::{Line, Trace};
+
+/// What became of a seed.
+pub struct Outcome {
+    pub seed: u64,
+    pub orders: usize,
+    /// Events handled, each hearer's counted.
+    pub events: u64,
+    pub steps: u64,
+    /// Of all that happened and when.
+    pub hash: u64,
+    pub broken: Vec<Violation>,
+    /// Empty, unless the trace was kept.
+    pub trace: Vec<Line>,
+}
+
+impl Outcome {
+    /// The steps of the orders that are broken; all, where no order is known to be.
+    pub fn story(&self) -> Vec<&Line> {
+        let orders: BTreeSet<OrderId> =
+            self.broken.iter().filter_map(|found| found.order_id).collect();
+        let is_told = |line: &&Line| orders.is_empty() || line.concerns(&orders);
+        self.trace.iter().filter(is_told).collect()
+    }
+}
+
+/// One run, from the first order to the last invariant.
+pub fn run(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O").block_on(live(seed, mutant, trace))
+}
+
+async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
+    let chaos = Arc::new(Chaos::new(seed, mutant, trace));
+    let fleet = Fleet::new(&chaos);
+    let mut services = JoinSet::new();
+    for place in 0..SERVICES.len() {
+        services.spawn(fleet.clone().keep(place));
+    }
+    let gremlins = Arc::new(Gremlins::default());
+    let mut at_work = JoinSet::new();
+    at_work.spawn({
+        let (gremlins, fleet) = (gremlins.clone(), fleet.clone());
+        async move { gremlins.run(&fleet).await }
+    });
+    let customers = Arc::new(Customers::default());
+    let span = chaos.within(10_000..90_000);
+    for number in 0..chaos.among(&[2, 10, 30]) {
+        at_work.spawn(customers.clone().visit(fleet.clone(), number, span));
+    }
+    sleep(span + chaos.within(0..30_000)).await;
+    chaos.heal();
+    let calmed = async {
+        while at_work.join_next().await.is_some() {}
+        gremlins.calm(&fleet).await
+    };
+    let mut broken = Vec::new();
+    tokio::select! {
+        biased;
+        ended = services.join_next() => broken.push(plainly(0, format!("{ended:?}"))),
+        calm = calmed => if !calm {
+            broken.push(plainly(1, "it does not come to rest within an hour".into()));
+        }
+    }
+    let mut snapshot = fleet.snapshot().await;
+    snapshot.told = customers.told();
+    snapshot.poisoned = Some(gremlins.poisoned());
+    broken.extend(check(&snapshot, Quiet::Yes));
+    broken.extend(customers.lies().into_iter().map(|lie| plainly(1, lie)));
+    broken.extend(gremlins.innocent().into_iter().map(|letter| plainly(5, letter)));
+    let mut trace = chaos.trace();
+    Outcome {
+        seed,
+        orders: snapshot.orders.len(),
+        events: chaos.handled.load(Ordering::Relaxed),
+        steps: trace.steps(),
+        hash: trace.hash(),
+        broken,
+        trace: trace.take_lines(),
+    }
+}
+
+const fn plainly(invariant: u8, why: String) -> Violation {
+    Violation { invariant, order_id: None, why }
+}

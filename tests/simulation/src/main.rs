@@ -1,0 +1,122 @@
+use clap::Parser;
+use saga_cli::draw::LiveLine;
+use simulation::{Outcome, Trace, run};
+use std::{
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Instant,
+};
+
+/// Run the four services in memory, once a seed, with everything going wrong that can
+#[derive(Parser)]
+struct Simulate {
+    /// Only this seed, step by step
+    #[arg(long, env = "SEED")]
+    seed: Option<u64>,
+    /// So many seeds, over all cores
+    #[arg(long, env = "SEEDS", default_value_t = 10_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+}
+
+fn main() -> ExitCode {
+    let Simulate { seed, seeds, from } = Simulate::parse();
+    match seed {
+        Some(seed) => tell(&run(seed, None, Trace::kept()), true),
+        None => many(from, from.saturating_add(seeds)),
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    seeds: u64,
+    orders: usize,
+    events: u64,
+    steps: u64,
+}
+
+fn many(from: u64, end: u64) -> ExitCode {
+    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
+    let (ended, outcomes) = mpsc::channel();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let broken = thread::scope(|scope| {
+        for _ in 0..cores {
+            let (ended, next, stop) = (ended.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || ended.send(run(seed, None, Trace::default())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(ended);
+        let broken = watch(&outcomes, end - from);
+        stop.store(true, Ordering::Relaxed);
+        broken
+    });
+    match broken {
+        None => ExitCode::SUCCESS,
+        Some(seed) => tell(&run(seed, None, Trace::kept()), false),
+    }
+}
+
+/// Shows how far it is; gives the first seed that is broken.
+fn watch(outcomes: &mpsc::Receiver<Outcome>, all: u64) -> Option<u64> {
+    let (began, mut live, mut tally) = (Instant::now(), LiveLine::new(true), Tally::default());
+    let line = |tally: &Tally| {
+        let seconds = began.elapsed().as_secs_f64().max(0.001);
+        let rate = |count: f64| (count / seconds).round();
+        let Tally { seeds, orders, events, steps } = tally;
+        format!(
+            "{seeds} of {all} seeds in {seconds:.1} s: {} seeds/s, {} orders/s, {} events/s, \
+             {} steps/s",
+            rate(*seeds as f64),
+            rate(*orders as f64),
+            rate(*events as f64),
+            rate(*steps as f64),
+        )
+    };
+    for outcome in outcomes {
+        if !outcome.broken.is_empty() {
+            live.clear();
+            return Some(outcome.seed);
+        }
+        tally.seeds += 1;
+        tally.orders += outcome.orders;
+        tally.events += outcome.events;
+        tally.steps += outcome.steps;
+        if tally.seeds.is_multiple_of(10) {
+            live.show(&line(&tally));
+        }
+    }
+    live.clear();
+    saga_cli::draw::line(format_args!("all invariants hold: {}", line(&tally)));
+    None
+}
+
+fn tell(outcome: &Outcome, whole: bool) -> ExitCode {
+    let say = |line: &dyn std::fmt::Display| saga_cli::draw::line(line);
+    if whole && outcome.broken.is_empty() {
+        outcome.trace.iter().for_each(|line| say(line));
+    } else {
+        outcome.story().into_iter().for_each(|line| say(line));
+    }
+    let Outcome { seed, orders, events, steps, hash, .. } = outcome;
+    say(&format_args!(
+        "seed {seed}: {orders} orders, {events} events handled, {steps} steps, trace {hash:016x}"
+    ));
+    if outcome.broken.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    outcome.broken.iter().for_each(|found| say(&format_args!("BROKEN {found}")));
+    say(&format_args!("again: make simulate SEED={seed}"));
+    ExitCode::FAILURE
+}

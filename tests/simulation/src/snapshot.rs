@@ -1,0 +1,155 @@
+//! The whole system as the invariants want to see it.
+
+use crate::{
+    disk::Disk,
+    fleet::{Fleet, INVENTORY, ORDER, PAYMENT, SHIPPING},
+};
+use events::{Event, PaymentApproved, PaymentReversed, SERVICES};
+use invariants::{
+    DeadLetter, Digest, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot,
+    Unsent, name,
+};
+use messaging::{Ladder, Message, QueueShape, Topology, header};
+use std::{fmt::Debug, str::FromStr};
+
+impl Fleet {
+    pub async fn is_quiet(&self) -> bool {
+        let is_final = |view: &order::View| view.order.status().is_final();
+        self.provider.is_quiet()
+            && waiting_queues().iter().all(|queue| self.broker.depth(queue) == 0)
+            && self.orders.tables.data().await.views.values().all(|view| is_final(view))
+            && self.orders.tables.unsent().await.is_empty()
+            && self.payments.tables.unsent().await.is_empty()
+            && self.stock.tables.unsent().await.is_empty()
+            && self.shipments.tables.unsent().await.is_empty()
+            && self.payments.tables.data().await.values().all(|row| row.is_at_rest())
+    }
+
+    /// All but what customers and gremlins know.
+    pub async fn snapshot(&self) -> Snapshot {
+        let mut snapshot =
+            Snapshot { provider: Some(self.provider.books()), ..Snapshot::default() };
+        snapshot.orders =
+            self.orders.tables.data().await.views.values().map(|v| order(v)).collect();
+        for row in self.payments.tables.data().await.values() {
+            snapshot.payments.push(payment(&row.charge));
+        }
+        let stock = self.stock.tables.data().await;
+        snapshot.products.extend(stock.products.iter().map(|(id, product)| Product {
+            id: *id,
+            total: signed(product.total),
+            reserved: signed(product.reserved),
+        }));
+        snapshot.reservations.extend(stock.reservations.iter().map(|(order, held)| Reservation {
+            order_id: *order,
+            status: same(held.status.name()),
+            items: held.quantities.iter().map(|(id, count)| (*id, signed(*count))).collect(),
+        }));
+        snapshot.refusals.extend(&stock.refused);
+        for (order_id, dispatch) in self.shipments.tables.data().await {
+            snapshot.cancel_marks.extend(dispatch.cancel_marked.then_some(order_id));
+            snapshot.shipments.extend(dispatch.shipment.map(|shipment| Shipment {
+                order_id,
+                status: same(shipment.status.name()),
+                tracking_code: shipment.tracking_code,
+            }));
+        }
+        self.read(ORDER, &self.orders, &mut snapshot).await;
+        self.read(PAYMENT, &self.payments, &mut snapshot).await;
+        self.read(INVENTORY, &self.stock, &mut snapshot).await;
+        self.read(SHIPPING, &self.shipments, &mut snapshot).await;
+        self.read_broker(&mut snapshot);
+        snapshot
+    }
+
+    /// The tables that every service has.
+    async fn read<D>(&self, place: usize, disk: &Disk<D>, snapshot: &mut Snapshot)
+    where
+        D: Clone + Default + Send + Sync + 'static,
+    {
+        let handled = disk.tables.handled().await.into_iter().map(|row| Handled {
+            event_id: row.event_id,
+            event: name(row.event),
+            order_id: row.order_id,
+            digest: short(&row.digest),
+        });
+        snapshot.handled.insert(SERVICES[place].into(), handled.collect());
+        let unsent = disk.tables.unsent().await.into_iter().map(|event| Unsent {
+            event_id: event.id,
+            event: name(&event.event),
+            order_id: event.order_id,
+            digest: short(&event.publication().message.digest()),
+        });
+        snapshot.outboxes.insert(SERVICES[place].into(), unsent.collect());
+    }
+
+    fn read_broker(&self, snapshot: &mut Snapshot) {
+        for (queue, shape) in Topology::whole(&Ladder::default()).queues {
+            if shape == QueueShape::Parked {
+                let letters = self.broker.messages(&queue).into_iter();
+                snapshot.dead_letters.extend(letters.map(|letter| dead_letter(&queue, &letter)));
+            } else {
+                let depth = self.broker.depth(&queue) as u64;
+                snapshot.queues.insert(queue, depth);
+            }
+        }
+    }
+}
+
+fn waiting_queues() -> Vec<String> {
+    let queues = Topology::whole(&Ladder::default()).queues.into_iter();
+    queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
+}
+
+fn order(view: &order::View) -> Order {
+    let facts = view.order.timeline().iter().map(|fact| {
+        let money = [PaymentApproved::NAME, PaymentReversed::NAME].contains(&fact.event);
+        Fact {
+            event: name(fact.event),
+            event_id: fact.event_id,
+            caused_by: fact.caused_by,
+            reason: fact.detail["reason"].as_str().map(Into::into),
+            amount: money.then(|| fact.detail["amount"].to_string().parse().ok()).flatten(),
+        }
+    });
+    Order {
+        id: view.id,
+        status: same(view.order.status().name()),
+        total: view.total_amount.decimal(),
+        facts: facts.collect(),
+    }
+}
+
+fn payment(charge: &payment::Charge) -> Payment {
+    Payment {
+        order_id: charge.order_id,
+        status: same(charge.status.name()),
+        amount: charge.amount.decimal(),
+        attempts: charge.attempts,
+        provider_ref: charge.provider_ref.clone(),
+        refund_ref: charge.refund_ref.clone(),
+    }
+}
+
+fn dead_letter(queue: &str, letter: &Message) -> DeadLetter {
+    DeadLetter {
+        queue: queue.into(),
+        message_id: letter.id.clone(),
+        order_id: letter.correlation_id.as_ref().and_then(|id| id.parse().ok()),
+        event: letter.kind.clone(),
+        reason: letter.text(header::REASON),
+    }
+}
+
+/// The same state, by its name.
+fn same<T: FromStr<Err: Debug>>(name: &str) -> T {
+    name.parse().expect("services and invariants know the same states")
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn short(digest: &[u8]) -> Digest {
+    digest.try_into().expect("half of a SHA-256")
+}

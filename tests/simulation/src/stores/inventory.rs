@@ -1,0 +1,68 @@
+//! Products, reservations and refusals; the batch is the service's own.
+
+use crate::disk::Tx;
+use database::Failure;
+use events::{OrderId, ProductId};
+use inventory::{Product, Reservation, Shelf, Shelves};
+use messaging::Store;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+#[derive(Clone)]
+pub struct Stock {
+    pub products: BTreeMap<ProductId, Product>,
+    pub reservations: BTreeMap<OrderId, Arc<Reservation>>,
+    pub refused: BTreeSet<OrderId>,
+}
+
+/// Plenty, a little, none, and plenty of what no carrier takes.
+impl Default for Stock {
+    fn default() -> Self {
+        let totals = [(1, 1_000_000), (2, 10), (3, 0), (4, 1_000_000)];
+        let products =
+            totals.map(|(id, total)| (ProductId::from_u128(id), Product { total, reserved: 0 }));
+        Self { products: products.into(), reservations: BTreeMap::new(), refused: BTreeSet::new() }
+    }
+}
+
+pub struct StockStore;
+
+impl Store for StockStore {
+    type Tx = Tx<Stock>;
+    type State = Shelf;
+    type Batch = Shelves;
+
+    async fn load(
+        &self,
+        tx: &mut Tx<Stock>,
+        orders: &[OrderId],
+        _touched: &[ProductId],
+    ) -> Result<Shelves, Failure> {
+        let stock = tx.data();
+        let mut shelves = Shelves::default();
+        shelves.products.clone_from(&stock.products);
+        for order in orders {
+            if let Some(reservation) = stock.reservations.get(order) {
+                shelves.reservations.insert(*order, Reservation::clone(reservation));
+            }
+            if stock.refused.contains(order) {
+                shelves.refused.insert(*order);
+            }
+        }
+        Ok(shelves)
+    }
+
+    async fn save(&self, tx: &mut Tx<Stock>, shelves: Shelves) -> Result<(), Failure> {
+        if shelves.products.values().any(|product| product.reserved > product.total) {
+            return Err(Failure::data("more is reserved than there is"));
+        }
+        let stock = tx.data();
+        stock.products = shelves.products;
+        let reservations = shelves.reservations.into_iter();
+        stock.reservations.extend(reservations.map(|(order, held)| (order, Arc::new(held))));
+        stock.refused.extend(shelves.refused);
+        Ok(())
+    }
+}

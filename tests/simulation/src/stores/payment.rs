@@ -1,0 +1,157 @@
+//! Payments, and what the charge desk does with them.
+
+use crate::{
+    disk::{Disk, Tx},
+    faults::Mutant,
+};
+use database::Failure;
+use events::{OrderId, ProductId};
+use messaging::{Batch, Store};
+use payment::{Call, Charge, ChargeBook, Payment, Status};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
+use uuid::Uuid;
+
+pub type Payments = BTreeMap<OrderId, Row>;
+
+#[derive(Clone)]
+pub struct Row {
+    pub charge: Arc<Charge>,
+    due_at: Option<Instant>,
+    claimed_at: Option<Instant>,
+}
+
+impl Row {
+    /// Nobody has it in hand, and nobody is to take it up.
+    pub fn is_at_rest(&self) -> bool {
+        self.due_at.is_none() && self.charge.claim.is_none()
+    }
+}
+
+pub struct PaymentStore {
+    pub due: Arc<Notify>,
+}
+
+impl Store for PaymentStore {
+    type Tx = Tx<Payments>;
+    type State = Payment;
+    type Batch = Batch<Payment>;
+
+    async fn load(
+        &self,
+        tx: &mut Tx<Payments>,
+        orders: &[OrderId],
+        _touched: &[ProductId],
+    ) -> Result<Batch<Payment>, Failure> {
+        Ok(load(tx, orders))
+    }
+
+    async fn save(&self, tx: &mut Tx<Payments>, batch: Batch<Payment>) -> Result<(), Failure> {
+        save(tx, &batch);
+        Ok(())
+    }
+
+    fn committed(&self, _orders: &[OrderId]) {
+        self.due.notify_one();
+    }
+}
+
+fn load(tx: &mut Tx<Payments>, orders: &[OrderId]) -> Batch<Payment> {
+    let rows = tx.data();
+    let known = orders.iter().filter_map(|id| Some((*id, rows.get(id)?)));
+    Batch::new(known.map(|(id, row)| (id, Charge::clone(&row.charge).into())))
+}
+
+fn save(tx: &mut Tx<Payments>, batch: &Batch<Payment>) {
+    let rows = tx.data();
+    for (order, payment) in batch.changed() {
+        let Some(charge) = payment.charge.clone() else { continue };
+        let due_at = charge.due_in.map(|wait| Instant::now() + wait);
+        let claimed_at = rows.get(&order).and_then(|row| row.claimed_at);
+        let charge = Arc::new(Charge { due_in: None, ..charge });
+        rows.insert(order, Row { charge, due_at, claimed_at });
+    }
+}
+
+impl ChargeBook for Disk<Payments> {
+    async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+        self.at_once("take up", |rows| {
+            let now = Instant::now();
+            let due = rows.values_mut().filter(|row| row.due_at.is_some_and(|at| at <= now));
+            let mut due: Vec<_> = due.collect();
+            due.sort_by_key(|row| (row.due_at, row.charge.order_id));
+            let mut taken = Vec::new();
+            for row in due.into_iter().take(max) {
+                let charge = taken_up(Charge::clone(&row.charge), claim);
+                taken.push(charge.clone());
+                *row = Row { charge: charge.into(), due_at: None, claimed_at: Some(now) };
+            }
+            let about = taken.iter().map(|charge| charge.order_id).collect();
+            (taken, about)
+        })
+        .await
+    }
+
+    async fn put_back(&self, age: Duration, max: usize) -> Result<u64, Failure> {
+        let blindly = self.chaos.is_broken(Mutant::ReaperChargesBlindly);
+        self.at_once("put back", |rows| {
+            let now = Instant::now();
+            let is_old = |row: &&mut Row| {
+                let claimed_at = row.charge.claim.and(row.claimed_at);
+                claimed_at.is_some_and(|at| now.duration_since(at) >= age)
+            };
+            let mut about = Vec::new();
+            for row in rows.values_mut().filter(is_old).take(max) {
+                let charge = put_back(Charge::clone(&row.charge), blindly);
+                about.push(charge.order_id);
+                *row = Row { charge: charge.into(), due_at: Some(now), claimed_at: None };
+            }
+            (about.len() as u64, about)
+        })
+        .await
+    }
+
+    async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {
+        self.at_once("next due", |rows| {
+            let next = rows.values().filter_map(|row| row.due_at).min();
+            (next.map(|at| at.saturating_duration_since(Instant::now())), Vec::new())
+        })
+        .await
+    }
+
+    async fn load(
+        &self,
+        tx: &mut Tx<Payments>,
+        orders: &[OrderId],
+    ) -> Result<Batch<Payment>, Failure> {
+        Ok(load(tx, orders))
+    }
+
+    async fn save(&self, tx: &mut Tx<Payments>, payments: &Batch<Payment>) -> Result<(), Failure> {
+        save(tx, payments);
+        Ok(())
+    }
+}
+
+fn taken_up(mut charge: Charge, claim: Uuid) -> Charge {
+    let is_refund = charge.status == Status::Reversing;
+    match charge.next_call {
+        _ if is_refund => charge.refund_attempts += 1,
+        Call::Charge => charge.attempts += 1,
+        Call::LookUp | Call::Void => charge.look_ups += 1,
+    }
+    let status = if is_refund { Status::Reversing } else { Status::Processing };
+    Charge { status, claim: Some(claim), ..charge }
+}
+
+fn put_back(charge: Charge, blindly: bool) -> Charge {
+    if charge.status == Status::Reversing {
+        return Charge { claim: None, ..charge };
+    }
+    let charge = Charge { status: Status::Retrying, claim: None, ..charge };
+    match charge.next_call {
+        _ if blindly => Charge { next_call: Call::Charge, ..charge },
+        Call::Charge => Charge { next_call: Call::LookUp, in_doubt: true, ..charge },
+        Call::LookUp | Call::Void => Charge { in_doubt: true, ..charge },
+    }
+}
