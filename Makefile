@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        test lint ci
+        test simulate lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ load: $(SAGA) ## place many orders for a while, and report
 test: ## run all tests, on servers of their own
 	cargo build --workspace --all-targets --locked
 	$(TARGET)/debug/saga with-servers -- cargo test --workspace --locked
+
+simulate: ## run the fleet in memory, SEEDS times with everything going wrong, or SEED=n once again
+	@cargo run --release --locked -p simulation
 
 lint: ## check the format, and clippy
 	cargo fmt --check

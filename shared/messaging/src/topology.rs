@@ -79,7 +79,7 @@ impl QueueShape {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Binding {
     pub exchange: String,
     pub queue: String,

@@ -71,7 +71,7 @@ impl Faults {
             refused: share(0.05),
             duplicate: share(0.2),
             ack_lost: share(0.05),
-            provider_down: share(0.4),
+            provider_down: share(0.7),
             provider_lost: share(0.3),
             gremlin_every_ms: 1 + (share(1.0) * 20_000.0) as u64 + 2_000,
         }

@@ -6,6 +6,7 @@ use crate::{
     chaos::{Chaos, Place, lock},
     disk::Disk,
     provider::Provider,
+    snapshot::waiting_queues,
     stores::{
         inventory::{Stock, StockStore},
         order::{OrderStore, Orders},
@@ -47,6 +48,8 @@ pub struct Fleet {
     pub stock: Disk<Stock>,
     pub shipments: Disk<Shipments>,
     pub provider: Arc<Provider>,
+    /// Those in which nothing waits when all is quiet.
+    pub queues: Vec<String>,
     settings: payment::Settings,
     order_deadline: Duration,
     front: Mutex<Option<Front>>,
@@ -69,6 +72,7 @@ struct Process {
 
 impl Fleet {
     pub fn new(chaos: &Arc<Chaos>) -> Arc<Self> {
+        let reap_after = Duration::from_secs(chaos.among(&[10, 60]));
         Arc::new(Self {
             chaos: chaos.clone(),
             broker: MemoryBroker::default(),
@@ -77,7 +81,8 @@ impl Fleet {
             stock: Disk::new(chaos, INVENTORY),
             shipments: Disk::new(chaos, SHIPPING),
             provider: Arc::new(Provider::new(chaos)),
-            settings: usual(),
+            queues: waiting_queues(),
+            settings: payment::Settings { reap_after, ..usual() },
             order_deadline: Duration::from_secs(chaos.among(&[15, 60, 600])),
             front: Mutex::default(),
         })

@@ -16,7 +16,7 @@ impl Fleet {
     pub async fn is_quiet(&self) -> bool {
         let is_final = |view: &order::View| view.order.status().is_final();
         self.provider.is_quiet()
-            && waiting_queues().iter().all(|queue| self.broker.depth(queue) == 0)
+            && self.queues.iter().all(|queue| self.broker.depth(queue) == 0)
             && self.orders.tables.data().await.views.values().all(|view| is_final(view))
             && self.orders.tables.unsent().await.is_empty()
             && self.payments.tables.unsent().await.is_empty()
@@ -96,7 +96,8 @@ impl Fleet {
     }
 }
 
-fn waiting_queues() -> Vec<String> {
+/// All where nothing may wait in the end: but for the dead letters.
+pub fn waiting_queues() -> Vec<String> {
     let queues = Topology::whole(&Ladder::default()).queues.into_iter();
     queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -21,7 +21,7 @@ pub struct MemoryBroker {
 #[derive(Default)]
 struct State {
     exchanges: HashMap<String, ExchangeKind>,
-    bindings: Vec<Binding>,
+    bindings: BTreeSet<Binding>,
     queues: HashMap<String, Queue>,
     down: bool,
     /// Raised when all sessions break: those of an earlier age are dead.
@@ -173,7 +173,7 @@ impl Broker for MemoryBroker {
         }
         for binding in &topology.bindings {
             if !state.bindings.contains(binding) {
-                state.bindings.push(binding.clone());
+                state.bindings.insert(binding.clone());
             }
         }
         Ok(Box::new(Line { broker: self.clone(), age: state.age }))
