@@ -72,7 +72,8 @@ struct Process {
 
 impl Fleet {
     pub fn new(chaos: &Arc<Chaos>) -> Arc<Self> {
-        let reap_after = Duration::from_secs(chaos.among(&[10, 60]));
+        let mut settings: payment::Settings = usual();
+        settings.reap_after = Duration::from_secs(chaos.among(&[10, 60]));
         Arc::new(Self {
             chaos: chaos.clone(),
             broker: MemoryBroker::default(),
@@ -82,7 +83,7 @@ impl Fleet {
             shipments: Disk::new(chaos, SHIPPING),
             provider: Arc::new(Provider::new(chaos)),
             queues: waiting_queues(),
-            settings: payment::Settings { reap_after, ..usual() },
+            settings,
             order_deadline: Duration::from_secs(chaos.among(&[15, 60, 600])),
             front: Mutex::default(),
         })
