@@ -53,13 +53,16 @@ impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
     ) -> Result<T, Failure> {
         let mut tx = self.begin().await?;
         let (found, about) = work(tx.data());
-        if about.is_empty() {
-            return Ok(found);
-        }
         self.chaos.step(self.place, what, &about).await;
         tx.about.extend(about);
         self.commit(tx).await?;
         Ok(found)
+    }
+
+    /// A statement that changes nothing.
+    pub async fn look<T>(&self, at: impl FnOnce(&D) -> T) -> Result<T, Failure> {
+        self.fails("cannot look", &[])?;
+        Ok(self.tables.look(at).await)
     }
 
     fn fails(&self, what: &'static str, about: &[OrderId]) -> Result<(), Failure> {

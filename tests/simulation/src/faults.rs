@@ -73,7 +73,7 @@ impl Faults {
             ack_lost: share(0.05),
             provider_down: share(0.7),
             provider_lost: share(0.3),
-            gremlin_every_ms: 1 + (share(1.0) * 20_000.0) as u64 + 2_000,
+            gremlin_every_ms: 1 + (share(1.0) * 30_000.0) as u64 + 4_000,
         }
     }
 }

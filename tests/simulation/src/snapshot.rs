@@ -3,6 +3,7 @@
 use crate::{
     disk::Disk,
     fleet::{Fleet, INVENTORY, ORDER, PAYMENT, SHIPPING},
+    stores::payment::Row,
 };
 use events::{Event, PaymentApproved, PaymentReversed, SERVICES};
 use invariants::{
@@ -17,12 +18,16 @@ impl Fleet {
         let is_final = |view: &order::View| view.order.status().is_final();
         self.provider.is_quiet()
             && self.queues.iter().all(|queue| self.broker.depth(queue) == 0)
-            && self.orders.tables.data().await.views.values().all(|view| is_final(view))
+            && self
+                .orders
+                .tables
+                .look(|orders| orders.views.values().all(|view| is_final(view)))
+                .await
             && self.orders.tables.unsent().await.is_empty()
             && self.payments.tables.unsent().await.is_empty()
             && self.stock.tables.unsent().await.is_empty()
             && self.shipments.tables.unsent().await.is_empty()
-            && self.payments.tables.data().await.values().all(|row| row.is_at_rest())
+            && self.payments.tables.look(|rows| rows.values().all(Row::is_at_rest)).await
     }
 
     /// All but what customers and gremlins know.

@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -15,14 +15,14 @@ use tokio::sync::Notify;
 #[derive(Clone, Default)]
 pub struct MemoryBroker {
     state: Arc<Mutex<State>>,
-    changed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
     exchanges: HashMap<String, ExchangeKind>,
     bindings: BTreeSet<Binding>,
-    queues: HashMap<String, Queue>,
+    /// In a fixed order, since all are woken together.
+    queues: BTreeMap<String, Queue>,
     down: bool,
     /// Raised when all sessions break: those of an earlier age are dead.
     age: u64,
@@ -33,9 +33,15 @@ struct Queue {
     ready: VecDeque<Delivery>,
     /// Delivered and not settled, oldest first.
     unsettled: Vec<Delivery>,
+    changed: Arc<Notify>,
 }
 
 impl Queue {
+    fn new(shape: QueueShape) -> Self {
+        let (ready, unsettled, changed) = Default::default();
+        Self { shape, ready, unsettled, changed }
+    }
+
     /// The oldest of what was delivered and not settled, so many at most, are to be delivered
     /// again.
     fn take_back(&mut self, max: usize) {
@@ -52,9 +58,10 @@ impl MemoryBroker {
     pub fn cut(&self) {
         let mut state = self.lock();
         state.age += 1;
-        state.queues.values_mut().for_each(|queue| queue.take_back(usize::MAX));
-        drop(state);
-        self.changed.notify_waiters();
+        for queue in state.queues.values_mut() {
+            queue.take_back(usize::MAX);
+            queue.changed.notify_waiters();
+        }
     }
 
     /// Gone, or back again with all that it had.
@@ -129,8 +136,8 @@ impl MemoryBroker {
     fn push(&self, state: &mut State, queue: &str, message: Message) {
         if let Some(queue) = state.queues.get_mut(queue) {
             queue.ready.push_back(Delivery { message, returns: 0 });
+            queue.changed.notify_waiters();
         }
-        self.changed.notify_waiters();
     }
 
     /// A message on a rung goes back when its time has come, by the key it came with.
@@ -165,11 +172,9 @@ impl Broker for MemoryBroker {
             state.exchanges.insert(exchange.name.clone(), exchange.kind);
         }
         for (name, shape) in &topology.queues {
-            state.queues.entry(name.clone()).or_insert_with(|| Queue {
-                shape: shape.clone(),
-                ready: VecDeque::new(),
-                unsettled: Vec::new(),
-            });
+            if !state.queues.contains_key(name) {
+                state.queues.insert(name.clone(), Queue::new(shape.clone()));
+            }
         }
         for binding in &topology.bindings {
             if !state.bindings.contains(binding) {
@@ -230,7 +235,7 @@ struct MemoryDeliveries {
 #[async_trait]
 impl Deliveries for MemoryDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
-        let changed = self.line.broker.changed.clone();
+        let changed = self.line.state().ok()?.queues.get(&self.queue)?.changed.clone();
         loop {
             let waiting = changed.notified();
             tokio::pin!(waiting);
@@ -270,9 +275,8 @@ impl Drop for MemoryDeliveries {
         };
         if let Some(queue) = state.queues.get_mut(&self.queue) {
             queue.take_back(self.held);
+            queue.changed.notify_waiters();
         }
-        drop(state);
-        self.line.broker.changed.notify_waiters();
     }
 }
 

@@ -48,6 +48,11 @@ impl<D: Clone> MemoryLedger<D> {
         self.tables.lock().await.data.clone()
     }
 
+    /// A look that changes nothing, and copies nothing.
+    pub async fn look<T>(&self, at: impl FnOnce(&D) -> T) -> T {
+        at(&self.tables.lock().await.data)
+    }
+
     pub async fn unsent(&self) -> Vec<Outgoing> {
         self.tables.lock().await.outbox.values().map(|(event, _)| Outgoing::clone(event)).collect()
     }

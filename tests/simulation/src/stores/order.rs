@@ -75,7 +75,7 @@ impl OrderBook for Disk<Orders> {
     }
 
     async fn overdue(&self, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
-        self.at_once("overdue", |orders| {
+        self.look(|orders| {
             let mut late: Vec<_> = orders
                 .views
                 .values()
@@ -83,7 +83,7 @@ impl OrderBook for Disk<Orders> {
                 .map(|view| (view.created_at, view.id))
                 .collect();
             late.sort_unstable();
-            (late.into_iter().map(|(_, id)| id).take(100).collect(), Vec::new())
+            late.into_iter().map(|(_, id)| id).take(100).collect()
         })
         .await
     }

@@ -22,6 +22,10 @@ pub struct Row {
 }
 
 impl Row {
+    fn is_due(&self, now: Instant) -> bool {
+        self.due_at.is_some_and(|at| at <= now)
+    }
+
     /// Nobody has it in hand, and nobody is to take it up.
     pub fn is_at_rest(&self) -> bool {
         self.due_at.is_none() && self.charge.claim.is_none()
@@ -75,10 +79,12 @@ fn save(tx: &mut Tx<Payments>, batch: &Batch<Payment>) {
 
 impl ChargeBook for Disk<Payments> {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+        let now = Instant::now();
+        if !self.look(|rows| rows.values().any(|row| row.is_due(now))).await? {
+            return Ok(Vec::new());
+        }
         self.at_once("take up", |rows| {
-            let now = Instant::now();
-            let due = rows.values_mut().filter(|row| row.due_at.is_some_and(|at| at <= now));
-            let mut due: Vec<_> = due.collect();
+            let mut due: Vec<_> = rows.values_mut().filter(|row| row.is_due(now)).collect();
             due.sort_by_key(|row| (row.due_at, row.charge.order_id));
             let mut taken = Vec::new();
             for row in due.into_iter().take(max) {
@@ -94,14 +100,17 @@ impl ChargeBook for Disk<Payments> {
 
     async fn put_back(&self, age: Duration, max: usize) -> Result<u64, Failure> {
         let blindly = self.chaos.is_broken(Mutant::ReaperChargesBlindly);
+        let now = Instant::now();
+        let is_left = |row: &Row| {
+            let claimed_at = row.charge.claim.and(row.claimed_at);
+            claimed_at.is_some_and(|at| now.duration_since(at) >= age)
+        };
+        if !self.look(|rows| rows.values().any(is_left)).await? {
+            return Ok(0);
+        }
         self.at_once("put back", |rows| {
-            let now = Instant::now();
-            let is_old = |row: &&mut Row| {
-                let claimed_at = row.charge.claim.and(row.claimed_at);
-                claimed_at.is_some_and(|at| now.duration_since(at) >= age)
-            };
             let mut about = Vec::new();
-            for row in rows.values_mut().filter(is_old).take(max) {
+            for row in rows.values_mut().filter(|row| is_left(row)).take(max) {
                 let charge = put_back(Charge::clone(&row.charge), blindly);
                 about.push(charge.order_id);
                 *row = Row { charge: charge.into(), due_at: Some(now), claimed_at: None };
@@ -112,9 +121,9 @@ impl ChargeBook for Disk<Payments> {
     }
 
     async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {
-        self.at_once("next due", |rows| {
+        self.look(|rows| {
             let next = rows.values().filter_map(|row| row.due_at).min();
-            (next.map(|at| at.saturating_duration_since(Instant::now())), Vec::new())
+            next.map(|at| at.saturating_duration_since(Instant::now()))
         })
         .await
     }
