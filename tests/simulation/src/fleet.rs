@@ -127,13 +127,13 @@ impl Fleet {
                 let service = Service::new(inventory::NAME, StockStore)
                     .on::<PaymentApproved>()
                     .on::<ShippingFailed>();
-                self.run(service, &self.stock).0
+                self.run(&service, &self.stock).0
             }
             _ => {
                 let service = Service::new(shipping::NAME, ShipmentStore)
                     .on::<InventoryReserved>()
                     .on::<OrderCancelRequested>();
-                self.run(service, &self.shipments).0
+                self.run(&service, &self.shipments).0
             }
         }
     }
@@ -147,7 +147,7 @@ impl Fleet {
             .on::<InventoryFailed>()
             .on::<ShippingScheduled>()
             .on::<ShippingFailed>();
-        let (mut process, context) = self.run(service, &self.orders);
+        let (mut process, context) = self.run(&service, &self.orders);
         let (placing, writer) = Placing::channel(64);
         process.tasks.spawn(writer.run(context.clone()));
         let deadline = self.order_deadline;
@@ -166,7 +166,7 @@ impl Fleet {
             .on::<OrderCancelRequested>()
             .on::<InventoryFailed>()
             .on::<InventoryReleased>();
-        let (mut process, context) = self.run(service, &self.payments);
+        let (mut process, context) = self.run(&service, &self.payments);
         let desk = Desk::new(self.provider.clone(), due, self.settings.clone());
         process.tasks.spawn(desk.clone().run(context.clone()));
         process.every(self.settings.reap_after / 4, context, move |context| {
@@ -177,7 +177,7 @@ impl Fleet {
     }
 
     /// As `service::Service::run` does it.
-    fn run<S, D>(&self, service: Service<S>, disk: &Disk<D>) -> (Process, Context<Disk<D>>)
+    fn run<S, D>(&self, service: &Service<S>, disk: &Disk<D>) -> (Process, Context<Disk<D>>)
     where
         S: Store<Tx = crate::disk::Tx<D>>,
         D: Clone + Default + Send + Sync + 'static,
