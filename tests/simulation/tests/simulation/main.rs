@@ -25,13 +25,10 @@ fn a_seed_is_one_run_and_another_seed_another() {
     }
 }
 
-/// How many seeds it takes until one is broken.
 #[track_caller]
 fn is_caught_within(seeds: u64, mutant: Mutant) {
-    let is_caught = |seed: &u64| !run(*seed, Some(mutant), Trace::default()).broken.is_empty();
-    let first = (1..=seeds).find(is_caught);
-    let first = first.unwrap_or_else(|| panic!("{mutant:?} goes unnoticed in {seeds} seeds"));
-    println!("{mutant:?} is caught by seed {first}");
+    let is_caught = |seed| !run(seed, Some(mutant), Trace::default()).broken.is_empty();
+    assert!((1..=seeds).any(is_caught), "{mutant:?} goes unnoticed in {seeds} seeds");
 }
 
 #[test]
