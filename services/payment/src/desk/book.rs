@@ -25,7 +25,7 @@ pub trait ChargeBook: Ledger {
         &self,
         age: Duration,
         max: usize,
-    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+    ) -> impl Future<Output = Result<usize, Failure>> + Send;
 
     /// How long until something is due that is not due yet.
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, Failure>> + Send;
@@ -48,7 +48,7 @@ impl ChargeBook for PgLedger {
         store::take_due(&self.pool, claim, max).await
     }
 
-    async fn put_back(&self, age: Duration, max: usize) -> Result<u64, Failure> {
+    async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         store::put_back(&self.pool, age, max).await
     }
 

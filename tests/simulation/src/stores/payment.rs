@@ -88,7 +88,7 @@ impl ChargeBook for Disk<Payments> {
             due.sort_by_key(|row| (row.due_at, row.charge.order_id));
             let mut taken = Vec::new();
             for row in due.into_iter().take(max) {
-                let charge = taken_up(Charge::clone(&row.charge), claim);
+                let charge = Charge::clone(&row.charge).take_up(claim);
                 taken.push(charge.clone());
                 *row = Row { charge: charge.into(), due_at: None, claimed_at: Some(now) };
             }
@@ -98,7 +98,7 @@ impl ChargeBook for Disk<Payments> {
         .await
     }
 
-    async fn put_back(&self, age: Duration, max: usize) -> Result<u64, Failure> {
+    async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         let blindly = self.chaos.is_broken(Mutant::ReaperChargesBlindly);
         let now = Instant::now();
         let is_left = |row: &Row| {
@@ -112,10 +112,11 @@ impl ChargeBook for Disk<Payments> {
             let mut about = Vec::new();
             for row in rows.values_mut().filter(|row| is_left(row)).take(max) {
                 let charge = put_back(Charge::clone(&row.charge), blindly);
+                let charge = Charge { due_in: None, ..charge };
                 about.push(charge.order_id);
                 *row = Row { charge: charge.into(), due_at: Some(now), claimed_at: None };
             }
-            (about.len() as u64, about)
+            (about.len(), about)
         })
         .await
     }
@@ -142,25 +143,11 @@ impl ChargeBook for Disk<Payments> {
     }
 }
 
-fn taken_up(mut charge: Charge, claim: Uuid) -> Charge {
-    let is_refund = charge.status == Status::Reversing;
-    match charge.next_call {
-        _ if is_refund => charge.refund_attempts += 1,
-        Call::Charge => charge.attempts += 1,
-        Call::LookUp | Call::Void => charge.look_ups += 1,
-    }
-    let status = if is_refund { Status::Reversing } else { Status::Processing };
-    Charge { status, claim: Some(claim), ..charge }
-}
-
 fn put_back(charge: Charge, blindly: bool) -> Charge {
-    if charge.status == Status::Reversing {
-        return Charge { claim: None, ..charge };
+    let (was, in_doubt) = (charge.next_call, charge.in_doubt);
+    let charge = charge.put_back();
+    if blindly && charge.status != Status::Reversing && was == Call::Charge {
+        return Charge { next_call: Call::Charge, in_doubt, ..charge };
     }
-    let charge = Charge { status: Status::Retrying, claim: None, ..charge };
-    match charge.next_call {
-        _ if blindly => Charge { next_call: Call::Charge, ..charge },
-        Call::Charge => Charge { next_call: Call::LookUp, in_doubt: true, ..charge },
-        Call::LookUp | Call::Void => Charge { in_doubt: true, ..charge },
-    }
+    charge
 }
