@@ -5,6 +5,7 @@ mod shelf;
 mod store;
 
 use events::{PaymentApproved, ShippingFailed};
+use messaging::Store;
 use service::Service;
 
 pub use shelf::{Product, Reservation, Shelf, Status};
@@ -21,8 +22,10 @@ mod embedded {
 }
 
 pub fn service(_settings: &Settings) -> anyhow::Result<Service<Stock>> {
-    Ok(Service::new(NAME, Stock)
-        .migrations(embedded::migrations::runner().get_migrations().clone())
-        .on::<PaymentApproved>()
-        .on::<ShippingFailed>())
+    Ok(reactions(Stock).migrations(embedded::migrations::runner().get_migrations().clone()))
+}
+
+/// What it hears, wherever it keeps what it knows.
+pub fn reactions<S: Store<State = Shelf>>(store: S) -> Service<S> {
+    Service::new(NAME, store).on::<PaymentApproved>().on::<ShippingFailed>()
 }

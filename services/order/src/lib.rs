@@ -18,6 +18,7 @@ use events::{
     InventoryFailed, InventoryReserved, PaymentApproved, PaymentFailed, PaymentReversed,
     ShippingFailed, ShippingScheduled,
 };
+use messaging::Store;
 use service::{Service, parse_duration};
 use std::{net::SocketAddr, time::Duration};
 
@@ -70,15 +71,8 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         move |context| routes(App::new(&settings, context, orders, placing))
     };
     let Settings { order_deadline, keys_kept, .. } = *settings;
-    Ok(Service::new(NAME, orders.clone())
+    Ok(reactions(orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())
-        .on::<PaymentApproved>()
-        .on::<PaymentFailed>()
-        .on::<PaymentReversed>()
-        .on::<InventoryReserved>()
-        .on::<InventoryFailed>()
-        .on::<ShippingScheduled>()
-        .on::<ShippingFailed>()
         .worker("place orders", |context| writer.run(context))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             overdue(context, orders.clone(), order_deadline)
@@ -90,4 +84,16 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
             placing::forget(context, keys_kept)
         })
         .http(settings.http_addr, routes))
+}
+
+/// What it hears, wherever it keeps what it knows.
+pub fn reactions<S: Store<State = Order>>(store: S) -> Service<S> {
+    Service::new(NAME, store)
+        .on::<PaymentApproved>()
+        .on::<PaymentFailed>()
+        .on::<PaymentReversed>()
+        .on::<InventoryReserved>()
+        .on::<InventoryFailed>()
+        .on::<ShippingScheduled>()
+        .on::<ShippingFailed>()
 }

@@ -13,6 +13,7 @@ mod store;
 mod verdict;
 
 use events::{InventoryFailed, InventoryReleased, OrderCancelRequested, OrderCreated};
+use messaging::Store;
 use service::Service;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -36,17 +37,22 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     let due = Arc::new(Notify::new());
     let desk = Desk::new(gateway(settings)?, due.clone(), settings.clone());
     let reaper = desk.clone();
-    Ok(Service::new(NAME, Payments::new(due))
+    Ok(reactions(Payments::new(due))
         .migrations(embedded::migrations::runner().get_migrations().clone())
-        .on::<OrderCreated>()
-        .on::<OrderCancelRequested>()
-        .on::<InventoryFailed>()
-        .on::<InventoryReleased>()
         .worker("charge desk", move |context| desk.run(context))
         .samples(measure::payments)
         .every(settings.reap_after / 4, "finish interrupted charges", move |context| {
             reaper.clone().reap(context)
         }))
+}
+
+/// What it hears, wherever it keeps what it knows.
+pub fn reactions<S: Store<State = Payment>>(store: S) -> Service<S> {
+    Service::new(NAME, store)
+        .on::<OrderCreated>()
+        .on::<OrderCancelRequested>()
+        .on::<InventoryFailed>()
+        .on::<InventoryReleased>()
 }
 
 fn gateway(settings: &Settings) -> anyhow::Result<Arc<dyn Gateway>> {

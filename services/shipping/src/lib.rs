@@ -5,6 +5,7 @@ mod on;
 mod store;
 
 use events::{InventoryReserved, OrderCancelRequested};
+use messaging::Store;
 use service::Service;
 
 pub use dispatch::{Dispatch, OVERSIZED, Shipment, Status};
@@ -21,8 +22,10 @@ mod embedded {
 }
 
 pub fn service(_settings: &Settings) -> anyhow::Result<Service<Shipments>> {
-    Ok(Service::new(NAME, Shipments)
-        .migrations(embedded::migrations::runner().get_migrations().clone())
-        .on::<InventoryReserved>()
-        .on::<OrderCancelRequested>())
+    Ok(reactions(Shipments).migrations(embedded::migrations::runner().get_migrations().clone()))
+}
+
+/// What it hears, wherever it keeps what it knows.
+pub fn reactions<S: Store<State = Dispatch>>(store: S) -> Service<S> {
+    Service::new(NAME, store).on::<InventoryReserved>().on::<OrderCancelRequested>()
 }

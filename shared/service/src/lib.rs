@@ -35,7 +35,7 @@ pub use settings::Common;
 pub struct Service<S: Store> {
     pub name: &'static str,
     store: Arc<S>,
-    queues: Vec<Queue<S::State>>,
+    pub queues: Vec<Queue<S::State>>,
     migrations: Vec<Migration>,
     workers: Vec<Worker>,
     samples: Vec<Sample>,

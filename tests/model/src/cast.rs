@@ -10,17 +10,15 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use events::{
-    CancelReason, InventoryFailed, InventoryReleased, InventoryReserved, Item, Money,
-    OrderCancelRequested, OrderCreated, PaymentApproved, PaymentFailed, PaymentMethod,
-    PaymentReversed, ProductId, ShippingFailed, ShippingScheduled,
+    CancelReason, Item, Money, OrderCancelRequested, OrderCreated, PaymentMethod, ProductId,
 };
 use inventory::Shelf;
 use messaging::{Message, Outgoing, Queue, World};
-use order::{Cancel, Order};
-use payment::Payment;
+use order::{Cancel, Order, Orders};
+use payment::{Payment, Payments};
 use saga::{Cause, Decision, Said};
 use serde_json::json;
-use shipping::Dispatch;
+use shipping::{Dispatch, Shipments};
 use std::{fmt::Debug, sync::Arc};
 use uuid::Uuid;
 
@@ -62,8 +60,8 @@ struct Hearer<S> {
 }
 
 impl<S> Hearer<S> {
-    fn of(queues: impl Into<Vec<Queue<S>>>) -> Self {
-        Self { queues: queues.into(), heard: Memo::default() }
+    fn of(queues: Vec<Queue<S>>) -> Self {
+        Self { queues, heard: Memo::default() }
     }
 }
 
@@ -94,30 +92,11 @@ impl Cast {
             dispatches: Pool::default(),
             providers: Pool::default(),
             messages: Pool::default(),
-            order: Hearer::of([
-                Queue::of::<PaymentApproved>(order::NAME),
-                Queue::of::<PaymentFailed>(order::NAME),
-                Queue::of::<PaymentReversed>(order::NAME),
-                Queue::of::<InventoryReserved>(order::NAME),
-                Queue::of::<InventoryFailed>(order::NAME),
-                Queue::of::<ShippingScheduled>(order::NAME),
-                Queue::of::<ShippingFailed>(order::NAME),
-            ]),
-            payment: Hearer::of([
-                Queue::of::<OrderCreated>(payment::NAME),
-                Queue::of::<OrderCancelRequested>(payment::NAME),
-                Queue::of::<InventoryFailed>(payment::NAME),
-                Queue::of::<InventoryReleased>(payment::NAME),
-            ]),
-            inventory: Hearer::of([]),
-            shelves: vec![
-                Queue::of::<PaymentApproved>(inventory::NAME),
-                Queue::of::<ShippingFailed>(inventory::NAME),
-            ],
-            shipping: Hearer::of([
-                Queue::of::<InventoryReserved>(shipping::NAME),
-                Queue::of::<OrderCancelRequested>(shipping::NAME),
-            ]),
+            order: Hearer::of(order::reactions(Orders::default()).queues),
+            payment: Hearer::of(payment::reactions(Payments::new(Arc::default())).queues),
+            inventory: Hearer::of(Vec::new()),
+            shelves: inventory::reactions(inventory::Stock).queues,
+            shipping: Hearer::of(shipping::reactions(Shipments).queues),
             desk: Memo::default(),
             cancels: Memo::default(),
         }

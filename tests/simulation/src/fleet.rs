@@ -16,10 +16,7 @@ use crate::{
     wire::Wire,
 };
 use clap::{Args, Command};
-use events::{
-    InventoryFailed, InventoryReleased, InventoryReserved, OrderCancelRequested, OrderCreated,
-    PaymentApproved, PaymentFailed, PaymentReversed, SERVICES, ShippingFailed, ShippingScheduled,
-};
+use events::SERVICES;
 use messaging::{Ladder, MemoryBroker, Store, World};
 use order::Placing;
 use payment::Desk;
@@ -123,31 +120,13 @@ impl Fleet {
         match place {
             ORDER => self.start_order(),
             PAYMENT => self.start_payment(),
-            INVENTORY => {
-                let service = Service::new(inventory::NAME, StockStore)
-                    .on::<PaymentApproved>()
-                    .on::<ShippingFailed>();
-                self.run(&service, &self.stock).0
-            }
-            _ => {
-                let service = Service::new(shipping::NAME, ShipmentStore)
-                    .on::<InventoryReserved>()
-                    .on::<OrderCancelRequested>();
-                self.run(&service, &self.shipments).0
-            }
+            INVENTORY => self.run(&inventory::reactions(StockStore), &self.stock).0,
+            _ => self.run(&shipping::reactions(ShipmentStore), &self.shipments).0,
         }
     }
 
     fn start_order(&self) -> Process {
-        let service = Service::new(order::NAME, OrderStore)
-            .on::<PaymentApproved>()
-            .on::<PaymentFailed>()
-            .on::<PaymentReversed>()
-            .on::<InventoryReserved>()
-            .on::<InventoryFailed>()
-            .on::<ShippingScheduled>()
-            .on::<ShippingFailed>();
-        let (mut process, context) = self.run(&service, &self.orders);
+        let (mut process, context) = self.run(&order::reactions(OrderStore), &self.orders);
         let (placing, writer) = Placing::channel(64);
         process.tasks.spawn(writer.run(context.clone()));
         let deadline = self.order_deadline;
@@ -161,11 +140,7 @@ impl Fleet {
 
     fn start_payment(&self) -> Process {
         let due = Arc::new(Notify::new());
-        let service = Service::new(payment::NAME, PaymentStore { due: due.clone() })
-            .on::<OrderCreated>()
-            .on::<OrderCancelRequested>()
-            .on::<InventoryFailed>()
-            .on::<InventoryReleased>();
+        let service = payment::reactions(PaymentStore { due: due.clone() });
         let (mut process, context) = self.run(&service, &self.payments);
         let desk = Desk::new(self.provider.clone(), due, self.settings.clone());
         process.tasks.spawn(desk.clone().run(context.clone()));
