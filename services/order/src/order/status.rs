@@ -35,6 +35,9 @@ impl Status {
         Self::Cancelled,
     ];
 
+    /// Of an order that goes on, as if nothing were wrong.
+    pub const RUNNING: [Self; 3] = [Self::Pending, Self::PaymentApproved, Self::InventoryReserved];
+
     /// The first line that fits.
     pub(super) fn of(order: &Order) -> Self {
         let shipping_failed = order.has::<ShippingFailed>();

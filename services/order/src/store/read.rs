@@ -117,7 +117,6 @@ pub async fn cancellable(
 
 /// Orders placed before that moment that run on as if nothing were wrong, oldest first.
 pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
-    let running = [Status::Pending, Status::PaymentApproved, Status::InventoryReserved];
     let orders = sqlx::query_scalar(
         "SELECT id
          FROM orders
@@ -127,7 +126,7 @@ pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId
          ORDER BY created_at
          LIMIT 100",
     )
-    .bind(running.map(Status::name))
+    .bind(Status::RUNNING.map(Status::name))
     .bind(before)
     .bind(OrderCancelRequested::NAME)
     .fetch_all(pool)
@@ -138,7 +137,6 @@ pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId
 /// How many orders are being undone and have made no progress since then, and one of them.
 pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, OrderId)>, Failure> {
     let undone = [Status::InventoryFailed, Status::ShippingFailed, Status::PaymentReversed];
-    let running = [Status::Pending, Status::PaymentApproved, Status::InventoryReserved];
     let stuck = sqlx::query_as(
         "SELECT count(*) OVER (), id
          FROM orders
@@ -151,7 +149,7 @@ pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, O
     )
     .bind(since)
     .bind(undone.map(Status::name))
-    .bind(running.map(Status::name))
+    .bind(Status::RUNNING.map(Status::name))
     .bind(OrderCancelRequested::NAME)
     .fetch_optional(pool)
     .await?;

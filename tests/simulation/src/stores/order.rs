@@ -90,6 +90,5 @@ impl OrderBook for Disk<Orders> {
 }
 
 fn runs_on(order: &Order) -> bool {
-    let running = [Status::Pending, Status::PaymentApproved, Status::InventoryReserved];
-    running.contains(&order.status()) && order.fact(OrderCancelRequested::NAME).is_none()
+    Status::RUNNING.contains(&order.status()) && order.fact(OrderCancelRequested::NAME).is_none()
 }
