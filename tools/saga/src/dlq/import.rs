@@ -22,6 +22,17 @@ pub struct How {
     pub limit: usize,
 }
 
+/// A line on its way back.
+struct Arrival<'a> {
+    letter: &'a Letter,
+    /// Of the dead letter that it was exported from.
+    old_digest: &'a [u8],
+    hand: &'a Hand,
+    /// That dead letter, where it is still there.
+    old: Option<&'a Taken>,
+    how: How,
+}
+
 impl DeadLetters {
     /// A line whose payload was changed goes on as another event, caused by the old one. That one
     /// is taken out of the dead letters, where it still is.
@@ -48,7 +59,9 @@ impl DeadLetters {
             });
             // No two lines take the same one away.
             let old = old.map(|place| hand.taken.swap_remove(place));
-            let done = self.bring(&letter, &old_digest, hand, old.as_ref(), how).await;
+            let old = old.as_ref();
+            let line = Arrival { letter: &letter, old_digest: &old_digest, hand, old, how };
+            let done = self.bring(&line).await;
             all.push(done.unwrap_or_else(|why| {
                 Done::of(&letter, Outcome::Refused, crate::draw::reason(&why))
             }));
@@ -59,33 +72,21 @@ impl DeadLetters {
         Ok(all)
     }
 
-    async fn bring(
-        &mut self,
-        letter: &Letter,
-        old_digest: &[u8],
-        hand: &Hand,
-        old: Option<&Taken>,
-        how: How,
-    ) -> Result<Done> {
-        if how.new_id || letter.message.digest() != old_digest {
-            self.repair(letter, old_digest, hand, old, how).await
+    async fn bring(&mut self, line: &Arrival<'_>) -> Result<Done> {
+        let Arrival { letter, how, .. } = line;
+        if how.new_id || letter.message.digest() != line.old_digest {
+            self.repair(line).await
         } else if how.replay {
-            self.replay_line(letter, hand, old).await
-        } else if old.is_some() {
+            self.replay_line(line).await
+        } else if line.old.is_some() {
             Ok(Done::of(letter, Outcome::NoEffect, "it is there already".into()))
         } else {
             self.put_back(letter).await
         }
     }
 
-    async fn repair(
-        &mut self,
-        letter: &Letter,
-        old_digest: &[u8],
-        hand: &Hand,
-        old: Option<&Taken>,
-        how: How,
-    ) -> Result<Done> {
+    async fn repair(&mut self, line: &Arrival<'_>) -> Result<Done> {
+        let Arrival { letter, old_digest, old, how, .. } = *line;
         let refused = |why: &str| Ok(Done::of(letter, Outcome::Refused, why.into()));
         let Some(origin) = letter.origin() else {
             return refused("nothing tells which queue it came from: name it in the header queue");
@@ -107,15 +108,11 @@ impl DeadLetters {
         let message = if how.replay { mended.reborn(now()) } else { mended.message };
         let publication = into(to, message);
         let detail = format!("in {to} as event {new_id}");
-        self.bring_as(letter, publication, (hand, old), (Outcome::Repaired, detail)).await
+        self.bring_as(line, publication, (Outcome::Repaired, detail)).await
     }
 
-    async fn replay_line(
-        &mut self,
-        letter: &Letter,
-        hand: &Hand,
-        old: Option<&Taken>,
-    ) -> Result<Done> {
+    async fn replay_line(&mut self, line: &Arrival<'_>) -> Result<Done> {
+        let letter = line.letter;
         let (past, fate) = self.judge(&[letter]).await?.remove(0);
         let (to, outcome) = match fate {
             Fate::Goes { to } => (to, Outcome::Replayed),
@@ -126,7 +123,7 @@ impl DeadLetters {
             return Ok(Done::of(letter, Outcome::Refused, REPAIRED_MEANWHILE.into()));
         }
         let publication = into(&to, letter.reborn(now()));
-        self.bring_as(letter, publication, (hand, old), (outcome, format!("in {to}"))).await
+        self.bring_as(line, publication, (outcome, format!("in {to}"))).await
     }
 
     async fn put_back(&mut self, letter: &Letter) -> Result<Done> {
@@ -146,15 +143,14 @@ impl DeadLetters {
     /// Publishes it, and then takes the old one away, where that is in hand.
     async fn bring_as(
         &mut self,
-        letter: &Letter,
+        line: &Arrival<'_>,
         publication: Publication,
-        (hand, old): (&Hand, Option<&Taken>),
         (outcome, detail): (Outcome, String),
     ) -> Result<Done> {
-        Ok(match (self.send(&[publication]).await.remove(0), old) {
-            (Err(why), _) => Done::of(letter, Outcome::Failed, why),
-            (Ok(()), Some(old)) => finish(hand, old, outcome, detail).await,
-            (Ok(()), None) => Done::of(letter, outcome, detail),
+        Ok(match (self.send(&[publication]).await.remove(0), line.old) {
+            (Err(why), _) => Done::of(line.letter, Outcome::Failed, why),
+            (Ok(()), Some(old)) => finish(line.hand, old, outcome, detail).await,
+            (Ok(()), None) => Done::of(line.letter, outcome, detail),
         })
     }
 }

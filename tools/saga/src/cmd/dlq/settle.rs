@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Around, Which, look};
 use crate::colour::Colour;
-use crate::dlq::{Fate, Letter, Pick};
+use crate::dlq::{DeadLetters, Fate, Hand, Letter, Pick};
 use crate::draw::{self, Table, some};
 
 /// Send dead letters back into the queues that they died in
@@ -50,49 +50,55 @@ struct Named {
 
 impl Replay {
     pub async fn run(self, around: &Around) -> Result<ExitCode> {
-        let (is_all, yes) = (self.named.all, self.named.yes);
-        let pick = Pick::from(self.named.which);
-        let mut letters = around.connect().await?;
-        let hand = around.take(&letters, &pick).await?;
-        if hand.taken.is_empty() {
-            hand.give_back().await?;
-            return Ok(around.nothing(&pick));
-        }
-        if self.dry_run {
-            let judged = letters.judge(&hand.letters()).await?;
-            let fates = judged.into_iter().map(|(_, fate)| fate).collect::<Vec<_>>();
-            tell(&hand.letters(), &fates, around.json);
-            hand.give_back().await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let question = format!("send {} back?", some(hand.taken.len(), "dead letter"));
-        if is_all && !yes && !agreed(&question).await? {
-            return Ok(ExitCode::FAILURE);
-        }
-        let done = letters.replay(&hand).await?;
-        hand.give_back().await?;
-        Ok(around.report(&done))
+        let Self { named: Named { which, all, yes }, dry_run } = self;
+        with_hand(around, which, async |letters, hand| {
+            if dry_run {
+                let judged = letters.judge(&hand.letters()).await?;
+                let fates = judged.into_iter().map(|(_, fate)| fate).collect::<Vec<_>>();
+                tell(&hand.letters(), &fates, around.json);
+                return Ok(ExitCode::SUCCESS);
+            }
+            let question = format!("send {} back?", some(hand.taken.len(), "dead letter"));
+            if all && !yes && !agreed(&question).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+            Ok(around.report(&letters.replay(hand).await?))
+        })
+        .await
     }
 }
 
 impl Purge {
     pub async fn run(self, around: &Around) -> Result<ExitCode> {
-        let yes = self.named.yes;
-        let pick = Pick::from(self.named.which);
-        let mut letters = around.connect().await?;
-        let hand = around.take(&letters, &pick).await?;
-        if hand.taken.is_empty() {
-            hand.give_back().await?;
-            return Ok(around.nothing(&pick));
-        }
-        let question = format!("throw {} away?", some(hand.taken.len(), "dead letter"));
-        if !yes && !agreed(&question).await? {
-            return Ok(ExitCode::FAILURE);
-        }
-        let done = letters.purge(&hand).await?;
-        hand.give_back().await?;
-        Ok(around.report(&done))
+        let Named { which, yes, .. } = self.named;
+        with_hand(around, which, async |letters, hand| {
+            let question = format!("throw {} away?", some(hand.taken.len(), "dead letter"));
+            if !yes && !agreed(&question).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+            Ok(around.report(&letters.purge(hand).await?))
+        })
+        .await
     }
+}
+
+/// Takes those dead letters, and gives back what is not done with; tells where there are none.
+async fn with_hand(
+    around: &Around,
+    which: Which,
+    act: impl AsyncFnOnce(&mut DeadLetters, &Hand) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    let pick = Pick::from(which);
+    let mut letters = around.connect().await?;
+    let hand = around.take(&letters, &pick).await?;
+    let ended = match hand.taken.is_empty() {
+        true => Ok(around.nothing(&pick)),
+        false => act(&mut letters, &hand).await,
+    };
+    let given_back = hand.give_back().await;
+    let code = ended?;
+    given_back?;
+    Ok(code)
 }
 
 fn tell(letters: &[&Letter], fates: &[Fate], is_json: bool) {
