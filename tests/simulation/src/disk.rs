@@ -1,7 +1,7 @@
 //! A service's database, in memory: it survives its service, and fails now and then.
 
 use crate::{
-    chaos::{Chaos, Place},
+    chaos::{Chaos, Place, lock},
     faults::Mutant,
 };
 use database::Failure;
@@ -11,8 +11,6 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
 };
-
-use crate::chaos::lock;
 
 #[derive(Clone)]
 pub struct Disk<D> {

@@ -1,13 +1,11 @@
 //! What happens to the system from outside: cut cables, servers that are away, poison, and people
 //! who replay dead letters, perhaps twice.
 
-use crate::fleet::Fleet;
+use crate::{chaos::lock, fleet::Fleet};
 use events::{SAGA, SERVICES};
 use messaging::{Message, dead_letters, header, queue_name};
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use tokio::time::sleep;
-
-use crate::chaos::lock;
 
 #[derive(Default)]
 pub struct Gremlins {
