@@ -40,6 +40,16 @@ pub enum CrashPoint {
     VerdictCommitted,
     /// What a crash has left in hand is due again.
     ChargePutBack,
+    /// Dead letters are in a person's hand, and nothing is done about them.
+    LettersTaken,
+    /// A dead letter counts as purged no more, and is not sent.
+    LetterRevived,
+    /// It is to go on as another event, and is not sent.
+    RepairNoted,
+    /// It is sent on, or noted as thrown away, and is a dead letter still.
+    LetterSettled,
+    /// It is taken out of the dead letters, if RabbitMQ has heard so.
+    LetterGone,
 }
 
 /// Ends the process, as `kill -9` would, if it was told to end here.

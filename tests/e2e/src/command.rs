@@ -1,14 +1,17 @@
 //! The `saga` command on a fleet, as a script runs it.
 
 use crate::{Fleet, process::binary};
+use messaging::CrashPoint;
 use serde_json::Value;
-use std::process::Stdio;
+use std::{os::unix::process::ExitStatusExt, process::Stdio};
 use tokio::process::Command;
 
 /// What it has said.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
+    /// What has ended it, where it did not end by itself.
+    pub signal: Option<i32>,
     pub out: String,
     pub error: String,
 }
@@ -22,15 +25,30 @@ impl Said {
 impl Fleet {
     /// Nobody sits at it.
     pub async fn saga(&self, arguments: &[&str]) -> Said {
+        self.saga_with(arguments, &[]).await
+    }
+
+    /// It crashes there, if it comes by.
+    pub async fn saga_crashing(&self, arguments: &[&str], at: CrashPoint) -> Said {
+        self.saga_with(arguments, &[("CRASH_AT", &format!("{at:?}"))]).await
+    }
+
+    async fn saga_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Said {
         let places = self.file("places.json");
         let text = serde_json::to_string(&self.places()).expect("it is plain data");
         std::fs::write(&places, text).expect("the folder is there");
         let saga = binary("saga");
         let mut command = Command::new(saga);
-        command.args(arguments).arg("--places").arg(places).stdin(Stdio::null());
+        command
+            .envs(settings.iter().copied())
+            .args(arguments)
+            .arg("--places")
+            .arg(places)
+            .stdin(Stdio::null());
         let output = command.output().await.expect("saga is built, by `cargo build`");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
         let (out, error) = (text(output.stdout), text(output.stderr));
-        Said { code: output.status.code(), out, error }
+        let status = output.status;
+        Said { code: status.code(), signal: status.signal(), out, error }
     }
 }

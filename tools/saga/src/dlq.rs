@@ -15,8 +15,8 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use events::OrderId;
 use messaging::{
-    Broker as _, Confirm, Message, Publication, Publisher, RabbitMq, RealWorld, Session, Topology,
-    World,
+    Broker as _, Confirm, CrashPoint, Message, Publication, Publisher, RabbitMq, RealWorld,
+    Session, Topology, World, crash_at,
 };
 use serde::Serialize;
 
@@ -96,7 +96,9 @@ impl Hand {
                 helds.push(broker.hold(&queue, limit).await?);
             }
         }
-        Ok(Self::new(helds, pick))
+        let hand = Self::new(helds, pick);
+        crash_at(CrashPoint::LettersTaken);
+        Ok(hand)
     }
 
     fn new(helds: Vec<Held>, pick: &Pick) -> Self {
@@ -236,7 +238,10 @@ impl DeadLetters {
 }
 
 async fn finish(hand: &Hand, taken: &Taken, outcome: Outcome, detail: String) -> Done {
-    match hand.acknowledge(taken).await {
+    crash_at(CrashPoint::LetterSettled);
+    let gone = hand.acknowledge(taken).await;
+    crash_at(CrashPoint::LetterGone);
+    match gone {
         Ok(()) => Done::of(&taken.letter, outcome, detail),
         Err(why) => {
             let detail = format!("{detail}, and still a dead letter: {why:#}; do it again");

@@ -9,12 +9,12 @@ use sqlx::PgPool;
 use std::{collections::BTreeSet, time::Duration};
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(30);
-const QUEUE: &str = "inventory.payment-approved";
-const DLQ: &str = "inventory.payment-approved.dlq";
-const TABLE: &str = "reservation_items";
+pub const SOON: Duration = Duration::from_secs(30);
+pub const QUEUE: &str = "inventory.payment-approved";
+pub const DLQ: &str = "inventory.payment-approved.dlq";
+pub const TABLE: &str = "reservation_items";
 
-async fn ready(fleet: &Fleet, queue: &str) -> u32 {
+pub async fn ready(fleet: &Fleet, queue: &str) -> u32 {
     fleet.broker.ready(&[queue.into()]).await[0]
 }
 
@@ -26,17 +26,22 @@ async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
     .await;
 }
 
-/// Orders of seven pieces die in inventory, until the returned table of its database is mended.
 async fn with_dead_orders(number: u32) -> (Fleet, PgPool, Vec<Uuid>) {
     let fleet = Fleet::start().await;
     let stock = fleet.pool("inventory").await;
-    refuse(&stock, TABLE, "quantity <> 7").await;
+    let orders = die(&fleet, &stock, number).await;
+    (fleet, stock, orders)
+}
+
+/// Orders of seven pieces die in inventory, until that table of its database is mended.
+pub async fn die(fleet: &Fleet, stock: &PgPool, number: u32) -> Vec<Uuid> {
+    refuse(stock, TABLE, "quantity <> 7").await;
     let mut orders = Vec::new();
     for _ in 0..number {
         orders.push(fleet.place(&order("pix", PLENTY, 7)).await);
     }
-    holds(&fleet, DLQ, number).await;
-    (fleet, stock, orders)
+    holds(fleet, DLQ, number).await;
+    orders
 }
 
 fn outcomes(done: &[Done]) -> Vec<Outcome> {

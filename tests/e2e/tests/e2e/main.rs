@@ -2,6 +2,7 @@
 
 mod crash_points;
 mod crashes;
+mod crashing_replays;
 mod dead_letters;
 mod deadlines;
 mod endings;

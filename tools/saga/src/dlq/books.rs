@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
 use events::{EventId, OrderId};
+use messaging::{CrashPoint, crash_at};
 use uuid::Uuid;
 
 use super::{Deed, Letter, Past};
@@ -116,6 +117,7 @@ impl Books {
             .bind(&digest)
             .execute(&mut *database)
             .await?;
+        crash_at(CrashPoint::LetterRevived);
         let look = sqlx::query_scalar(sqlx::AssertSqlSafe(look));
         Ok(look.bind(queue).bind(message_id).bind(digest).fetch_one(database).await?)
     }
@@ -156,6 +158,7 @@ impl Books {
             .bind(old.reason())
             .execute(&mut *database)
             .await?;
+        crash_at(CrashPoint::RepairNoted);
         let noted: Option<(EventId, Vec<u8>)> = sqlx::query_as(
             "SELECT new_event_id, new_digest
              FROM dead_letter_actions
