@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        test simulate lint ci
+        test simulate mutants lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ test: ## run all tests, on servers of their own
 
 simulate: ## run the fleet in memory, SEEDS times with everything going wrong, or SEED=n once again
 	@cargo run --release --locked -p simulation
+
+mutants: ## break what decides in each small way (.cargo/mutants.toml), and tell which break no test notices
+	@cargo mutants --version >/dev/null 2>&1 || { echo "cargo-mutants is missing: cargo install --locked cargo-mutants"; exit 1; }
+	cargo mutants --output $(TARGET)
 
 lint: ## check the format, and clippy
 	cargo fmt --check

@@ -125,6 +125,11 @@ mod tests {
     }
 
     #[test]
+    fn its_states_have_the_names_that_others_know() {
+        assert_eq!(Status::ALL.map(Status::name), ["RESERVED", "RELEASED"]);
+    }
+
+    #[test]
     fn all_or_nothing() {
         let short = shelf().reserve(&[item(PENS, 1), item(INK, 1)]).unwrap_err();
         assert_eq!(short, [Shortage { product_id: INK, wanted: 1, available: 0 }]);

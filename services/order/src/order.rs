@@ -84,8 +84,8 @@ impl Order {
     pub fn remember(&mut self, fact: Fact) -> bool {
         let news = self.fact(fact.event).is_none();
         if news {
-            let place = self.facts.partition_point(|known| known.place() < fact.place());
-            self.facts.insert(place, fact);
+            self.facts.push(fact);
+            self.facts.sort_by_key(Fact::place);
         }
         news
     }
@@ -149,6 +149,7 @@ mod properties;
 mod tests {
     use super::*;
     use crate::on::testing::{cancelled, placed};
+    use events::ShippingFailure;
     use saga::scenario::given;
 
     #[test]
@@ -175,15 +176,25 @@ mod tests {
         assert_eq!(cancelled().cancel(), Cancel::UnderWay);
 
         let short = InventoryFailed { order_id: order, short: vec![] };
+        let (amount, refund_ref) = (events::Money::cents(100), "re_1".into());
+        let reversed = PaymentReversed { order_id: order, amount, refund_ref };
+        let refused = ShippingFailed { order_id: order, reason: ShippingFailure::CarrierRefused };
         let undone = given(placed()).when(short).state();
         assert_eq!(undone.cancel(), Cancel::UnderWay);
+        assert_eq!(given(placed()).when(reversed.clone()).state().cancel(), Cancel::UnderWay);
+        assert_eq!(given(placed()).when(refused).state().cancel(), Cancel::UnderWay);
 
-        let reversed = PaymentReversed {
-            order_id: order,
-            amount: events::Money::cents(100),
-            refund_ref: "re_1".into(),
-        };
         let ended = given(undone).when(reversed).state();
         assert_eq!(ended.cancel(), Cancel::TooLate);
+    }
+
+    #[test]
+    fn its_age_is_from_its_first_event_to_its_latest() {
+        assert_eq!(Order::default().age(), Duration::ZERO);
+        let mut order = placed();
+        let at = order.facts[0].at + Duration::from_secs(7);
+        let event = OrderCancelRequested::NAME;
+        order.remember(Fact { event, at, ..order.facts[0].clone() });
+        assert_eq!((order.age(), order.updated_at()), (Duration::from_secs(7), Some(at)));
     }
 }

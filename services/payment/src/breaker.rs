@@ -161,6 +161,17 @@ mod tests {
 
     #[test]
     fn old_calls_do_not_count() {
+        let failed_at_first = || {
+            let mut breaker = Breaker::new(LIMITS);
+            assert!((0..19).all(|_| breaker.record(second(0), true).is_none()));
+            breaker
+        };
+        assert!(failed_at_first().record(second(10), true).is_some(), "just young enough");
+        let mut recovered = failed_at_first();
+        assert!((0..20).all(|_| recovered.record(second(11), false).is_none()));
+        assert!((0..19).all(|_| recovered.record(second(12), true).is_none()));
+        assert!(recovered.record(second(12), true).is_some());
+
         let mut breaker = Breaker::new(LIMITS);
         assert!((0..19).all(|_| breaker.record(second(0), true).is_none()));
         assert!((0..19).all(|_| breaker.record(second(11), true).is_none()));
@@ -189,8 +200,10 @@ mod tests {
             breaker.record(second(6), false);
             assert_eq!(breaker.room(second(6)), Room::Calls(allowed));
         }
-        breaker.record(second(6), false);
-        assert_eq!(breaker.room(second(6)), Room::Calls(8));
+        for _ in 0..3 {
+            breaker.record(second(6), false);
+            assert_eq!(breaker.room(second(6)), Room::Calls(8), "as many as ever, and no more");
+        }
     }
 
     #[test]

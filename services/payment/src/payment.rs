@@ -204,3 +204,63 @@ impl Payment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::on::examples::charge;
+
+    const ME: Uuid = Uuid::from_u128(1);
+
+    fn due(status: Status, next_call: Call) -> Charge {
+        Charge { next_call, ..charge(status) }.due(status, Duration::ZERO)
+    }
+
+    /// Attempts, attempts of a refund, look-ups.
+    const fn counted(charge: &Charge) -> (u32, u32, u32) {
+        (charge.attempts, charge.refund_attempts, charge.look_ups)
+    }
+
+    #[test]
+    fn what_is_taken_up_is_in_one_hand_and_counted() {
+        use Status::{Pending, Processing, Retrying, Reversing};
+        for (status, call, then, count) in [
+            (Pending, Call::Charge, Processing, (1, 0, 0)),
+            (Retrying, Call::Charge, Processing, (1, 0, 0)),
+            (Retrying, Call::LookUp, Processing, (0, 0, 1)),
+            (Retrying, Call::Void, Processing, (0, 0, 1)),
+            (Reversing, Call::Charge, Reversing, (0, 1, 0)),
+        ] {
+            let taken = due(status, call).take_up(ME);
+            assert_eq!((taken.status, taken.claim, taken.due_in), (then, Some(ME), None));
+            assert_eq!((taken.next_call, counted(&taken)), (call, count));
+        }
+    }
+
+    #[test]
+    fn a_charge_left_in_hand_is_in_doubt_and_looked_up_before_anything() {
+        for (asked, then) in
+            [(Call::Charge, Call::LookUp), (Call::LookUp, Call::LookUp), (Call::Void, Call::Void)]
+        {
+            let left = due(Status::Retrying, asked).take_up(ME).put_back();
+            assert_eq!((left.status, left.claim), (Status::Retrying, None));
+            assert_eq!((left.next_call, left.in_doubt), (then, true));
+            assert_eq!(left.due_in, Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn a_refund_left_in_hand_is_asked_for_again() {
+        let reversing = due(Status::Reversing, Call::Charge);
+        let left = reversing.clone().take_up(ME).put_back();
+        assert_eq!(left, Charge { refund_attempts: 1, ..reversing });
+    }
+
+    #[test]
+    fn states_and_calls_have_the_names_that_others_know() {
+        assert_eq!(Call::ALL.map(Call::name), ["CHARGE", "LOOK_UP", "VOID"]);
+        let states = Status::ALL.map(Status::name);
+        assert_eq!(states[..4], ["PENDING", "PROCESSING", "APPROVED", "DECLINED"]);
+        assert_eq!(states[4..], ["RETRYING", "FAILED", "REVERSING", "REVERSED"]);
+    }
+}

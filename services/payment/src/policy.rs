@@ -30,3 +30,21 @@ impl Policy {
         self.wait(look_ups.saturating_add(2), key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { attempts_max: 5, retry_delay: Duration::from_secs(2) };
+
+    /// With so much noise at the second attempt.
+    fn key(noise: u8) -> Uuid {
+        Uuid::from_u128(u128::from(noise.wrapping_sub(2)))
+    }
+
+    #[test]
+    fn keys_that_failed_together_are_tried_again_apart() {
+        let waits = [0, 128, 255].map(|noise| POLICY.wait(2, key(noise)).as_millis());
+        assert_eq!(waits, [2000, 2250, 2498]);
+    }
+}

@@ -108,6 +108,11 @@ mod tests {
     }
 
     #[test]
+    fn its_states_have_the_names_that_others_know() {
+        assert_eq!(Status::ALL.map(Status::name), ["SCHEDULED", "FAILED", "CANCELLED"]);
+    }
+
+    #[test]
     fn code_and_days_come_from_the_order_alone() {
         let order = Uuid::from_u128(0x0190_0000_0000_7000_8000_1234_89ab_cdef);
         let shipment = Shipment::book(order, &[]);

@@ -80,3 +80,52 @@ impl<S: Clone + Debug + PartialEq> Then<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::{InventoryReleased, OrderId};
+
+    const RELEASED: InventoryReleased = InventoryReleased { order_id: OrderId::nil() };
+
+    /// How often it may be released.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Times(u32);
+
+    impl On<InventoryReleased> for Times {
+        fn on(self, event: &Heard<InventoryReleased>) -> Decision<Self> {
+            match self.0 {
+                0 => Decision::nothing(),
+                13 => Decision::impossible("nobody does that so often"),
+                left => Decision::to(Self(left - 1)).and_say(&event.event),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_so_is_found_to_be_so() {
+        given(Times(0)).when(RELEASED).then_nothing();
+        given(Times(0)).when(RELEASED).then_says_nothing();
+        given(Times(13)).when(RELEASED).then_impossible();
+        let after = given(Times(2)).when(RELEASED).then_says(&RELEASED).state();
+        assert_eq!(after, Times(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "Change")]
+    fn a_change_is_not_nothing() {
+        given(Times(1)).when(RELEASED).then_nothing();
+    }
+
+    #[test]
+    #[should_panic(expected = "Change")]
+    fn a_change_is_not_impossible() {
+        given(Times(1)).when(RELEASED).then_impossible();
+    }
+
+    #[test]
+    #[should_panic(expected = "inventory.released")]
+    fn what_is_said_is_not_nothing() {
+        given(Times(1)).when(RELEASED).then_says_nothing();
+    }
+}

@@ -51,6 +51,14 @@ mod tests {
     }
 
     #[test]
+    fn every_product_that_is_asked_for_is_looked_at() {
+        let (pens, ink) = (approved(1).items, Uuid::from_u128(2));
+        let items = vec![pens[0].clone(), Item { product_id: ink, ..pens[0].clone() }];
+        let event = PaymentApproved { items, ..approved(1) };
+        assert_eq!(<Shelf as On<PaymentApproved>>::touches(&event), [PENS, ink]);
+    }
+
+    #[test]
     fn what_is_there_is_reserved() {
         let event = approved(3);
         let items = event.items.clone();

@@ -121,6 +121,7 @@ proptest! {
         }
         prop_assert_eq!(jumbled.status(), told.status());
         prop_assert_eq!(jumbled.timeline(), told.timeline());
+        prop_assert!(told.timeline().is_sorted_by_key(|fact| fact.at));
     }
 
     #[test]

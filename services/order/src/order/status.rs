@@ -114,6 +114,7 @@ mod tests {
     fn a_status_is_written_as_it_is_named() {
         for status in Status::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+            assert_eq!(status.to_string(), status.name());
             assert_eq!(status.name().parse(), Ok(status));
         }
         assert!("pending".parse::<Status>().is_err());

@@ -29,7 +29,8 @@ mod tests {
         let after = given(payment(Status::Approved)).when(failed()).then_says_nothing().state();
         let charge = after.charge.clone().unwrap();
         assert_eq!((charge.status, charge.due_in), (Status::Reversing, Some(Duration::ZERO)));
-        assert_eq!(charge.refund_key, Some(heard(failed()).id));
+        let asked = heard(failed());
+        assert_eq!((charge.refund_key, charge.cause), (Some(asked.id), asked.as_cause()));
         given(after).when(failed()).then_nothing();
         given(payment(Status::Reversed)).when(failed()).then_nothing();
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::on::examples::{ORDER, charge};
 use events::PaymentFailed;
+use std::collections::BTreeSet;
 
 const ME: Uuid = Uuid::from_u128(1);
 const POLICY: Policy = Policy { attempts_max: 5, retry_delay: Duration::from_secs(2) };
@@ -13,8 +14,13 @@ fn in_doubt(call: Call, attempts: u32) -> Charge {
     Charge { in_doubt: true, next_call: call, ..in_hand(attempts) }
 }
 
+fn refund_in_hand() -> Charge {
+    Charge { claim: Some(ME), refund_attempts: 3, ..charge(Status::Reversing) }
+}
+
+#[track_caller]
 fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
-    match settle_charge(charge.into(), ME, verdict, POLICY) {
+    match settle(charge.clone().into(), &charge, verdict, POLICY) {
         Decision::Change { state, says } => (state.charge.unwrap(), says),
         other => panic!("{other:?}"),
     }
@@ -54,8 +60,9 @@ fn done() -> Verdict {
 
 #[test]
 fn an_approval_is_said_with_its_reference() {
-    let (after, says) = answer(in_hand(1), done());
+    let (after, says) = answer(in_hand(1).noting("503".into()), done());
     assert_eq!((after.status, after.claim, after.due_in), (Status::Approved, None, None));
+    assert_eq!((after.provider_ref.as_deref(), after.last_error), (Some("SIM-1"), None));
     assert_eq!(says[0].read::<PaymentApproved>().unwrap().provider_ref, "SIM-1");
 }
 
@@ -120,6 +127,9 @@ fn what_is_not_charged_yet_is_tried_again_and_stays_in_doubt() {
     assert_eq!(waits(in_doubt(Call::LookUp, 1), Verdict::NotCharged), (Call::Charge, true, 0));
     assert_eq!(waits(in_doubt(Call::LookUp, 2), Verdict::NotCharged), (Call::Charge, true, 2));
     assert_eq!(waits(in_doubt(Call::Charge, 2), unavailable()), (Call::Charge, true, 2));
+    let looked_up = Charge { look_ups: 7, ..in_doubt(Call::LookUp, 1) };
+    let (after, _) = answer(looked_up, Verdict::NotCharged);
+    assert_eq!(after.look_ups, 0, "the next time it is looked up soon again");
 }
 
 #[test]
@@ -156,26 +166,62 @@ fn a_request_that_is_refused_waits_for_somebody_and_costs_no_attempt() {
 
 #[test]
 fn only_he_who_has_it_in_hand_may_write_the_verdict() {
-    let other = Uuid::from_u128(2);
-    let late = settle_charge(in_hand(1).into(), other, done(), POLICY);
-    assert_eq!(late, Decision::Nothing);
-    let settled = Charge { claim: Some(ME), ..charge(Status::Approved) };
-    assert_eq!(settle_charge(settled.into(), ME, done(), POLICY), Decision::Nothing);
+    for asked in [in_hand(1), refund_in_hand()] {
+        let nothing_comes = |now: Charge, asked: &Charge| {
+            assert_eq!(settle(now.into(), asked, done(), POLICY), Decision::Nothing);
+        };
+        let other = Charge { claim: Some(Uuid::from_u128(2)), ..asked.clone() };
+        nothing_comes(other, &asked);
+        for elsewhere in [Status::Approved, Status::Reversed] {
+            nothing_comes(Charge { status: elsewhere, ..asked.clone() }, &asked);
+        }
+        let nobodys = Charge { claim: None, ..asked };
+        nothing_comes(nobodys.clone(), &nobodys);
+    }
 }
 
 #[test]
 fn a_refund_is_asked_for_until_it_is_given() {
-    let due = Charge { claim: Some(ME), refund_attempts: 99, ..charge(Status::Reversing) };
     let declined = Verdict::Declined { reason: "422".into() };
-    for verdict in [unavailable(), unknown(), refused(), declined, Verdict::NotCharged] {
-        let again = settle_refund(due.clone().into(), ME, verdict, POLICY);
-        let Decision::Change { state, says } = again else { panic!("{again:?}") };
-        let waiting = state.charge.unwrap();
-        assert_eq!((waiting.status, says.len()), (Status::Reversing, 0));
-        assert!(waiting.due_in.unwrap() <= Policy::LONGEST * 5 / 4);
+    for (verdict, noted) in [
+        (unavailable(), "503"),
+        (unknown(), "no answer"),
+        (refused(), "401"),
+        (declined, "422"),
+        (Verdict::NotCharged, "nothing was charged"),
+        (Verdict::Voided, "it was voided"),
+    ] {
+        let (waiting, says) = answer(refund_in_hand(), verdict);
+        assert_eq!((waiting.status, waiting.claim, says.len()), (Status::Reversing, None, 0));
+        assert_eq!(waiting.due_in.unwrap().as_secs(), 4);
+        assert_eq!(waiting.last_error.as_deref(), Some(noted));
     }
-    let given = settle_refund(due.into(), ME, Verdict::Done { reference: "REF-1".into() }, POLICY);
-    let Decision::Change { state, says } = given else { panic!("{given:?}") };
-    assert_eq!(state.charge.unwrap().status, Status::Reversed);
+    let often = Charge { refund_attempts: 99, ..refund_in_hand() };
+    let (waiting, _) = answer(often, unavailable());
+    assert!(waiting.due_in.unwrap() <= Policy::LONGEST * 5 / 4);
+
+    let given = Verdict::Done { reference: "REF-1".into() };
+    let (reversed, says) = answer(refund_in_hand().noting("503".into()), given);
+    assert_eq!((reversed.status, reversed.claim), (Status::Reversed, None));
+    assert_eq!((reversed.refund_ref.as_deref(), reversed.last_error), (Some("REF-1"), None));
     assert_eq!(says[0].read::<PaymentReversed>().unwrap().refund_ref, "REF-1");
+}
+
+#[test]
+fn a_refund_waits_as_long_as_the_provider_asks_for_but_not_for_ever() {
+    for (asked, waited) in [(1, 4), (30, 30), (86_400, Policy::LONGEST.as_secs())] {
+        let retry_after = Some(Duration::from_secs(asked));
+        let verdict = Verdict::Unavailable { reason: "429".into(), retry_after };
+        assert_eq!(answer(refund_in_hand(), verdict).0.due_in.unwrap().as_secs(), waited);
+    }
+}
+
+#[test]
+fn each_answer_is_counted_apart_and_two_are_the_providers_fault() {
+    let declined = Verdict::Declined { reason: "422".into() };
+    let others = [done(), declined, Verdict::Voided, Verdict::NotCharged, refused()];
+    let faults = [unavailable(), unknown()];
+    assert!(faults.iter().all(Verdict::is_fault) && !others.iter().any(Verdict::is_fault));
+    let names: BTreeSet<_> = others.iter().chain(&faults).map(Verdict::name).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
 }

@@ -64,7 +64,8 @@ mod tests {
             .when(reserved(Uuid::from_u128(1)))
             .then_says(&failed(ORDER, ShippingFailure::Cancelled))
             .state();
-        assert_eq!(after.shipment.unwrap().status, Status::Cancelled);
+        let shipment = after.shipment.unwrap();
+        assert_eq!((shipment.status, shipment.tracking_code), (Status::Cancelled, None));
     }
 
     #[test]
