@@ -26,13 +26,15 @@ struct State {
     down: bool,
     /// Raised when all sessions break: those of an earlier age are dead.
     age: u64,
+    /// How many there have been.
+    consumers: u64,
 }
 
 struct Queue {
     shape: QueueShape,
     ready: VecDeque<Delivery>,
-    /// Delivered and not settled, oldest first.
-    unsettled: Vec<Delivery>,
+    /// Delivered and not settled, oldest first, with the consumer who has it.
+    unsettled: Vec<(u64, Delivery)>,
     changed: Arc<Notify>,
 }
 
@@ -42,11 +44,10 @@ impl Queue {
         Self { shape, ready, unsettled, changed }
     }
 
-    /// The oldest of what was delivered and not settled, so many at most, are to be delivered
-    /// again.
-    fn take_back(&mut self, max: usize) {
-        let count = max.min(self.unsettled.len());
-        for delivery in self.unsettled.drain(..count).rev() {
+    /// What these consumers have and have not settled is to be delivered again.
+    fn take_back(&mut self, whose: impl Fn(u64) -> bool) {
+        let back = self.unsettled.extract_if(.., |(consumer, _)| whose(*consumer));
+        for (_, delivery) in back.collect::<Vec<_>>().into_iter().rev() {
             let returns = delivery.returns + 1;
             self.ready.push_front(Delivery { returns, ..delivery });
         }
@@ -59,7 +60,7 @@ impl MemoryBroker {
         let mut state = self.lock();
         state.age += 1;
         for queue in state.queues.values_mut() {
-            queue.take_back(usize::MAX);
+            queue.take_back(|_| true);
             queue.changed.notify_waiters();
         }
     }
@@ -75,7 +76,7 @@ impl MemoryBroker {
         let state = self.lock();
         let found = state.queues.get(queue).into_iter();
         found
-            .flat_map(|queue| queue.unsettled.iter().chain(&queue.ready))
+            .flat_map(|queue| queue.unsettled.iter().map(|(_, held)| held).chain(&queue.ready))
             .map(|delivery| delivery.message.clone())
             .collect()
     }
@@ -205,7 +206,10 @@ impl Line {
 #[async_trait]
 impl Session for Line {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
-        Ok(Box::new(MemoryDeliveries { line: self.clone(), queue: queue.into(), held: 0 }))
+        let mut state = self.state()?;
+        state.consumers += 1;
+        let consumer = state.consumers;
+        Ok(Box::new(MemoryDeliveries { line: self.clone(), queue: queue.into(), consumer }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -228,8 +232,7 @@ impl Publisher for Line {
 struct MemoryDeliveries {
     line: Line,
     queue: String,
-    /// How many of the unsettled are ours: one consumer a queue settles in order.
-    held: usize,
+    consumer: u64,
 }
 
 #[async_trait]
@@ -259,9 +262,8 @@ impl Deliveries for MemoryDeliveries {
 
     async fn settle(&mut self) -> Result<(), BrokerError> {
         let mut state = self.line.state()?;
-        let held = std::mem::take(&mut self.held);
         if let Some(queue) = state.queues.get_mut(&self.queue) {
-            queue.unsettled.drain(..held.min(queue.unsettled.len()));
+            queue.unsettled.retain(|(consumer, _)| *consumer != self.consumer);
         }
         Ok(())
     }
@@ -274,7 +276,7 @@ impl Drop for MemoryDeliveries {
             return;
         };
         if let Some(queue) = state.queues.get_mut(&self.queue) {
-            queue.take_back(self.held);
+            queue.take_back(|consumer| consumer == self.consumer);
             queue.changed.notify_waiters();
         }
     }
@@ -290,8 +292,7 @@ impl MemoryDeliveries {
             return Some(None);
         }
         let batch: Vec<_> = queue.ready.drain(..count).collect();
-        queue.unsettled.extend(batch.iter().cloned());
-        self.held += count;
+        queue.unsettled.extend(batch.iter().map(|delivery| (self.consumer, delivery.clone())));
         Some(Some(batch))
     }
 }

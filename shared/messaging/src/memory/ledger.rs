@@ -61,6 +61,10 @@ impl<D: Clone> MemoryLedger<D> {
         self.tables.lock().await.inbox.values().map(|row| Handled::clone(row)).collect()
     }
 
+    pub async fn has_handled(&self, event: EventId) -> bool {
+        self.tables.lock().await.inbox.contains_key(&event)
+    }
+
     /// So many of the next transactions cannot begin, as if the database were away.
     pub fn fail_next(&self, transactions: u32) {
         self.failures_to_come.store(transactions, Ordering::SeqCst);
