@@ -103,6 +103,11 @@ mod tests {
     }
 
     #[test]
+    fn it_touches_nothing_unless_it_says_so() {
+        assert!(Times::touches(&RELEASED).is_empty());
+    }
+
+    #[test]
     fn what_is_so_is_found_to_be_so() {
         given(Times(0)).when(RELEASED).then_nothing();
         given(Times(0)).when(RELEASED).then_says_nothing();

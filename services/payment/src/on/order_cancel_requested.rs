@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use crate::on::examples::{ORDER, cancel, charge, created, payment};
     use events::PaymentFailed;
-    use saga::scenario::given;
+    use saga::scenario::{given, heard};
     use uuid::Uuid;
 
     const SAID: PaymentFailed =
@@ -63,6 +63,7 @@ mod tests {
             let after = given(payment(status)).when(cancel()).then_says(&SAID).state();
             let charge = after.charge.unwrap();
             assert_eq!((charge.status, charge.due_in), (Status::Failed, None));
+            assert_eq!(charge.cause, heard(cancel()).as_cause());
         }
     }
 

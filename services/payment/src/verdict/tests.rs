@@ -20,7 +20,8 @@ fn refund_in_hand() -> Charge {
 
 #[track_caller]
 fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
-    match settle(charge.clone().into(), &charge, verdict, POLICY) {
+    let asked = charge.clone();
+    match settle(charge.into(), &asked, verdict, POLICY) {
         Decision::Change { state, says } => (state.charge.unwrap(), says),
         other => panic!("{other:?}"),
     }
