@@ -8,7 +8,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use database::Failure;
 use events::{OrderId, SERVICES};
-use messaging::{BrokerError, World};
+use messaging::{BrokerError, Message, World};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     future::pending,
@@ -29,7 +29,9 @@ pub struct Chaos {
     began: Instant,
     healed: AtomicBool,
     trace: Mutex<Trace>,
-    crashes: [Notify; SERVICES.len()],
+    crashes: [[Notify; SERVICES.len()]; REPLICAS_MAX],
+    /// What each service was delivered last.
+    overheard: Mutex<[Option<Message>; SERVICES.len()]>,
     /// Until when each service's database is away.
     away: Mutex<[Option<Instant>; SERVICES.len()]>,
     pub faults: Faults,
@@ -37,8 +39,22 @@ pub struct Chaos {
     pub handled: AtomicU64,
 }
 
-/// One service's part in the chaos, by its place in `SERVICES`.
-pub type Place = usize;
+pub const REPLICAS_MAX: usize = 2;
+
+const SECOND: [&str; SERVICES.len()] = ["order 2", "payment 2", "inventory 2", "shipping 2"];
+
+/// One process: of which service, by its place in `SERVICES`, and which of its replicas.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub service: usize,
+    pub replica: usize,
+}
+
+impl Place {
+    pub const fn name(self) -> &'static str {
+        if self.replica == 0 { SERVICES[self.service] } else { SECOND[self.service] }
+    }
+}
 
 impl Chaos {
     /// Within the run's own runtime, whose clock it reads.
@@ -51,6 +67,7 @@ impl Chaos {
             healed: AtomicBool::new(false),
             trace: Mutex::new(trace),
             crashes: Default::default(),
+            overheard: Mutex::default(),
             away: Mutex::default(),
             mutant,
             handled: AtomicU64::new(0),
@@ -95,10 +112,10 @@ impl Chaos {
 
     /// Between two steps: here a process may pause, or end for good.
     pub async fn step(&self, place: Place, what: &'static str, about: &[OrderId]) {
-        self.note(SERVICES[place], what, about);
+        self.note(place.name(), what, about);
         if self.chance(self.faults.crash) {
-            self.note(SERVICES[place], "crashes", about);
-            self.crashes[place].notify_one();
+            self.note(place.name(), "crashes", about);
+            self.crashes[place.replica][place.service].notify_one();
             // Whoever ends the process drops this.
             pending::<()>().await;
         }
@@ -108,7 +125,7 @@ impl Chaos {
     }
 
     pub async fn crashed(&self, place: Place) {
-        self.crashes[place].notified().await;
+        self.crashes[place.replica][place.service].notified().await;
     }
 
     pub fn database_fails(
@@ -119,9 +136,9 @@ impl Chaos {
         about: &[OrderId],
     ) -> Result<(), Failure> {
         let is_away = !self.is_healed()
-            && self.lock_away()[place].is_some_and(|until| Instant::now() < until);
+            && self.lock_away()[place.service].is_some_and(|until| Instant::now() < until);
         if is_away || self.chance(share) {
-            self.note(SERVICES[place], what, about);
+            self.note(place.name(), what, about);
             return Err(Failure::World(anyhow::anyhow!(what)));
         }
         Ok(())
@@ -134,15 +151,23 @@ impl Chaos {
         what: &'static str,
     ) -> Result<(), BrokerError> {
         if self.chance(share) {
-            self.note(SERVICES[place], what, &[]);
+            self.note(place.name(), what, &[]);
             return Err(BrokerError::away(what));
         }
         Ok(())
     }
 
-    pub fn take_database_away(&self, place: Place, span: Duration) {
-        self.note(SERVICES[place], "database away", &[]);
-        self.lock_away()[place] = Some(Instant::now() + span);
+    pub fn take_database_away(&self, service: usize, span: Duration) {
+        self.note(SERVICES[service], "database away", &[]);
+        self.lock_away()[service] = Some(Instant::now() + span);
+    }
+
+    pub fn overhear(&self, service: usize, message: &Message) {
+        lock(&self.overheard)[service] = Some(message.clone());
+    }
+
+    pub fn overheard(&self, service: usize) -> Option<Message> {
+        lock(&self.overheard)[service].clone()
     }
 
     pub fn note(&self, who: &'static str, what: &'static str, about: &[OrderId]) {

@@ -38,9 +38,14 @@ impl<D> Tx<D> {
 }
 
 impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
-    pub fn new(chaos: &Arc<Chaos>, place: Place) -> Self {
-        let chaos = chaos.clone();
+    pub fn new(chaos: &Arc<Chaos>, service: usize) -> Self {
+        let (chaos, place) = (chaos.clone(), Place { service, replica: 0 });
         Self { tables: MemoryLedger::default(), chaos, place, doomed: Arc::default() }
+    }
+
+    /// As one of its service's processes sees it.
+    pub fn of(&self, replica: usize) -> Self {
+        Self { place: Place { replica, ..self.place }, ..self.clone() }
     }
 
     /// A statement of its own.
@@ -82,7 +87,7 @@ impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
         chaos.step(*place, "commit", &about).await;
         chaos.database_fails(*place, faults.commit_refused, "commit refused", &about)?;
         if chaos.chance(faults.data) {
-            chaos.note(events::SERVICES[*place], "data refused", &about);
+            chaos.note(place.name(), "data refused", &about);
             return Err(Failure::data("chaos: a constraint is violated"));
         }
         self.tables.commit(tx.inner).await?;
@@ -98,9 +103,20 @@ impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
         if self.chaos.is_broken(Mutant::HasNoIdempotencyTable) {
             return Ok(vec![Novelty::New; handled.len()]);
         }
-        let novelties = self.tables.note(&mut tx.inner, handled).await?;
+        let mut novelties = self.tables.note(&mut tx.inner, handled).await?;
         let news = novelties.iter().filter(|novelty| **novelty == Novelty::New).count();
         self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
+        for novelty in &mut novelties {
+            *novelty = match *novelty {
+                Novelty::HandledBefore if self.chaos.is_broken(Mutant::HandlesAgain) => {
+                    Novelty::New
+                }
+                Novelty::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => {
+                    Novelty::HandledBefore
+                }
+                other => other,
+            };
+        }
         Ok(novelties)
     }
 

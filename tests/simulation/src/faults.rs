@@ -40,16 +40,11 @@ pub enum Mutant {
     AcknowledgesBeforeCommit,
     DeletesBeforeConfirm,
     HasNoIdempotencyTable,
+    /// What is in the idempotency table is written there, and handled once more all the same.
+    HandlesAgain,
+    /// Another content under a known id passes for a repetition.
+    IgnoresForgeries,
     ReaperChargesBlindly,
-}
-
-impl Mutant {
-    pub const ALL: [Self; 4] = [
-        Self::AcknowledgesBeforeCommit,
-        Self::DeletesBeforeConfirm,
-        Self::HasNoIdempotencyTable,
-        Self::ReaperChargesBlindly,
-    ];
 }
 
 impl Faults {

@@ -3,7 +3,7 @@
 //! clock are others.
 
 use crate::{
-    chaos::{Chaos, Place, lock},
+    chaos::{Chaos, Place, REPLICAS_MAX, lock},
     disk::Disk,
     provider::Provider,
     snapshot::waiting_queues,
@@ -16,7 +16,7 @@ use crate::{
     wire::Wire,
 };
 use clap::{Args, Command};
-use events::SERVICES;
+use events::{EventId, SERVICES};
 use messaging::{Ladder, MemoryBroker, Store, World};
 use order::Placing;
 use payment::Desk;
@@ -32,10 +32,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub const ORDER: Place = 0;
-pub const PAYMENT: Place = 1;
-pub const INVENTORY: Place = 2;
-pub const SHIPPING: Place = 3;
+pub const ORDER: usize = 0;
+pub const PAYMENT: usize = 1;
+pub const INVENTORY: usize = 2;
+pub const SHIPPING: usize = 3;
 
 pub struct Fleet {
     pub chaos: Arc<Chaos>,
@@ -49,7 +49,9 @@ pub struct Fleet {
     pub queues: Vec<String>,
     settings: payment::Settings,
     order_deadline: Duration,
-    front: Mutex<Option<Front>>,
+    /// Of each service.
+    replicas: usize,
+    fronts: Mutex<[Option<Front>; REPLICAS_MAX]>,
 }
 
 /// Where customers come in, for as long as this process of order lives.
@@ -82,29 +84,46 @@ impl Fleet {
             queues: waiting_queues(),
             settings,
             order_deadline: Duration::from_secs(chaos.among(&[15, 60, 600])),
-            front: Mutex::default(),
+            replicas: chaos.among(&[1, REPLICAS_MAX]),
+            fronts: Mutex::default(),
         })
     }
 
     pub fn front(&self) -> Option<Front> {
-        lock(&self.front).clone()
+        lock(&self.fronts)[self.chaos.below(self.replicas)].clone()
     }
 
-    /// Keeps a service running, through all its ends.
+    /// Each of them one to be kept running.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        let services = |replica| (0..SERVICES.len()).map(move |service| Place { service, replica });
+        (0..self.replicas).flat_map(services)
+    }
+
+    /// Whether this service has handled that event.
+    pub async fn has_handled(&self, service: usize, event: EventId) -> bool {
+        match service {
+            ORDER => self.orders.tables.has_handled(event).await,
+            PAYMENT => self.payments.tables.has_handled(event).await,
+            INVENTORY => self.stock.tables.has_handled(event).await,
+            _ => self.shipments.tables.has_handled(event).await,
+        }
+    }
+
+    /// Keeps a process of a service running, through all its ends.
     pub async fn keep(self: Arc<Self>, place: Place) {
         let chaos = &self.chaos;
         loop {
-            chaos.note(SERVICES[place], "starts", &[]);
+            chaos.note(place.name(), "starts", &[]);
             let mut process = self.start(place);
             tokio::select! {
                 biased;
                 () = chaos.crashed(place) => {}
                 ended = process.tasks.join_next() => panic!(
-                    "{} has ended by itself: {ended:?}", SERVICES[place]
+                    "{} has ended by itself: {ended:?}", place.name()
                 ),
             }
             if chaos.chance(0.3) {
-                chaos.note(SERVICES[place], "is told to stop", &[]);
+                chaos.note(place.name(), "is told to stop", &[]);
                 process.stop.cancel();
                 let drained = async { while process.tasks.join_next().await.is_some() {} };
                 // Then it is killed.
@@ -116,17 +135,18 @@ impl Fleet {
         }
     }
 
-    fn start(&self, place: Place) -> Process {
-        match place {
-            ORDER => self.start_order(),
-            PAYMENT => self.start_payment(),
-            INVENTORY => self.run(&inventory::reactions(StockStore), &self.stock).0,
-            _ => self.run(&shipping::reactions(ShipmentStore), &self.shipments).0,
+    fn start(&self, Place { service, replica }: Place) -> Process {
+        match service {
+            ORDER => self.start_order(replica),
+            PAYMENT => self.start_payment(replica),
+            INVENTORY => self.run(&inventory::reactions(StockStore), &self.stock.of(replica)).0,
+            _ => self.run(&shipping::reactions(ShipmentStore), &self.shipments.of(replica)).0,
         }
     }
 
-    fn start_order(&self) -> Process {
-        let (mut process, context) = self.run(&order::reactions(OrderStore), &self.orders);
+    fn start_order(&self, replica: usize) -> Process {
+        let orders = self.orders.of(replica);
+        let (mut process, context) = self.run(&order::reactions(OrderStore), &orders);
         let (placing, writer) = Placing::channel(64);
         process.tasks.spawn(writer.run(context.clone()));
         let deadline = self.order_deadline;
@@ -134,14 +154,14 @@ impl Fleet {
             order::overdue(context, OrderStore, deadline).await.is_ok()
         });
         let ended = process.ended.clone();
-        *lock(&self.front) = Some(Front { placing, context, ended });
+        lock(&self.fronts)[replica] = Some(Front { placing, context, ended });
         process
     }
 
-    fn start_payment(&self) -> Process {
+    fn start_payment(&self, replica: usize) -> Process {
         let due = Arc::new(Notify::new());
         let service = payment::reactions(PaymentStore { due: due.clone() });
-        let (mut process, context) = self.run(&service, &self.payments);
+        let (mut process, context) = self.run(&service, &self.payments.of(replica));
         let desk = Desk::new(self.provider.clone(), due, self.settings.clone());
         process.tasks.spawn(desk.clone().run(context.clone()));
         process.every(self.settings.reap_after / 4, context, move |context| {
@@ -195,7 +215,7 @@ impl Process {
 }
 
 /// Settings as they are when nothing is said about them.
-fn usual<T: Args>() -> T {
+pub fn usual<T: Args>() -> T {
     let matches = T::augment_args(Command::new("usual")).get_matches_from(["usual"]);
     T::from_arg_matches(&matches).expect("defaults are possible values")
 }

@@ -1,10 +1,14 @@
-//! What happens to the system from outside: cut cables, servers that are away, poison, and people
-//! who replay dead letters, perhaps twice.
+//! What happens to the system from outside: cut cables, servers that are away, poison, forgeries,
+//! and people who replay dead letters, perhaps twice.
 
 use crate::{chaos::lock, fleet::Fleet};
 use events::{SAGA, SERVICES};
 use messaging::{Message, dead_letters, header, queue_name};
-use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
 use tokio::time::sleep;
 
 #[derive(Default)]
@@ -12,6 +16,14 @@ pub struct Gremlins {
     poisoned: Mutex<BTreeSet<String>>,
     /// Of dead letters that nobody has poisoned, and nothing has made.
     innocent: Mutex<Vec<String>>,
+    /// By their digests.
+    forged: Mutex<BTreeMap<Vec<u8>, Forgery>>,
+}
+
+struct Forgery {
+    what: String,
+    /// It has been among the dead letters.
+    refused: bool,
 }
 
 /// What a message dies of in a simulation without having deserved it: its service ended whenever it
@@ -27,12 +39,19 @@ impl Gremlins {
         lock(&self.innocent).clone()
     }
 
+    /// Forgeries that nobody has put among the dead letters.
+    pub fn unrefused(&self) -> Vec<String> {
+        let forged = lock(&self.forged);
+        let passed = forged.values().filter(|forgery| !forgery.refused);
+        passed.map(|forgery| forgery.what.clone()).collect()
+    }
+
     /// Until all is healed.
     pub async fn run(&self, fleet: &Fleet) {
         let chaos = &fleet.chaos;
         while !chaos.is_healed() {
             sleep(chaos.within(1..chaos.faults.gremlin_every_ms)).await;
-            match chaos.below(6) {
+            match chaos.below(7) {
                 0 | 1 => {
                     chaos.note("broker", "cut", &[]);
                     fleet.broker.cut();
@@ -44,10 +63,11 @@ impl Gremlins {
                     fleet.broker.set_down(false);
                 }
                 3 => {
-                    let place = chaos.below(SERVICES.len());
-                    chaos.take_database_away(place, chaos.within(1..8000));
+                    let service = chaos.below(SERVICES.len());
+                    chaos.take_database_away(service, chaos.within(1..8000));
                 }
                 4 => self.poison(fleet),
+                5 => self.forge(fleet).await,
                 _ => drop(self.replay(fleet)),
             }
         }
@@ -63,6 +83,23 @@ impl Gremlins {
         fleet.broker.inject(&queue, message);
     }
 
+    /// Gives another content to an event that a service has handled.
+    async fn forge(&self, fleet: &Fleet) {
+        let service = fleet.chaos.below(SERVICES.len());
+        let Some(mut message) = fleet.chaos.overheard(service) else { return };
+        let Some(event) = message.id.as_ref().and_then(|id| id.parse().ok()) else { return };
+        if !fleet.has_handled(service, event).await {
+            return;
+        }
+        fleet.chaos.note("person", "forges", &[]);
+        let queue = queue_name(SERVICES[service], message.kind.as_deref().unwrap_or_default());
+        // It means the same, and is not the same; nor is it another forgery.
+        message.body.extend(vec![b' '; 1 + lock(&self.forged).len()]);
+        let what = format!("{queue} has let pass another content of {event}");
+        lock(&self.forged).insert(message.digest(), Forgery { what, refused: false });
+        fleet.broker.inject(&queue, message);
+    }
+
     /// Sends back every dead letter that deserves another chance; tells how many there were.
     pub fn replay(&self, fleet: &Fleet) -> usize {
         let mut replayed = 0;
@@ -72,6 +109,11 @@ impl Gremlins {
                 let id = letter.id.clone().unwrap_or_default();
                 if lock(&self.poisoned).contains(&id) {
                     fleet.broker.inject(&dead_letters(&queue), letter);
+                    continue;
+                }
+                // Thrown away, as somebody would who has looked at it.
+                if let Some(forgery) = lock(&self.forged).get_mut(&letter.digest()) {
+                    forgery.refused = true;
                     continue;
                 }
                 let reason = letter.text(header::REASON).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! virtual time, in one thread, with everything that can go wrong going wrong by one seed. At the
 //! end all is healed, and every invariant must hold. The same seed gives the same run.
 
+pub mod books;
 mod chaos;
 mod customers;
 mod disk;
@@ -16,7 +17,7 @@ mod wire;
 
 use chaos::Chaos;
 use customers::Customers;
-use events::{OrderId, SERVICES};
+use events::OrderId;
 use fleet::Fleet;
 use gremlins::Gremlins;
 use invariants::{Quiet, Violation, check};
@@ -63,7 +64,7 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
     let chaos = Arc::new(Chaos::new(seed, mutant, trace));
     let fleet = Fleet::new(&chaos);
     let mut services = JoinSet::new();
-    for place in 0..SERVICES.len() {
+    for place in fleet.places() {
         services.spawn(fleet.clone().keep(place));
     }
     let gremlins = Arc::new(Gremlins::default());
@@ -97,6 +98,7 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
     broken.extend(check(&snapshot, Quiet::Yes));
     broken.extend(customers.lies().into_iter().map(|lie| plainly(1, lie)));
     broken.extend(gremlins.innocent().into_iter().map(|letter| plainly(5, letter)));
+    broken.extend(gremlins.unrefused().into_iter().map(|forged| plainly(6, forged)));
     let mut trace = chaos.trace();
     Outcome {
         seed,

@@ -21,7 +21,7 @@ impl Fleet {
             && self
                 .orders
                 .tables
-                .look(|orders| orders.views.values().all(|view| is_final(view)))
+                .look(|orders| orders.rows.values().all(|row| is_final(&row.view)))
                 .await
             && self.orders.tables.unsent().await.is_empty()
             && self.payments.tables.unsent().await.is_empty()
@@ -35,7 +35,7 @@ impl Fleet {
         let mut snapshot =
             Snapshot { provider: Some(self.provider.books()), ..Snapshot::default() };
         snapshot.orders =
-            self.orders.tables.data().await.views.values().map(|v| order(v)).collect();
+            self.orders.tables.data().await.rows.values().map(|row| order(&row.view)).collect();
         for row in self.payments.tables.data().await.values() {
             snapshot.payments.push(payment(&row.charge));
         }

@@ -75,7 +75,7 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, who, what, about } = self;
-        write!(out, "{:>9.3} s  {who:<9} {what:<22}", at.as_secs_f64())?;
+        write!(out, "{:>9.3} s  {who:<11} {what:<22}", at.as_secs_f64())?;
         let shown = about.iter().take(4).map(|id| id.simple().to_string()[24..].to_owned());
         write!(out, " {}", shown.collect::<Vec<_>>().join(" "))?;
         if about.len() > 4 { write!(out, " and {} more", about.len() - 4) } else { Ok(()) }

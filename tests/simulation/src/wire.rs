@@ -6,7 +6,7 @@ use crate::{
     faults::Mutant,
 };
 use async_trait::async_trait;
-use events::{EventId, OrderId, SAGA, SERVICES};
+use events::{EventId, OrderId, SAGA};
 use messaging::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, MemoryBroker, Message, Publication,
     Publisher, Session, Topology, queue_name,
@@ -70,7 +70,10 @@ impl Deliveries for Through<dyn Deliveries> {
         }
         chaos.shuffle(&mut batch);
         let about: Vec<_> = batch.iter().filter_map(|one| order_of(&one.message)).collect();
-        chaos.note(SERVICES[self.wire.place], "delivered", &about);
+        if let Some(last) = batch.last() {
+            chaos.overhear(self.wire.place.service, &last.message);
+        }
+        chaos.note(self.wire.place.name(), "delivered", &about);
         Some(batch)
     }
 
@@ -110,7 +113,7 @@ impl Publisher for Through<dyn Publisher> {
             // Here some are published and some are not.
             chaos.broker_fails(place, faults.confirm_lost / 2.0, "connection broken midway")?;
             if chaos.chance(faults.refused) {
-                chaos.note(SERVICES[place], "refused by a queue", &about[..0]);
+                chaos.note(place.name(), "refused by a queue", &about[..0]);
                 continue;
             }
             let one = std::slice::from_ref(&burst[turn]);

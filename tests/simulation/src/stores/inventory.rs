@@ -20,7 +20,7 @@ pub struct Stock {
 /// Plenty, a little, none, and plenty of what no carrier takes.
 impl Default for Stock {
     fn default() -> Self {
-        let totals = [(1, 1_000_000), (2, 10), (3, 0), (4, 1_000_000)];
+        let totals = [(1, 1_000_000_000), (2, 10), (3, 0), (4, 1_000_000_000)];
         let products =
             totals.map(|(id, total)| (ProductId::from_u128(id), Product { total, reserved: 0 }));
         Self { products: products.into(), reservations: BTreeMap::new(), refused: BTreeSet::new() }

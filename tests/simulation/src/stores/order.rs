@@ -10,8 +10,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Clone, Default)]
 pub struct Orders {
-    pub views: BTreeMap<OrderId, Arc<View>>,
+    pub rows: BTreeMap<OrderId, Arc<Row>>,
     answers: BTreeMap<String, Arc<Answer>>,
+}
+
+#[derive(Clone)]
+pub struct Row {
+    pub view: View,
+    trace: Option<String>,
 }
 
 #[derive(Clone)]
@@ -28,16 +34,16 @@ impl Store for OrderStore {
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Result<Batch<Order>, Failure> {
-        let views = &tx.data().views;
-        let known = orders.iter().filter_map(|id| Some((*id, views.get(id)?.order.clone())));
+        let rows = &tx.data().rows;
+        let known = orders.iter().filter_map(|id| Some((*id, rows.get(id)?.view.order.clone())));
         Ok(Batch::new(known))
     }
 
     async fn save(&self, tx: &mut Tx<Orders>, batch: Batch<Order>) -> Result<(), Failure> {
         for (id, order) in batch.changed() {
-            let view = tx.data().views.get_mut(&id);
-            let view = view.ok_or_else(|| Failure::data("a fact of an order that is not there"))?;
-            Arc::make_mut(view).order = order.clone();
+            let row = tx.data().rows.get_mut(&id);
+            let row = row.ok_or_else(|| Failure::data("a fact of an order that is not there"))?;
+            Arc::make_mut(row).view.order = order.clone();
         }
         Ok(())
     }
@@ -53,8 +59,9 @@ impl OrderBook for Disk<Orders> {
 
     async fn place(&self, tx: &mut Tx<Orders>, placed: &[Placed]) -> Result<(), Failure> {
         for new in placed {
-            let Placed { view, answer, .. } = new;
-            tx.data().views.insert(view.id, Arc::new(view.clone()));
+            let Placed { view, answer, said } = new;
+            let row = Row { view: view.clone(), trace: said.trace.clone() };
+            tx.data().rows.insert(view.id, row.into());
             let answer = answer.iter().map(|answer| (answer.key.clone(), answer.clone().into()));
             tx.data().answers.extend(answer);
         }
@@ -67,18 +74,19 @@ impl OrderBook for Disk<Orders> {
         tx: &mut Tx<Orders>,
         order: OrderId,
     ) -> Result<Option<Cancellable>, Failure> {
-        Ok(tx.data().views.get(&order).map(|view| Cancellable {
-            payment_method: view.payment_method,
-            total_amount: view.total_amount,
-            trace: None,
+        Ok(tx.data().rows.get(&order).map(|row| Cancellable {
+            payment_method: row.view.payment_method,
+            total_amount: row.view.total_amount,
+            trace: row.trace.clone(),
         }))
     }
 
     async fn overdue(&self, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
         self.look(|orders| {
             let mut late: Vec<_> = orders
-                .views
+                .rows
                 .values()
+                .map(|row| &row.view)
                 .filter(|view| view.created_at < before && runs_on(&view.order))
                 .map(|view| (view.created_at, view.id))
                 .collect();

@@ -1,3 +1,7 @@
+//! Seeds, each mutant in its seed, and the databases in memory held against the real ones.
+
+mod books;
+
 use simulation::{Mutant, Outcome, Trace, run};
 
 fn healthy(seed: u64) -> Outcome {
@@ -44,6 +48,21 @@ fn an_outbox_row_deleted_before_the_confirm_is_noticed() {
 #[test]
 fn a_missing_idempotency_table_is_noticed() {
     is_caught_within(20, Mutant::HasNoIdempotencyTable);
+}
+
+#[test]
+fn a_forgery_that_passes_for_a_repetition_is_noticed() {
+    is_caught_within(50, Mutant::IgnoresForgeries);
+}
+
+/// The idempotency table spares the reactions work; what holds the invariants is that each goes by
+/// the order's state as well.
+#[test]
+fn what_is_handled_again_changes_nothing() {
+    for seed in 1..=100 {
+        let broken = run(seed, Some(Mutant::HandlesAgain), Trace::default()).broken;
+        assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! Payments, and what the charge desk does with them.
+
+use super::{SEEDS, STEPS, Twins, Tx, said::*, told};
+use database::{Failure, Transaction};
+use events::OrderId;
+use messaging::{Known, Store};
+use payment::{ChargeBook, Payment, Payments, Policy, Verdict, settle};
+use saga::Decision;
+use simulation::books::{self, PaymentStore, usual};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn payment_knows_the_same() {
+    for seed in 0..SEEDS {
+        let service = payment::service(&usual()).expect("the defaults suit");
+        let due = Arc::<Notify>::default();
+        let (in_memory, in_postgres) = (PaymentStore { due: due.clone() }, Payments::new(due));
+        let mut twins = Twins::new(seed, in_memory, in_postgres, &service).await;
+        for _ in 0..STEPS {
+            let items = twins.items();
+            let (order, verdict) = (twins.order(), twins.verdict());
+            match twins.below(12) {
+                0 | 1 => twins.hear(|order_id| created(order_id, &items)).await,
+                2 => twins.hear(cancel).await,
+                3 => twins.hear(short).await,
+                4 => twins.hear(released).await,
+                5 => twins.do_at_desk(&Desk::PutBack(Duration::ZERO)).await,
+                6 => twins.do_at_desk(&Desk::PutBack(HOUR)).await,
+                7 => twins.do_at_desk(&Desk::Wait).await,
+                8 | 9 => twins.do_at_desk(&Desk::TakeUp).await,
+                _ => twins.do_at_desk(&Desk::Settle(order, verdict)).await,
+            }
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// With waits of none at all, or longer than this test.
+const POLICY: Policy = Policy { attempts_max: 3, retry_delay: HOUR };
+
+#[derive(Debug)]
+enum Desk {
+    TakeUp,
+    Settle(OrderId, Verdict),
+    PutBack(Duration),
+    Wait,
+}
+
+impl<M, P> Twins<books::Payments, M, P>
+where
+    M: Store<Tx = Tx<books::Payments>, State = Payment>,
+    P: Store<Tx = Transaction, State = Payment>,
+{
+    async fn do_at_desk(&mut self, step: &Desk) {
+        let memory = at_desk(&self.memory, step).await;
+        assert_eq!(told(memory), told(at_desk(&self.postgres, step).await), "{step:?}");
+        self.know_the_same().await;
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        let reason = String::from("a reason");
+        match self.below(6) {
+            0 | 1 => Verdict::Done { reference: "ref".into() },
+            2 => Verdict::Declined { reason },
+            3 => Verdict::NotCharged,
+            4 => Verdict::Unavailable { reason, retry_after: Some(HOUR) },
+            _ => Verdict::Unknown { reason },
+        }
+    }
+}
+
+async fn at_desk<L: ChargeBook>(book: &L, step: &Desk) -> Result<String, Failure> {
+    Ok(match step {
+        Desk::TakeUp => {
+            let mut taken = book.take_due(Uuid::from_u128(7), 100).await?;
+            taken.sort_by_key(|charge| charge.order_id);
+            format!("{taken:?}")
+        }
+        Desk::PutBack(age) => book.put_back(*age, 100).await?.to_string(),
+        // No two clocks are the same.
+        Desk::Wait => format!("{:?}", book.next_due_in().await?.map(|wait| wait.is_zero())),
+        Desk::Settle(order, verdict) => {
+            let mut tx = book.begin().await?;
+            let mut batch = book.load(&mut tx, &[*order]).await?;
+            let payment = batch.of(*order, &[]);
+            let Some(asked) = payment.charge.clone() else { return Ok("not heard of".into()) };
+            let decision = settle(payment, &asked, verdict.clone(), POLICY);
+            let said = format!("{decision:?}");
+            if let Decision::Change { state, .. } = decision {
+                batch.keep(*order, state);
+            }
+            book.save(&mut tx, &batch).await?;
+            book.commit(tx).await?;
+            said
+        }
+    })
+}

@@ -1,0 +1,101 @@
+//! Orders as they are placed, and what is asked about them.
+
+use super::{SEEDS, STEPS, Twins, Tx, moment, said::*, told};
+use chrono::{DateTime, Utc};
+use database::{Failure, Transaction};
+use events::{Item, OrderCreated, OrderId};
+use messaging::Store;
+use order::{Answer, Fact, Order, OrderBook, Placed, View};
+use serde_json::json;
+use simulation::books::{self, OrderStore, usual};
+
+#[tokio::test]
+async fn order_knows_the_same() {
+    for seed in 0..SEEDS {
+        let service = order::service(&usual()).expect("the defaults suit");
+        let mut twins = Twins::new(seed, OrderStore, order::Orders::default(), &service).await;
+        for _ in 0..STEPS {
+            let (items, id) = (twins.items(), twins.order());
+            match twins.below(12) {
+                0 => twins.hear(|order_id| approved(order_id, &items)).await,
+                1 => twins.hear(failed).await,
+                2 => twins.hear(reversed).await,
+                3 => twins.hear(|order_id| reserved(order_id, &items)).await,
+                4 => twins.hear(short).await,
+                5 => twins.hear(scheduled).await,
+                6 => twins.hear(refused).await,
+                7 => twins.do_in_book(&Page::Cancel(id)).await,
+                8 => twins.do_in_book(&Page::Overdue(moment(id.as_bytes()[15].into()))).await,
+                _ => {
+                    let place = Page::Place(twins.draw_up(id, items).into());
+                    twins.do_in_book(&place).await;
+                }
+            }
+        }
+    }
+}
+
+enum Page {
+    Place(Box<Placed>),
+    Cancel(OrderId),
+    Overdue(DateTime<Utc>),
+}
+
+impl<M, P> Twins<books::Orders, M, P>
+where
+    M: Store<Tx = Tx<books::Orders>, State = Order>,
+    P: Store<Tx = Transaction, State = Order>,
+{
+    async fn do_in_book(&mut self, page: &Page) {
+        let memory = in_book(&self.memory, page).await;
+        assert_eq!(told(memory), told(in_book(&self.postgres, page).await));
+        self.know_the_same().await;
+    }
+
+    /// One key for two orders.
+    fn draw_up(&mut self, order_id: OrderId, items: Vec<Item>) -> Placed {
+        let created = created(order_id, &items);
+        let (fact, said) = order::say(&*self.memory.chaos, &created, json!({}), None);
+        let created_at = moment(order_id.as_bytes()[15].into());
+        let key = format!("key {}", order_id.as_bytes()[15] / 2);
+        let (digest, body) = (vec![order_id.as_bytes()[15]], "{}".into());
+        let answer = (self.below(3) > 0).then_some(Answer { key, digest, order_id, body });
+        let OrderCreated { customer_id, payment_method, total_amount, .. } = created;
+        let order = Order::new([Fact { at: created_at, ..fact }]);
+        let waits_for = None;
+        let view = View {
+            id: order_id,
+            customer_id,
+            payment_method,
+            total_amount,
+            items,
+            created_at,
+            order,
+            waits_for,
+        };
+        Placed { view, said, answer }
+    }
+}
+
+async fn in_book<L: OrderBook>(book: &L, page: &Page) -> Result<String, Failure> {
+    let mut tx = book.begin().await?;
+    let said = match page {
+        Page::Overdue(before) => {
+            drop(tx);
+            return Ok(format!("{:?}", book.overdue(*before).await?));
+        }
+        Page::Place(placed) => {
+            let keys: Vec<_> = placed.answer.iter().map(|answer| answer.key.as_str()).collect();
+            let known = book.claim_keys(&mut tx, &keys).await?;
+            // Nobody places an order twice.
+            let is_new = book.cancellable(&mut tx, placed.view.id).await?.is_none();
+            if is_new && known.answered.is_empty() {
+                book.place(&mut tx, std::slice::from_ref(placed)).await?;
+            }
+            format!("{known:?}")
+        }
+        Page::Cancel(order) => format!("{:?}", book.cancellable(&mut tx, *order).await?),
+    };
+    book.commit(tx).await?;
+    Ok(said)
+}
