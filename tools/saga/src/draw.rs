@@ -30,6 +30,10 @@ impl LiveLine {
         Self { is_shown: wanted && std::io::stderr().is_terminal(), width: 0 }
     }
 
+    pub const fn is_shown(&self) -> bool {
+        self.is_shown
+    }
+
     pub fn show(&mut self, text: &str) {
         if self.is_shown {
             let width = std::mem::replace(&mut self.width, text.chars().count());

@@ -13,7 +13,8 @@ use events::OrderId;
 use messaging::{RealWorld, World};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ApiError, Brief};
 use crate::scenario::Scenario;
@@ -32,6 +33,12 @@ pub struct Load {
     /// For how long the service may refuse an order before it counts as failed, and for how long an
     /// order may go on before it counts as unfinished.
     pub patience: Duration,
+    /// The least time between two orders; after a halt what is behind is made up for.
+    pub pace: Duration,
+    /// Ends the placing.
+    pub enough: CancellationToken,
+    /// Ends all waiting: what is not final then counts as unfinished.
+    pub over: CancellationToken,
 }
 
 /// What has become of one order.
@@ -45,8 +52,16 @@ struct Fate {
     post: Duration,
     to_final: Option<Duration>,
     status: Option<String>,
+    /// Its cancel was answered 202.
     cancelled: bool,
+    /// A request to cancel it came to nothing, or so it seemed: it may have been taken.
+    cancel_failed: bool,
     errors: Vec<String>,
+}
+
+enum News {
+    Placed,
+    Done(Box<Fate>),
 }
 
 /// So far.
@@ -63,30 +78,22 @@ pub async fn run(api: &Api, load: &Load, mut news: impl FnMut(Progress, Duration
     let board = Arc::new(Board::new(api.clone(), load.in_flight));
     let watching = tokio::spawn(Arc::clone(&board).watch());
     let next = Arc::new(AtomicUsize::new(0));
-    let (done, mut fates) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::unbounded_channel();
     let mut workers = JoinSet::new();
     for _ in 0..load.in_flight.min(load.orders) {
-        let worker =
-            Worker { api: api.clone(), board: Arc::clone(&board), load: load.clone(), started };
-        let (next, done) = (Arc::clone(&next), done.clone());
-        workers.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= worker.load.orders {
-                    return;
-                }
-                let fate = worker.order(worker.load.mix.nth(number)).await;
-                if done.send(fate).is_err() {
-                    return;
-                }
-            }
-        });
+        let (api, board, load) = (api.clone(), Arc::clone(&board), load.clone());
+        let worker = Worker { api, board, load, started, tell: tell.clone() };
+        workers.spawn(worker.run(Arc::clone(&next)));
     }
-    drop(done);
+    drop(tell);
     let mut report = Report::default();
-    while let Some(fate) = fates.recv().await {
-        report.add(fate);
-        news(report.progress(), started.elapsed());
+    let mut placed = 0;
+    while let Some(one) = told.recv().await {
+        match one {
+            News::Placed => placed += 1,
+            News::Done(fate) => report.add(*fate),
+        }
+        news(Progress { placed, ..report.progress() }, started.elapsed());
     }
     watching.abort();
     report.finish(started.elapsed());
@@ -98,9 +105,31 @@ struct Worker {
     board: Arc<Board>,
     load: Load,
     started: Instant,
+    tell: mpsc::UnboundedSender<News>,
 }
 
 impl Worker {
+    /// One order after the other, for as long as there are some to be placed.
+    async fn run(self, next: Arc<AtomicUsize>) {
+        let Load { orders, mix, pace, enough, .. } = &self.load;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let due = self.started + pace.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+            tokio::select! {
+                biased;
+                () = enough.cancelled() => return,
+                () = sleep_until(due.into()) => {}
+            }
+            if number >= *orders {
+                return;
+            }
+            let fate = self.order(mix.nth(number)).await;
+            if self.tell.send(News::Done(Box::new(fate))).is_err() {
+                return;
+            }
+        }
+    }
+
     /// One order, from its first POST to its end.
     async fn order(&self, scenario: Scenario) -> Fate {
         let mut fate = Fate {
@@ -111,21 +140,36 @@ impl Worker {
             to_final: None,
             status: None,
             cancelled: false,
+            cancel_failed: false,
             errors: Vec::new(),
         };
         let Some((order, asked)) = self.place(&mut fate).await else { return fate };
-        let final_status = self.board.final_status(order);
-        let ends = timeout(self.load.patience, final_status);
+        // Who is not listening any more has been told enough.
+        let _ = self.tell.send(News::Placed);
+        let ends = self.patiently(self.board.final_status(order));
         let cancels = self.cancel(order, &mut fate);
         let (ended, ()) = tokio::join!(ends, cancels);
         match ended {
-            Ok(status) => {
+            Some(status) => {
                 fate.to_final = Some(asked.elapsed());
                 fate.status = Some(status);
             }
-            Err(_) => self.board.forget(order),
+            None => self.board.forget(order),
         }
         fate
+    }
+
+    async fn patiently<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.load.over.cancelled() => None,
+            () = sleep(self.load.patience) => None,
+        }
+    }
+
+    fn gives_up(&self, first: Instant) -> bool {
+        self.load.over.is_cancelled() || first.elapsed() >= self.load.patience
     }
 
     /// Asks until the service takes it, under one key, so that it is placed once.
@@ -148,7 +192,7 @@ impl Worker {
                     let is_final =
                         matches!(&error, ApiError::Refused(why) if is_verdict(why.status));
                     fate.errors.push(error.to_string());
-                    if is_final || first.elapsed() >= self.load.patience {
+                    if is_final || self.gives_up(first) {
                         return None;
                     }
                     sleep(BETWEEN_TRIES).await;
@@ -162,14 +206,17 @@ impl Worker {
         let Some(wait) = fate.scenario.cancel_after() else { return };
         sleep(wait).await;
         let first = Instant::now();
-        while first.elapsed() < self.load.patience {
+        while !self.gives_up(first) {
             match self.api.cancel(order).await {
                 Ok(_) => {
                     fate.cancelled = true;
                     return;
                 }
                 Err(ApiError::Refused(why)) if why.status == 409 => return,
-                Err(error) => fate.errors.push(error.to_string()),
+                Err(error) => {
+                    fate.cancel_failed = true;
+                    fate.errors.push(error.to_string());
+                }
             }
             sleep(BETWEEN_TRIES).await;
         }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use saga_cli::cmd::{
-    demo, dlq, docker, down, load, logs, order, status, topology, up, verify, why, with_servers,
+    chaos, demo, dlq, docker, down, load, logs, order, status, topology, up, verify, why,
+    with_servers,
 };
 
 #[derive(Parser)]
@@ -27,6 +28,7 @@ enum Command {
     Why(why::WhyCommand),
     Verify(verify::Verify),
     Load(load::LoadCommand),
+    Chaos(Box<chaos::ChaosCommand>),
     Docker(docker::DockerCommand),
     Topology(topology::TopologyCommand),
     WithServers(with_servers::WithServers),
@@ -46,6 +48,7 @@ async fn main() -> ExitCode {
         Command::Why(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Load(command) => command.run().await,
+        Command::Chaos(command) => command.run().await,
         Command::Docker(command) => command.run().await,
         Command::Topology(command) => command.run(),
         Command::WithServers(command) => command.run().await,

@@ -104,7 +104,7 @@ impl Service {
         self.home.join("pids").join(self.name)
     }
 
-    fn health_file(&self) -> PathBuf {
+    pub fn health_file(&self) -> PathBuf {
         self.home.join("health").join(self.name)
     }
 

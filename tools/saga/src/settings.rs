@@ -64,7 +64,7 @@ impl Settings {
             .map(|settings| Self { dotenv, ..settings })
     }
 
-    fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub(crate) fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = |name: &str, default: &str| {
             variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
         };

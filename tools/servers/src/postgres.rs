@@ -119,6 +119,12 @@ impl Postgres {
         self.running.end(&asks).await
     }
 
+    /// An immediate shutdown: connections are cut and nothing is written down. What has committed is
+    /// kept.
+    pub async fn stop_at_once(&mut self) -> Result<()> {
+        self.running.end(&[(KILLED_BY, STOP_BOUND)]).await
+    }
+
     /// As a crash would: no word to its clients, nothing flushed. What has committed is kept.
     pub async fn kill(&mut self) -> Result<()> {
         // Postgres does not start again before the last child has let go of the shared memory.

@@ -152,6 +152,32 @@ impl RabbitMq {
         logs.into_iter().max_by_key(written).unwrap_or_default()
     }
 
+    /// Blocks whoever publishes while the node uses more than this share of the machine's memory.
+    pub async fn limit_memory(&self, share: f64) -> Result<()> {
+        self.control(&["set_vm_memory_high_watermark", &share.to_string()]).await
+    }
+
+    /// Whether it takes no messages just now, for want of memory or of room on the disk.
+    pub async fn has_alarm(&self) -> Result<bool> {
+        let RabbitConfig { user, password, .. } = &self.config;
+        let check = format!("{}/api/health/checks/local-alarms", self.management_url());
+        let client = reqwest::Client::builder().no_proxy().timeout(PROBE_BOUND).build()?;
+        let answer = client.get(check).basic_auth(user, Some(password)).send().await?;
+        Ok(answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// Has its own `rabbitmqctl` do something.
+    async fn control(&self, arguments: &[&str]) -> Result<()> {
+        let program = install::find()?.rabbitmq.join("rabbitmqctl");
+        let environment = self.config.dir.join("environment");
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", ". \"$0\" && exec \"$@\""]).arg(&environment).arg(&program);
+        let output = command.args(arguments).kill_on_drop(true).output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "rabbitmqctl {} failed: {said}", arguments.join(" "));
+        Ok(())
+    }
+
     /// Closes connections, writes everything down and ends; the data stays.
     pub async fn stop(&mut self) -> Result<()> {
         self.node.end(&[(Signal::SIGTERM, STOP_BOUND)]).await?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::order::Target;
 use super::verify;
@@ -49,6 +50,9 @@ impl LoadCommand {
             in_flight: self.in_flight,
             mix: self.mix.clone().unwrap_or_default(),
             patience: Duration::from_secs(self.patience),
+            pace: Duration::ZERO,
+            enough: CancellationToken::new(),
+            over: CancellationToken::new(),
         };
         let mut live = LiveLine::new(!self.target.json);
         let mut shown = Instant::now();

@@ -1,0 +1,261 @@
+//! A whole system of its own on free ports: the servers, two copies of each service, and proxies on
+//! all links between them. It ends with its owner, however that ends.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures::future::{join_all, try_join_all};
+use nix::sys::signal::Signal;
+use servers::{
+    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, ports, tail,
+};
+use tokio::time::{Instant, sleep};
+
+use super::plan::{REPLICAS, Target};
+use super::proxy::{Proxy, Weather};
+use crate::home::Home;
+use crate::service::Service;
+use crate::settings::{SERVICES, Settings};
+use crate::snapshot::Places;
+
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What a crash leaves in hand is to be taken up while there is still somebody to look.
+const REAP_AFTER: &str = "10s";
+
+pub struct Fleet {
+    /// Straight to the servers, past the proxies.
+    pub places: Places,
+    pub rabbitmq: RabbitMq,
+    /// In the order of `SERVICES`.
+    pub postgres: Vec<Postgres>,
+    /// Each service's first copy, in the order of `SERVICES`, then each one's second.
+    pub replicas: Vec<Part>,
+    pub provider: Part,
+    links: Links,
+    _watchdog: Arc<Watchdog>,
+}
+
+struct Links {
+    customers: Proxy,
+    broker: Proxy,
+    postgres: Vec<Proxy>,
+}
+
+/// A service, or the provider, as a process.
+pub struct Part {
+    pub service: Service,
+    process: Option<Process>,
+    watchdog: Arc<Watchdog>,
+}
+
+impl Part {
+    fn new(service: Service, watchdog: &Arc<Watchdog>) -> Self {
+        Self { service, process: None, watchdog: Arc::clone(watchdog) }
+    }
+
+    pub fn start(&mut self) -> Result<()> {
+        let process = self.service.start()?;
+        self.watchdog.ends(process, Signal::SIGKILL)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// `kill -9`, and gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        let process = self.running()?;
+        process.end(&[]).await;
+        self.process = None;
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.running()?.signal(signal);
+        Ok(())
+    }
+
+    fn running(&self) -> Result<Process> {
+        let running = self.process.filter(Process::is_alive);
+        running.with_context(|| {
+            let log = self.service.log_file();
+            format!("{} has ended on its own; its log ends:\n{}", self.service.name, tail(&log, 15))
+        })
+    }
+
+    /// Returns when it does its work.
+    async fn ready(&self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !self.service.is_ready().await {
+            self.running()?;
+            if Instant::now() >= deadline {
+                let (name, log) = (self.service.name, tail(&self.service.log_file(), 15));
+                bail!("{name} is not ready after {READY_WITHIN:?}; its log ends:\n{log}");
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Whether it has a session with the broker, by its own note.
+    pub fn is_consuming(&self) -> bool {
+        let note = std::fs::read(self.service.health_file()).ok();
+        let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
+        note.is_some_and(|note| note["consuming"] == true)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            process.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+impl Fleet {
+    /// Returns when all of it does its work.
+    pub async fn start(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir)?;
+        let watchdog = Arc::new(Watchdog::start()?);
+        watchdog.deletes(&dir)?;
+        let settings = settings(&dir)?;
+        let home = Home::new(&settings);
+        home.make()?;
+        let bound = || Lifetime::Bound(Arc::clone(&watchdog));
+        let postgres = settings.databases.iter().map(|database| {
+            Postgres::start(PostgresConfig { lifetime: bound(), ..home.postgres(database) })
+        });
+        let rabbitmq = RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.rabbitmq() });
+        let (postgres, rabbitmq) = tokio::try_join!(try_join_all(postgres), rabbitmq)?;
+
+        let fronts = (0..REPLICAS).map(|_| ports::free()).collect::<Result<Vec<_>>>()?;
+        let links = Links::start(&settings, &fronts).await?;
+        let mut provider = Part::new(Service::mock_gateway(&settings)?, &watchdog);
+        provider.start()?;
+        let mut replicas = Vec::new();
+        for (copy, front) in (1..).zip(&fronts) {
+            let seen = links.seen_from(&settings, &format!("{copy}"), *front);
+            replicas.extend(Service::all(&seen)?.into_iter().map(|s| Part::new(s, &watchdog)));
+        }
+        for part in &mut replicas {
+            part.start()?;
+        }
+        let places = Places::from(&settings);
+        let fleet =
+            Self { places, rabbitmq, postgres, replicas, provider, links, _watchdog: watchdog };
+        fleet.ready().await?;
+        Ok(fleet)
+    }
+
+    pub async fn ready(&self) -> Result<()> {
+        let parts = self.replicas.iter().chain([&self.provider]);
+        try_join_all(parts.map(Part::ready)).await.map(|_| ())
+    }
+
+    /// Where customers place their orders.
+    pub fn front_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.links.customers.port)
+    }
+
+    pub fn link(&self, target: Target) -> Result<&Proxy> {
+        match target {
+            Target::Broker => Ok(&self.links.broker),
+            Target::Customers => Ok(&self.links.customers),
+            Target::Postgres(place) => Ok(&self.links.postgres[place]),
+            Target::Replica(_) | Target::Provider => bail!("there is no proxy before {target}"),
+        }
+    }
+
+    /// All links as they should be, and everything awake and running.
+    pub async fn heal(&mut self) -> Result<()> {
+        let Links { customers, broker, postgres } = &self.links;
+        for link in postgres.iter().chain([customers, broker]) {
+            link.set(Weather::Clear);
+        }
+        self.rabbitmq.process().signal(Signal::SIGCONT);
+        if !self.rabbitmq.is_running() {
+            self.rabbitmq.restart().await?;
+        }
+        let stopped = self.postgres.iter_mut().filter(|postgres| !postgres.is_running());
+        try_join_all(stopped.map(Postgres::restart)).await?;
+        for part in self.replicas.iter_mut().chain([&mut self.provider]) {
+            if part.running().is_ok() {
+                part.signal(Signal::SIGCONT)?;
+            } else {
+                part.start()?;
+            }
+        }
+        self.ready().await
+    }
+
+    /// Every log that tells what happened, with a name for it.
+    pub fn logs(&self) -> Vec<(String, PathBuf)> {
+        let parts = self.replicas.iter().enumerate().map(|(place, part)| {
+            let copy = place / SERVICES.len() + 1;
+            (format!("{}-{copy}.log", part.service.name), part.service.log_file())
+        });
+        let postgres = SERVICES.iter().zip(&self.postgres);
+        let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
+        let provider = ("provider.log".to_owned(), self.provider.service.log_file());
+        let rabbitmq = ("rabbitmq.log".to_owned(), self.rabbitmq.log_file());
+        parts.chain(postgres).chain([provider, rabbitmq]).collect()
+    }
+
+    /// Ends everything, the services first; what they leave behind is deleted.
+    pub async fn end(mut self) {
+        let parts = self.replicas.iter_mut().chain([&mut self.provider]);
+        join_all(parts.map(Part::kill)).await;
+    }
+}
+
+impl Links {
+    async fn start(settings: &Settings, fronts: &[u16]) -> Result<Self> {
+        let postgres = settings.databases.iter().map(|one| Proxy::start(vec![one.port]));
+        Ok(Self {
+            customers: Proxy::start(fronts.to_vec()).await?,
+            broker: Proxy::start(vec![settings.rabbitmq_port]).await?,
+            postgres: try_join_all(postgres).await?,
+        })
+    }
+
+    /// The system as the services of one copy are told of it.
+    fn seen_from(&self, settings: &Settings, copy: &str, front: u16) -> Settings {
+        let mut seen = settings.clone();
+        seen.home = settings.home.join(copy);
+        seen.order_http_port = front;
+        seen.rabbitmq_port = self.broker.port;
+        for (database, link) in seen.databases.iter_mut().zip(&self.postgres) {
+            database.port = link.port;
+        }
+        seen
+    }
+}
+
+/// The servers' own ports, all of them free.
+fn settings(dir: &Path) -> Result<Settings> {
+    let mut variables =
+        BTreeMap::from([("SAGA_HOME", dir.display().to_string()), ("GATEWAY", "http".to_owned())]);
+    let names = [
+        "ORDER_HTTP_PORT",
+        "RABBITMQ_PORT",
+        "RABBITMQ_MANAGEMENT_PORT",
+        "ORDER_DB_PORT",
+        "PAYMENT_DB_PORT",
+        "INVENTORY_DB_PORT",
+        "SHIPPING_DB_PORT",
+        "MOCK_GATEWAY_PORT",
+    ];
+    for name in names {
+        variables.insert(name, ports::free()?.to_string());
+    }
+    // The services inherit it, and the retry rungs are made after it.
+    if let Ok(delays) = std::env::var("RETRY_DELAYS") {
+        variables.insert("RETRY_DELAYS", delays);
+    }
+    let mut settings = Settings::from(|name| variables.get(name).cloned())?;
+    settings.dotenv.insert("PAYMENT_REAP_AFTER".into(), REAP_AFTER.into());
+    Ok(settings)
+}

@@ -1,0 +1,347 @@
+//! What is to go wrong, and when: an endless list of steps that one seed tells. The same seed gives
+//! the same list, whatever the system makes of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use messaging::parse_duration;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::settings::SERVICES;
+
+/// In how many copies each service runs.
+pub const REPLICAS: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    ServiceKill,
+    ServiceFreeze,
+    ProviderKill,
+    BrokerKill,
+    BrokerStop,
+    BrokerFreeze,
+    BrokerAlarm,
+    PostgresKill,
+    PostgresStop,
+    LinkReset,
+    LinkHalfOpen,
+    LinkLatency,
+    MessageDuplicate,
+    MessageShuffle,
+    MessagePoison,
+}
+
+impl Fault {
+    pub const ALL: [Self; 15] = [
+        Self::ServiceKill,
+        Self::ServiceFreeze,
+        Self::ProviderKill,
+        Self::BrokerKill,
+        Self::BrokerStop,
+        Self::BrokerFreeze,
+        Self::BrokerAlarm,
+        Self::PostgresKill,
+        Self::PostgresStop,
+        Self::LinkReset,
+        Self::LinkHalfOpen,
+        Self::LinkLatency,
+        Self::MessageDuplicate,
+        Self::MessageShuffle,
+        Self::MessagePoison,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ServiceKill => "service-kill",
+            Self::ServiceFreeze => "service-freeze",
+            Self::ProviderKill => "provider-kill",
+            Self::BrokerKill => "broker-kill",
+            Self::BrokerStop => "broker-stop",
+            Self::BrokerFreeze => "broker-freeze",
+            Self::BrokerAlarm => "broker-alarm",
+            Self::PostgresKill => "postgres-kill",
+            Self::PostgresStop => "postgres-stop",
+            Self::LinkReset => "link-reset",
+            Self::LinkHalfOpen => "link-half-open",
+            Self::LinkLatency => "link-latency",
+            Self::MessageDuplicate => "message-duplicate",
+            Self::MessageShuffle => "message-shuffle",
+            Self::MessagePoison => "message-poison",
+        }
+    }
+
+    /// How long it lasts, in milliseconds; where it lasts until it is noticed, how long from then.
+    const fn lasts_ms(self) -> RangeInclusive<u64> {
+        match self {
+            Self::ServiceKill | Self::ProviderKill => 200..=2_000,
+            Self::ServiceFreeze => 1_000..=15_000,
+            Self::BrokerKill | Self::BrokerStop | Self::PostgresKill | Self::PostgresStop => {
+                0..=6_000
+            }
+            Self::BrokerFreeze => 0..=1_000,
+            Self::BrokerAlarm | Self::LinkLatency | Self::LinkHalfOpen => 2_000..=8_000,
+            Self::LinkReset => 300..=2_000,
+            Self::MessageDuplicate | Self::MessageShuffle | Self::MessagePoison => 0..=0,
+        }
+    }
+
+    /// Whom it may meet.
+    fn targets(self) -> Vec<Target> {
+        let postgres = (0..SERVICES.len()).map(Target::Postgres);
+        match self {
+            Self::ServiceKill | Self::ServiceFreeze => {
+                (0..SERVICES.len() * REPLICAS).map(Target::Replica).collect()
+            }
+            Self::ProviderKill => vec![Target::Provider],
+            Self::PostgresKill | Self::PostgresStop => postgres.collect(),
+            // The broker's links as often as those of all databases together.
+            Self::LinkReset | Self::LinkHalfOpen | Self::LinkLatency => {
+                let broker = [Target::Broker; SERVICES.len()];
+                postgres.chain(broker).chain([Target::Customers]).collect()
+            }
+            _ => vec![Target::Broker],
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Broker,
+    Provider,
+    /// By the place of its service.
+    Postgres(usize),
+    /// Each service's first, then each one's second.
+    Replica(usize),
+    /// Those who place orders, on their way to the order service.
+    Customers,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker => out.write_str("rabbitmq"),
+            Self::Provider => out.write_str("provider"),
+            Self::Postgres(place) => write!(out, "postgres {}", SERVICES[*place]),
+            Self::Replica(place) => {
+                let (service, copy) = (place % SERVICES.len(), place / SERVICES.len() + 1);
+                write!(out, "{} {copy}", SERVICES[service])
+            }
+            Self::Customers => out.write_str("customers"),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Which faults there are to be: names, or the first words of some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self(Fault::ALL.into())
+    }
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    /// `broker,postgres-kill`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut chosen = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let is_meant = |fault: &Fault| {
+                name == fault.name() || fault.name().split('-').next() == Some(name)
+            };
+            let found: Vec<_> = Fault::ALL.into_iter().filter(is_meant).collect();
+            if found.is_empty() {
+                let known = Fault::ALL.map(Fault::name).join(", ");
+                return Err(format!(
+                    "{name:?} is no fault; there are {known}; the first word alone means all of a \
+                     kind, such as broker"
+                ));
+            }
+            chosen.extend(found);
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        Ok(Self(chosen))
+    }
+}
+
+/// From the beginning of one fault to that of the next, `5s..40s`; longer where the first has not
+/// passed by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every {
+    pub least: Duration,
+    pub most: Duration,
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (least, most) = text.split_once("..").unwrap_or((text, text));
+        let (least, most) = (parse_duration(least)?, parse_duration(most)?);
+        if least > most {
+            return Err(format!("{text:?} ends before it begins; an example is 5s..40s"));
+        }
+        Ok(Self { least, most })
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}..{:?}", self.least, self.most)
+    }
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub number: usize,
+    pub fault: Fault,
+    pub target: Target,
+    /// After the last one began.
+    #[serde(skip)]
+    pub gap: Duration,
+    #[serde(skip)]
+    pub lasts: Duration,
+    /// For whatever else is left to chance in it.
+    #[serde(skip)]
+    pub seed: u64,
+}
+
+/// Deals the faults like cards, so that each has been before one comes again, and each of their
+/// targets likewise.
+pub struct Plan {
+    chance: StdRng,
+    faults: Vec<Fault>,
+    every: Every,
+    deck: VecDeque<Fault>,
+    targets: Vec<(Fault, Vec<Target>)>,
+    dealt: usize,
+}
+
+impl Plan {
+    pub fn new(seed: u64, faults: &Faults, every: Every) -> Self {
+        let (chance, faults) = (StdRng::seed_from_u64(seed), faults.0.clone());
+        Self { chance, faults, every, deck: VecDeque::new(), targets: Vec::new(), dealt: 0 }
+    }
+
+    /// Of its first hundred steps: two runs with the same one were to do the same.
+    pub fn digest(seed: u64, faults: &Faults, every: Every) -> String {
+        let steps: Vec<_> = Self::new(seed, faults, every).take(100).collect();
+        let digest = Sha256::digest(format!("{steps:?}"));
+        digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn target(&mut self, fault: Fault) -> Target {
+        let place = self.targets.iter().position(|(of, _)| *of == fault);
+        let place = place.unwrap_or_else(|| {
+            self.targets.push((fault, Vec::new()));
+            self.targets.len() - 1
+        });
+        let left = &mut self.targets[place].1;
+        if left.is_empty() {
+            *left = fault.targets();
+            left.shuffle(&mut self.chance);
+        }
+        left.pop().expect("every fault has somebody to meet")
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if self.deck.is_empty() {
+            let mut deck = self.faults.clone();
+            deck.shuffle(&mut self.chance);
+            self.deck = deck.into();
+        }
+        let fault = self.deck.pop_front()?;
+        let target = self.target(fault);
+        let gap = self.chance.random_range(self.every.least..=self.every.most);
+        let lasts = Duration::from_millis(self.chance.random_range(fault.lasts_ms()));
+        self.dealt += 1;
+        let (number, seed) = (self.dealt, self.chance.random());
+        Some(Step { number, fault, target, gap, lasts, seed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Every = Every { least: Duration::from_secs(5), most: Duration::from_secs(40) };
+
+    fn plan(seed: u64, faults: &Faults) -> Vec<Step> {
+        Plan::new(seed, faults, EVERY).take(60).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan_and_another_another() {
+        let all = Faults::default();
+        assert_eq!(plan(7, &all), plan(7, &all));
+        assert_ne!(plan(7, &all), plan(8, &all));
+        let digest = |seed| Plan::digest(seed, &all, EVERY);
+        assert_eq!(digest(7), digest(7));
+        assert_ne!(digest(7), digest(8));
+    }
+
+    #[test]
+    fn every_fault_comes_before_one_comes_again_and_the_gaps_are_kept() {
+        let steps = plan(3, &Faults::default());
+        for deck in steps.chunks(Fault::ALL.len()) {
+            let mut faults: Vec<_> = deck.iter().map(|step| step.fault).collect();
+            faults.sort_unstable();
+            assert_eq!(faults, Fault::ALL);
+        }
+        assert!(steps.iter().all(|step| (EVERY.least..=EVERY.most).contains(&step.gap)));
+    }
+
+    #[test]
+    fn every_database_and_every_replica_is_met() {
+        let faults: Faults = "postgres-kill,service-kill".parse().unwrap();
+        let steps = plan(1, &faults);
+        let met = |target| steps.iter().any(|step| step.target == target);
+        assert!((0..4).all(|place| met(Target::Postgres(place))));
+        assert!((0..8).all(|place| met(Target::Replica(place))));
+    }
+
+    #[test]
+    fn faults_are_named_one_by_one_or_by_their_first_word() {
+        let faults: Faults = "postgres, broker-kill,broker-kill".parse().unwrap();
+        assert_eq!(faults.0, [Fault::BrokerKill, Fault::PostgresKill, Fault::PostgresStop]);
+        let unknown = "broker,earthquake".parse::<Faults>().unwrap_err();
+        assert!(unknown.starts_with("\"earthquake\" is no fault; there are service-kill, "));
+        assert!(unknown.contains("message-poison"));
+    }
+
+    #[test]
+    fn a_gap_is_a_range_or_always_the_same() {
+        assert_eq!("5s..40s".parse(), Ok(EVERY));
+        let (least, most) = (Duration::from_millis(250), Duration::from_millis(250));
+        assert_eq!("250ms".parse(), Ok(Every { least, most }));
+        assert!("40s..5s".parse::<Every>().unwrap_err().contains("5s..40s"));
+        assert!("often".parse::<Every>().unwrap_err().contains("250ms, 5s, 10m"));
+    }
+}

@@ -1,0 +1,173 @@
+//! Listens in on everything that is said, so that real messages can be delivered once more, later
+//! and in another order; and puts nonsense into queues.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use events::{SAGA, SERVICES};
+use futures::StreamExt;
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Connection, ConnectionProperties};
+use messaging::{
+    Broker as _, Confirm, Message, Publication, RabbitMq, RealWorld, Topology, World, exchange_of,
+    queue_name, wire,
+};
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::snapshot::Places;
+
+const QUEUE: &str = "chaos.tap";
+/// Of the newest messages.
+const KEPT: usize = 2000;
+const TRY_EVERY: Duration = Duration::from_millis(200);
+
+pub struct Tap {
+    amqp_url: String,
+    heard: Arc<Mutex<VecDeque<Message>>>,
+    /// By message id.
+    poison: Mutex<BTreeSet<String>>,
+    listening: Mutex<JoinSet<()>>,
+}
+
+impl Tap {
+    pub fn start(places: &Places) -> Self {
+        let amqp_url = places.amqp_url.clone();
+        let heard = Arc::new(Mutex::default());
+        let mut listening = JoinSet::new();
+        listening.spawn(listen(amqp_url.clone(), Arc::clone(&heard)));
+        Self { amqp_url, heard, poison: Mutex::default(), listening: Mutex::new(listening) }
+    }
+
+    /// Its queue goes with it.
+    pub async fn stop(&self) -> Result<()> {
+        lock(&self.listening).abort_all();
+        let connection = self.connect().await?;
+        let channel = connection.create_channel().await?;
+        channel.queue_delete(QUEUE.into(), Default::default()).await?;
+        connection.close(200, "done".into()).await?;
+        Ok(())
+    }
+
+    /// Delivers so many of the newest messages once more, each to all who hear it.
+    pub async fn duplicate(&self, number: usize) -> Result<usize> {
+        let newest: Vec<_> = lock(&self.heard).iter().rev().take(number).rev().cloned().collect();
+        self.deliver(&newest).await
+    }
+
+    /// Delivers so many messages from all of the last minutes once more, in any order.
+    pub async fn shuffle(&self, number: usize, seed: u64) -> Result<usize> {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut heard: Vec<_> = lock(&self.heard).iter().cloned().collect();
+        heard.shuffle(&mut chance);
+        heard.truncate(number);
+        self.deliver(&heard).await
+    }
+
+    async fn deliver(&self, messages: &[Message]) -> Result<usize> {
+        ensure!(!messages.is_empty(), "nothing has been said yet that could be said again");
+        let to_hearers = messages.iter().flat_map(|message| {
+            let kind = message.kind.as_deref().unwrap_or_default();
+            let hearers = SAGA.iter().filter(move |step| step.hears == kind);
+            hearers.map(|step| (queue_name(step.service, step.hears), message.clone()))
+        });
+        self.put(to_hearers).await
+    }
+
+    /// Puts so many messages into queues that nobody can make sense of.
+    pub async fn poison(&self, number: usize, seed: u64) -> Result<usize> {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let nonsense = (0..number).map(|_| {
+            let step = SAGA.choose(&mut chance).expect("there are steps");
+            (queue_name(step.service, step.hears), nonsense(step.hears, &mut chance))
+        });
+        let nonsense: Vec<_> = nonsense.collect();
+        let ids = nonsense.iter().filter_map(|(_, message)| message.id.clone());
+        lock(&self.poison).extend(ids);
+        self.put(nonsense).await
+    }
+
+    /// The message ids of all that was put into queues and makes no sense.
+    pub fn poisoned(&self) -> BTreeSet<String> {
+        lock(&self.poison).clone()
+    }
+
+    /// Straight into queues, by the default exchange.
+    async fn put(&self, messages: impl IntoIterator<Item = (String, Message)>) -> Result<usize> {
+        let publications = messages.into_iter().map(|(routing_key, message)| Publication {
+            exchange: String::new(),
+            routing_key,
+            message,
+        });
+        let publications: Vec<_> = publications.collect();
+        let rabbit = RabbitMq::new(&self.amqp_url, 1).map_err(|why| anyhow!(why))?;
+        let topology = Topology { service: "chaos".into(), ..Topology::default() };
+        let session = rabbit.connect(&topology).await?;
+        let confirms = session.publisher().await?.publish(&publications).await?;
+        session.close().await;
+        let stored = confirms.iter().filter(|confirm| **confirm == Confirm::Stored).count();
+        ensure!(stored == confirms.len(), "{stored} of {} messages were taken", confirms.len());
+        Ok(stored)
+    }
+
+    async fn connect(&self) -> lapin::Result<Connection> {
+        Connection::connect(&self.amqp_url, ConnectionProperties::default()).await
+    }
+}
+
+/// Each is wrong in another way; none names an order, which would excuse that.
+fn nonsense(event: &str, chance: &mut StdRng) -> Message {
+    let known = RealWorld.new_id().to_string();
+    let (id, kind, body) = match chance.random_range(0..5) {
+        0 => (known, event, "{".to_owned()),
+        1 => (known, event, json!({ "nonsense": true }).to_string()),
+        2 => (format!("no id at all {known}"), event, "{}".to_owned()),
+        3 => (known, "order.eaten", json!({ "by": "a grue" }).to_string()),
+        _ => (known, event, "\u{0}".repeat(2000)),
+    };
+    Message { id: Some(id), kind: Some(kind.into()), body: body.into(), ..Message::default() }
+}
+
+/// Anew whenever the broker has been away.
+async fn listen(url: String, heard: Arc<Mutex<VecDeque<Message>>>) {
+    loop {
+        // It is away again and again: that is what this is about.
+        hear(&url, &heard).await.ok();
+        sleep(TRY_EVERY).await;
+    }
+}
+
+async fn hear(url: &str, heard: &Mutex<VecDeque<Message>>) -> lapin::Result<()> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let table = FieldTable::default;
+    channel.queue_declare(QUEUE.into(), QueueDeclareOptions::default(), table()).await?;
+    for service in SERVICES {
+        let exchange = exchange_of(service).into();
+        let options = QueueBindOptions::default();
+        channel.queue_bind(QUEUE.into(), exchange, "#".into(), options, table()).await?;
+    }
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    let tag = ShortString::default();
+    let mut deliveries = channel.basic_consume(QUEUE.into(), tag, options, table()).await?;
+    while let Some(delivery) = deliveries.next().await {
+        let delivery = delivery?;
+        let mut heard = lock(heard);
+        heard.push_back(wire::message(&delivery.properties, delivery.data));
+        while heard.len() > KEPT {
+            heard.pop_front();
+        }
+    }
+    Ok(())
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}

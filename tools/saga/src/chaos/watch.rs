@@ -1,0 +1,155 @@
+//! How long it takes until the system has recovered, found by looking at it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use events::steps_of;
+use futures::future::select_ok;
+use messaging::{RealWorld, World, queue_name};
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+use tokio::time::{sleep, timeout};
+
+use super::fleet::{Fleet, Part};
+use super::live::Live;
+use super::plan::REPLICAS;
+use crate::settings::SERVICES;
+use crate::snapshot::{Broker, Places};
+
+/// What has not recovered by then never will.
+const BOUND: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// What is measured, and how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// From the start of a service until each of its queues has all its consumers again.
+    Consuming,
+    /// From the moment at which the broker can be reached until an event comes through it.
+    BrokerFlows,
+    /// From the moment at which a database can be reached until its service has handled an event.
+    DatabaseFlows,
+    /// From the end of any other fault until an event is handled.
+    Flows,
+    /// From the moment at which the broker says nothing any more until every service knows.
+    Noticed,
+}
+
+impl Measure {
+    pub const fn goal(self) -> Option<Duration> {
+        match self {
+            Self::Consuming => Some(Duration::from_secs(2)),
+            Self::BrokerFlows => Some(Duration::from_secs(5)),
+            Self::DatabaseFlows => Some(Duration::from_secs(3)),
+            Self::Noticed => Some(Duration::from_secs(20)),
+            Self::Flows => None,
+        }
+    }
+
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Consuming => "service started → consuming",
+            Self::BrokerFlows => "broker ready → first event",
+            Self::DatabaseFlows => "Postgres ready → first event",
+            Self::Flows => "fault over → first event",
+            Self::Noticed => "broker silent → noticed by all",
+        }
+    }
+}
+
+/// From one moment on.
+pub struct Since {
+    at: Instant,
+    by_clock: DateTime<Utc>,
+}
+
+impl Since {
+    pub fn now() -> Self {
+        Self { at: Instant::now(), by_clock: RealWorld.now() }
+    }
+
+    /// Until each queue of the service has all its consumers.
+    pub async fn consuming(&self, places: &Places, service: &str) -> Result<Duration> {
+        self.consumers(places, service, REPLICAS).await
+    }
+
+    /// Until each queue of the service has just so many consumers.
+    pub async fn consumers(
+        &self,
+        places: &Places,
+        service: &str,
+        wanted: usize,
+    ) -> Result<Duration> {
+        let looked = async {
+            let broker = Broker::connect(places).await?;
+            for step in steps_of(service) {
+                let queue = queue_name(service, step.hears);
+                while broker.standing(&queue).await?.consumers as usize != wanted {
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+            Ok(self.at.elapsed())
+        };
+        let found = timeout(BOUND, looked).await;
+        found.with_context(|| format!("{service}'s queues have not {wanted} consumers each"))?
+    }
+
+    /// Until one of these services, by their place, has handled an event; nothing where there is
+    /// none left to be handled.
+    pub async fn heard(
+        &self,
+        places: &Places,
+        services: &[usize],
+        live: &Live,
+    ) -> Result<Option<Duration>> {
+        let looks = services.iter().map(|place| Box::pin(self.heard_by(places, SERVICES[*place])));
+        tokio::select! {
+            found = select_ok(looks) => found.map(|((), _)| Some(self.at.elapsed())),
+            () = live.all_final() => Ok(None),
+            () = sleep(BOUND) => bail!("nothing is handled any more, for {BOUND:?}"),
+        }
+    }
+
+    async fn heard_by(&self, places: &Places, service: &str) -> Result<()> {
+        let url = places.databases.get(service).context("every service has a database")?;
+        loop {
+            // It may go on refusing for a moment, or for ever: the caller has a bound.
+            let asked = async {
+                let mut database = PgConnection::connect(url).await?;
+                while !has_heard(&mut database, self.by_clock).await? {
+                    sleep(LOOK_EVERY).await;
+                }
+                Ok::<_, sqlx::Error>(())
+            };
+            if asked.await.is_ok() {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Until every service says of itself that it does not consume.
+    pub async fn noticed(&self, fleet: &Fleet) -> Result<Duration> {
+        let looked = async {
+            while fleet.replicas.iter().any(Part::is_consuming) {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let noticed = timeout(BOUND, looked).await;
+        noticed.with_context(|| {
+            let left = fleet.replicas.iter().filter(|part| part.is_consuming());
+            let left: Vec<_> = left.map(|part| part.service.name).collect();
+            format!("not noticed within {BOUND:?} by {}", left.join(", "))
+        })?;
+        Ok(self.at.elapsed())
+    }
+}
+
+async fn has_heard(database: &mut PgConnection, since: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM idempotency_keys WHERE handled_at > $1)")
+        .bind(since)
+        .fetch_one(database)
+        .await
+}
