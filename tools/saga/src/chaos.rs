@@ -1,6 +1,7 @@
-//! A whole system of its own under load, while one thing after the other goes wrong by a plan that a
-//! seed tells; then peace, and the question whether everything still holds.
+//! A whole system of its own under load, while one thing after the other goes wrong by a plan that
+//! a seed tells; then peace, and the question whether everything still holds.
 
+mod fault;
 mod faults;
 mod fleet;
 mod live;
@@ -29,8 +30,9 @@ use live::Live;
 use plan::Plan;
 use tap::Tap;
 
+pub use fault::{Fault, Faults};
 pub use page::page;
-pub use plan::{Every, Fault, Faults};
+pub use plan::Every;
 pub use report::Report;
 
 /// How long an order may go on once nothing goes wrong any more: a payment that a crash left in
@@ -101,26 +103,27 @@ impl Chaos {
                 seen.orders(so_far);
                 if so_far.placed >= wanted {
                     placing.cancel();
+                    seen.has_all();
                 }
             })
             .await
         });
         let faults = self.commit_all(fleet, &tap, live, &enough, started).await;
         enough.cancel();
-        live.has_all();
         live.now("putting everything right");
         fleet.heal().await?;
         live.now("quiet: waiting for the last orders");
-        if timeout(QUIET_WITHIN, live.all_final()).await.is_err() {
+        let mut ended = timeout(QUIET_WITHIN, loading.join_next()).await;
+        if ended.is_err() {
             over.cancel();
+            ended = timeout(OVER_WITHIN, loading.join_next()).await;
         }
-        let orders = timeout(OVER_WITHIN, loading.join_next()).await;
-        let orders = orders.context("the load does not end")?.context("there is a load")??;
+        let orders = ended.context("the load does not end")?.context("there is a load")??;
         tap.stop().await.context("cannot take the tap's queue away")?;
         let poisoned = tap.poisoned();
         let verdict = verify(&fleet.places, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
         let verdict = verdict.await.map_err(|why| format!("{why:#}"));
-        Ok(Report::new(self, faults, orders, poisoned, verdict, started.elapsed()))
+        Ok(Report::new(self, faults, orders, &poisoned, verdict, started.elapsed()))
     }
 
     /// One after the other, until the time is over or all orders have been placed.

@@ -114,14 +114,14 @@ impl Worker {
         let Load { orders, mix, pace, enough, .. } = &self.load;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= *orders {
+                return;
+            }
             let due = self.started + pace.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
             tokio::select! {
                 biased;
                 () = enough.cancelled() => return,
                 () = sleep_until(due.into()) => {}
-            }
-            if number >= *orders {
-                return;
             }
             let fate = self.order(mix.nth(number)).await;
             if self.tell.send(News::Done(Box::new(fate))).is_err() {

@@ -119,8 +119,8 @@ impl Postgres {
         self.running.end(&asks).await
     }
 
-    /// An immediate shutdown: connections are cut and nothing is written down. What has committed is
-    /// kept.
+    /// An immediate shutdown: connections are cut and nothing is written down. What has committed
+    /// is kept.
     pub async fn stop_at_once(&mut self) -> Result<()> {
         self.running.end(&[(KILLED_BY, STOP_BOUND)]).await
     }

@@ -8,11 +8,12 @@ use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::fleet::Fleet;
+use super::fault::{Fault, REPLICAS, Target};
+use super::fleet::{Fleet, MEMORY_SHARE};
 use super::live::Live;
-use super::plan::{Fault, REPLICAS, Step, Target};
+use super::plan::Step;
 use super::proxy::Weather;
 use super::tap::Tap;
 use super::watch::{Measure, Since};
@@ -21,6 +22,9 @@ use crate::settings::SERVICES;
 /// The place of payment, which alone talks to the provider, and of order.
 const PAYMENT: usize = 1;
 const ORDER: usize = 0;
+
+/// How long a server may take to start.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// A step that has been done, or could not be.
 #[derive(Debug, Serialize)]
@@ -92,7 +96,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn flows(&mut self, since: Since, services: &[usize], measure: Measure) -> Result<()> {
-        let took = since.heard(&self.fleet.places, services, self.live).await?;
+        let took = since.flows(&self.fleet.places, services, self.tap, self.live).await?;
         if let Some(took) = took {
             self.recovered(measure, took);
         }
@@ -139,8 +143,11 @@ impl<'a> Hands<'a> {
             "stopped"
         };
         sleep(step.lasts).await;
-        self.fleet.rabbitmq.restart().await?;
-        self.flows(Since::now(), &ALL, Measure::BrokerFlows).await?;
+        let Fleet { rabbitmq, places, .. } = &mut *self.fleet;
+        let ready = Since::broker_answers(&places.amqp_url);
+        let (started, since) = tokio::join!(rabbitmq.restart(), ready_within(ready));
+        started?;
+        self.flows(since?, &ALL, Measure::BrokerFlows).await?;
         Ok(format!("{how}, started {} later", ms(step.lasts)))
     }
 
@@ -157,11 +164,10 @@ impl<'a> Hands<'a> {
 
     async fn alarm(&mut self, step: &Step) -> Result<String> {
         const TINY: f64 = 0.000_01;
-        const USUAL: f64 = 0.4;
         self.fleet.rabbitmq.limit_memory(TINY).await?;
         let is_blocked = self.fleet.rabbitmq.has_alarm().await;
         sleep(step.lasts).await;
-        self.fleet.rabbitmq.limit_memory(USUAL).await?;
+        self.fleet.rabbitmq.limit_memory(MEMORY_SHARE).await?;
         let since = Since::now();
         ensure!(is_blocked?, "RabbitMQ raised no alarm");
         self.flows(since, &ALL, Measure::Flows).await?;
@@ -178,8 +184,11 @@ impl<'a> Hands<'a> {
             "stopped at once"
         };
         sleep(step.lasts).await;
-        self.fleet.postgres[place].restart().await?;
-        self.flows(Since::now(), &[place], Measure::DatabaseFlows).await?;
+        let Fleet { postgres, places, .. } = &mut *self.fleet;
+        let ready = Since::database_answers(&places.databases[SERVICES[place]]);
+        let (started, since) = tokio::join!(postgres[place].restart(), ready_within(ready));
+        started?;
+        self.flows(since?, &[place], Measure::DatabaseFlows).await?;
         Ok(format!("{how}, started {} later", ms(step.lasts)))
     }
 
@@ -231,6 +240,10 @@ impl<'a> Hands<'a> {
         self.flows(Since::now(), &ALL, Measure::Flows).await?;
         Ok(format!("{put} deliveries {what}"))
     }
+}
+
+async fn ready_within(ready: impl Future<Output = Since>) -> Result<Since> {
+    timeout(READY_WITHIN, ready).await.context("it lets nobody in after its start")
 }
 
 const ALL: [usize; SERVICES.len()] = [0, 1, 2, 3];

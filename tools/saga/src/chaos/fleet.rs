@@ -14,7 +14,7 @@ use servers::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::plan::{REPLICAS, Target};
+use super::fault::{REPLICAS, Target};
 use super::proxy::{Proxy, Weather};
 use crate::home::Home;
 use crate::service::Service;
@@ -25,6 +25,9 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a crash leaves in hand is to be taken up while there is still somebody to look.
 const REAP_AFTER: &str = "10s";
+
+/// How much of the machine's memory RabbitMQ may use, as long as nothing is done to it.
+pub const MEMORY_SHARE: f64 = 0.4;
 
 pub struct Fleet {
     /// Straight to the servers, past the proxies.
@@ -178,6 +181,9 @@ impl Fleet {
         self.rabbitmq.process().signal(Signal::SIGCONT);
         if !self.rabbitmq.is_running() {
             self.rabbitmq.restart().await?;
+        }
+        if self.rabbitmq.has_alarm().await? {
+            self.rabbitmq.limit_memory(MEMORY_SHARE).await?;
         }
         let stopped = self.postgres.iter_mut().filter(|postgres| !postgres.is_running());
         try_join_all(stopped.map(Postgres::restart)).await?;

@@ -98,7 +98,8 @@ fn timeline(page: &mut String, report: &Report) {
             let percent = |seconds: f64| seconds / report.took_s * 100.0;
             write!(
                 page,
-                "<i class={class} style=\"left:{:.2}%;width:{:.2}%\" title=\"{at_s:.0} s: {}\"></i>",
+                "<i class={class} style=\"left:{:.2}%;width:{:.2}%\" \
+                 title=\"{at_s:.0} s: {}\"></i>",
                 percent(*at_s),
                 percent(*took_s),
                 step.target,

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use invariants::OrderStatus;
 use serde::Serialize;
 
 use super::Chaos;
+use super::fault::Fault;
 use super::faults::Done;
 use super::plan::Plan;
 use super::watch::Measure;
 use crate::draw::some;
 use crate::load;
+use crate::scenario::Scenario;
 use crate::verify::{Outcome, Verdict};
 
 #[derive(Debug, Serialize)]
@@ -52,7 +55,7 @@ impl Report {
         asked: &Chaos,
         faults: Vec<Done>,
         orders: load::Report,
-        poisoned: BTreeSet<String>,
+        poisoned: &BTreeSet<String>,
         verdict: Result<Verdict, String>,
         took: Duration,
     ) -> Self {
@@ -62,10 +65,11 @@ impl Report {
         }
         let mut breaks = not_done(asked, &faults);
         breaks.extend(not_ended(asked, &orders));
+        breaks.extend(otherwise_than_asked(&faults, &orders));
         match &verdict {
             Ok(verdict) => {
                 breaks.extend(not_held(verdict));
-                breaks.extend(not_accounted_for(verdict, &poisoned));
+                breaks.extend(not_accounted_for(verdict, poisoned));
             }
             Err(why) => breaks.push(format!("cannot be verified: {why}")),
         }
@@ -112,12 +116,22 @@ fn not_ended(asked: &Chaos, orders: &load::Report) -> Vec<String> {
     let counts = [
         (orders.unfinished, "not final in the end"),
         (orders.refused, "refused"),
-        (orders.unexpected, "ended otherwise than asked"),
         (missing, "not placed in time"),
         (none, "placed too few: there is nothing to judge"),
     ];
     let bad = counts.into_iter().filter(|(number, _)| *number > 0);
     bad.map(|(number, what)| format!("{} {what}", some(number, "order"))).collect()
+}
+
+/// Where the provider itself was away, a card that fails twice of its own may have failed for good.
+fn otherwise_than_asked(faults: &[Done], orders: &load::Report) -> Vec<String> {
+    const BY_PROVIDER: [Scenario; 2] = [Scenario::Flaky, Scenario::CancelUncharged];
+    let was_away = faults.iter().any(|done| done.step.fault == Fault::ProviderKill);
+    let excused = BY_PROVIDER
+        .map(|scenario| format!("{} ended {}", scenario.name(), OrderStatus::PaymentFailed.name()));
+    let ends = orders.unexpected_ends.iter();
+    let ends = ends.filter(|(end, _)| !(was_away && excused.contains(end)));
+    ends.map(|(end, number)| format!("{}: {end}", some(*number, "order"))).collect()
 }
 
 fn not_held(verdict: &Verdict) -> Vec<String> {
@@ -182,3 +196,6 @@ pub fn line(done: &Done) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests;

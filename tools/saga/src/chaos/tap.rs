@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use events::{SAGA, SERVICES};
+use chrono::{DateTime, Utc};
+use events::{EventId, SAGA, SERVICES};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -27,6 +28,7 @@ use crate::snapshot::Places;
 const QUEUE: &str = "chaos.tap";
 /// Of the newest messages.
 const KEPT: usize = 2000;
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 const TRY_EVERY: Duration = Duration::from_millis(200);
 
 pub struct Tap {
@@ -69,6 +71,18 @@ impl Tap {
         heard.shuffle(&mut chance);
         heard.truncate(number);
         self.deliver(&heard).await
+    }
+
+    /// Returns when one of these services has said something after that moment. An event's id tells
+    /// when it was written down.
+    pub async fn said(&self, services: &[&str], since: DateTime<Utc>) {
+        let is_by = |message: &Message| {
+            let by = message.app_id.as_deref().unwrap_or_default();
+            services.contains(&by) && written_at(message).is_some_and(|at| at > since)
+        };
+        while !lock(&self.heard).iter().rev().any(is_by) {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn deliver(&self, messages: &[Message]) -> Result<usize> {
@@ -120,6 +134,12 @@ impl Tap {
     async fn connect(&self) -> lapin::Result<Connection> {
         Connection::connect(&self.amqp_url, ConnectionProperties::default()).await
     }
+}
+
+fn written_at(message: &Message) -> Option<DateTime<Utc>> {
+    let id: EventId = message.id.as_ref()?.parse().ok()?;
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(seconds.cast_signed(), nanos)
 }
 
 /// Each is wrong in another way; none names an order, which would excuse that.

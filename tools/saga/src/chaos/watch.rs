@@ -6,19 +6,22 @@ use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
 use events::steps_of;
 use futures::future::select_ok;
+use lapin::{Connection, ConnectionProperties};
 use messaging::{RealWorld, World, queue_name};
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
+use super::fault::REPLICAS;
 use super::fleet::{Fleet, Part};
 use super::live::Live;
-use super::plan::REPLICAS;
+use super::tap::Tap;
 use crate::settings::SERVICES;
 use crate::snapshot::{Broker, Places};
 
 /// What has not recovered by then never will.
 const BOUND: Duration = Duration::from_secs(60);
+const LOGIN_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What is measured, and how long it may take.
@@ -29,9 +32,10 @@ pub enum Measure {
     Consuming,
     /// From the moment at which the broker can be reached until an event comes through it.
     BrokerFlows,
-    /// From the moment at which a database can be reached until its service has handled an event.
+    /// From the moment at which a database can be reached until its service has handled an event
+    /// or said one.
     DatabaseFlows,
-    /// From the end of any other fault until an event is handled.
+    /// From the end of any other fault until an event flows.
     Flows,
     /// From the moment at which the broker says nothing any more until every service knows.
     Noticed,
@@ -70,6 +74,29 @@ impl Since {
         Self { at: Instant::now(), by_clock: RealWorld.now() }
     }
 
+    /// From when the database lets somebody in.
+    pub async fn database_answers(url: &str) -> Self {
+        loop {
+            let asked = Self::now();
+            if PgConnection::connect(url).await.is_ok() {
+                return asked;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// From when the broker lets somebody in.
+    pub async fn broker_answers(url: &str) -> Self {
+        loop {
+            let asked = Self::now();
+            let connected = Connection::connect(url, ConnectionProperties::default());
+            if timeout(LOGIN_WITHIN, connected).await.is_ok_and(|done| done.is_ok()) {
+                return asked;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Until each queue of the service has all its consumers.
     pub async fn consuming(&self, places: &Places, service: &str) -> Result<Duration> {
         self.consumers(places, service, REPLICAS).await
@@ -96,19 +123,22 @@ impl Since {
         found.with_context(|| format!("{service}'s queues have not {wanted} consumers each"))?
     }
 
-    /// Until one of these services, by their place, has handled an event; nothing where there is
-    /// none left to be handled.
-    pub async fn heard(
+    /// Until one of these services, by their place, has handled an event or said one; nothing where
+    /// there is none left to be handled.
+    pub async fn flows(
         &self,
         places: &Places,
         services: &[usize],
+        tap: &Tap,
         live: &Live,
     ) -> Result<Option<Duration>> {
-        let looks = services.iter().map(|place| Box::pin(self.heard_by(places, SERVICES[*place])));
+        let names: Vec<_> = services.iter().map(|place| SERVICES[*place]).collect();
+        let looks = names.iter().map(|name| Box::pin(self.heard_by(places, name)));
         tokio::select! {
             found = select_ok(looks) => found.map(|((), _)| Some(self.at.elapsed())),
+            () = tap.said(&names, self.by_clock) => Ok(Some(self.at.elapsed())),
             () = live.all_final() => Ok(None),
-            () = sleep(BOUND) => bail!("nothing is handled any more, for {BOUND:?}"),
+            () = sleep(BOUND) => bail!("nothing flows any more, for {BOUND:?}"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `saga chaos`: does everything hold while everything fails?
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use clap::Args;
 use messaging::{RealWorld, World, parse_duration};
 use servers::install;
 
-use crate::chaos::{Chaos, Every, Faults, Report, page};
+use crate::chaos::{Chaos, Every, Fault, Faults, Report, page};
 use crate::colour::Colour;
 use crate::disk::ensure_room;
 use crate::draw::{self, count, some};
@@ -22,6 +23,9 @@ const MIX: &str = "confirmed=60,declined=8,unavailable=1,flaky=6,slow=3,sold-out
                    unknown-product=2,carrier=6,cancel-charged=3,cancel-uncharged=3";
 /// Five servers, and what ten thousand orders leave behind in them.
 const ROOM_MB: u64 = 2000;
+const PAGE: &str = "report.html";
+const DATA: &str = "report.json";
+const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   saga chaos --for 1m --faults broker,postgres-kill
   saga chaos --seed 7                                 the same faults again
@@ -31,12 +35,12 @@ const EXAMPLES: &str = "Examples:
 /// Break everything under load for a while, then verify
 ///
 /// Starts a system of its own (RabbitMQ, four Postgres, the provider, each service twice, proxies
-/// between them) on free ports, places orders, and kills, freezes, cuts, delays, repeats and poisons
-/// by a plan that the seed tells. Then all is put right, every order has to end, and everything that
-/// must hold is checked. Exits with 0 only when it all does, nothing is unfinished and every fault
-/// could be done. Nothing that runs already is touched.
+/// between them) on free ports, places orders, and kills, freezes, cuts, delays, repeats and
+/// poisons by a plan that the seed tells. Then all is put right, every order has to end, and
+/// everything that must hold is checked. Exits with 0 only when it all does, nothing is unfinished
+/// and every fault could be done. Nothing that runs already is touched.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = after_help())]
 pub struct ChaosCommand {
     /// The same seed gives the same faults [default: another one each time]
     #[arg(long, env = "SEED")]
@@ -54,10 +58,11 @@ pub struct ChaosCommand {
     #[arg(long, env = "EVERY", default_value = "5s..15s")]
     every: Every,
     /// Orders a second, at most
-    #[arg(long, env = "RATE", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "RATE", default_value_t = 40)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// Orders that are not final yet, at most
-    #[arg(long, short = 'm', default_value_t = 400)]
+    #[arg(long, short = 'm', default_value_t = 1000)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
     /// Scenarios with their weights, such as confirmed=80,declined=20 [default: all of them]
@@ -89,9 +94,10 @@ impl ChaosCommand {
             let length = chaos.length.as_secs();
             draw::line(format_args!("chaos with seed {} for {length} s at most", chaos.seed));
         }
+        clear(&self.report)?;
         let mut stop = Stop::listen()?;
         let dir = self.report.join(format!("run-{}", std::process::id()));
-        let logs = self.report.join("logs");
+        let logs = self.report.join(LOGS);
         let report = tokio::select! {
             report = chaos.run(&dir, &logs, !self.json) => report?,
             code = stop.asked() => {
@@ -110,12 +116,26 @@ impl ChaosCommand {
     }
 }
 
+/// What an earlier run has left is not taken for this one's.
+fn clear(folder: &Path) -> Result<()> {
+    let left = [PAGE, DATA].map(|name| fs::remove_file(folder.join(name)));
+    let left = left.into_iter().chain([fs::remove_dir_all(folder.join(LOGS))]);
+    let failed = left.filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
+    failed.map_or(Ok(()), |why| {
+        Err(why).with_context(|| format!("cannot clear {}", folder.display()))
+    })
+}
+
+fn after_help() -> String {
+    format!("Faults: {}\n\n{EXAMPLES}", Fault::ALL.map(Fault::name).join(", "))
+}
+
 fn write(folder: &Path, report: &Report) -> Result<()> {
     let failed = || format!("cannot write the report into {}", folder.display());
     fs::create_dir_all(folder).with_context(failed)?;
     let json = serde_json::to_string_pretty(report)?;
-    fs::write(folder.join("report.json"), json).with_context(failed)?;
-    fs::write(folder.join("report.html"), page(report)).with_context(failed)
+    fs::write(folder.join(DATA), json).with_context(failed)?;
+    fs::write(folder.join(PAGE), page(report)).with_context(failed)
 }
 
 fn print(report: &Report, folder: &Path) {
@@ -164,7 +184,7 @@ fn print(report: &Report, folder: &Path) {
     }
     if report.breaks.is_empty() {
         let word = draw::coloured(Some(Colour::Green), "everything holds");
-        draw::line(format_args!("{word}; see {}", folder.join("report.html").display()));
+        draw::line(format_args!("{word}; see {}", folder.join(PAGE).display()));
     } else {
         let seed = report.asked.seed;
         let folder = folder.display();

@@ -18,6 +18,8 @@ pub struct Report {
     pub refused: usize,
     /// Ended otherwise than they were asked to.
     pub unexpected: usize,
+    /// How: `confirmed ended CANCELLED`.
+    pub unexpected_ends: BTreeMap<String, usize>,
     pub seconds: f64,
     pub placed_per_s: f64,
     pub finished_per_s: f64,
@@ -77,7 +79,11 @@ impl Report {
         let kept = too_late && status == OrderStatus::Confirmed.name();
         let as_asked = status == fate.scenario.ends().name();
         let is_expected = if too_late { kept || as_asked && fate.cancel_failed } else { as_asked };
-        self.unexpected += usize::from(!is_expected);
+        if !is_expected {
+            self.unexpected += 1;
+            let end = format!("{} ended {status}", fate.scenario.name());
+            *self.unexpected_ends.entry(end).or_default() += 1;
+        }
         self.samples.to_final.push(took);
         *self.by_status.entry(status).or_default() += 1;
     }
@@ -158,6 +164,7 @@ mod tests {
         report.add(fate(Scenario::Confirmed, None));
         report.add(Fate { order: None, errors: vec!["no".into()], ..fate(Scenario::Slow, None) });
         assert_eq!((report.unexpected, report.unfinished, report.refused), (1, 1, 1));
+        assert_eq!(report.unexpected_ends["declined ended CONFIRMED"], 1);
         assert_eq!((report.placed, report.finished, report.errors["no"]), (3, 2, 1));
         assert!(!report.is_as_asked());
     }

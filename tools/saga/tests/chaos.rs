@@ -1,0 +1,64 @@
+//! `saga chaos` as a person uses it: a small run on servers of its own, with services that must
+//! have been built (`cargo build --workspace`).
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn saga(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
+    command.arg("chaos").args(arguments).env("NO_COLOR", "1").output().unwrap()
+}
+
+#[test]
+fn a_small_run_ends_well_and_reports_everything() {
+    let folder = format!("chaos-{}", std::process::id());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    let faults = "service-kill,postgres-stop,link-reset,message";
+    let output = saga(&[
+        "--seed=7",
+        "--for=12s",
+        "--every=1s..2s",
+        "--rate=25",
+        "--mix=confirmed=6,declined=1,sold-out=1,carrier=1",
+        &format!("--faults={faults}"),
+        &format!("--report={}", folder.display()),
+    ]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.contains("everything holds") && said.contains("lost 0, doubled 0"), "{said}");
+
+    let json = std::fs::read_to_string(folder.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("everything holds") && page.contains("Timeline"), "{page}");
+    let left: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 2, "only the reports are left: {left:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["breaks"], Value::Array(Vec::new()));
+    assert_eq!((&report["lost"], &report["doubled"]), (&0.into(), &0.into()));
+    assert_eq!(report["verify"]["outcome"], "clean");
+    assert_eq!(report["poisoned"], report["dead_letters"]);
+    let faults = report["faults"].as_array().unwrap();
+    assert!(faults.len() >= 3 && faults.iter().all(|fault| fault["error"].is_null()), "{faults:?}");
+    let orders = &report["orders"];
+    assert!(orders["placed"].as_u64().unwrap() > 100, "{orders}");
+    assert_eq!(orders["placed"], orders["finished"]);
+    assert_eq!(orders["placed"], report["verify"]["checked"]["orders"]);
+    assert!(!report["recovery"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_unknown_fault_is_told_with_all_that_there_are() {
+    let output = saga(&["--faults=broker,earthquake"]);
+    assert_eq!(output.status.code(), Some(2));
+    let complained = String::from_utf8_lossy(&output.stderr);
+    for told in ["\"earthquake\" is no fault", "service-kill", "link-half-open", "message-poison"] {
+        assert!(complained.contains(told), "{complained}");
+    }
+}
