@@ -86,7 +86,7 @@ impl Store for Stock {
         Ok(shelves)
     }
 
-    async fn save(&self, tx: &mut Transaction, shelves: Shelves) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Transaction, shelves: &Shelves) -> Result<(), Failure> {
         let (mut reservations, mut refused) = (Vec::new(), Vec::new());
         for order in &shelves.changed_orders {
             match shelves.reservations.get(order) {
@@ -240,7 +240,7 @@ mod tests {
         let mut tx = pool.begin().await.unwrap();
         let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
         shelves.keep(order, change(shelves.of(order, &[QUILL, PRINT])));
-        Stock.save(&mut tx, shelves).await?;
+        Stock.save(&mut tx, &shelves).await?;
         tx.commit().await.unwrap();
         let mut tx = pool.begin().await.unwrap();
         Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.of(order, &[QUILL, PRINT]))

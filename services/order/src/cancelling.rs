@@ -57,7 +57,7 @@ pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
     order.remember(fact);
     let status = order.status();
     loaded.keep(order_id, order);
-    orders.save(&mut tx, loaded).await?;
+    orders.save(&mut tx, &loaded).await?;
     ledger.enqueue(&mut tx, slice::from_ref(&said)).await?;
     context.ledger.commit(tx).await?;
     crash_at(CrashPoint::CancelCommitted);
@@ -65,7 +65,7 @@ pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
     tracing::info!(%order_id, event_id = %said.id, ?reason,
         trace_id = trace_id(said.trace.as_deref()), "cancel requested");
     context.outbox.wake(vec![said]);
-    orders.committed(&[order_id]);
+    orders.committed(loaded);
     Ok(Outcome::Accepted(status))
 }
 

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod draft;
+mod endings;
 mod follow;
 mod health;
 mod limits;
@@ -55,6 +56,7 @@ impl App {
 pub fn routes(app: App) -> Router {
     let limited = Router::new()
         .route("/orders", post(place::place).get(list::list))
+        .route("/orders/endings", get(endings::listen))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))

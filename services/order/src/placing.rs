@@ -22,8 +22,6 @@ use telemetry::{Span, SpanKind, metrics, trace_id};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-/// Orders in one transaction, at most.
-const BATCH_MAX: usize = 256;
 /// How long requests in hand are still served after the word to stop: as long as HTTP does.
 const FINISH_WITHIN: Duration = Duration::from_secs(6);
 
@@ -117,11 +115,11 @@ impl Writer {
             context.stop.cancelled().await;
             tokio::time::sleep(FINISH_WITHIN).await;
         });
-        let mut batch = Vec::new();
+        let (mut batch, batch_max) = (Vec::new(), context.batch_max);
         loop {
             tokio::select! {
                 biased;
-                count = self.queue.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
+                count = self.queue.recv_many(&mut batch, batch_max) => if count == 0 { return },
                 () = &mut closing => return,
             }
             // Whoever has gone, or was told that it took too long, may have asked again elsewhere.

@@ -14,7 +14,6 @@ use saga::{Decision, On, scenario::heard};
 use service::{Context, Health};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub struct Bench {
@@ -43,9 +42,10 @@ pub async fn context() -> Context {
 
 pub fn context_on(pool: PgPool) -> Context {
     let (ledger, world) = (PgLedger { pool }, RealWorld::shared());
-    let (outbox, _) = Relay::new(ledger.clone(), world.clone());
+    let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100);
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
-    Context { ledger, outbox, world, health, stop: CancellationToken::new() }
+    let (stop, deaf) = Default::default();
+    Context { ledger, outbox, world, health, batch_max: 100, stop, deaf }
 }
 
 impl Bench {
@@ -89,9 +89,9 @@ impl Bench {
         if let Decision::Change { state, .. } = decision {
             loaded.keep(order_id, state);
         }
-        self.orders.save(&mut tx, loaded).await.unwrap();
+        self.orders.save(&mut tx, &loaded).await.unwrap();
         ledger.commit(tx).await.unwrap();
-        self.orders.committed(&[order_id]);
+        self.orders.committed(loaded);
     }
 
     pub async fn confirm(&self, order_id: OrderId) {

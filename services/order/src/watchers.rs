@@ -25,12 +25,12 @@ impl Watchers {
         Watch { watchers: self.clone(), order, news }
     }
 
-    pub fn wake(&self, orders: &[OrderId]) {
+    pub fn wake<'a>(&self, orders: impl IntoIterator<Item = &'a OrderId>) {
         let watched = self.lock();
         if watched.is_empty() {
             return;
         }
-        for sender in orders.iter().filter_map(|order| watched.get(order)) {
+        for sender in orders.into_iter().filter_map(|order| watched.get(order)) {
             sender.send_replace(());
         }
     }

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 type Moment = DateTime<Utc>;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// Fewer calls than this say nothing about the provider.
     pub calls_min: usize,
@@ -65,6 +65,11 @@ impl Breaker {
 
     pub const fn new(limits: Limits) -> Self {
         Self { limits, state: State::Closed, calls: VecDeque::new(), failures: 0 }
+    }
+
+    /// The provider is well, as far as anybody knows.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
     }
 
     pub fn room(&self, at: Moment) -> Room {

@@ -2,11 +2,12 @@
 //! at the same time, and writes each answer and its event in one transaction.
 
 mod book;
+mod counter;
 mod writing;
 
 use crate::{
     Settings,
-    breaker::{Breaker, Room},
+    breaker::Room,
     gateway::{Gateway, Request},
     measure::Asking,
     payment::{Call, Charge, Status},
@@ -14,28 +15,31 @@ use crate::{
 };
 use messaging::{CrashPoint, Patience, crash_at};
 use service::Context;
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use telemetry::metrics;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Mutex, OwnedSemaphorePermit, mpsc},
     time::{Instant, timeout},
 };
 
 pub use book::ChargeBook;
+pub use counter::{Charges, Counter};
 
 /// How often it looks without being woken: another process may have left something.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-const BATCH_MAX: usize = 128;
 
 #[derive(Clone)]
 pub struct Desk {
     gateway: Arc<dyn Gateway>,
-    breaker: Arc<Mutex<Breaker>>,
-    due: Arc<Notify>,
+    counter: Counter,
+    handed: Arc<Mutex<mpsc::UnboundedReceiver<Taken>>>,
     settings: Settings,
+}
+
+/// A charge that was taken up, with its right to be asked about.
+struct Taken {
+    charge: Charge,
+    permit: OwnedSemaphorePermit,
 }
 
 /// A charge in hand, and what the provider says about it.
@@ -44,30 +48,56 @@ struct Answered {
     verdict: Verdict,
 }
 
-/// What is in hand is bounded: the permit is held until the answer is written.
 type InHand = (Answered, OwnedSemaphorePermit);
 
 impl Desk {
-    pub fn new(gateway: Arc<dyn Gateway>, due: Arc<Notify>, settings: Settings) -> Self {
-        let breaker = Arc::new(Mutex::new(Breaker::new(settings.limits())));
-        Self { gateway, breaker, due, settings }
+    pub fn new(gateway: Arc<dyn Gateway>, settings: Settings) -> Self {
+        let (counter, handed) = Counter::new(settings.limits());
+        Self { gateway, counter, handed: Arc::new(Mutex::new(handed)), settings }
+    }
+
+    /// For the reactions.
+    pub fn counter(&self) -> Counter {
+        self.counter.clone()
     }
 
     /// Works until told to stop, and then until what is in hand is written.
     pub async fn run<L: ChargeBook>(self, context: Context<L>) {
         let (answers, answered) = mpsc::unbounded_channel();
-        tokio::join!(self.take_up(&context, answers), self.write_down(&context, answered));
+        tokio::join!(
+            self.accept(&context, answers.clone()),
+            self.take_up(&context, answers),
+            self.write_down(&context, answered)
+        );
     }
 
     /// Puts back what a crash has left in hand: it is looked up, and not charged blindly.
     pub async fn reap<L: ChargeBook>(self, context: Context<L>) -> anyhow::Result<()> {
-        let left = context.ledger.put_back(self.settings.reap_after, BATCH_MAX).await?;
+        let left = context.ledger.put_back(self.settings.reap_after, context.batch_max).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(charges = left, "finishing charges that somebody left in hand");
-            self.due.notify_one();
+            self.counter.wake();
         }
         Ok(())
+    }
+
+    /// What reactions hand over, until there are no more reactions.
+    async fn accept<L: ChargeBook>(
+        &self,
+        context: &Context<L>,
+        answers: mpsc::UnboundedSender<InHand>,
+    ) {
+        let mut handed = self.handed.lock().await;
+        loop {
+            let taken = tokio::select! {
+                biased;
+                Some(taken) = handed.recv() => taken,
+                () = context.deaf.cancelled() => return,
+            };
+            crash_at(CrashPoint::ChargeTaken);
+            self.spawn(context, taken, answers.clone());
+        }
     }
 
     async fn take_up<L: ChargeBook>(
@@ -75,15 +105,14 @@ impl Desk {
         context: &Context<L>,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
-        let room = Arc::new(Semaphore::new(self.settings.in_flight_max as usize));
         let mut patience = Patience::new(context.world.clone());
         loop {
             let permit = tokio::select! {
                 biased;
                 () = context.stop.cancelled() => return,
-                permit = room.clone().acquire_owned() => permit.expect("nobody closes it"),
+                permit = self.counter.permit() => permit,
             };
-            let permits = self.permits(context, &room, permit).await;
+            let permits = self.permits(context, permit).await;
             let wait = match permits {
                 Ok(permits) => match self.take_due(context, permits, &answers).await {
                     Ok(true) => continue,
@@ -101,7 +130,7 @@ impl Desk {
             tokio::select! {
                 biased;
                 () = context.stop.cancelled() => return,
-                () = self.due.notified() => {}
+                () = self.counter.woken() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -111,18 +140,18 @@ impl Desk {
     async fn permits<L: ChargeBook>(
         &self,
         context: &Context<L>,
-        room: &Arc<Semaphore>,
         first: OwnedSemaphorePermit,
     ) -> Result<Vec<OwnedSemaphorePermit>, Duration> {
-        let in_flight = self.settings.in_flight_max as usize - room.available_permits() - 1;
-        let allowed = self.allowed(context).await?.saturating_sub(in_flight).min(BATCH_MAX);
+        let in_flight = self.counter.in_flight() - 1;
+        let allowed = self.allowed(context).await?.saturating_sub(in_flight);
+        let allowed = allowed.min(context.batch_max);
         if allowed == 0 {
             // Whoever writes an answer wakes us.
             return Err(POLL_EVERY);
         }
         let mut permits = vec![first];
         while permits.len() < allowed
-            && let Ok(permit) = room.clone().try_acquire_owned()
+            && let Some(permit) = self.counter.permit_now()
         {
             permits.push(permit);
         }
@@ -132,8 +161,7 @@ impl Desk {
     /// How many calls the provider may have at the same time. While it fails nothing is taken up,
     /// so that waiting costs no attempt.
     async fn allowed<L: ChargeBook>(&self, context: &Context<L>) -> Result<usize, Duration> {
-        let room = self.breaker(|breaker| breaker.room(context.world.now()));
-        match room {
+        match self.counter.room(context.world.now()) {
             Room::Calls(allowed) => return Ok(allowed),
             Room::Nothing { for_now } => return Err(for_now),
             Room::Probe => {}
@@ -145,11 +173,8 @@ impl Desk {
         };
         let failed = answered.map_or(true, |verdict| verdict.is_fault());
         let at = context.world.now();
-        let room = self.breaker(|breaker| {
-            breaker.probed(at, failed);
-            breaker.room(at)
-        });
-        match room {
+        self.counter.probed(at, failed);
+        match self.counter.room(at) {
             Room::Calls(allowed) => {
                 tracing::info!("the provider answers again: charges go on, few at first");
                 Ok(allowed)
@@ -157,10 +182,6 @@ impl Desk {
             Room::Nothing { for_now } => Err(for_now),
             Room::Probe => Err(POLL_EVERY),
         }
-    }
-
-    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether there was something to take.
@@ -180,7 +201,7 @@ impl Desk {
         }
         let any = !charges.is_empty();
         for (charge, permit) in charges.into_iter().zip(permits) {
-            self.spawn(context, charge, permit, answers.clone());
+            self.spawn(context, Taken { charge, permit }, answers.clone());
         }
         Ok(any)
     }
@@ -195,8 +216,7 @@ impl Desk {
     fn spawn<L: ChargeBook>(
         &self,
         context: &Context<L>,
-        mut charge: Charge,
-        permit: OwnedSemaphorePermit,
+        Taken { mut charge, permit }: Taken,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
         let (desk, world) = (self.clone(), context.world.clone());
@@ -205,7 +225,7 @@ impl Desk {
                 return;
             };
             let failed = verdict.is_fault();
-            if let Some(opened) = desk.breaker(|breaker| breaker.record(world.now(), failed)) {
+            if let Some(opened) = desk.counter.record(world.now(), failed) {
                 tracing::warn!(
                     failures = opened.failures,
                     calls = opened.calls,

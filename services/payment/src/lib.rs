@@ -16,9 +16,8 @@ use events::{InventoryFailed, InventoryReleased, OrderCancelRequested, OrderCrea
 use messaging::Store;
 use service::Service;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
-pub use desk::{ChargeBook, Desk};
+pub use desk::{ChargeBook, Charges, Counter, Desk};
 pub use gateway::{Gateway, Http, Request, Simulated};
 pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;
@@ -34,10 +33,9 @@ mod embedded {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     settings.check()?;
-    let due = Arc::new(Notify::new());
-    let desk = Desk::new(gateway(settings)?, due.clone(), settings.clone());
+    let desk = Desk::new(gateway(settings)?, settings.clone());
     let reaper = desk.clone();
-    Ok(reactions(Payments::new(due))
+    Ok(reactions(Payments::new(desk.counter()))
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("charge desk", move |context| desk.run(context))
         .samples(measure::payments)

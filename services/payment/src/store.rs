@@ -1,24 +1,25 @@
 //! All SQL of payment.
 
-use crate::payment::{Call, Charge, Payment, Status};
+use crate::{
+    desk::{Charges, Counter},
+    payment::{Call, Charge, Payment, Status},
+};
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
 use messaging::{Batch, Known, Store};
 use rust_decimal::Decimal;
 use saga::Cause;
 use sqlx::FromRow;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Payments {
-    /// Tells the charge desk that something may be due.
-    due: Arc<Notify>,
+    counter: Counter,
 }
 
 impl Payments {
-    pub const fn new(due: Arc<Notify>) -> Self {
-        Self { due }
+    pub const fn new(counter: Counter) -> Self {
+        Self { counter }
     }
 }
 
@@ -57,23 +58,23 @@ struct Row {
 impl Store for Payments {
     type Tx = Transaction;
     type State = Payment;
-    type Batch = Batch<Payment>;
+    type Batch = Charges;
 
     async fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Payment>, Failure> {
-        load(tx, orders).await
+    ) -> Result<Charges, Failure> {
+        Ok(Charges::new(load(tx, orders).await?, self.counter.clone()))
     }
 
-    async fn save(&self, tx: &mut Transaction, batch: Batch<Payment>) -> Result<(), Failure> {
-        save(tx, &batch).await
+    async fn save(&self, tx: &mut Transaction, charges: &Charges) -> Result<(), Failure> {
+        save(tx, charges.batch()).await
     }
 
-    fn committed(&self, _orders: &[OrderId]) {
-        self.due.notify_one();
+    fn committed(&self, charges: Charges) {
+        self.counter.committed(charges);
     }
 }
 
@@ -106,11 +107,11 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     sqlx::query(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, next_call, in_doubt, look_ups, due_at)
+             charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
          SELECT order_id, status, payment_method, amount, items::JSONB, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, next_call, in_doubt, look_ups,
-             now() + due_in_ms * INTERVAL '1 millisecond'
+             charge_key, refund_key, claim, CASE WHEN claim IS NOT NULL THEN now() END,
+             next_call, in_doubt, look_ups, now() + due_in_ms * INTERVAL '1 millisecond'
          FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::BOOLEAN[],
              $7::INTEGER[], $8::INTEGER[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::UUID[],
              $13::TEXT[], $14::UUID[], $15::UUID[], $16::UUID[], $17::TEXT[], $18::BOOLEAN[],

@@ -44,7 +44,7 @@ impl Store for Shipments {
         Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
     }
 
-    async fn save(&self, tx: &mut Transaction, batch: Batch<Dispatch>) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Transaction, batch: &Batch<Dispatch>) -> Result<(), Failure> {
         let (mut marks, mut shipments) = (Vec::new(), Vec::new());
         for (order, dispatch) in batch.changed() {
             if dispatch.cancel_marked {
@@ -131,7 +131,7 @@ mod tests {
         let mut tx = pool.begin().await.unwrap();
         let mut batch = Shipments.load(&mut tx, &[order], &[]).await.unwrap();
         batch.keep(order, dispatch.clone());
-        Shipments.save(&mut tx, batch).await.unwrap();
+        Shipments.save(&mut tx, &batch).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = pool.begin().await.unwrap();
         Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().of(order, &[])

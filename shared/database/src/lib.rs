@@ -41,14 +41,19 @@ pub fn pool(url: &str, name: &str, connections_max: u32) -> Result<PgPool, sqlx:
 /// Makes this transaction the only one that works on these orders until it ends. Takes the locks in
 /// order, so that two batches never wait for each other; works where no row exists yet.
 pub async fn lock_orders(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(), Failure> {
-    let mut keys: Vec<i64> = orders.iter().copied().map(lock_key).collect();
-    keys.sort_unstable();
-    keys.dedup();
     sqlx::query("SELECT pg_advisory_xact_lock(key) FROM UNNEST($1::BIGINT[]) AS key")
-        .bind(keys)
+        .bind(lock_keys(orders.iter().copied()))
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// What `lock_orders` locks, each once and in order.
+pub fn lock_keys(orders: impl Iterator<Item = Uuid>) -> Vec<i64> {
+    let mut keys: Vec<i64> = orders.map(lock_key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// The random half of the id. Two orders with the same key only wait for each other.

@@ -3,13 +3,14 @@
 
 mod alone;
 mod aside;
+mod intake;
 
 use crate::{
-    BrokerError, CrashPoint, Deliveries, Delivery, Failure, Known, Ladder, Ledger, Message,
-    Novelty, Outbox, Outgoing, Patience, Progress, Queue, Received, Session, Store, World,
-    crash_at, spans,
+    BrokerError, CrashPoint, Failure, Known, Ladder, Ledger, Message, Novelty, Outbox, Outgoing,
+    Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
 };
 use events::OrderId;
+use intake::{Arrived, Intake};
 use saga::Decision;
 use std::{
     collections::BTreeSet,
@@ -18,17 +19,15 @@ use std::{
     time::Duration,
 };
 use telemetry::{Span, metrics, trace_id};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often it looks whether it has caught up.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A database that is away for longer is no hiccup: who knows what was said meanwhile.
 const LONG: Duration = Duration::from_secs(5);
 
 pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub service: &'static str,
-    pub queue: Queue<S::State>,
+    pub queues: Vec<Queue<S::State>>,
     pub store: Arc<S>,
     pub ledger: L,
     pub outbox: Outbox,
@@ -49,16 +48,24 @@ pub enum Trouble {
 
 /// A message on its way through the loop.
 struct Item<S> {
+    queue: usize,
     message: Message,
     received: Received<S>,
     span: Span,
 }
 
+/// A message that was not handled, and why.
+struct Troubled {
+    queue: usize,
+    message: Message,
+    trouble: Trouble,
+}
+
 impl<S> Item<S> {
-    fn blamed(self, trouble: Trouble) -> (Message, Trouble) {
+    fn blamed(self, trouble: Trouble) -> Troubled {
         let (Trouble::Dead(why) | Trouble::Failed(why)) = &trouble;
         self.span.fail(why);
-        (self.message, trouble)
+        Troubled { queue: self.queue, message: self.message, trouble }
     }
 }
 
@@ -88,15 +95,15 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         session: &dyn Session,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let mut deliveries = session.consume(&self.queue.name).await?;
+        let mut intake = Intake::open(self, session).await?;
         let mut publisher = session.publisher().await?;
-        let mut is_behind = true;
-        while let Some(batch) = self.next_batch(&mut *deliveries, &mut is_behind, stop).await? {
+        let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
+        while let Some(batch) = intake.next(stop, emptied).await? {
             let Some(troubled) = self.handle_all(batch, stop).await else {
                 break;
             };
             self.send_away(troubled, &mut *publisher).await?;
-            deliveries.settle().await?;
+            intake.settle().await?;
             if self.progress.is_away() {
                 return Err(BrokerError::away("nothing was heard for a while, so all begins anew"));
             }
@@ -104,67 +111,42 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         Ok(())
     }
 
-    /// `None` when told to stop. Empty now and then for as long as older messages may be in the
-    /// queue, or in the hands of another process.
-    async fn next_batch(
-        &self,
-        deliveries: &mut dyn Deliveries,
-        is_behind: &mut bool,
-        stop: &CancellationToken,
-    ) -> Result<Option<Vec<Delivery>>, BrokerError> {
-        if *is_behind && deliveries.waiting().await? == 0 {
-            let ready = deliveries.ready(self.batch_max);
-            if !ready.is_empty() {
-                return Ok(Some(ready));
-            }
-            *is_behind = false;
-            self.progress.emptied(&self.queue.name);
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(None),
-            batch = deliveries.next(self.batch_max) => match batch {
-                Some(batch) => Ok(Some(batch)),
-                None => Err(BrokerError::away("it ended a consumer")),
-            },
-            () = sleep(LOOK_EVERY), if *is_behind => Ok(Some(Vec::new())),
-        }
-    }
-
     /// Everything in the batch is handled afterwards, but for what is returned. `None` when told to
     /// stop while the world is not ready: the broker keeps the batch.
     async fn handle_all(
         &self,
-        batch: Vec<Delivery>,
+        batch: Vec<Arrived>,
         stop: &CancellationToken,
-    ) -> Option<Vec<(Message, Trouble)>> {
-        let is_suspect = |delivery: &Delivery| delivery.returns >= alone::SUSPECT_AFTER;
+    ) -> Option<Vec<Troubled>> {
+        let is_suspect = |(_, delivery): &Arrived| delivery.returns >= alone::SUSPECT_AFTER;
         let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
-        let batch = batch.into_iter().map(|delivery| delivery.message).collect();
+        let batch = batch.into_iter().map(|(queue, delivery)| (queue, delivery.message)).collect();
         let mut troubled = self.handle(batch, stop).await?;
-        for suspect in suspects {
-            troubled.extend(self.handle_alone(suspect.message, stop).await?);
+        for (queue, suspect) in suspects {
+            troubled.extend(self.handle_alone(queue, suspect.message, stop).await?);
         }
         Some(troubled)
     }
 
     async fn handle(
         &self,
-        batch: Vec<Message>,
+        batch: Vec<(usize, Message)>,
         stop: &CancellationToken,
-    ) -> Option<Vec<(Message, Trouble)>> {
+    ) -> Option<Vec<Troubled>> {
         if !batch.is_empty() {
             crash_at(CrashPoint::Received);
         }
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
-        for message in batch {
-            let span = spans::of_reaction(&self.queue.name, &message);
-            match self.queue.decode(&message, span.traceparent_or(message.trace())) {
-                Ok(received) => items.push(Item { message, received, span }),
+        for (queue, message) in batch {
+            let Queue { name, .. } = &self.queues[queue];
+            let span = spans::of_reaction(name, &message);
+            let trace = span.traceparent_or(message.trace());
+            match self.queues[queue].decode(&message, trace) {
+                Ok(received) => items.push(Item { queue, message, received, span }),
                 Err(reason) => {
                     span.fail(&reason);
-                    troubled.push((message, Trouble::Dead(reason)));
+                    troubled.push(Troubled { queue, message, trouble: Trouble::Dead(reason) });
                 }
             }
         }
@@ -212,10 +194,8 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     if began.elapsed() > LONG {
                         self.progress.away();
                     }
-                    patience.complain(&format!(
-                        "{} pauses: the database is away: {why}",
-                        self.queue.name
-                    ));
+                    patience
+                        .complain(&format!("{} pauses: the database is away: {why}", self.service));
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => return None,
@@ -223,7 +203,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     }
                 }
                 settled => {
-                    patience.relieved(&format!("{} goes on", self.queue.name));
+                    patience.relieved(&format!("{} goes on", self.service));
                     return Some(settled);
                 }
             }
@@ -237,21 +217,20 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut tx = self.ledger.begin().await?;
         let fresh = self.note(&mut tx, group).await?;
         crash_at(CrashPoint::Noted);
+        if fresh.is_empty() {
+            self.count(group, &fresh);
+            return Ok(());
+        }
         let orders: BTreeSet<OrderId> =
             fresh.iter().map(|(_, item)| item.received.order_id()).collect();
         let orders: Vec<OrderId> = orders.into_iter().collect();
-        if fresh.is_empty() {
-            self.count(group.len(), 0);
-            return Ok(());
-        }
-        self.ledger.lock_orders(&mut tx, &orders).await?;
         let touched: BTreeSet<_> =
             fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
         let touched: Vec<_> = touched.into_iter().collect();
         let mut known = self.store.load(&mut tx, &orders, &touched).await?;
         crash_at(CrashPoint::Loaded);
         let said = self.decide(&fresh, &mut known)?;
-        self.store.save(&mut tx, known).await?;
+        self.store.save(&mut tx, &known).await?;
         crash_at(CrashPoint::Saved);
         if !said.is_empty() {
             self.ledger.enqueue(&mut tx, &said).await?;
@@ -260,18 +239,22 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         self.ledger.commit(tx).await?;
         crash_at(CrashPoint::Committed);
         self.outbox.wake(said);
-        self.store.committed(&orders);
-        self.count(group.len(), fresh.len());
+        self.store.committed(known);
+        self.count(group, &fresh);
         Ok(())
     }
 
-    fn count(&self, delivered: usize, fresh: usize) {
-        let queue = [self.queue.name.as_str()];
-        metrics::HANDLED.add(fresh, queue);
-        metrics::DUPLICATES.add(delivered - fresh, queue);
+    fn count(&self, group: &[Item<S::State>], fresh: &[(usize, &Item<S::State>)]) {
+        for (place, queue) in self.queues.iter().enumerate() {
+            let delivered = group.iter().filter(|item| item.queue == place).count();
+            let new = fresh.iter().filter(|(_, item)| item.queue == place).count();
+            metrics::HANDLED.add(new, [&queue.name]);
+            metrics::DUPLICATES.add(delivered - new, [&queue.name]);
+        }
     }
 
-    /// Puts the batch into the idempotency table; what is left is to be handled now.
+    /// Puts the batch into the idempotency table, and locks its orders; what is left is to be
+    /// handled now.
     async fn note<'a>(
         &self,
         tx: &mut L::Tx,
@@ -293,7 +276,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             match novelty {
                 Novelty::New => fresh.push((place, item)),
                 Novelty::HandledBefore => tracing::debug!(
-                    queue = self.queue.name,
+                    queue = self.queues[item.queue].name,
                     order_id = %item.received.order_id(),
                     event_id = %item.received.handled.event_id,
                     "a repeated delivery has no effect"
@@ -339,17 +322,17 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         tracing::info!(
             order_id = %received.order_id(),
             event_id = %received.handled.event_id,
-            event = self.queue.event,
+            event = received.handled.event,
             answer,
             trace_id = trace_id(received.cause.trace.as_deref()),
             "{} heard {}",
             self.service,
-            self.queue.event
+            received.handled.event
         );
     }
 }
 
-type Split<S> = (Vec<Item<S>>, Vec<(Message, Trouble)>);
+type Split<S> = (Vec<Item<S>>, Vec<Troubled>);
 
 fn split<S>(group: Vec<Item<S>>, mut culprits: Vec<(usize, Trouble)>) -> Split<S> {
     let (mut innocent, mut guilty) = (Vec::new(), Vec::new());

@@ -12,7 +12,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
     fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Notes these as handled; tells for each whether that is news.
+    /// Notes these as handled, and keeps their orders to itself until the transaction ends; tells
+    /// for each whether that is news.
     fn note(
         &self,
         tx: &mut Self::Tx,

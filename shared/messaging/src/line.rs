@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 pub struct Line<S: Store, L: Ledger<Tx = S::Tx>> {
     pub broker: Arc<dyn Broker>,
     pub topology: Topology,
-    pub consumers: Vec<Arc<Consumer<S, L>>>,
+    pub consumer: Arc<Consumer<S, L>>,
     pub relay: Arc<Relay<L>>,
     pub world: Arc<dyn World>,
-    /// The consumers' too.
+    /// The consumer's too.
     pub progress: Arc<Progress>,
 }
 
@@ -51,7 +51,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         Ok(())
     }
 
-    /// One session, to its end. Consumers end first, so that the relay still publishes what they
+    /// One session, to its end. The consumer ends first, so that the relay still publishes what it
     /// said.
     async fn serve(
         &self,
@@ -59,13 +59,14 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
-        self.progress.consumes(self.consumers.iter().map(|consumer| consumer.queue.name.clone()));
-        let mut consumers = JoinSet::new();
-        for consumer in &self.consumers {
-            let (consumer, session, stop) = (consumer.clone(), session.clone(), consuming.clone());
-            consumers.spawn(async move { consumer.run(&*session, &stop).await });
-        }
-        let mut relay = JoinSet::new();
+        self.progress.consumes(self.consumer.queues.iter().map(|queue| queue.name.clone()));
+        // Sets, which take their tasks with them where this is dropped.
+        let (mut consumer, mut relay) = (JoinSet::new(), JoinSet::new());
+        consumer.spawn({
+            let (consumer, session, stop) =
+                (self.consumer.clone(), session.clone(), consuming.clone());
+            async move { consumer.run(&*session, &stop).await }
+        });
         relay.spawn({
             let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
             async move { relay.run(&*session, &stop).await }
@@ -73,12 +74,12 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         let first = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            Some(ended) = consumers.join_next() => outcome(ended),
+            Some(ended) = consumer.join_next() => outcome(ended),
             Some(ended) = relay.join_next() => outcome(ended),
         };
         self.progress.away();
         consuming.cancel();
-        while consumers.join_next().await.is_some() {}
+        while consumer.join_next().await.is_some() {}
         relaying.cancel();
         while relay.join_next().await.is_some() {}
         session.close().await;

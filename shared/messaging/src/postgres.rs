@@ -33,11 +33,16 @@ impl Ledger for PgLedger {
 
     async fn note(&self, tx: &mut Transaction, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
         let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
-        // In id order: two batches with the same events wait for each other, and never in a circle.
+        // First the locks, then the keys in their order: two batches with the same orders, or the same
+        // events, wait for each other, and never in a circle.
         let new: HashSet<Uuid> = sqlx::query_scalar(
-            "INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
-             SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])
+            "WITH locked AS MATERIALIZED (
+                 SELECT count(pg_advisory_xact_lock(key)) AS orders FROM UNNEST($5::BIGINT[]) AS key)
+             INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
+             SELECT heard.*
+             FROM locked, UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])
                  AS heard (event_id, event_type, order_id, digest)
+             WHERE locked.orders > 0
              ORDER BY event_id
              ON CONFLICT DO NOTHING
              RETURNING event_id",
@@ -46,6 +51,7 @@ impl Ledger for PgLedger {
         .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+        .bind(database::lock_keys(keys.iter().map(|key| key.order_id)))
         .fetch_all(&mut **tx)
         .await?
         .into_iter()

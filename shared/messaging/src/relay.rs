@@ -10,9 +10,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// How many events go to the broker before their confirms are awaited.
-const BURST_MAX: usize = 256;
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// What the broker has is deleted so many at a time, or this long after the last: a row that stays a
+/// moment longer harms nobody, and every transaction saved helps.
+const FORGET_MAX: usize = 1024;
+const FORGET_EVERY: Duration = Duration::from_millis(50);
 
 /// Tells the relay what has just been committed, so that it need not look.
 #[derive(Clone)]
@@ -33,12 +35,14 @@ pub struct Relay<L> {
     ledger: L,
     world: Arc<dyn World>,
     fresh: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
+    /// How many events go to the broker before their confirms are awaited.
+    burst_max: usize,
 }
 
 impl<L: Ledger> Relay<L> {
-    pub fn new(ledger: L, world: Arc<dyn World>) -> (Outbox, Self) {
+    pub fn new(ledger: L, world: Arc<dyn World>, burst_max: usize) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::channel(1024);
-        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver) })
+        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver), burst_max })
     }
 
     /// Publishes until told to stop, and then what is still at hand.
@@ -74,11 +78,11 @@ impl<L: Ledger> Relay<L> {
         loop {
             tokio::select! {
                 biased;
-                count = fresh.recv_many(&mut waiting, BURST_MAX) => if count == 0 { return Ok(()) },
+                count = fresh.recv_many(&mut waiting, self.burst_max) => if count == 0 { return Ok(()) },
                 () = stop.cancelled() => return Ok(()),
             }
             let said: Vec<_> = waiting.drain(..).flatten().collect();
-            for burst in said.chunks(BURST_MAX) {
+            for burst in said.chunks(self.burst_max) {
                 self.publish(burst, &mut *publisher, sent).await?;
             }
         }
@@ -93,7 +97,7 @@ impl<L: Ledger> Relay<L> {
         let mut publisher = session.publisher().await?;
         let mut patience = Patience::new(self.world.clone());
         loop {
-            match self.ledger.claim_unsent(BURST_MAX).await {
+            match self.ledger.claim_unsent(self.burst_max).await {
                 Ok(found) if !found.is_empty() => {
                     self.publish(&found, &mut *publisher, sent).await?;
                     if !stop.is_cancelled() {
@@ -153,7 +157,13 @@ impl<L: Ledger> Relay<L> {
     /// changes nothing.
     async fn forget(&self, mut receipts: mpsc::UnboundedReceiver<EventId>) {
         let mut sent = Vec::new();
-        while receipts.recv_many(&mut sent, 1024).await > 0 {
+        while receipts.recv_many(&mut sent, FORGET_MAX).await > 0 {
+            let more = async {
+                while sent.len() < FORGET_MAX && receipts.recv_many(&mut sent, FORGET_MAX).await > 0
+                {
+                }
+            };
+            let _ = tokio::time::timeout(FORGET_EVERY, more).await;
             if let Err(why) = self.ledger.forget_sent(&sent).await {
                 tracing::warn!(
                     events = sent.len(),

@@ -11,7 +11,7 @@ pub trait Store: Send + Sync + 'static {
     type Tx: Send;
     /// What the service knows of one order.
     type State: Send;
-    type Batch: Known<Self::State> + Send;
+    type Batch: Known<Self::State> + Send + Sync;
 
     /// Loads these orders' states, and the rows that the decisions touch beside them. The orders
     /// are locked already.
@@ -25,11 +25,11 @@ pub trait Store: Send + Sync + 'static {
     fn save(
         &self,
         tx: &mut Self::Tx,
-        batch: Self::Batch,
+        batch: &Self::Batch,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// These orders may have changed, for good.
-    fn committed(&self, _orders: &[OrderId]) {}
+    /// What was saved is so for good.
+    fn committed(&self, _batch: Self::Batch) {}
 }
 
 /// A loaded batch, decided on one order after the other.

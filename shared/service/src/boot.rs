@@ -113,13 +113,25 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         let ledger = PgLedger { pool };
         let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
-        let context = Context { ledger, outbox, world, health, stop: stop.clone() };
+        let deaf = CancellationToken::new();
+        let context = Context {
+            ledger,
+            outbox,
+            world,
+            health,
+            batch_max: tuning.batch_max,
+            stop: stop.clone(),
+            deaf: deaf.clone(),
+        };
 
         let mut standing = line.progress.subscribe();
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         tasks.spawn({
             let stop = stop.clone();
-            async move { Ok(line.run(&stop).await?) }
+            async move {
+                let _deaf = deaf.drop_guard();
+                Ok(line.run(&stop).await?)
+            }
         });
         spawn_workers(&mut tasks, self.workers, &context, health_file);
         let looking = sampling::run(self.samples, context.clone());

@@ -49,8 +49,12 @@ pub struct Context<L = PgLedger> {
     pub outbox: Outbox,
     pub world: Arc<dyn World>,
     pub health: Arc<Health>,
+    /// Rows in one transaction, at most.
+    pub batch_max: usize,
     /// Cancelled when the service is told to stop.
     pub stop: CancellationToken,
+    /// Cancelled after that, when no message is handled any more.
+    pub deaf: CancellationToken,
 }
 
 type Job = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
@@ -164,25 +168,23 @@ impl<S: Store> Service<S> {
         world: &Arc<dyn World>,
         tuning: &Tuning,
     ) -> (Line<S, L>, Outbox) {
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone());
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), tuning.batch_max);
         let progress = Progress::new();
-        let consumers = self.queues.iter().map(|queue| {
-            Arc::new(Consumer {
-                service: self.name,
-                queue: queue.clone(),
-                store: self.store.clone(),
-                ledger: ledger.clone(),
-                outbox: outbox.clone(),
-                ladder: tuning.ladder.clone(),
-                world: world.clone(),
-                batch_max: tuning.batch_max,
-                progress: progress.clone(),
-            })
-        });
+        let consumer = Consumer {
+            service: self.name,
+            queues: self.queues.clone(),
+            store: self.store.clone(),
+            ledger: ledger.clone(),
+            outbox: outbox.clone(),
+            ladder: tuning.ladder.clone(),
+            world: world.clone(),
+            batch_max: tuning.batch_max,
+            progress: progress.clone(),
+        };
         let line = Line {
             broker,
             topology: Topology::of(self.name, &self.hears(), &tuning.ladder),
-            consumers: consumers.collect(),
+            consumer: Arc::new(consumer),
             relay: Arc::new(relay),
             world: world.clone(),
             progress,

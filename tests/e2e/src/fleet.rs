@@ -264,7 +264,7 @@ impl Fleet {
     /// What the four services hold, row by row, but for their idempotency tables.
     pub async fn tables(&self) -> Vec<String> {
         let tables = [
-            ("order", "order_facts"),
+            ("order", "orders"),
             ("payment", "payments"),
             ("inventory", "products"),
             ("inventory", "reservations"),

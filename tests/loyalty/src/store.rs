@@ -28,7 +28,7 @@ impl Store for Accounts {
         Ok(Batch::new(known))
     }
 
-    async fn save(&self, tx: &mut Transaction, batch: Batch<Points>) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Transaction, batch: &Batch<Points>) -> Result<(), Failure> {
         let (orders, points): (Vec<_>, Vec<_>) =
             batch.changed().filter_map(|(order, points)| Some((order, points.given?))).unzip();
         sqlx::query(

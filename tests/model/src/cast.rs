@@ -15,7 +15,7 @@ use events::{
 use inventory::Shelf;
 use messaging::{Message, Outgoing, Queue, World};
 use order::{Cancel, Order, Orders};
-use payment::{Payment, Payments};
+use payment::{Counter, Payment, Payments};
 use saga::{Cause, Decision, Said};
 use serde_json::json;
 use shipping::{Dispatch, Shipments};
@@ -93,7 +93,7 @@ impl Cast {
             providers: Pool::default(),
             messages: Pool::default(),
             order: Hearer::of(order::reactions(Orders::default()).queues),
-            payment: Hearer::of(payment::reactions(Payments::new(Arc::default())).queues),
+            payment: Hearer::of(payment::reactions(Payments::new(Counter::unmanned())).queues),
             inventory: Hearer::of(Vec::new()),
             shelves: inventory::reactions(inventory::Stock).queues,
             shipping: Hearer::of(shipping::reactions(Shipments).queues),

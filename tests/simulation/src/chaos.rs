@@ -61,7 +61,7 @@ impl Chaos {
     pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         Self {
-            faults: Faults::draw(&mut dice),
+            faults: Faults::draw(&mut dice, mutant),
             dice: Mutex::new(dice),
             began: Instant::now(),
             healed: AtomicBool::new(false),

@@ -48,13 +48,13 @@ pub enum Mutant {
 }
 
 impl Faults {
-    pub fn draw(dice: &mut StdRng) -> Self {
+    pub fn draw(dice: &mut StdRng, mutant: Option<Mutant>) -> Self {
         let mut share = |most: f64| match dice.random_range(0..3) {
             0 => 0.0,
             1 => most / 10.0,
             _ => most,
         };
-        Self {
+        let drawn = Self {
             crash: share(0.02),
             pause: share(0.5),
             database: share(0.05),
@@ -69,6 +69,13 @@ impl Faults {
             provider_down: share(0.7),
             provider_lost: share(0.3),
             gremlin_every_ms: 1 + (share(1.0) * 30_000.0) as u64 + 4_000,
+        };
+        match mutant {
+            // It shows where a charge is lost on its way, then the process, and then the provider.
+            Some(Mutant::ReaperChargesBlindly) => {
+                Self { crash: 0.01, provider_down: 0.7, provider_lost: 0.3, ..drawn }
+            }
+            _ => drawn,
         }
     }
 }

@@ -26,7 +26,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::Notify,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -159,10 +158,9 @@ impl Fleet {
     }
 
     fn start_payment(&self, replica: usize) -> Process {
-        let due = Arc::new(Notify::new());
-        let service = payment::reactions(PaymentStore { due: due.clone() });
+        let desk = Desk::new(self.provider.clone(), self.settings.clone());
+        let service = payment::reactions(PaymentStore { counter: desk.counter() });
         let (mut process, context) = self.run(&service, &self.payments.of(replica));
-        let desk = Desk::new(self.provider.clone(), due, self.settings.clone());
         process.tasks.spawn(desk.clone().run(context.clone()));
         process.every(self.settings.reap_after / 4, context, move |context| {
             let desk = desk.clone();
@@ -186,10 +184,22 @@ impl Fleet {
         let (line, outbox) = service.line(Arc::new(wire), disk, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
         let stop = CancellationToken::new();
-        let context = Context { ledger: disk.clone(), outbox, world, health, stop: stop.clone() };
+        let deaf = CancellationToken::new();
+        let context = Context {
+            ledger: disk.clone(),
+            outbox,
+            world,
+            health,
+            batch_max,
+            stop: stop.clone(),
+            deaf: deaf.clone(),
+        };
         let mut tasks = JoinSet::new();
         let stopped = stop.clone();
-        tasks.spawn(async move { line.run(&stopped).await.expect("the broker is there or away") });
+        tasks.spawn(async move {
+            let _deaf = deaf.drop_guard();
+            line.run(&stopped).await.expect("the broker is there or away");
+        });
         (Process { tasks, stop, ended: CancellationToken::new() }, context)
     }
 }

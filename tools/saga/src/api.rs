@@ -2,6 +2,7 @@
 
 mod problem;
 mod steps;
+mod stream;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 pub use problem::Problem;
 pub use steps::{Happened, Steps};
+use stream::Stream;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -146,6 +148,11 @@ impl Api {
         Steps::open(self.clone(), id).await
     }
 
+    /// Which orders end, a batch at a time, as its process brings them there.
+    pub async fn endings(&self) -> Result<Endings, ApiError> {
+        Ok(Endings(Stream::open(self.clone(), "/orders/endings".into()).await?))
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
@@ -176,6 +183,19 @@ impl Api {
 
     fn strange(&self, why: impl std::fmt::Display) -> ApiError {
         ApiError::Strange { url: self.url.clone(), why: why.to_string() }
+    }
+}
+
+pub struct Endings(Stream);
+
+impl Endings {
+    pub async fn next(&mut self) -> Result<Vec<Brief>, ApiError> {
+        loop {
+            let (kind, data) = self.0.next().await?;
+            if kind == "ended" {
+                return self.0.read(&data);
+            }
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub struct Progress {
 /// Runs the whole load.
 pub async fn run(api: &Api, load: &Load, mut news: impl FnMut(Progress, Duration)) -> Report {
     let started = Instant::now();
-    let board = Arc::new(Board::new(api.clone(), load.in_flight));
+    let board = Arc::new(Board::new(api.clone()));
     let watching = tokio::spawn(Arc::clone(&board).watch());
     let next = Arc::new(AtomicUsize::new(0));
     let (tell, mut told) = mpsc::unbounded_channel();

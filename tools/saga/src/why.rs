@@ -159,8 +159,10 @@ async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passe
     type Row = (String, EventId, DateTime<Utc>, Option<EventId>, String);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT event, event_id, at, caused_by, detail::TEXT
-         FROM order_facts
-         WHERE order_id = $1
+         FROM orders,
+             jsonb_to_recordset(facts) AS fact
+                 (event TEXT, event_id UUID, at TIMESTAMPTZ, caused_by UUID, detail JSONB)
+         WHERE id = $1
          ORDER BY at, event_id",
     )
     .bind(order)

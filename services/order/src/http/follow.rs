@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Another replica may have written without waking us.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Events = Result<Event, Infallible>;
 
@@ -95,7 +95,7 @@ impl Follower {
     }
 }
 
-fn event(kind: &str, data: &impl serde::Serialize) -> Event {
+pub fn event(kind: &str, data: &(impl serde::Serialize + ?Sized)) -> Event {
     let data = serde_json::to_string(data).expect("a step is plain data");
     Event::default().event(kind).data(data)
 }

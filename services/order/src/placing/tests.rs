@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, context, context_on, item, request};
+use crate::testing::{Bench, context, context_on, request};
 use futures::FutureExt;
 use messaging::Ledger;
 
@@ -7,8 +7,8 @@ use messaging::Ledger;
 async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
     let mut poisoned = request(None);
-    // No quantity of nothing gets through the checks; the table has its own.
-    poisoned.draft.items = vec![item(0, 100)];
+    // No debt gets through the checks; the table has its own.
+    poisoned.draft.total_amount = Money::cents(-100);
     let mut waiting: Vec<_> = [request(None), poisoned, request(None)]
         .into_iter()
         .map(|request| Box::pin(bench.placing.place(request)))

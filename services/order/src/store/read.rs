@@ -1,6 +1,6 @@
 //! Orders as they are shown.
 
-use super::StoredFact;
+use super::read_facts;
 use crate::{
     order::{Order, Status},
     view::View,
@@ -13,17 +13,14 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// In one statement, so that an order is seen at one moment, and the filter sees what is shown.
 const VIEW: &str = "
-    SELECT id, customer_id, payment_method, total_amount, created_at,
-        (SELECT json_agg(item ORDER BY line) FROM order_items AS item WHERE order_id = id)::TEXT
-            AS items,
-        (SELECT json_agg(fact) FROM order_facts AS fact WHERE order_id = id)::TEXT AS facts
-    FROM ";
+    SELECT id, customer_id, payment_method, total_amount, created_at, items::TEXT, facts::TEXT
+    FROM orders
+    WHERE ";
 
 pub async fn get(pool: &PgPool, id: OrderId) -> Result<Option<View>, Failure> {
     let row: Option<ViewRow> = QueryBuilder::<Postgres>::new(VIEW)
-        .push("orders WHERE id = ")
+        .push("id = ")
         .push_bind(id)
         .build_query_as()
         .fetch_optional(pool)
@@ -34,12 +31,12 @@ pub async fn get(pool: &PgPool, id: OrderId) -> Result<Option<View>, Failure> {
 /// Only what it has heard; `None` where there is no such order.
 pub async fn order(pool: &PgPool, id: OrderId) -> Result<Option<Order>, Failure> {
     let facts: Option<String> = sqlx::query_scalar(
-        "SELECT json_agg(fact)::TEXT
-         FROM order_facts AS fact
-         WHERE order_id = $1",
+        "SELECT facts::TEXT
+         FROM orders
+         WHERE id = $1",
     )
     .bind(id)
-    .fetch_one(pool)
+    .fetch_optional(pool)
     .await?;
     facts.map(|facts| read_facts(&facts)).transpose()
 }
@@ -56,34 +53,34 @@ pub struct Filter {
 
 /// The place of an order among all, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    created_at: DateTime<Utc>,
-    id: OrderId,
-}
+pub struct Cursor(OrderId);
 
 /// A page of orders, newest first, and where the next one begins if there is one.
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<Cursor>), Failure> {
     let mut query = QueryBuilder::<Postgres>::new(VIEW);
-    query.push("(SELECT * FROM orders WHERE TRUE");
+    query.push("TRUE");
     if let Some(status) = filter.status {
-        query.push(" AND status = ").push_bind(status.name());
+        // So that only those are looked at which have ended like this, or run.
+        if status.is_final() {
+            query.push(" AND outcome = ").push_bind(status.name());
+        } else {
+            query.push(" AND outcome IS NULL AND status = ").push_bind(status.name());
+        }
     }
     if let Some(customer) = filter.customer_id {
         query.push(" AND customer_id = ").push_bind(customer);
     }
-    if let Some(Cursor { created_at, id }) = filter.after {
-        query.push(" AND (created_at, id) < (").push_bind(created_at);
-        query.push(", ").push_bind(id).push(")");
+    if let Some(Cursor(id)) = filter.after {
+        query.push(" AND id < ").push_bind(id);
     }
     let one_more = i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1);
-    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(one_more);
-    query.push(") AS page ORDER BY created_at DESC, id DESC");
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(one_more);
     let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
     let more = rows.len() > filter.limit;
     let views: Vec<View> =
         rows.into_iter().take(filter.limit).map(ViewRow::view).collect::<Result<_, _>>()?;
     let last = views.last().filter(|_| more);
-    let next = last.map(|view| Cursor { created_at: view.created_at, id: view.id });
+    let next = last.map(|view| Cursor(view.id));
     Ok((views, next))
 }
 
@@ -120,10 +117,11 @@ pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId
     let orders = sqlx::query_scalar(
         "SELECT id
          FROM orders
-         WHERE status = ANY($1)
+         WHERE outcome IS NULL
+             AND status = ANY($1)
              AND created_at < $2
-             AND NOT EXISTS (SELECT FROM order_facts WHERE order_id = id AND event = $3)
-         ORDER BY created_at
+             AND NOT facts @> jsonb_build_array(jsonb_build_object('event', $3::TEXT))
+         ORDER BY id
          LIMIT 100",
     )
     .bind(Status::RUNNING.map(Status::name))
@@ -140,11 +138,12 @@ pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, O
     let stuck = sqlx::query_as(
         "SELECT count(*) OVER (), id
          FROM orders
-         WHERE updated_at < $1
+         WHERE outcome IS NULL
+             AND updated_at < $1
              AND (status = ANY($2)
                  OR status = ANY($3)
-                 AND EXISTS (SELECT FROM order_facts WHERE order_id = id AND event = $4))
-         ORDER BY created_at
+                 AND facts @> jsonb_build_array(jsonb_build_object('event', $4::TEXT)))
+         ORDER BY id
          LIMIT 1",
     )
     .bind(since)
@@ -163,34 +162,28 @@ struct ViewRow {
     payment_method: String,
     total_amount: Decimal,
     created_at: DateTime<Utc>,
-    items: Option<String>,
-    facts: Option<String>,
+    items: String,
+    facts: String,
 }
 
 impl ViewRow {
     fn view(self) -> Result<View, Failure> {
-        let items = self.items.as_deref().unwrap_or("[]");
         Ok(View {
             id: self.id,
             customer_id: self.customer_id,
             payment_method: self.payment_method.parse().map_err(Failure::data)?,
             total_amount: Money::new(self.total_amount).map_err(Failure::data)?,
-            items: serde_json::from_str(items).map_err(Failure::data)?,
+            items: serde_json::from_str(&self.items).map_err(Failure::data)?,
             created_at: self.created_at,
-            order: read_facts(self.facts.as_deref().unwrap_or("[]"))?,
+            order: read_facts(&self.facts)?,
             waits_for: None,
         })
     }
 }
 
-fn read_facts(json: &str) -> Result<Order, Failure> {
-    let facts: Vec<StoredFact> = serde_json::from_str(json).map_err(Failure::data)?;
-    Ok(Order::new(facts.into_iter().filter_map(StoredFact::fact)))
-}
-
 impl fmt::Display for Cursor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:x}-{}", self.created_at.timestamp_micros(), self.id.simple())
+        self.0.simple().fmt(out)
     }
 }
 
@@ -198,11 +191,7 @@ impl FromStr for Cursor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (at, id) = text.split_once('-')?;
-            let created_at = DateTime::from_timestamp_micros(i64::from_str_radix(at, 16).ok()?)?;
-            Some(Self { created_at, id: Uuid::try_parse(id).ok()? })
-        };
-        read().ok_or_else(|| "must be a next_cursor of an earlier answer".into())
+        let id = Uuid::try_parse(text).map_err(|_| "must be a next_cursor of an earlier answer")?;
+        Ok(Self(id))
     }
 }

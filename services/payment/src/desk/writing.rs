@@ -1,6 +1,6 @@
 //! What the provider has said is written down: verdict and event in one transaction.
 
-use super::{Answered, BATCH_MAX, ChargeBook, Desk, InHand};
+use super::{Answered, ChargeBook, Desk, InHand};
 use crate::{
     payment::{Payment, Status},
     verdict::{Verdict, settle},
@@ -20,7 +20,7 @@ impl Desk {
         mut answered: mpsc::UnboundedReceiver<InHand>,
     ) {
         let mut waiting = Vec::new();
-        while answered.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        while answered.recv_many(&mut waiting, context.batch_max).await > 0 {
             let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
             self.settle(context, answers).await;
             drop(permits);
@@ -91,7 +91,7 @@ impl Desk {
         context.outbox.wake(said);
         processed.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         // Some may be due again, and at once.
-        self.due.notify_one();
+        self.counter.wake();
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Where messages go that cannot be handled: to a retry rung, or among the dead letters.
 
-use super::{Consumer, Trouble};
+use super::{Consumer, Trouble, Troubled};
 use crate::{
-    BrokerError, Confirm, CrashPoint, Ladder, Ledger, Message, Publication, Publisher, Store,
-    crash_at, dead_letters, header,
+    BrokerError, Confirm, CrashPoint, Ladder, Ledger, Publication, Publisher, Store, crash_at,
+    dead_letters, header,
 };
 use telemetry::{metrics, trace_id};
 
@@ -12,35 +12,38 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     /// them there, and their first copies may be acknowledged.
     pub(super) async fn send_away(
         &self,
-        troubled: Vec<(Message, Trouble)>,
+        troubled: Vec<Troubled>,
         publisher: &mut dyn Publisher,
     ) -> Result<(), BrokerError> {
         if troubled.is_empty() {
             return Ok(());
         }
-        let burst: Vec<_> = troubled
-            .into_iter()
-            .map(|(message, trouble)| self.diversion(message, trouble))
-            .collect();
+        let names: Vec<_> =
+            troubled.iter().map(|one| self.queues[one.queue].name.as_str()).collect();
+        let burst: Vec<_> = troubled.into_iter().map(|one| self.diversion(one)).collect();
         let confirms = publisher.publish(&burst).await?;
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
             crash_at(CrashPoint::PutAside);
-            let retried = burst.iter().filter(|one| one.exchange.ends_with(".retry")).count();
-            metrics::RETRIED.add(retried, [&self.queue.name]);
-            metrics::DEAD.add(burst.len() - retried, [&self.queue.name]);
+            for (name, sent) in names.into_iter().zip(&burst) {
+                let retried = sent.exchange.ends_with(".retry");
+                let count = if retried { &metrics::RETRIED } else { &metrics::DEAD };
+                count.add(1, [name]);
+            }
             return Ok(());
         }
-        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.queue.name)))
+        Err(BrokerError::Away(format!("{} cannot put a failed message aside", self.service)))
     }
 
-    fn diversion(&self, message: Message, trouble: Trouble) -> Publication {
+    fn diversion(&self, troubled: Troubled) -> Publication {
+        let Troubled { queue, message, trouble } = troubled;
+        let queue = &self.queues[queue];
         let failures = message.number(header::ATTEMPT).unwrap_or(0).max(0);
         let (reason, failures, wait) = match trouble {
             Trouble::Dead(reason) => (reason, failures, None),
             Trouble::Failed(reason) => {
                 let failures = failures.saturating_add(1);
                 let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
-                (reason, failures, self.ladder.wait(climbed, self.queue.compensates))
+                (reason, failures, self.ladder.wait(climbed, queue.compensates))
             }
         };
         let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
@@ -48,9 +51,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let message = message
             .with(header::REASON, reason.as_str())
             .with(header::ATTEMPT, failures)
-            .with(header::QUEUE, self.queue.name.as_str())
+            .with(header::QUEUE, queue.name.as_str())
             .with(header::FAILED_AT, self.world.now().to_rfc3339());
-        let queue = self.queue.name.clone();
+        let queue = queue.name.clone();
         if let Some(wait) = wait {
             let rung = Ladder::name(wait);
             tracing::warn!(

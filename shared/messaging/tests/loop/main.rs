@@ -34,6 +34,24 @@ async fn messages_of_one_batch_see_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_queues_of_a_service_are_served_and_each_settles_its_own() {
+    let shop = Shop::open().await;
+    for coins in 1..=250 {
+        shop.broker.inject(QUEUE, paid(1, coins % 10));
+    }
+    shop.broker.inject(BACK_DOOR, paid(2, 7));
+    shop.broker.inject(BACK_DOOR, Message { kind: None, ..paid(3, 1) });
+    until(|| async { shop.total(2).await == 7 }).await;
+    assert!(!shop.broker.messages(QUEUE).is_empty(), "it had to wait for a fuller queue");
+    until(|| async { shop.broker.messages(BACK_DOOR).is_empty() }).await;
+    shop.quiet().await;
+    assert_eq!(shop.total(1).await, 25 * 45);
+    let dead = &shop.broker.messages(DEAD)[..];
+    assert_eq!(dead.len(), 0, "the back door has dead letters of its own");
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flows() {
     let shop = Shop::open().await;
     let good = paid(1, 1);

@@ -51,7 +51,7 @@ impl Store for Nothing {
         Ok(Batch::new([]))
     }
 
-    async fn save(&self, _: &mut Transaction, _: Batch<Glass>) -> Result<(), Failure> {
+    async fn save(&self, _: &mut Transaction, _: &Batch<Glass>) -> Result<(), Failure> {
         Ok(())
     }
 }

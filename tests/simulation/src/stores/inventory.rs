@@ -54,15 +54,17 @@ impl Store for StockStore {
         Ok(shelves)
     }
 
-    async fn save(&self, tx: &mut Tx<Stock>, shelves: Shelves) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Tx<Stock>, shelves: &Shelves) -> Result<(), Failure> {
         if shelves.products.values().any(|product| product.reserved > product.total) {
             return Err(Failure::data("more is reserved than there is"));
         }
         let stock = tx.data();
-        stock.products = shelves.products;
-        let reservations = shelves.reservations.into_iter();
-        stock.reservations.extend(reservations.map(|(order, held)| (order, Arc::new(held))));
-        stock.refused.extend(shelves.refused);
+        stock.products.clone_from(&shelves.products);
+        let reservations = shelves.reservations.iter();
+        stock
+            .reservations
+            .extend(reservations.map(|(order, held)| (*order, Arc::new(held.clone()))));
+        stock.refused.extend(&shelves.refused);
         Ok(())
     }
 }

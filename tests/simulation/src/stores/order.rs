@@ -39,7 +39,7 @@ impl Store for OrderStore {
         Ok(Batch::new(known))
     }
 
-    async fn save(&self, tx: &mut Tx<Orders>, batch: Batch<Order>) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Tx<Orders>, batch: &Batch<Order>) -> Result<(), Failure> {
         for (id, order) in batch.changed() {
             let row = tx.data().rows.get_mut(&id);
             let row = row.ok_or_else(|| Failure::data("a fact of an order that is not there"))?;

@@ -7,9 +7,9 @@ use crate::{
 use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Store};
-use payment::{Call, Charge, ChargeBook, Payment, Status};
+use payment::{Call, Charge, ChargeBook, Charges, Counter, Payment, Status};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub type Payments = BTreeMap<OrderId, Row>;
@@ -33,30 +33,30 @@ impl Row {
 }
 
 pub struct PaymentStore {
-    pub due: Arc<Notify>,
+    pub counter: Counter,
 }
 
 impl Store for PaymentStore {
     type Tx = Tx<Payments>;
     type State = Payment;
-    type Batch = Batch<Payment>;
+    type Batch = Charges;
 
     async fn load(
         &self,
         tx: &mut Tx<Payments>,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Payment>, Failure> {
-        Ok(load(tx, orders))
+    ) -> Result<Charges, Failure> {
+        Ok(Charges::new(load(tx, orders), self.counter.clone()))
     }
 
-    async fn save(&self, tx: &mut Tx<Payments>, batch: Batch<Payment>) -> Result<(), Failure> {
-        save(tx, &batch);
+    async fn save(&self, tx: &mut Tx<Payments>, charges: &Charges) -> Result<(), Failure> {
+        save(tx, charges.batch());
         Ok(())
     }
 
-    fn committed(&self, _orders: &[OrderId]) {
-        self.due.notify_one();
+    fn committed(&self, charges: Charges) {
+        self.counter.committed(charges);
     }
 }
 
@@ -71,7 +71,8 @@ fn save(tx: &mut Tx<Payments>, batch: &Batch<Payment>) {
     for (order, payment) in batch.changed() {
         let Some(charge) = payment.charge.clone() else { continue };
         let due_at = charge.due_in.map(|wait| Instant::now() + wait);
-        let claimed_at = rows.get(&order).and_then(|row| row.claimed_at);
+        let known = rows.get(&order).filter(|row| row.charge.claim == charge.claim);
+        let claimed_at = known.map_or_else(|| Some(Instant::now()), |row| row.claimed_at);
         let charge = Arc::new(Charge { due_in: None, ..charge });
         rows.insert(order, Row { charge, due_at, claimed_at });
     }

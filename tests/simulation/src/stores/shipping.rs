@@ -26,7 +26,7 @@ impl Store for ShipmentStore {
         Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, rows.get(id)?.clone())))))
     }
 
-    async fn save(&self, tx: &mut Tx<Shipments>, batch: Batch<Dispatch>) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut Tx<Shipments>, batch: &Batch<Dispatch>) -> Result<(), Failure> {
         tx.data().extend(batch.changed().map(|(order, dispatch)| (order, dispatch.clone())));
         Ok(())
     }

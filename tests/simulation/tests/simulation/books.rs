@@ -148,7 +148,7 @@ where
             }
         }
     }
-    store.save(&mut tx, batch).await?;
+    store.save(&mut tx, &batch).await?;
     ledger.commit(tx).await?;
     Ok(said)
 }
@@ -211,7 +211,7 @@ async fn overfill<L: Ledger, S: Store<Tx = L::Tx, State = Shelf>>(
         product.reserved = product.total + 1;
     }
     batch.keep(order(0), Shelf { refused: true, reservation: None, ..shelf });
-    store.save(&mut tx, batch).await?;
+    store.save(&mut tx, &batch).await?;
     ledger.commit(tx).await?;
     Ok("taken".into())
 }

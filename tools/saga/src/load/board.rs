@@ -1,30 +1,35 @@
-//! Who has ended? One look at the newest orders tells of all that are in flight, at a fraction of
-//! what asking for each would cost the service; what is too old for the list is asked for alone.
+//! Who has ended? The service tells of each that it brings to its end; whoever it has not told of
+//! for a while is asked for alone, since another process may have done it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use events::OrderId;
 use invariants::OrderStatus;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::api::{Api, ApiError, Brief, Filter, Page};
+use crate::api::{Api, ApiError, Brief};
 
-/// As precise as the times until the end are.
-const LOOK_EVERY: Duration = Duration::from_millis(15);
-/// Looking takes a fifth of the time at most.
-const REST_TO_LOOK: u32 = 4;
-const PAGE_MAX: usize = 200;
-/// Of those too old for the list, so many are asked for at each look.
-const SINGLE_MAX: usize = 10;
+const ASK_AFTER: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Of those nobody has told of, so many are asked for at a time.
+const ASK_MAX: usize = 20;
+/// Endings that are kept for who has not yet heard that his order is placed.
+const EARLY_MAX: usize = 10_000;
 
 pub struct Board {
     api: Api,
-    in_flight: usize,
-    waiting: Mutex<HashMap<OrderId, Waiting>>,
-    news: Notify,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    waiting: HashMap<OrderId, Waiting>,
+    /// Ended before anybody asked.
+    early: HashMap<OrderId, String>,
+    early_first: VecDeque<OrderId>,
 }
 
 struct Waiting {
@@ -33,15 +38,21 @@ struct Waiting {
 }
 
 impl Board {
-    pub fn new(api: Api, in_flight: usize) -> Self {
-        Self { api, in_flight, waiting: Mutex::default(), news: Notify::new() }
+    pub fn new(api: Api) -> Self {
+        Self { api, open: Mutex::default() }
     }
 
     /// The status in which the order ends, as soon as it has.
     pub async fn final_status(&self, order: OrderId) -> String {
-        let (tell, told) = oneshot::channel();
-        self.lock().insert(order, Waiting { tell, looked_at: Instant::now() });
-        self.news.notify_one();
+        let told = {
+            let mut open = self.lock();
+            if let Some(status) = open.early.remove(&order) {
+                return status;
+            }
+            let (tell, told) = oneshot::channel();
+            open.waiting.insert(order, Waiting { tell, looked_at: Instant::now() });
+            told
+        };
         match told.await {
             Ok(status) => status,
             Err(_) => std::future::pending().await,
@@ -49,68 +60,70 @@ impl Board {
     }
 
     pub fn forget(&self, order: OrderId) {
-        self.lock().remove(&order);
+        self.lock().waiting.remove(&order);
     }
 
-    /// Looks for as long as it is let.
-    pub async fn watch(self: std::sync::Arc<Self>) {
+    /// Listens and asks for as long as it is let.
+    pub async fn watch(self: Arc<Self>) {
+        tokio::join!(self.listen(), self.ask());
+    }
+
+    async fn listen(&self) {
         loop {
-            while self.lock().is_empty() {
-                self.news.notified().await;
-            }
-            let began = Instant::now();
             // A service that is away just now is nothing to tell: those who place orders notice.
-            let _ = self.look().await;
-            sleep(LOOK_EVERY.max(began.elapsed() * REST_TO_LOOK)).await;
+            if let Ok(mut endings) = self.api.endings().await {
+                while let Ok(ended) = endings.next().await {
+                    ended.into_iter().for_each(|order| self.ended(order));
+                }
+            }
+            sleep(ASK_EVERY).await;
         }
     }
 
-    async fn look(&self) -> Result<(), ApiError> {
-        let mut missing = self.lock().len();
-        let limit = (self.in_flight + self.in_flight / 4 + 4).min(PAGE_MAX);
-        let pages = self.in_flight.div_ceil(PAGE_MAX) + 1;
-        let mut filter = Filter { limit: Some(limit), ..Filter::default() };
-        for _ in 0..pages {
-            let page: Page<Brief> = self.api.list(&filter).await?.read()?;
-            for order in &page.orders {
-                missing = missing.saturating_sub(usize::from(self.saw(order)));
-            }
-            filter.cursor = page.next_cursor;
-            if missing == 0 || filter.cursor.is_none() {
-                break;
+    async fn ask(&self) {
+        loop {
+            sleep(ASK_EVERY).await;
+            for order in self.longest_unseen() {
+                let _ = self.ask_for(order).await;
             }
         }
-        for order in self.longest_unseen(SINGLE_MAX) {
-            self.saw(&self.api.order(order).await?.read()?);
+    }
+
+    async fn ask_for(&self, id: OrderId) -> Result<(), ApiError> {
+        let order: Brief = self.api.order(id).await?.read()?;
+        if order.status.parse().is_ok_and(OrderStatus::is_final) {
+            self.ended(order);
+        } else if let Some(waiting) = self.lock().waiting.get_mut(&id) {
+            waiting.looked_at = Instant::now();
         }
         Ok(())
     }
 
-    /// Whether anybody waits for this order.
-    fn saw(&self, order: &Brief) -> bool {
-        let mut waiting = self.lock();
-        let Some(entry) = waiting.get_mut(&order.order_id) else { return false };
-        entry.looked_at = Instant::now();
-        if order.status.parse().is_ok_and(OrderStatus::is_final)
-            && let Some(entry) = waiting.remove(&order.order_id)
-        {
+    fn ended(&self, Brief { order_id, status }: Brief) {
+        let mut open = self.lock();
+        if let Some(waiting) = open.waiting.remove(&order_id) {
             // Who has lost his patience does not listen any more.
-            let _ = entry.tell.send(order.status.clone());
+            let _ = waiting.tell.send(status);
+            return;
         }
-        true
+        open.early.insert(order_id, status);
+        open.early_first.push_back(order_id);
+        if open.early_first.len() > EARLY_MAX
+            && let Some(first) = open.early_first.pop_front()
+        {
+            open.early.remove(&first);
+        }
     }
 
-    /// Those that the list did not show for a second.
-    fn longest_unseen(&self, max: usize) -> Vec<OrderId> {
-        let waiting = self.lock();
-        let unseen = waiting.iter().map(|(order, entry)| (entry.looked_at, *order));
-        let mut unseen: Vec<_> =
-            unseen.filter(|(at, _)| at.elapsed() > Duration::from_secs(1)).collect();
+    fn longest_unseen(&self) -> Vec<OrderId> {
+        let open = self.lock();
+        let unseen = open.waiting.iter().map(|(order, waiting)| (waiting.looked_at, *order));
+        let mut unseen: Vec<_> = unseen.filter(|(at, _)| at.elapsed() > ASK_AFTER).collect();
         unseen.sort_unstable();
-        unseen.into_iter().take(max).map(|(_, order)| order).collect()
+        unseen.into_iter().take(ASK_MAX).map(|(_, order)| order).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

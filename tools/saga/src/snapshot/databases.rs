@@ -73,7 +73,10 @@ impl Databases {
         .bind(OPEN_MAX)
         .fetch_all(&mut *order)
         .await?;
-        let facts = sqlx::query_scalar("SELECT COUNT(*) FROM order_facts").fetch_one(order).await?;
+        let facts =
+            sqlx::query_scalar("SELECT COALESCE(SUM(jsonb_array_length(facts)), 0) FROM orders")
+                .fetch_one(order)
+                .await?;
         pulse.counts.insert("facts".into(), facts);
         Ok(pulse)
     }
@@ -156,9 +159,11 @@ async fn orders(connection: &mut PgConnection, snapshot: &mut Snapshot) -> Resul
     }
     drop(rows);
     let mut rows = sqlx::query_as(
-        "SELECT order_id, event, event_id, caused_by, detail ->> 'reason' AS reason,
+        "SELECT id AS order_id, event, event_id, caused_by, detail ->> 'reason' AS reason,
              CASE WHEN event LIKE 'payment.%' THEN (detail ->> 'amount')::NUMERIC END AS amount
-         FROM order_facts",
+         FROM orders,
+             jsonb_to_recordset(facts)
+                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)",
     )
     .fetch(connection);
     while let Some(FactRow { order_id, event, event_id, caused_by, reason, amount }) =

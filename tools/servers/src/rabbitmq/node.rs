@@ -130,7 +130,7 @@ fn arguments(network: &Network) -> String {
     // node next to nothing. A node that has its name from the start is spared a second Erlang that
     // looks whether epmd runs.
     format!(
-        "+sbwt very_short +sbwtdcpu none +sbwtdio very_short -sname {NODE_NAME} \
+        "+sbwt none +sbwtdcpu none +sbwtdio none -sname {NODE_NAME} \
          -kernel inet_dist_use_interface {{127,0,0,1}} \
          -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
     )

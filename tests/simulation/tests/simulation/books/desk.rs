@@ -4,19 +4,19 @@ use super::{SEEDS, STEPS, Twins, Tx, said::*, told};
 use database::{Failure, Transaction};
 use events::OrderId;
 use messaging::{Known, Store};
-use payment::{ChargeBook, Payment, Payments, Policy, Verdict, settle};
+use payment::{ChargeBook, Counter, Payment, Payments, Policy, Verdict, settle};
 use saga::Decision;
 use simulation::books::{self, PaymentStore, usual};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use std::time::Duration;
 use uuid::Uuid;
 
 #[tokio::test]
 async fn payment_knows_the_same() {
     for seed in 0..SEEDS {
         let service = payment::service(&usual()).expect("the defaults suit");
-        let due = Arc::<Notify>::default();
-        let (in_memory, in_postgres) = (PaymentStore { due: due.clone() }, Payments::new(due));
+        let counter = Counter::unmanned();
+        let (in_memory, in_postgres) =
+            (PaymentStore { counter: counter.clone() }, Payments::new(counter));
         let mut twins = Twins::new(seed, in_memory, in_postgres, &service).await;
         for _ in 0..STEPS {
             let items = twins.items();

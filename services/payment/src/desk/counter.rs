@@ -1,0 +1,220 @@
+//! Where a reaction hands over a charge that is due at once: it is written as taken up, and spared
+//! the way through the database and back. Only while the provider is well and the desk has room;
+//! else it is written as due, and found there.
+
+use super::Taken;
+use crate::{
+    breaker::{Breaker, Limits, Opened, Room},
+    payment::{Charge, Payment},
+};
+use chrono::{DateTime, Utc};
+use events::{OrderId, ProductId};
+use messaging::{Batch, Known};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+#[derive(Clone)]
+pub struct Counter(Arc<Inner>);
+
+struct Inner {
+    /// What is in hand is bounded: a permit is held until the answer is written.
+    room: Arc<Semaphore>,
+    in_flight_max: usize,
+    breaker: Mutex<Breaker>,
+    /// Something may be due.
+    due: Notify,
+    handed: mpsc::UnboundedSender<Taken>,
+}
+
+impl Counter {
+    pub(super) fn new(limits: Limits) -> (Self, mpsc::UnboundedReceiver<Taken>) {
+        let (handed, taken) = mpsc::unbounded_channel();
+        let inner = Inner {
+            room: Arc::new(Semaphore::new(limits.in_flight_max)),
+            in_flight_max: limits.in_flight_max,
+            breaker: Mutex::new(Breaker::new(limits)),
+            due: Notify::new(),
+            handed,
+        };
+        (Self(Arc::new(inner)), taken)
+    }
+
+    /// With nobody behind it: all that is due is written as due.
+    pub fn unmanned() -> Self {
+        Self::new(Limits { in_flight_max: 0, ..Limits::default() }).0
+    }
+
+    /// What a reaction has decided is so for good.
+    pub fn committed(&self, charges: Charges) {
+        let Charges { batch, taken, .. } = charges;
+        let mut is_due = false;
+        for (_, payment) in batch.changed() {
+            is_due |= payment.charge.as_ref().is_some_and(|charge| charge.due_in.is_some());
+        }
+        for (order, permit) in taken {
+            if let Some(charge) = batch.of(order, &[]).charge
+                && charge.claim.is_some()
+            {
+                // Without a desk that hears, it is the reaper's.
+                let _ = self.0.handed.send(Taken { charge, permit });
+            }
+        }
+        if is_due {
+            self.wake();
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        self.0.due.notify_one();
+    }
+
+    pub(super) async fn woken(&self) {
+        self.0.due.notified().await;
+    }
+
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+        self.0.room.clone().acquire_owned().await.expect("nobody closes it")
+    }
+
+    pub(super) fn permit_now(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.room.clone().try_acquire_owned().ok()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.0.in_flight_max - self.0.room.available_permits()
+    }
+
+    pub(super) fn room(&self, at: DateTime<Utc>) -> Room {
+        self.breaker(|breaker| breaker.room(at))
+    }
+
+    pub(super) fn probed(&self, at: DateTime<Utc>, failed: bool) {
+        self.breaker(|breaker| breaker.probed(at, failed));
+    }
+
+    pub(super) fn record(&self, at: DateTime<Utc>, failed: bool) -> Option<Opened> {
+        self.breaker(|breaker| breaker.record(at, failed))
+    }
+
+    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(&mut self.0.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A batch of payments on which what is due at once is taken up at once.
+pub struct Charges {
+    batch: Batch<Payment>,
+    counter: Counter,
+    taken: BTreeMap<OrderId, OwnedSemaphorePermit>,
+}
+
+impl Charges {
+    pub const fn new(batch: Batch<Payment>, counter: Counter) -> Self {
+        Self { batch, counter, taken: BTreeMap::new() }
+    }
+
+    /// What is to be saved.
+    pub const fn batch(&self) -> &Batch<Payment> {
+        &self.batch
+    }
+
+    /// Under the id of the event that made it due, which is handled once.
+    fn take_up(&mut self, order: OrderId, charge: Charge) -> Charge {
+        if !charge.due_in.is_some_and(|wait| wait.is_zero()) {
+            return charge;
+        }
+        let is_well = self.counter.breaker(|breaker| breaker.is_closed());
+        match self.counter.permit_now().filter(|_| is_well) {
+            Some(permit) => {
+                self.taken.insert(order, permit);
+                let claim = charge.cause.event_id;
+                charge.take_up(claim)
+            }
+            None => charge,
+        }
+    }
+}
+
+impl Known<Payment> for Charges {
+    fn of(&self, order: OrderId, touched: &[ProductId]) -> Payment {
+        self.batch.of(order, touched)
+    }
+
+    fn keep(&mut self, order: OrderId, payment: Payment) {
+        let charge = payment.charge.map(|charge| self.take_up(order, charge));
+        self.batch.keep(order, Payment { charge });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        on::examples::{ORDER, charge},
+        payment::Status,
+        settings::usual,
+    };
+    use std::time::Duration;
+
+    fn counter(room: usize) -> (Counter, mpsc::UnboundedReceiver<Taken>) {
+        Counter::new(Limits { in_flight_max: room, ..usual().limits() })
+    }
+
+    fn decided(counter: &Counter, orders: u128) -> Charges {
+        let mut charges = Charges::new(Batch::new([]), counter.clone());
+        for order_id in (1..=orders).map(OrderId::from_u128) {
+            let due = charge(Status::Pending).due(Status::Pending, Duration::ZERO);
+            charges.keep(order_id, Charge { order_id, ..due }.into());
+        }
+        charges
+    }
+
+    fn statuses(charges: &Charges) -> Vec<Status> {
+        let changed = charges.batch().changed();
+        changed.filter_map(|(_, payment)| Some(payment.charge.as_ref()?.status)).collect()
+    }
+
+    #[test]
+    fn what_is_due_is_taken_up_as_long_as_there_is_room() {
+        let (counter, mut handed) = counter(2);
+        let charges = decided(&counter, 3);
+        assert_eq!(statuses(&charges), [Status::Processing, Status::Processing, Status::Pending]);
+        counter.committed(charges);
+        let taken: Vec<_> = std::iter::from_fn(|| handed.try_recv().ok()).collect();
+        assert!(taken.iter().all(|taken| taken.charge.claim == Some(taken.charge.cause.event_id)));
+        assert_eq!((taken.len(), counter.in_flight()), (2, 2));
+        drop(taken);
+        assert_eq!(counter.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_not_committed_leaves_its_room_to_others() {
+        let (counter, mut handed) = counter(2);
+        drop(decided(&counter, 2));
+        assert_eq!(counter.in_flight(), 0);
+        assert!(handed.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_provider_that_fails_is_left_to_the_desk() {
+        let (counter, _handed) = counter(9);
+        let now = DateTime::UNIX_EPOCH;
+        while counter.record(now, true).is_none() {}
+        assert_eq!(statuses(&decided(&counter, 1)), [Status::Pending]);
+    }
+
+    #[test]
+    fn a_later_message_of_the_same_batch_sees_what_was_taken_up() {
+        let (counter, mut handed) = counter(9);
+        let mut charges = Charges::new(Batch::new([]), counter.clone());
+        charges.keep(ORDER, charge(Status::Pending).due(Status::Pending, Duration::ZERO).into());
+        let charge = charges.of(ORDER, &[]).charge.unwrap();
+        assert_eq!(charge.status, Status::Processing);
+        charges.keep(ORDER, Charge { cancel_requested: true, ..charge }.into());
+        counter.committed(charges);
+        assert!(handed.try_recv().unwrap().charge.cancel_requested);
+    }
+}

@@ -1,0 +1,138 @@
+//! Where batches come from: whatever waits in a service's queues, one after the other, so that one
+//! transaction handles all of it.
+
+use super::Consumer;
+use crate::{BrokerError, Deliveries, Delivery, Ledger, Session, Store};
+use futures::future::select_all;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often it looks whether it has caught up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After a batch of so many the next one waits a moment for company: what a transaction costs is
+/// shared by all that are in it.
+const BUSY: usize = 4;
+const LINGER: Duration = Duration::from_millis(2);
+
+/// A delivery, and the place of its queue among the service's.
+pub(super) type Arrived = (usize, Delivery);
+
+pub(super) struct Intake {
+    sources: Vec<Source>,
+    batch_max: usize,
+    /// The last batch took what there was, so that a queue may be empty now.
+    had_room: bool,
+    /// The last batch was a batch indeed.
+    is_busy: bool,
+}
+
+struct Source {
+    queue: usize,
+    deliveries: Box<dyn Deliveries>,
+    /// Older messages may still be in the queue, or in the hands of another process.
+    is_behind: bool,
+}
+
+impl Intake {
+    pub(super) async fn open<S: Store, L: Ledger<Tx = S::Tx>>(
+        consumer: &Consumer<S, L>,
+        session: &dyn Session,
+    ) -> Result<Self, BrokerError> {
+        let mut sources = Vec::with_capacity(consumer.queues.len());
+        for (place, queue) in consumer.queues.iter().enumerate() {
+            let deliveries = session.consume(&queue.name).await?;
+            sources.push(Source { queue: place, deliveries, is_behind: true });
+        }
+        Ok(Self { sources, batch_max: consumer.batch_max, had_room: true, is_busy: false })
+    }
+
+    /// `None` when told to stop. Empty now and then, for as long as it is behind; `emptied` is told
+    /// of each queue that it is no longer behind with.
+    pub(super) async fn next(
+        &mut self,
+        stop: &CancellationToken,
+        emptied: impl FnMut(usize),
+    ) -> Result<Option<Vec<Arrived>>, BrokerError> {
+        let ready = self.look(emptied).await?;
+        if !ready.is_empty() {
+            return Ok(Some(ready));
+        }
+        let is_behind = self.is_behind();
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            batch = self.arrive() => batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?,
+            () = sleep(LOOK_EVERY), if is_behind => Vec::new(),
+        };
+        let mut batch = batch;
+        if self.is_busy && batch.len() < self.batch_max {
+            sleep(LINGER).await;
+            self.fill(&mut batch);
+        }
+        self.is_busy = batch.len() >= BUSY;
+        self.had_room = batch.len() < self.batch_max;
+        Ok(Some(batch))
+    }
+
+    /// Acknowledges everything that was handed out.
+    pub(super) async fn settle(&mut self) -> Result<(), BrokerError> {
+        for source in &mut self.sources {
+            source.deliveries.settle().await?;
+        }
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.sources.iter().any(|source| source.is_behind)
+    }
+
+    /// Is there anything left of what was said before? What it finds is to be handled first.
+    async fn look(&mut self, mut emptied: impl FnMut(usize)) -> Result<Vec<Arrived>, BrokerError> {
+        if !self.had_room {
+            return Ok(Vec::new());
+        }
+        for source in self.sources.iter_mut().filter(|source| source.is_behind) {
+            if source.deliveries.waiting().await? > 0 {
+                continue;
+            }
+            let ready = source.ready(self.batch_max);
+            if !ready.is_empty() {
+                return Ok(ready);
+            }
+            source.is_behind = false;
+            emptied(source.queue);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Waits for one message, and takes what else is there. `None` is the end of the session. May
+    /// be dropped while it waits.
+    async fn arrive(&mut self) -> Option<Vec<Arrived>> {
+        // Another queue comes first each time, so that none is kept waiting by a full one.
+        self.sources.rotate_left(1);
+        let max = self.batch_max;
+        let first = self.sources.iter_mut().map(|Source { queue, deliveries, .. }| {
+            Box::pin(async { (*queue, deliveries.next(max).await) })
+        });
+        let ((queue, first), ..) = select_all(first).await;
+        let mut batch: Vec<_> = first?.into_iter().map(|delivery| (queue, delivery)).collect();
+        self.fill(&mut batch);
+        Some(batch)
+    }
+
+    /// With what is here already.
+    fn fill(&mut self, batch: &mut Vec<Arrived>) {
+        for source in &mut self.sources {
+            let room = self.batch_max.saturating_sub(batch.len());
+            batch.extend(source.ready(room));
+        }
+    }
+}
+
+impl Source {
+    fn ready(&mut self, max: usize) -> Vec<Arrived> {
+        let ready = self.deliveries.ready(max).into_iter();
+        ready.map(|delivery| (self.queue, delivery)).collect()
+    }
+}
