@@ -2,8 +2,9 @@
 
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Consumer, Failure, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
-    Outgoing, Progress, Queue, RealWorld, Relay, Standing, Store, Topology,
+    Batch, Binding, Consumer, Failure, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
+    Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing, Store, Topology,
+    dead_letters,
 };
 use saga::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,10 @@ impl Shop {
         let mut topology = Topology::of("till", &[Paid::NAME], &Ladder::default());
         let (_, shape) = topology.queues.iter().find(|(name, _)| name == QUEUE).unwrap();
         topology.queues.push((BACK_DOOR.into(), shape.clone()));
+        let queue = dead_letters(BACK_DOOR);
+        topology.queues.push((queue.clone(), QueueShape::Parked));
+        let (exchange, key) = ("till.dlx".into(), queue.clone());
+        topology.bindings.push(Binding { exchange, queue, key });
         // Somebody who listens to what the till says.
         let listener = Topology::of("book", &[Counted::NAME], &Ladder::default());
         topology.exchanges.extend(listener.exchanges);
