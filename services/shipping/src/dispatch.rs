@@ -1,10 +1,8 @@
 //! What shipping knows of an order, and the carrier's terms. Pure.
 
-use events::{Item, Money, OrderId, ProductId, ShippingFailed, ShippingFailure, ShippingScheduled};
-use uuid::Uuid;
+use events::{Item, Money, OrderId, ShippingFailed, ShippingFailure, ShippingScheduled};
 
-/// The product that no carrier takes.
-pub const OVERSIZED: ProductId = Uuid::from_u128(4);
+pub use events::OVERSIZED;
 
 const FREIGHT_BASE: Money = Money::cents(1000);
 const FREIGHT_PER_PIECE: Money = Money::cents(150);
@@ -98,6 +96,7 @@ fn delivery_days(order: OrderId) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     #[test]
     fn freight_is_a_base_and_so_much_a_piece() {

@@ -1,6 +1,7 @@
 //! The words of the saga: what each event says, what it is called, and (in `SAGA`) who reacts to
 //! what. Nothing here does I/O.
 
+mod asking;
 mod money;
 mod owed;
 mod payload;
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use uuid::Uuid;
 
+pub use asking::{Asking, CUSTOMER, LIMITED, OVERSIZED, PRICE, QUILL, SOLD_OUT};
 pub use money::{Money, NotMoney};
 pub use owed::{Debt, Known, owed};
 pub use payload::*;

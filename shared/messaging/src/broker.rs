@@ -9,6 +9,25 @@ pub trait Broker: Send + Sync + 'static {
     /// Connects and makes sure that the topology is there. A session is never repaired: when
     /// anything about it fails it is dropped and made anew.
     async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError>;
+    /// Connects only to look, as `name`.
+    async fn look(&self, _name: &str) -> Result<Box<dyn Lookout>, BrokerError> {
+        Err(BrokerError::away("this broker cannot be looked at"))
+    }
+}
+
+/// Looks at queues, and takes nothing.
+#[async_trait]
+pub trait Lookout: Send {
+    /// One answer for each queue; `None` where there is no such queue.
+    async fn depths(&mut self, queues: &[String]) -> Result<Vec<Option<Depth>>, BrokerError>;
+}
+
+/// A queue at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that are with nobody.
+    pub ready: u32,
+    pub consumers: u32,
 }
 
 #[async_trait]

@@ -23,7 +23,8 @@ pub mod wire;
 mod world;
 
 pub use broker::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, Publication, Publisher, Session,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, Depth, Lookout, Publication, Publisher,
+    Session,
 };
 pub use consume::{Consumer, Trouble};
 pub use crash::{CrashPoint, crash_at};
@@ -43,6 +44,6 @@ pub use relay::{Outbox, Relay};
 pub use store::{Batch, Known, Store};
 pub use topology::{
     Binding, Exchange, ExchangeKind, QueueShape, Topology, UNROUTED, dead_letters, exchange_of,
-    queue_name,
+    is_parking, queue_name,
 };
 pub use world::{RealWorld, World};

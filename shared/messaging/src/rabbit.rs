@@ -3,10 +3,11 @@
 //! in any way is dropped, and made anew by the one who asked for it.
 
 mod declare;
+mod look;
 
 use crate::{
-    Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Publication, Publisher,
-    Session, Topology, crash_at, wire,
+    Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
+    Publisher, Session, Topology, crash_at, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -57,6 +58,11 @@ impl Broker for RabbitMq {
         let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
         declare::make_sure(&session.publishing, topology, &self.may_declare).await?;
         Ok(Box::new(session))
+    }
+
+    async fn look(&self, name: &str) -> Result<Box<dyn Lookout>, BrokerError> {
+        let connection = self.open(name.into()).await?;
+        Ok(Box::new(look::RabbitLookout::new(connection)))
     }
 }
 

@@ -100,6 +100,11 @@ impl Binding {
 /// Where a dead letter ends whose own queue is missing.
 pub const UNROUTED: &str = "unrouted";
 
+/// Where dead letters lie; everything else is on its way.
+pub fn is_parking(queue: &str) -> bool {
+    queue.ends_with(".dlq") || queue == UNROUTED
+}
+
 impl Topology {
     /// All that a service needs: the queues of everyone (what it says must reach also a listener
     /// that has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
@@ -209,6 +214,12 @@ mod tests {
         let is_bound =
             |binding: &Binding| binding.exchange == UNROUTED && binding.queue == UNROUTED;
         assert!(topology.bindings.iter().any(is_bound));
+    }
+
+    #[test]
+    fn what_is_parked_is_told_from_what_is_on_its_way() {
+        assert!(is_parking("order.payment-failed.dlq") && is_parking(UNROUTED));
+        assert!(!is_parking("order.payment-failed") && !is_parking("order.retry.5s"));
     }
 
     #[test]

@@ -3,25 +3,21 @@
 
 mod broker;
 mod databases;
-mod held;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use dead_letters::KEYS_KEPT;
 use invariants::{Provider, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 
-pub use broker::{Broker, Standing, order_of};
+pub use broker::{Broker, Standing};
 pub use databases::{Databases, Pulse};
-pub use held::Held;
-
-/// For how long the services keep idempotency keys.
-pub const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// Where everything is.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -1,9 +1,10 @@
 //! Dead letters: looked at, sent back, mended and thrown away, once each whatever happens
 //! meanwhile.
 
+use dead_letters::{Done, Outcome};
 use e2e::{Fleet, PLENTY, Said, mend, order, refuse, until};
 use messaging::{Ladder, Message, Topology, header};
-use saga_cli::dlq::{DeadLetters, Done, Outcome, Pick};
+use saga_cli::dlq::{DeadLetters, Pick};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::{collections::BTreeSet, time::Duration};

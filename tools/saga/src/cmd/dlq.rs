@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use dead_letters::{Done, Hand, Letter, Outcome};
 use events::OrderId;
 
-use crate::dlq::{DeadLetters, Done, Hand, Letter, Outcome, Pick};
+use crate::dlq::{self, DeadLetters, Pick};
 use crate::draw::{self, Table, some};
 use crate::snapshot::{Broker, Places};
 
@@ -102,7 +103,7 @@ impl Around {
     /// hand's.
     async fn look(&self, pick: &Pick) -> Result<(Broker, Hand)> {
         let broker = Broker::connect(&Places::read(self.places.as_deref())?).await?;
-        let hand = Hand::take(&broker, pick, self.limit).await?;
+        let hand = dlq::take(&broker, pick, self.limit).await?;
         Ok((broker, self.warned(hand)))
     }
 
@@ -138,7 +139,7 @@ impl Around {
             let mut table = Table::new(&["outcome", "event", "id", "order", "what"]);
             for done in all {
                 table.row(vec![
-                    (Some(colour(done.outcome)), word(done.outcome).into()),
+                    (Some(colour(done.outcome)), done.outcome.word().into()),
                     (None, draw::tame(done.event.as_deref().unwrap_or("-"))),
                     (None, draw::tame(done.message_id.as_deref().unwrap_or("-"))),
                     (None, done.order_id.map_or("-".into(), |order| order.to_string())),
@@ -165,18 +166,6 @@ const fn colour(outcome: Outcome) -> crate::colour::Colour {
         Outcome::Refused => Colour::Yellow,
         Outcome::Failed => Colour::Red,
         _ => Colour::Green,
-    }
-}
-
-const fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Replayed => "replayed",
-        Outcome::NoEffect => "no effect",
-        Outcome::Repaired => "repaired",
-        Outcome::PutBack => "put back",
-        Outcome::Purged => "purged",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
     }
 }
 

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
+use dead_letters::{Key, Letter, Past, pasts_in, revive_in};
 use events::{EventId, OrderId};
 use messaging::{CrashPoint, crash_at};
-use uuid::Uuid;
 
-use super::{Deed, Letter, Past};
 use crate::snapshot::Databases;
 
 pub struct Books {
@@ -27,46 +26,6 @@ pub struct Repair {
 impl Books {
     pub const fn new(databases: Databases) -> Self {
         Self { databases }
-    }
-
-    /// In the order of the letters.
-    pub async fn pasts(&mut self, letters: &[&Letter]) -> Result<Vec<Past>> {
-        let mut pasts = vec![Past::default(); letters.len()];
-        for (service, places) in self.by_keeper(letters) {
-            let database = self.databases.of(&service)?;
-            // Of a hearer whose database is not known, nobody knows what it has handled.
-            let own = places.iter().filter(|place| is_of(letters[**place], &service));
-            let ids: Vec<Uuid> = own.filter_map(|place| letters[*place].event_id()).collect();
-            let handled: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
-                "SELECT event_id, digest
-                 FROM idempotency_keys
-                 WHERE event_id = ANY($1)",
-            )
-            .bind(ids)
-            .fetch_all(&mut *database)
-            .await?
-            .into_iter()
-            .collect();
-            let keys: Vec<_> = places.iter().map(|place| Key::of(letters[*place])).collect();
-            let deeds: HashMap<Key, Option<EventId>> = sqlx::query_as(
-                "SELECT queue, message_id, digest, new_event_id
-                 FROM dead_letter_actions
-                 WHERE message_id = ANY($1)",
-            )
-            .bind(keys.iter().map(|key| key.message_id.as_str()).collect::<Vec<_>>())
-            .fetch_all(database)
-            .await?
-            .into_iter()
-            .map(|(queue, message_id, digest, new)| (Key { queue, message_id, digest }, new))
-            .collect();
-            for (place, key) in places.into_iter().zip(keys) {
-                let id = letters[place].event_id().filter(|_| is_of(letters[place], &service));
-                let handled = id.and_then(|id| handled.get(&id).cloned());
-                let deed = deeds.get(&key).map(|new| new.map_or(Deed::Purged, Deed::Repaired));
-                pasts[place] = Past { handled, deed };
-            }
-        }
-        Ok(pasts)
     }
 
     /// The states of these letters' orders, where order knows them.
@@ -102,24 +61,6 @@ impl Books {
             .with_context(|| format!("cannot note in the database of {service}"))?;
         }
         Ok(())
-    }
-
-    /// It lives again, so that it is purged no more. False where it was repaired meanwhile.
-    pub async fn revive(&mut self, letter: &Letter) -> Result<bool> {
-        let Key { queue, message_id, digest } = Key::of(letter);
-        let database = self.databases.of(&self.keeper(letter))?;
-        let this = "queue = $1 AND message_id = $2 AND digest = $3";
-        let delete = format!("DELETE FROM dead_letter_actions WHERE {this} AND action = 'purged'");
-        let look = format!("SELECT NOT EXISTS (SELECT FROM dead_letter_actions WHERE {this})");
-        sqlx::query(sqlx::AssertSqlSafe(delete))
-            .bind(&queue)
-            .bind(&message_id)
-            .bind(&digest)
-            .execute(&mut *database)
-            .await?;
-        crash_at(CrashPoint::LetterRevived);
-        let look = sqlx::query_scalar(sqlx::AssertSqlSafe(look));
-        Ok(look.bind(queue).bind(message_id).bind(digest).fetch_one(database).await?)
     }
 
     /// Notes that it goes on as another event, and returns that one's id: the one noted before,
@@ -194,24 +135,20 @@ impl Books {
     }
 }
 
-fn is_of(letter: &Letter, service: &str) -> bool {
-    letter.origin().is_some_and(|queue| queue.split('.').next() == Some(service))
-}
-
-/// What a dead letter is known by in the books, whatever it is.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    queue: String,
-    message_id: String,
-    digest: Vec<u8>,
-}
-
-impl Key {
-    fn of(letter: &Letter) -> Self {
-        Self {
-            queue: letter.origin().unwrap_or_else(|| letter.parked.clone()),
-            message_id: letter.message.id.clone().unwrap_or_default(),
-            digest: letter.message.digest(),
+impl dead_letters::Books for Books {
+    async fn pasts(&mut self, letters: &[&Letter]) -> Result<Vec<Past>> {
+        let mut pasts = vec![Past::default(); letters.len()];
+        for (service, places) in self.by_keeper(letters) {
+            let its: Vec<_> = places.iter().map(|place| letters[*place]).collect();
+            let known = pasts_in(self.databases.of(&service)?, &service, &its).await?;
+            for (place, past) in places.into_iter().zip(known) {
+                pasts[place] = past;
+            }
         }
+        Ok(pasts)
+    }
+
+    async fn revive(&mut self, letter: &Letter) -> Result<bool> {
+        revive_in(self.databases.of(&self.keeper(letter))?, letter).await
     }
 }

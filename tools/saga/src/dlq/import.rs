@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use dead_letters::{
+    Books, Deed, Done, Fate, Hand, Letter, Outcome, REPAIRED_MEANWHILE, Taken, finish, into, now,
+};
 use messaging::{Publication, RealWorld, World};
 
 use super::books::Repair;
-use super::{
-    DeadLetters, Deed, Done, Fate, Hand, Letter, Line, Outcome, Pick, REPAIRED_MEANWHILE, Taken,
-    finish, into, now,
-};
+use super::{DeadLetters, Line, Pick};
 
 /// What is to become of the lines.
 #[derive(Clone, Copy, Debug, Default)]

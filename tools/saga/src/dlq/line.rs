@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Letter;
+use dead_letters::Letter;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,9 +118,9 @@ fn unhex(digits: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::letter::testing::letter;
     use super::*;
     use chrono::DateTime;
+    use dead_letters::testing::letter;
 
     fn with_body(body: &[u8]) -> Letter {
         let mut letter = letter(DateTime::from_timestamp(1_767_000_000, 0).unwrap());

@@ -3,7 +3,7 @@
 use events::OrderId;
 use messaging::dead_letters;
 
-use super::Letter;
+use dead_letters::Letter;
 
 /// All of what is given must fit; nothing given fits everything.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +40,9 @@ impl Pick {
 
 #[cfg(test)]
 mod tests {
-    use super::super::letter::testing::letter;
     use super::*;
     use chrono::DateTime;
+    use dead_letters::testing::letter;
     use uuid::Uuid;
 
     #[test]

@@ -4,23 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use events::OrderId;
+use dead_letters::{Held, in_time, order_of};
 use invariants::DeadLetter;
+use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
-use messaging::{Message, header};
+use messaging::{Message, header, is_parking};
 use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::Places;
-use super::held::Held;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Where dead letters end whose own queue is missing.
-const UNROUTED: &str = "unrouted";
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
 /// Each look at a message is a delivery, and what has had too many RabbitMQ drops.
@@ -48,16 +44,10 @@ pub struct Standing {
     pub consumers: u32,
 }
 
-/// Where dead letters lie; everything else is on its way.
-pub fn is_parking(queue: &str) -> bool {
-    queue.ends_with(".dlq") || queue == UNROUTED
-}
-
 impl Broker {
     pub async fn connect(places: &Places) -> Result<Self> {
         let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
-        let connection = Connection::connect(&places.amqp_url, ConnectionProperties::default());
-        let connection = in_time(connection).await.context(
+        let connection = dead_letters::connect(&places.amqp_url).await.context(
             "RabbitMQ is not reachable: run `make up`, or set RABBITMQ_PORT, RABBITMQ_USER and \
              RABBITMQ_PASSWORD",
         )?;
@@ -136,6 +126,10 @@ impl Broker {
         Ok(found)
     }
 
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Takes the first so many messages in hand, without acknowledging any.
     pub async fn hold(&self, queue: &str, max: usize) -> Result<Held> {
         Held::take(&self.connection, queue, max).await
@@ -167,21 +161,6 @@ fn dead_letter(queue: &str, message: &Message) -> DeadLetter {
     }
 }
 
-/// By its properties, or else by what it says.
-pub fn order_of(message: &Message) -> Option<OrderId> {
-    let in_body = || {
-        let body: Value = serde_json::from_slice(&message.body).ok()?;
-        body["order_id"].as_str()?.parse().ok()
-    };
-    let correlated = message.correlation_id.as_ref().and_then(|id| id.parse().ok());
-    correlated.or_else(in_body)
-}
-
-pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
-    let done = timeout(ANSWER_WITHIN, work).await;
-    Ok(done.with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,11 +174,5 @@ mod tests {
         assert_eq!(letter.order_id, Some(Uuid::from_u128(7)));
         let garbage = Message { body: b"garbage".to_vec(), ..Message::default() };
         assert_eq!(dead_letter("x", &garbage).order_id, None);
-    }
-
-    #[test]
-    fn what_is_parked_is_told_from_what_is_on_its_way() {
-        assert!(is_parking("order.payment-failed.dlq") && is_parking("unrouted"));
-        assert!(!is_parking("order.payment-failed") && !is_parking("order.retry.5s"));
     }
 }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
+use dead_letters::{Letter, order_of};
 use events::OrderId;
 use messaging::{Message, header};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::dlq::Letter;
-use crate::snapshot::{Broker, Databases, order_of};
+use crate::snapshot::{Broker, Databases};
 
 /// Of a queue that is looked into.
 const LOOKED_AT_MAX: usize = 10_000;

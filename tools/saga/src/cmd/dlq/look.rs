@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
+use dead_letters::{Fate, Letter};
 use events::OrderId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Around, since};
 use crate::colour::Colour;
-use crate::dlq::{Fate, Letter, Pick, value};
+use crate::dlq::{Pick, value};
 use crate::draw::{self, Table, count};
 
 /// One queue of dead letters.

@@ -2,13 +2,13 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use events::{Item, Money, ProductId};
+use events::{CUSTOMER, Item, Money, PRICE, ProductId, QUILL};
 use uuid::Uuid;
 
 use super::{show, watch};
 use crate::api::{Api, Draft, Order};
 use crate::draw;
-use crate::scenario::{CUSTOMER, PRICE, QUILL, Scenario};
+use crate::scenario::Scenario;
 
 /// Place an order
 #[derive(Args)]

@@ -4,9 +4,8 @@
 use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
 use messaging::{Message, header};
+use serde_json::Value;
 use uuid::Uuid;
-
-use crate::snapshot::order_of;
 
 const DEAD: &str = ".dlq";
 
@@ -35,6 +34,11 @@ impl Letter {
     pub fn event_id(&self) -> Option<EventId> {
         let id: Uuid = self.message.id.as_ref()?.parse().ok()?;
         (id.get_version_num() == 7).then_some(id)
+    }
+
+    /// Whether it died in a queue of this service.
+    pub fn is_for(&self, service: &str) -> bool {
+        self.origin().is_some_and(|queue| queue.split('.').next() == Some(service))
     }
 
     pub fn order_id(&self) -> Option<OrderId> {
@@ -92,7 +96,17 @@ impl Letter {
     }
 }
 
-#[cfg(test)]
+/// By its properties, or else by what it says.
+pub fn order_of(message: &Message) -> Option<OrderId> {
+    let in_body = || {
+        let body: Value = serde_json::from_slice(&message.body).ok()?;
+        body["order_id"].as_str()?.parse().ok()
+    };
+    let correlated = message.correlation_id.as_ref().and_then(|id| id.parse().ok());
+    correlated.or_else(in_body)
+}
+
+#[cfg(any(test, feature = "testing"))]
 pub mod testing {
     use super::*;
 

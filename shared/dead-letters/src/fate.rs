@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use events::EventId;
 use serde::Serialize;
 
-use super::Letter;
+use crate::Letter;
 
 /// What its hearer's database knows of a dead letter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,8 +71,8 @@ pub fn fate(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> Fate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::letter::testing::{QUEUE, letter};
     use super::*;
+    use crate::testing::{QUEUE, letter};
     use chrono::TimeDelta;
     use uuid::Uuid;
 

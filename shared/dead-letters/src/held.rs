@@ -4,10 +4,13 @@
 use anyhow::{Context, Result};
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::{Channel, Connection, ConnectionProperties};
 use messaging::{Message, wire};
 
-use super::broker::in_time;
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Held {
     channel: Channel,
@@ -20,7 +23,7 @@ pub struct Held {
 
 impl Held {
     /// No more than lay there at the start: what comes back while we work is not taken again.
-    pub(super) async fn take(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
+    pub async fn take(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
         let failed = || format!("cannot look into {queue}");
         let channel = in_time(connection.create_channel()).await.with_context(failed)?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -57,4 +60,16 @@ impl Held {
         });
         given.await.with_context(|| format!("cannot give back what was taken from {}", self.queue))
     }
+}
+
+/// No wait for the broker is without an end.
+pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+    let done = timeout(ANSWER_WITHIN, work).await;
+    Ok(done.with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??)
+}
+
+/// As whoever this address names.
+pub async fn connect(amqp_url: &str) -> Result<Connection> {
+    let connected = Connection::connect(amqp_url, ConnectionProperties::default());
+    in_time(connected).await
 }
