@@ -9,11 +9,12 @@ mod limits;
 mod list;
 mod measure;
 mod place;
-mod problem;
+pub(crate) mod problem;
 mod trace;
 
 use crate::{
     Settings,
+    page::{self, Page},
     placing::Placing,
     store::{self, Orders},
     view::View,
@@ -35,20 +36,28 @@ const BODY_MAX: usize = 64 * 1024;
 /// What every route is given.
 #[derive(Clone)]
 pub struct App {
-    context: Context,
-    orders: Orders,
-    placing: Placing,
-    limits: Arc<Limits>,
+    pub(crate) context: Context,
+    pub(crate) orders: Orders,
+    pub(crate) placing: Placing,
+    pub(crate) page: Arc<Page>,
+    pub(crate) limits: Arc<Limits>,
     order_deadline: Duration,
 }
 
 impl App {
-    pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
+    pub fn new(
+        settings: &Settings,
+        context: Context,
+        orders: Orders,
+        placing: Placing,
+        page: Page,
+    ) -> Self {
         let limits = Arc::new(Limits::new(settings, context.world.clone()));
-        Self { context, orders, placing, limits, order_deadline: settings.order_deadline }
+        let (page, order_deadline) = (Arc::new(page), settings.order_deadline);
+        Self { context, orders, placing, page, limits, order_deadline }
     }
 
-    fn as_of_now(&self, view: View) -> View {
+    pub(crate) fn as_of_now(&self, view: View) -> View {
         view.at(self.context.world.now(), self.order_deadline)
     }
 }
@@ -60,6 +69,7 @@ pub fn routes(app: App) -> Router {
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))
+        .merge(page::routes())
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(app.limits.clone(), limits::in_flight))
         .layer(middleware::from_fn_with_state(app.limits.clone(), limits::per_client));
@@ -85,7 +95,7 @@ async fn show(
 }
 
 /// What is no id at all is no order's id either.
-fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
+pub(crate) fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
     path.map(|Path(id)| id).map_err(|_| Problem::no_such_order("with such an id: it is a UUID"))
 }
 

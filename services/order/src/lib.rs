@@ -5,6 +5,7 @@ mod endings;
 mod http;
 mod on;
 mod order;
+mod page;
 mod placing;
 mod saying;
 mod store;
@@ -26,6 +27,7 @@ use std::{net::SocketAddr, time::Duration};
 pub use cancelling::{Outcome, cancel, overdue};
 pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
+pub use page::{Page, PageSettings};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
 pub use store::{Answer, Cancellable, Keys, Loaded, OrderBook, Orders, Placed};
@@ -62,19 +64,24 @@ pub struct Settings {
     #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "1440m", value_name = "HTTP_KEYS_KEPT")]
     #[arg(value_parser = parse_duration)]
     pub keys_kept: Duration,
+    #[command(flatten)]
+    pub page: PageSettings,
 }
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders::default();
     let (placing, writer) = Placing::channel(settings.in_flight_max as usize);
+    let (page, hub) = Page::new(&settings.page, settings.order_deadline);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());
-        move |context| routes(App::new(&settings, context, orders, placing))
+        move |context| routes(App::new(&settings, context, orders, placing, page))
     };
+    let watchers = orders.watchers.clone();
     let Settings { order_deadline, keys_kept, .. } = *settings;
     Ok(reactions(orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
+        .worker("look for the live page", |context| hub.run(context, watchers))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             overdue(context, orders.clone(), order_deadline)
         })

@@ -2,6 +2,7 @@
 
 mod answers;
 mod book;
+mod glance;
 mod place;
 mod read;
 
@@ -24,6 +25,7 @@ use telemetry::metrics;
 
 pub use answers::{Answer, Keys, forget_answers};
 pub use book::OrderBook;
+pub use glance::{COUNTED_MAX, count, glance, trace};
 pub use place::Placed;
 pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 

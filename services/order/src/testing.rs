@@ -1,6 +1,7 @@
 //! A service on a database of its own, without a broker.
 
-use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, routes};
+use crate::page::Hub;
+use crate::{App, Draft, Order, Orders, Page, Placing, Request, Settings, Writer, routes};
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
@@ -9,7 +10,9 @@ use events::{
     Event, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
-use messaging::{Known, Ledger, PgLedger, RealWorld, Relay, Standing, Store, World};
+use messaging::{
+    Known, Ladder, Ledger, MemoryBroker, PgLedger, RealWorld, Relay, Standing, Store, World,
+};
 use saga::{Decision, On, scenario::heard};
 use service::{Context, Health};
 use std::sync::{Arc, Mutex};
@@ -44,8 +47,9 @@ pub fn context_on(pool: PgPool) -> Context {
     let (ledger, world) = (PgLedger { pool }, RealWorld::shared());
     let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100);
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
+    let (broker, ladder) = (Arc::new(MemoryBroker::default()), Ladder::default());
     let (stop, deaf) = Default::default();
-    Context { ledger, outbox, world, health, batch_max: 100, stop, deaf }
+    Context { ledger, outbox, world, health, broker, ladder, batch_max: 100, stop, deaf }
 }
 
 impl Bench {
@@ -67,7 +71,20 @@ impl Bench {
 
     pub fn router(&self) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
-        routes(App::new(&self.settings, self.context.clone(), orders, placing))
+        let (page, _) = self.page();
+        routes(App::new(&self.settings, self.context.clone(), orders, placing, page))
+    }
+
+    /// Who looks for the live page, at work until the test ends.
+    pub fn hub(&self) -> Hub {
+        self.page().1
+    }
+
+    fn page(&self) -> (Page, Hub) {
+        let (page, hub) = Page::new(&self.settings.page, self.settings.order_deadline);
+        let watchers = self.orders.watchers.clone();
+        tokio::spawn(hub.clone().run(self.context.clone(), watchers));
+        (page, hub)
     }
 
     pub async fn placed(&self) -> OrderId {

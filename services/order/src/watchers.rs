@@ -2,14 +2,18 @@
 
 use events::OrderId;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
+/// Whoever watches all of them is told of no more than the latest.
+const LATEST_MAX: usize = 64;
+
 #[derive(Clone, Default)]
 pub struct Watchers {
     watched: Arc<Mutex<HashMap<OrderId, watch::Sender<()>>>>,
+    all: Arc<watch::Sender<VecDeque<OrderId>>>,
 }
 
 /// Holds its order watched for as long as it lives.
@@ -19,13 +23,30 @@ pub struct Watch {
     news: watch::Receiver<()>,
 }
 
+/// Holds all orders watched, for the one who watches all.
+pub struct WatchAll {
+    watchers: Watchers,
+    news: watch::Receiver<VecDeque<OrderId>>,
+}
+
 impl Watchers {
+    pub fn watch_all(&self) -> WatchAll {
+        WatchAll { watchers: self.clone(), news: self.all.subscribe() }
+    }
+
     pub fn watch(&self, order: OrderId) -> Watch {
         let news = self.lock().entry(order).or_default().subscribe();
         Watch { watchers: self.clone(), order, news }
     }
 
-    pub fn wake<'a>(&self, orders: impl IntoIterator<Item = &'a OrderId>) {
+    pub fn wake<'a>(&self, orders: impl IntoIterator<Item = &'a OrderId> + Clone) {
+        if self.all.receiver_count() > 0 {
+            self.all.send_modify(|latest| {
+                latest.extend(orders.clone());
+                let surplus = latest.len().saturating_sub(LATEST_MAX);
+                latest.drain(..surplus);
+            });
+        }
         let watched = self.lock();
         if watched.is_empty() {
             return;
@@ -45,6 +66,23 @@ impl Watch {
     pub async fn news(&mut self) {
         // The sender lives as long as we do.
         let _ = self.news.changed().await;
+    }
+}
+
+impl WatchAll {
+    pub async fn news(&mut self) {
+        // The sender lives as long as we do.
+        let _ = self.news.changed().await;
+    }
+
+    /// The latest that have changed since this was last asked.
+    pub fn take(&mut self) -> Vec<OrderId> {
+        let mut taken = VecDeque::new();
+        self.watchers.all.send_if_modified(|latest| {
+            taken = std::mem::take(latest);
+            false
+        });
+        taken.into()
     }
 }
 
@@ -73,6 +111,19 @@ mod tests {
         assert!(also.news().now_or_never().is_some());
         assert!(of_one.news().now_or_never().is_none());
         assert!(of_other.news().now_or_never().is_none());
+    }
+
+    #[test]
+    fn who_watches_all_is_told_the_latest_once() {
+        let watchers = Watchers::default();
+        let orders: Vec<_> = (0..100).map(OrderId::from_u128).collect();
+        watchers.wake(&orders);
+        let mut all = watchers.watch_all();
+        assert!(all.take().is_empty(), "nobody watched then");
+        watchers.wake(&orders);
+        assert!(all.news().now_or_never().is_some());
+        assert_eq!(all.take(), orders[orders.len() - LATEST_MAX..]);
+        assert!(all.take().is_empty() && all.news().now_or_never().is_none());
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         }
         let Running { pool, broker, world, tuning, health_file, stop } = around;
         let ledger = PgLedger { pool };
-        let (line, outbox) = self.line(broker, &ledger, &world, &tuning);
+        let (line, outbox) = self.line(broker.clone(), &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
         let deaf = CancellationToken::new();
         let context = Context {
@@ -119,6 +119,8 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             outbox,
             world,
             health,
+            broker,
+            ladder: tuning.ladder,
             batch_max: tuning.batch_max,
             stop: stop.clone(),
             deaf: deaf.clone(),

@@ -49,6 +49,9 @@ pub struct Context<L = PgLedger> {
     pub outbox: Outbox,
     pub world: Arc<dyn World>,
     pub health: Arc<Health>,
+    /// To be looked at: what is said goes by the outbox.
+    pub broker: Arc<dyn Broker>,
+    pub ladder: Ladder,
     /// Rows in one transaction, at most.
     pub batch_max: usize,
     /// Cancelled when the service is told to stop.

@@ -17,7 +17,7 @@ use crate::{
 };
 use clap::{Args, Command};
 use events::{EventId, SERVICES};
-use messaging::{Ladder, MemoryBroker, Store, World};
+use messaging::{Broker, Ladder, MemoryBroker, Store, World};
 use order::Placing;
 use payment::Desk;
 use service::{Context, Health, Service, Tuning};
@@ -181,7 +181,8 @@ impl Fleet {
         let world: Arc<dyn World> = self.chaos.clone();
         let batch_max = self.chaos.among(&[1, 3, 100]);
         let tuning = Tuning { ladder: Ladder::default(), batch_max };
-        let (line, outbox) = service.line(Arc::new(wire), disk, &world, &tuning);
+        let broker: Arc<dyn Broker> = Arc::new(wire);
+        let (line, outbox) = service.line(broker.clone(), disk, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
         let stop = CancellationToken::new();
         let deaf = CancellationToken::new();
@@ -190,6 +191,8 @@ impl Fleet {
             outbox,
             world,
             health,
+            broker,
+            ladder: tuning.ladder,
             batch_max,
             stop: stop.clone(),
             deaf: deaf.clone(),

@@ -47,6 +47,7 @@ impl Service {
                 ]);
                 if let Some(port) = port {
                     environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+                    environment.extend(page(settings));
                 }
                 if let Some(url) = settings.mock_gateway_url().filter(|_| name == "payment") {
                     environment.push(("PAYMENT_GATEWAY_URL".to_owned(), url));
@@ -172,6 +173,17 @@ impl Service {
         fs::remove_file(self.pid_file()).ok();
         running.is_some()
     }
+}
+
+/// What the live page is told.
+fn page(settings: &Settings) -> [(String, String); 3] {
+    let (demo, operator) =
+        if settings.is_demo { ("1", settings.amqp_url()) } else { ("0", String::new()) };
+    [
+        ("DEMO".to_owned(), demo.to_owned()),
+        ("OPERATOR_AMQP_URL".to_owned(), operator),
+        ("RABBITMQ_PAGE".to_owned(), settings.management_url()),
+    ]
 }
 
 async fn answers(url: &str) -> bool {

@@ -25,6 +25,8 @@ pub struct Settings {
     pub ladder: Ladder,
     pub gateway: Gateway,
     pub mock_gateway_port: u16,
+    /// Whether the live page may place orders and replay dead letters.
+    pub is_demo: bool,
     /// What `.env` says and the environment does not.
     pub dotenv: BTreeMap<String, String>,
 }
@@ -98,6 +100,11 @@ impl Settings {
                 other => bail!("GATEWAY={other} is not known: it is simulated or http"),
             },
             mock_gateway_port: port("MOCK_GATEWAY_PORT", "3002")?,
+            is_demo: match text("DEMO", "1").as_str() {
+                "1" | "true" | "yes" | "on" => true,
+                "0" | "false" | "no" | "off" => false,
+                other => bail!("DEMO={other} is not known: it is 1 or 0"),
+            },
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;
@@ -218,6 +225,7 @@ mod tests {
             assert_eq!(said, format!("ORDER_DB_PORT={wrong} is no port: it takes 1 to 65535"));
         }
         assert!(error(&[("GATEWAY", "https")]).contains("it is simulated or http"));
+        assert!(error(&[("DEMO", "perhaps")]).contains("it is 1 or 0"));
         let said = error(&[("ORDER_DB_PORT", "5672")]);
         assert_eq!(said, "RABBITMQ_PORT and ORDER_DB_PORT are both 5672: change one");
     }

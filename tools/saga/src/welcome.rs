@@ -21,7 +21,8 @@ pub fn print(settings: &Settings, took: Option<Duration>, logs: &str) {
     }
     let Settings { rabbitmq_port, rabbitmq_user, rabbitmq_password, .. } = settings;
     let (order, management) = (settings.order_url(), settings.management_url());
-    say!("  orders     {order}");
+    say!("  the page   {order}/");
+    say!("  orders     {order}/orders");
     say!(
         "  RabbitMQ   {management}  ({rabbitmq_user}/{rabbitmq_password}), \
          AMQP on 127.0.0.1:{rabbitmq_port}"

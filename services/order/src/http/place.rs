@@ -17,13 +17,18 @@ pub async fn place(State(app): State<App>, request: Request) -> Result<Response,
     let key = idempotency_key(request.headers())?;
     let trace = traceparent(request.headers());
     let draft = draft::read(&json_body(request).await?)?;
-    match app.placing.place(Asked { draft, key, trace }).await {
-        Ok(answered) => Ok(created(answered)),
-        Err(Refusal::Full) => Err(Problem::overloaded()),
-        Err(Refusal::Away) => Err(Problem::database_away()),
-        Err(Refusal::KeyBusy) => Err(Problem::key_busy()),
-        Err(Refusal::KeyReused) => Err(Problem::key_reused()),
-        Err(Refusal::Broken) => Err(Problem::internal()),
+    Ok(created(app.placing.place(Asked { draft, key, trace }).await?))
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::overloaded(),
+            Refusal::Away => Self::database_away(),
+            Refusal::KeyBusy => Self::key_busy(),
+            Refusal::KeyReused => Self::key_reused(),
+            Refusal::Broken => Self::internal(),
+        }
     }
 }
 

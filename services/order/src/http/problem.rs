@@ -83,6 +83,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
     }
 
+    pub fn not_from_here() -> Self {
+        let (status, title) = (StatusCode::FORBIDDEN, "Not from here");
+        let detail = "only the page itself, opened on this machine, may do that; reload it";
+        Self::new(status, "not-from-here", title, detail)
+    }
+
     pub fn wrong_method() -> Self {
         let (status, title) = (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
         let detail = "the header Allow has the methods that this path knows";

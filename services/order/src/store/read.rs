@@ -13,7 +13,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-const VIEW: &str = "
+pub(super) const VIEW: &str = "
     SELECT id, customer_id, payment_method, total_amount, created_at, items::TEXT, facts::TEXT
     FROM orders
     WHERE ";
@@ -156,7 +156,7 @@ pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, O
 }
 
 #[derive(FromRow)]
-struct ViewRow {
+pub(super) struct ViewRow {
     id: OrderId,
     customer_id: Uuid,
     payment_method: String,
@@ -167,7 +167,7 @@ struct ViewRow {
 }
 
 impl ViewRow {
-    fn view(self) -> Result<View, Failure> {
+    pub(super) fn view(self) -> Result<View, Failure> {
         Ok(View {
             id: self.id,
             customer_id: self.customer_id,

@@ -1,0 +1,278 @@
+//! Dead letters on the page: how many lie where, to whoever looks; what they are, and sending them
+//! back, to who may act.
+
+use super::{demo::Allowed, lanes::span, queues::Queues};
+use crate::{
+    NAME,
+    http::{App, problem::Problem},
+};
+use anyhow::{Context, Result, ensure};
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Html,
+};
+use database::PgPool;
+use dead_letters::{
+    Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
+};
+use messaging::{header, is_parking};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Of one queue, at one time.
+const LETTERS_MAX: usize = 50;
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+/// Each look at a message is a delivery, and a broker without our policies drops what has had too
+/// many: nobody looks on his own account beyond this.
+const LOOKS_MAX: i64 = 10;
+
+/// Comes to the broker as a person does.
+#[derive(Clone)]
+pub struct Operator {
+    amqp_url: String,
+}
+
+/// Why the first in each queue of dead letters died.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reasons {
+    known: BTreeMap<String, Reason>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Reason {
+    /// How many lay there then.
+    of: u32,
+    text: String,
+    is_looked_at_enough: bool,
+}
+
+/// Order's own books: what others have handled, they know.
+struct OwnBooks {
+    pool: PgPool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    Show,
+    DryRun,
+    Replay,
+}
+
+impl Operator {
+    /// `None` where nobody is named.
+    pub fn new(amqp_url: &str) -> Option<Self> {
+        (!amqp_url.is_empty()).then(|| Self { amqp_url: amqp_url.into() })
+    }
+
+    async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, dead_letters::Connection)> {
+        let connection = dead_letters::connect(&self.amqp_url).await?;
+        let hand = Hand::take(&connection, [queue.to_owned()], limit, |_| true).await?;
+        Ok((hand, connection))
+    }
+}
+
+impl Reasons {
+    /// Looks where the number has changed.
+    pub async fn look(&mut self, operator: &Operator, queues: &Queues) -> Result<()> {
+        let parked = queues.parked();
+        self.known.retain(|queue, _| parked.contains_key(queue));
+        for (queue, of) in parked {
+            let known = self.known.get(&queue);
+            if known.is_some_and(|known| known.of == of || known.is_looked_at_enough) {
+                continue;
+            }
+            let (hand, _connection) = operator.take(&queue, 1).await?;
+            let first = hand.letters().first().map(|letter| Reason {
+                of,
+                text: letter.reason(),
+                is_looked_at_enough: looks(letter) >= LOOKS_MAX,
+            });
+            hand.give_back().await?;
+            // Where somebody else has it in hand, the next look finds it.
+            self.known.extend(first.map(|reason| (queue, reason)));
+        }
+        Ok(())
+    }
+}
+
+fn looks(letter: &Letter) -> i64 {
+    letter.message.number("x-delivery-count").unwrap_or(0)
+}
+
+#[derive(Template)]
+#[template(path = "dead.html")]
+struct Board {
+    heaps: Vec<Heap>,
+    may_act: bool,
+}
+
+struct Heap {
+    queue: String,
+    count: u32,
+    reason: String,
+}
+
+pub fn board(queues: &Queues, reasons: &Reasons, may_act: bool) -> String {
+    let heap = |(queue, count): (String, u32)| {
+        let reason = reasons.known.get(&queue).map(|reason| reason.text.clone());
+        Heap { reason: reason.unwrap_or_default(), queue, count }
+    };
+    let heaps = queues.parked().into_iter().map(heap).collect();
+    Board { heaps, may_act }.render().expect("a table is text")
+}
+
+#[derive(Template)]
+#[template(path = "letters.html")]
+struct Letters {
+    queue: String,
+    letters: Vec<Shown>,
+    unseen: usize,
+}
+
+struct Shown {
+    event: String,
+    id: String,
+    order: Option<String>,
+    attempts: i64,
+    age: String,
+    reason: String,
+    /// What would become of it, or has.
+    fate: String,
+    is_well: bool,
+    payload: Option<String>,
+}
+
+pub async fn act(
+    _: Allowed,
+    State(app): State<App>,
+    Path((queue, deed)): Path<(String, Deed)>,
+) -> Result<Html<String>, Problem> {
+    let operator = app.page.operator().cloned().ok_or_else(Problem::no_such_page)?;
+    if !is_parking(&queue) {
+        return Err(Problem::no_such_page());
+    }
+    let books = OwnBooks { pool: app.context.ledger.pool.clone() };
+    // Not left half-way when the page goes away.
+    let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
+    let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
+    let letters = told.map_err(|_| Problem::internal())?.map_err(|why| {
+        tracing::warn!("dead letters are out of reach: {why:#}");
+        Problem::not_ready(format!("{why:#}"))
+    })?;
+    Ok(Html(letters.render().expect("a letter is text")))
+}
+
+fn slow() -> Problem {
+    Problem::not_ready("the broker takes too long; look again in a moment")
+}
+
+async fn settle(
+    operator: &Operator,
+    mut books: OwnBooks,
+    queue: String,
+    deed: Deed,
+) -> Result<Letters> {
+    let (hand, _connection) = operator.take(&queue, LETTERS_MAX).await?;
+    let acted = act_on(operator, &mut books, &hand, deed).await;
+    let unseen = hand.unseen.values().sum();
+    let letters = acted.map(|fates| {
+        let both = hand.letters().into_iter().zip(fates);
+        let shown = both.map(|(letter, fate)| Shown::of(letter, fate, deed)).collect();
+        Letters { queue, letters: shown, unseen }
+    });
+    let given_back = hand.give_back().await;
+    let letters = letters?;
+    given_back?;
+    Ok(letters)
+}
+
+/// What becomes of each, or would, and whether that is well.
+async fn act_on(
+    operator: &Operator,
+    books: &mut OwnBooks,
+    hand: &Hand,
+    deed: Deed,
+) -> Result<Vec<(String, bool)>> {
+    if deed == Deed::Replay {
+        let mut post = Post::connect(&operator.amqp_url, "order: operator").await?;
+        let done = replay(books, &mut post, hand).await?;
+        let told = |letter: &Letter| {
+            let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
+            same.next().map_or((String::new(), false), said)
+        };
+        return Ok(hand.letters().into_iter().map(told).collect());
+    }
+    let judged = judge(books, &hand.letters()).await?;
+    Ok(judged.into_iter().map(|(_, fate)| would(&fate)).collect())
+}
+
+fn said(done: &Done) -> (String, bool) {
+    let text = format!("{}: {}", done.outcome.word(), done.detail);
+    (text, done.outcome.is_done())
+}
+
+fn would(fate: &Fate) -> (String, bool) {
+    match fate {
+        Fate::Goes { to } => (format!("would be handled in {to}, once"), true),
+        Fate::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
+        Fate::Refused { why } => (format!("refused: {why}"), false),
+    }
+}
+
+impl Shown {
+    fn of(letter: &Letter, (fate, is_well): (String, bool), deed: Deed) -> Self {
+        let message = &letter.message;
+        let since = letter.died_at().or_else(|| letter.said_at());
+        let age = since.map(|at| span((now() - at).num_milliseconds()));
+        Self {
+            event: message.kind.clone().unwrap_or_else(|| "no type".into()),
+            id: message.id.clone().unwrap_or_else(|| "no id".into()),
+            order: letter.order_id().map(|order| order.to_string()),
+            attempts: letter.attempts(),
+            age: age.unwrap_or_default(),
+            reason: letter.reason(),
+            fate,
+            is_well,
+            payload: (deed == Deed::Show).then(|| payload(letter)),
+        }
+    }
+}
+
+/// Headers and body, as a person reads them.
+fn payload(letter: &Letter) -> String {
+    let message = &letter.message;
+    let headers = message.headers.iter().filter(|(name, _)| *name != header::REASON);
+    let mut lines: Vec<_> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
+    lines.push(String::new());
+    lines.push(match serde_json::from_slice::<Value>(&message.body) {
+        Ok(value) => format!("{value:#}"),
+        Err(_) => String::from_utf8_lossy(&message.body).into_owned(),
+    });
+    lines.join("\n")
+}
+
+impl Books for OwnBooks {
+    async fn pasts(&mut self, letters: &[&Letter]) -> Result<Vec<Past>> {
+        let mut pasts = vec![Past::default(); letters.len()];
+        let (places, own): (Vec<_>, Vec<_>) =
+            letters.iter().enumerate().filter(|(_, letter)| letter.is_for(NAME)).unzip();
+        if own.is_empty() {
+            return Ok(pasts);
+        }
+        let own: Vec<&Letter> = own.into_iter().copied().collect();
+        let mut database = self.pool.acquire().await?;
+        for (place, past) in places.into_iter().zip(pasts_in(&mut database, NAME, &own).await?) {
+            pasts[place] = past;
+        }
+        Ok(pasts)
+    }
+
+    async fn revive(&mut self, letter: &Letter) -> Result<bool> {
+        ensure!(letter.is_for(NAME), "only its own service knows that it was purged");
+        let mut database = self.pool.acquire().await.context("the database is away")?;
+        revive_in(&mut database, letter).await
+    }
+}

@@ -1,0 +1,147 @@
+//! What a page may do beyond looking, where a demonstration is asked for: for whoever sits at this
+//! machine, from this page and no other.
+
+use super::{PageSettings, dead::Operator};
+use crate::{
+    cancelling,
+    http::{App, problem::Problem},
+    placing::{Draft, Request},
+};
+use axum::{
+    Json,
+    extract::{ConnectInfo, FromRequestParts, Path, State},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+};
+use events::{Asking, CUSTOMER, CancelReason, PRICE};
+use messaging::{RealWorld, World};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path as File,
+};
+
+pub struct Demo {
+    /// Known to our own page only: another's cannot read it.
+    pub token: String,
+    pub operator: Option<Operator>,
+}
+
+/// An order with a certain end.
+pub struct Scenario {
+    pub name: &'static str,
+    pub words: &'static str,
+    asking: Asking,
+}
+
+impl Demo {
+    pub fn new(settings: &PageSettings) -> Self {
+        let token = format!("{:016x}{:016x}", RealWorld.random(), RealWorld.random());
+        Self { token, operator: Operator::new(&settings.operator_amqp_url) }
+    }
+}
+
+pub const SCENARIOS: [Scenario; 6] = [
+    Scenario { name: "happy", words: "happy", asking: Asking::CONFIRMED },
+    Scenario { name: "declined", words: "declined", asking: Asking::DECLINED },
+    Scenario { name: "flaky", words: "flaky", asking: Asking::FLAKY },
+    Scenario { name: "sold-out", words: "sold out", asking: Asking::NONE_LEFT },
+    Scenario { name: "carrier", words: "carrier", asking: Asking::CARRIER },
+    Scenario { name: "cancel", words: "cancel", asking: Asking::CANCEL_CHARGED },
+];
+
+/// The right to act: only a request that our own page sends from this machine has it.
+pub struct Allowed;
+
+impl FromRequestParts<App> for Allowed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let demo = app.page.demo.as_ref().ok_or_else(Problem::no_such_page)?;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let is_near = peer.is_some_and(|ConnectInfo(peer)| is_near(peer.ip()));
+        let given = parts.headers.get("x-csrf-token").map(HeaderValue::as_bytes);
+        let is_ours = given == Some(demo.token.as_bytes());
+        if is_near && is_ours && is_called_local(&parts.headers) {
+            return Ok(Self);
+        }
+        Err(Problem::not_from_here())
+    }
+}
+
+/// This machine, or the one that a container runs on: it comes by way of the container's gateway.
+fn is_near(peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer.is_loopback() || is_in_container() && gateway().is_some_and(|gateway| peer == gateway)
+}
+
+fn is_in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| File::new(mark).exists())
+}
+
+fn gateway() -> Option<IpAddr> {
+    gateway_of(&fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// Interface, destination, gateway, …: addresses in hexadecimal, backwards.
+fn gateway_of(routes: &str) -> Option<IpAddr> {
+    let lines = routes.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut defaults = lines.filter(|line| line.get(1) == Some(&"00000000"));
+    let digits = u32::from_str_radix(defaults.next()?.get(2)?, 16).ok()?;
+    Some(Ipv4Addr::from(digits.to_le_bytes()).into())
+}
+
+/// A name that leads elsewhere today may lead here tomorrow.
+fn is_called_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+}
+
+pub async fn place(
+    _: Allowed,
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let scenario = SCENARIOS.iter().find(|known| known.name == name);
+    let scenario = scenario.ok_or_else(Problem::no_such_page)?;
+    let Asking { method: payment_method, cancel_after, .. } = scenario.asking;
+    let items = scenario.asking.items();
+    let total_amount = PRICE.times(scenario.asking.quantity).map_err(|_| Problem::internal())?;
+    let draft = Draft { customer_id: CUSTOMER, payment_method, items, total_amount };
+    let order_id = app.placing.place(Request { draft, key: None, trace: None }).await?.order_id;
+    if let Some(wait) = cancel_after {
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let App { context, orders, .. } = app;
+            let _ =
+                cancelling::cancel(context, orders, order_id, CancelReason::Customer, None).await;
+        });
+    }
+    Ok(Json(json!({ "order_id": order_id })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_gateway_is_read_backwards() {
+        let routes = "Iface\tDestination\tGateway\tFlags\n\
+                      eth0\t000011AC\t00000000\t0001\n\
+                      eth0\t00000000\t010011AC\t0003\n";
+        assert_eq!(gateway_of(routes), Some([172, 17, 0, 1].into()));
+        assert_eq!(gateway_of("Iface\tDestination\tGateway\n"), None);
+    }
+
+    #[test]
+    fn only_a_local_name_is_one() {
+        let called = |host: &'static str| {
+            is_called_local(&HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]))
+        };
+        assert!(called("localhost:3001") && called("127.0.0.1:3001") && called("[::1]:3001"));
+        assert!(called("localhost"));
+        assert!(!called("localhost.example:3001") && !called("evil.example") && !called(""));
+        assert!(!is_called_local(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,89 @@
+//! `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
+
+use super::{
+    lanes::{self, span},
+    steps::{Kind, Step, steps},
+    words::{self, Ending},
+};
+use crate::{
+    http::{App, order_id, problem::Problem},
+    store,
+    view::View,
+};
+use askama::Template;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Html,
+};
+use events::{OrderId, SERVICES};
+
+#[derive(Template)]
+#[template(path = "detail.html")]
+struct Detail {
+    view: View,
+    ending: Ending,
+    summary: String,
+    took: String,
+    trace: Option<String>,
+    lanes: String,
+    steps: Vec<Step>,
+}
+
+pub async fn show(
+    State(app): State<App>,
+    id: Result<Path<OrderId>, PathRejection>,
+) -> Result<Html<String>, Problem> {
+    html(&app, order_id(id)?).await.map(Html)
+}
+
+pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
+    let pool = &app.context.ledger.pool;
+    let view = store::get(pool, id).await?.ok_or_else(|| Problem::no_such_order(id))?;
+    let trace = store::trace(pool, id).await?;
+    let view = app.as_of_now(view);
+    let waiting = view.waits_for.clone().unwrap_or_default();
+    let steps = steps(&view.order, &waiting);
+    let status = view.order.status();
+    let ending = Ending::of(status);
+    let title = format!("Order {id}, {}", ending.word());
+    let summary = match ending {
+        Ending::Open => words::waits(&waiting),
+        _ => words::ending(&view.order),
+    };
+    let took_ms = i64::try_from(view.order.age().as_millis()).unwrap_or(i64::MAX);
+    let detail = Detail {
+        ending,
+        summary,
+        took: span(took_ms),
+        // The part that tells one trace from another.
+        trace: trace.and_then(|trace| trace.split('-').nth(1).map(Into::into)),
+        lanes: lanes::draw(title, &steps),
+        steps,
+        view,
+    };
+    Ok(detail.render().expect("an order can be shown"))
+}
+
+impl Step {
+    /// For those who cannot see the drawing.
+    fn sentence(&self) -> String {
+        let service = SERVICES[self.lane];
+        match self.kind {
+            Kind::Awaited => format!("waits for {service}"),
+            Kind::Stuck => format!("stuck: {service} owes {}", self.event),
+            Kind::Inferred => format!("{service} says {}, which order does not hear", self.event),
+            Kind::Forth | Kind::Back => {
+                let heard: Vec<_> = self.to.iter().map(|to| SERVICES[*to]).collect();
+                let at = self.at_ms.map(span).unwrap_or_default();
+                let took = self
+                    .took_ms
+                    .map_or_else(String::new, |ms| format!(", {} after its cause", span(ms)));
+                let (words, heard) = (self.words, heard.join(" and "));
+                format!(
+                    "after {at} {service} says {} ({words}), heard by {heard}{took}",
+                    self.event
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Looks for all open pages at once, and only while one is open. What it has told last is kept, for
+//! a page that comes back.
+
+use super::{
+    dead::{self, Operator, Reasons},
+    queues::{LOOK_EVERY, Looking, Queues},
+    scene::{Frame, Scene},
+};
+use crate::{
+    store,
+    watchers::{WatchAll, Watchers},
+};
+use events::EventId;
+use service::Context;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until},
+};
+
+/// Between two looks at the orders: at least, and at most.
+const REST_MIN: Duration = Duration::from_millis(150);
+const REST_MAX: Duration = Duration::from_millis(500);
+/// A look that takes long is taken less often: a tenth of the time at most.
+const REST: u32 = 10;
+/// How long it goes on when the last page has gone: most come back.
+const LINGER: Duration = Duration::from_secs(3);
+const FRAMES_MAX: usize = 256;
+
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// The number of the latest frame. Every open page holds a receiver.
+    latest: watch::Sender<u64>,
+    told: Mutex<Told>,
+    wanted: Notify,
+    /// Tells this process's frames from another's.
+    run: EventId,
+    /// When an order should be final; zero is never.
+    deadline: Duration,
+    /// Looks at dead letters, where one may.
+    operator: Option<Operator>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// As it is now; nothing while nobody looks.
+    scene: Option<Scene>,
+    queues: Queues,
+    reasons: Reasons,
+    frames: VecDeque<(u64, Arc<str>)>,
+}
+
+/// One open page.
+pub struct Seat {
+    hub: Hub,
+    latest: watch::Receiver<u64>,
+    /// The frame that it has seen last; none where it has seen nothing of ours.
+    seen: Option<u64>,
+}
+
+/// What is sent, and the name under which it is remembered.
+pub struct Sent {
+    pub id: String,
+    pub data: Arc<str>,
+}
+
+impl Hub {
+    pub fn new(run: EventId, deadline: Duration, operator: Option<Operator>) -> Self {
+        let (latest, _) = watch::channel(0);
+        let (told, wanted) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { latest, told, wanted, run, deadline, operator }) }
+    }
+
+    /// `after` is the id of the last frame that the page knows.
+    pub fn seat(&self, after: Option<&str>) -> Seat {
+        let run = self.inner.run.simple().to_string();
+        let number = after.and_then(|id| id.strip_prefix(&run)?.strip_prefix('-')?.parse().ok());
+        let seat = Seat { hub: self.clone(), latest: self.inner.latest.subscribe(), seen: number };
+        self.inner.wanted.notify_one();
+        seat
+    }
+
+    #[cfg(test)]
+    pub fn is_looking(&self) -> bool {
+        self.lock().scene.is_some()
+    }
+
+    /// Works until the service stops.
+    pub async fn run(self, context: Context, watchers: Watchers) {
+        loop {
+            tokio::select! {
+                () = context.stop.cancelled() => return,
+                () = self.inner.wanted.notified() => {}
+            }
+            tokio::select! {
+                () = context.stop.cancelled() => return,
+                () = self.orders(&context, watchers.watch_all()) => {}
+                () = self.queues(&context) => {}
+            }
+            *self.lock() = Told::default();
+        }
+    }
+
+    /// Ends when no page has been open for a while.
+    async fn orders(&self, context: &Context, mut watch: WatchAll) {
+        let mut scene = Scene::default();
+        let mut last_seen = Instant::now();
+        let mut count_at = last_seen;
+        loop {
+            let began = Instant::now();
+            if self.inner.latest.receiver_count() > 0 {
+                last_seen = began;
+            } else if began - last_seen > LINGER {
+                return;
+            }
+            let mut next = scene.clone();
+            next.trouble.clear();
+            let looked = self.look(context, &mut watch, &mut next).await;
+            let looked = match looked {
+                Ok(passed) if began >= count_at => {
+                    let counted = self.count(context, &mut next).await;
+                    count_at = Instant::now() + (began.elapsed() * REST).max(REST_MAX);
+                    counted.map(|()| passed)
+                }
+                looked => looked,
+            };
+            let passed = looked.unwrap_or_else(|why| {
+                // Once, and not at every look.
+                if scene.trouble.is_empty() {
+                    tracing::warn!("the live page does not see the orders: {why:#}");
+                }
+                next.trouble = "the orders are out of reach: the database does not answer".into();
+                BTreeSet::new()
+            });
+            self.tell(&next.since(&scene, passed), &next);
+            scene = next;
+            sleep((began.elapsed() * REST).max(REST_MIN)).await;
+            tokio::select! {
+                () = watch.news() => {}
+                () = sleep_until(began + REST_MAX) => {}
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        context: &Context,
+        watch: &mut WatchAll,
+        scene: &mut Scene,
+    ) -> Result<BTreeSet<&'static str>, database::Failure> {
+        let (queues, reasons) = {
+            let told = self.lock();
+            (told.queues.clone(), told.reasons.clone())
+        };
+        scene.show_queues(&queues);
+        scene.dead = dead::board(&queues, &reasons, self.inner.operator.is_some());
+        let views = store::glance(&context.ledger.pool, &watch.take()).await?;
+        let now = context.world.now();
+        let views: Vec<_> =
+            views.into_iter().map(|view| view.at(now, self.inner.deadline)).collect();
+        scene.show_orders(&views, &queues);
+        Ok(scene.passed(&views, now))
+    }
+
+    async fn count(&self, context: &Context, scene: &mut Scene) -> Result<(), database::Failure> {
+        scene.show_counts(&store::count(&context.ledger.pool).await?);
+        Ok(())
+    }
+
+    async fn queues(&self, context: &Context) {
+        let mut looking = Looking::new(context.broker.clone(), &context.ladder);
+        let mut reasons = Reasons::default();
+        loop {
+            // Nothing is shown of a broker that is away.
+            let queues = looking.look().await.unwrap_or_default();
+            if let Some(operator) = &self.inner.operator
+                && let Err(why) = reasons.look(operator, &queues).await
+            {
+                tracing::debug!("nobody knows why letters are dead: {why:#}");
+            }
+            self.see(queues, reasons.clone());
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn see(&self, queues: Queues, reasons: Reasons) {
+        let mut told = self.lock();
+        (told.queues, told.reasons) = (queues, reasons);
+    }
+
+    fn tell(&self, frame: &Frame, scene: &Scene) {
+        let mut told = self.lock();
+        let is_first = told.scene.replace(scene.clone()).is_none();
+        if frame.is_empty() && !is_first {
+            return;
+        }
+        let number = *self.inner.latest.borrow() + 1;
+        told.frames.push_back((number, text(frame)));
+        if told.frames.len() > FRAMES_MAX {
+            told.frames.pop_front();
+        }
+        drop(told);
+        self.inner.latest.send_replace(number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(&self, number: u64, data: Arc<str>) -> Sent {
+        Sent { id: format!("{}-{number}", self.inner.run.simple()), data }
+    }
+}
+
+impl Seat {
+    /// All that is to be seen now, and the id of the frame that it is as of.
+    pub async fn scene(&mut self) -> (Scene, String) {
+        loop {
+            let number = *self.latest.borrow_and_update();
+            if let Some(scene) = self.hub.lock().scene.clone() {
+                return (scene, self.hub.sent(number, "".into()).id);
+            }
+            // The hub lives as long as we do.
+            let _ = self.latest.changed().await;
+        }
+    }
+
+    /// The next frame; all of it for a page that has missed too much.
+    pub async fn next(&mut self) -> Sent {
+        loop {
+            let number = *self.latest.borrow_and_update();
+            if let Some(sent) = self.due(number) {
+                return sent;
+            }
+            let _ = self.latest.changed().await;
+        }
+    }
+
+    fn due(&mut self, latest: u64) -> Option<Sent> {
+        let told = self.hub.lock();
+        let scene = told.scene.as_ref()?;
+        if self.seen == Some(latest) {
+            return None;
+        }
+        let next = self.seen.map(|seen| seen + 1);
+        let kept = told.frames.iter().find(|(number, _)| Some(*number) == next);
+        let (number, data) = match kept {
+            Some((number, data)) => (*number, data.clone()),
+            None => (latest, text(&scene.whole())),
+        };
+        drop(told);
+        self.seen = Some(number);
+        Some(self.hub.sent(number, data))
+    }
+}
+
+fn text(frame: &Frame) -> Arc<str> {
+    serde_json::to_string(frame).expect("a frame is plain data").into()
+}

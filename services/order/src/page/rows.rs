@@ -1,0 +1,48 @@
+//! A line of the list for each order.
+
+use super::{
+    queues::Queues,
+    words::{self, Ending},
+};
+use crate::view::View;
+use askama::Template;
+use events::OrderId;
+use messaging::queue_name;
+
+#[derive(Template)]
+#[template(path = "row.html")]
+struct Row<'a> {
+    id: OrderId,
+    short: String,
+    ending: Ending,
+    what: String,
+    /// Of whom it waits for, where nobody listens.
+    trouble: &'a str,
+    /// For an order that waits, in milliseconds since 1970.
+    since_ms: Option<i64>,
+}
+
+pub fn row(view: &View, queues: &Queues) -> String {
+    let order = &view.order;
+    let ending = Ending::of(order.status());
+    let waiting = view.waits_for.as_deref().unwrap_or_default();
+    let deaf =
+        waiting.iter().any(|one| queues.consumers(&queue_name(one.service, one.after)) == Some(0));
+    let trouble = match (waiting.iter().any(|one| one.stuck), deaf) {
+        (true, _) => "stuck",
+        (false, true) => "0 consumers",
+        (false, false) => "",
+    };
+    let since = waiting.iter().map(|one| one.since).min();
+    let is_open = ending == Ending::Open;
+    let what = if is_open { words::waits(waiting) } else { words::ending(order) };
+    let row = Row {
+        id: view.id,
+        short: words::short(view.id),
+        ending,
+        what,
+        trouble,
+        since_ms: since.map(|at| at.timestamp_millis()),
+    };
+    row.render().expect("a line of text can be written")
+}

@@ -1,0 +1,145 @@
+//! The steps of one order, as they are drawn: who said what, to whom, and after what.
+
+use super::words;
+use crate::{
+    order::{Fact, Order},
+    waiting::Waiting,
+};
+use events::{EventId, SAGA, said_by};
+
+/// One line of the drawing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its speaker's lane.
+    pub lane: usize,
+    /// The lanes in which it is heard, order's only where nobody else listens.
+    pub to: Vec<usize>,
+    /// The line of what it answers.
+    pub cause: Option<usize>,
+    pub kind: Kind,
+    pub event: &'static str,
+    pub words: &'static str,
+    pub more: String,
+    /// Since the first step.
+    pub at_ms: Option<i64>,
+    /// Since what it answers.
+    pub took_ms: Option<i64>,
+    /// Of what has not come yet: since when, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On the way to the customer.
+    Forth,
+    /// Something is given back, or ends badly.
+    Back,
+    /// Order does not hear it: it must have been said, for what came after it was.
+    Inferred,
+    /// It has not come yet.
+    Awaited,
+    /// It has not come yet, and will not come by itself.
+    Stuck,
+}
+
+impl Kind {
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Forth => "forth",
+            Self::Back => "back",
+            Self::Inferred => "inferred",
+            Self::Awaited => "awaited",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
+    let first = order.timeline().first().map(|fact| fact.at);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut ids: Vec<Option<EventId>> = Vec::new();
+    for fact in order.timeline() {
+        let mut cause = position(&ids, fact.caused_by);
+        if let Some(unheard) = unheard(fact, &steps).filter(|_| cause.is_none()) {
+            cause = Some(steps.len());
+            ids.push(fact.caused_by);
+            steps.push(unheard);
+        }
+        let at = |fact: &Fact| first.map(|first| (fact.at - first).num_milliseconds());
+        let before = cause.and_then(|cause| steps[cause].at_ms);
+        let at_ms = at(fact);
+        let is_failure = fact.event.ends_with("failed");
+        ids.push(Some(fact.event_id));
+        steps.push(Step {
+            cause,
+            kind: if is_failure || gives_back(fact.event) { Kind::Back } else { Kind::Forth },
+            words: words::fact(fact),
+            more: words::more(fact),
+            at_ms,
+            took_ms: at_ms.zip(before).map(|(at, before)| (at - before).max(0)),
+            ..said(fact.event)
+        });
+    }
+    for one in waiting {
+        let cause = steps.iter().rposition(|step| step.event == one.after);
+        steps.push(Step {
+            lane: words::place(one.service),
+            to: Vec::new(),
+            cause,
+            kind: if one.stuck { Kind::Stuck } else { Kind::Awaited },
+            since_ms: Some(one.since.timestamp_millis()),
+            words: "waits",
+            ..said(one.answers.first().copied().unwrap_or(one.after))
+        });
+    }
+    steps
+}
+
+fn said(event: &'static str) -> Step {
+    let hearers = SAGA.iter().filter(|step| step.hears == event && step.service != crate::NAME);
+    let mut to: Vec<_> = hearers.map(|step| words::place(step.service)).collect();
+    if to.is_empty() {
+        to.push(words::place(crate::NAME));
+    }
+    Step {
+        lane: words::place(said_by(event)),
+        to,
+        cause: None,
+        kind: Kind::Inferred,
+        event,
+        words: words::event(event),
+        more: String::new(),
+        at_ms: None,
+        took_ms: None,
+        since_ms: None,
+    }
+}
+
+/// What the speaker must have heard that order does not hear: an answer to one of these steps.
+fn unheard(fact: &Fact, steps: &[Step]) -> Option<Step> {
+    fact.caused_by?;
+    let by_speaker = SAGA
+        .iter()
+        .filter(|step| step.service == said_by(fact.event) && step.may_say.contains(&fact.event));
+    let mut unheard = by_speaker.map(|step| step.hears).filter(|event| !is_heard(event));
+    unheard.find_map(|event| {
+        let answered = SAGA.iter().filter(|step| step.may_say.contains(&event));
+        let cause = answered
+            .filter_map(|step| steps.iter().rposition(|said| said.event == step.hears))
+            .next()?;
+        Some(Step { cause: Some(cause), ..said(event) })
+    })
+}
+
+fn is_heard(event: &str) -> bool {
+    said_by(event) == crate::NAME
+        || SAGA.iter().any(|step| step.service == crate::NAME && step.hears == event)
+}
+
+fn gives_back(event: &str) -> bool {
+    SAGA.iter().any(|step| step.compensates && (step.hears == event || step.may_say == [event]))
+}
+
+fn position(ids: &[Option<EventId>], id: Option<EventId>) -> Option<usize> {
+    id.and_then(|id| ids.iter().position(|known| *known == Some(id)))
+}

@@ -1,0 +1,144 @@
+use super::{
+    hub::Seat,
+    steps::{Kind, steps},
+    words,
+};
+use crate::{
+    order::{Fact, Order},
+    store,
+    testing::{Bench, approved, scheduled, short},
+};
+use chrono::{DateTime, TimeDelta};
+use events::{EventId, InventoryReserved};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn next(seat: &mut Seat) -> (String, Value) {
+    let sent = tokio::time::timeout(SOON, seat.next()).await.expect("there is news");
+    (sent.id, serde_json::from_str(&sent.data).unwrap())
+}
+
+/// The first frame in which this is there.
+async fn frame_with(seat: &mut Seat, part: &str) -> (String, Value) {
+    loop {
+        let (id, frame) = next(seat).await;
+        if !frame[part].is_null() {
+            return (id, frame);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_looks_but_while_a_page_is_open() {
+    let bench = Bench::new().await;
+    let hub = bench.hub();
+    assert!(!hub.is_looking());
+    let mut seat = hub.seat(None);
+    seat.scene().await;
+    assert!(hub.is_looking());
+    drop(seat);
+    let until_idle = async {
+        while hub.is_looking() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, until_idle).await.expect("it stops with the last page");
+    // The next page sees what happened meanwhile.
+    let placed = bench.placed().await;
+    let (scene, _) = hub.seat(None).scene().await;
+    assert_eq!(scene.rows[0].0, placed);
+}
+
+#[tokio::test]
+async fn a_page_is_told_what_changes_and_goes_on_where_it_was() {
+    let bench = Bench::new().await;
+    let hub = bench.hub();
+    let mut seat = hub.seat(None);
+    let (_, whole) = next(&mut seat).await;
+    assert_eq!(whole["ids"], json!([]));
+    let placed = bench.placed().await;
+    let (id, frame) = frame_with(&mut seat, "rows").await;
+    assert_eq!(frame["ids"], json!([placed]));
+    assert_eq!(frame["passed"], json!(["order.created"]));
+    bench.hear(approved(placed)).await;
+    let (_, frame) = frame_with(&mut seat, "rows").await;
+    assert!(frame["ids"].is_null(), "the same orders: {frame}");
+    assert_eq!(frame["passed"], json!(["payment.approved"]));
+
+    let mut back = hub.seat(Some(&id));
+    let (_, missed) = frame_with(&mut back, "rows").await;
+    assert_eq!(missed["passed"], json!(["payment.approved"]));
+    let (_, other) = next(&mut hub.seat(Some("0123-7"))).await;
+    assert_eq!(other["ids"], json!([placed]), "what another process has told is not known here");
+    assert!(other["passed"].is_null(), "nothing is new for who sees it for the first time");
+}
+
+#[tokio::test]
+async fn a_glance_sees_the_newest_and_the_oldest_that_wait() {
+    let bench = Bench::new().await;
+    let first = bench.placed().await;
+    for _ in 0..60 {
+        let placed = bench.placed().await;
+        bench.confirm(placed).await;
+    }
+    let views = store::glance(&bench.context.ledger.pool, &[]).await.unwrap();
+    let ids: Vec<_> = views.iter().map(|view| view.id).collect();
+    assert!(ids.contains(&first) && ids.len() < 60, "{}", ids.len());
+    assert!(views.is_sorted_by(|one, other| one.created_at >= other.created_at));
+    let counts = store::count(&bench.context.ledger.pool).await.unwrap();
+    let told: Vec<_> = counts.into_iter().filter(|(_, orders)| *orders > 0).collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told.iter().map(|(_, orders)| orders).sum::<i64>(), 61);
+}
+
+fn fact(number: u128, event: &'static str, cause: Option<u128>) -> Fact {
+    Fact {
+        event,
+        event_id: EventId::from_u128(number),
+        at: DateTime::UNIX_EPOCH + TimeDelta::milliseconds(i64::try_from(number).unwrap()),
+        caused_by: cause.map(EventId::from_u128),
+        detail: Value::Null,
+    }
+}
+
+#[test]
+fn what_order_does_not_hear_is_drawn_between_cause_and_effect() {
+    let order = Order::new([
+        fact(1, "order.created", None),
+        fact(2, "payment.approved", Some(1)),
+        fact(3, "inventory.reserved", Some(2)),
+        fact(4, "shipping.failed", Some(3)),
+        // Caused by a release, whose id nobody here knows.
+        fact(9, "payment.reversed", Some(7)),
+    ]);
+    let steps = steps(&order, &[]);
+    let told: Vec<_> = steps.iter().map(|step| (step.event, step.kind, step.cause)).collect();
+    let expected = [
+        ("order.created", Kind::Forth, None),
+        ("payment.approved", Kind::Forth, Some(0)),
+        ("inventory.reserved", Kind::Forth, Some(1)),
+        ("shipping.failed", Kind::Back, Some(2)),
+        ("inventory.released", Kind::Inferred, Some(3)),
+        ("payment.reversed", Kind::Back, Some(4)),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((steps[3].lane, steps[3].to.as_slice()), (3, [2].as_slice()));
+    assert_eq!((steps[5].at_ms, steps[5].took_ms), (Some(8), None));
+}
+
+#[tokio::test]
+async fn the_list_tells_the_end_in_a_persons_words() {
+    let bench = Bench::new().await;
+    let (one, other) = (bench.placed().await, bench.placed().await);
+    bench.hear(approved(one)).await;
+    bench.hear(InventoryReserved { order_id: one, items: vec![] }).await;
+    bench.hear(scheduled(one)).await;
+    bench.hear(approved(other)).await;
+    bench.hear(short(other)).await;
+    let pool = &bench.context.ledger.pool;
+    let told = async |id| words::ending(&store::order(pool, id).await.unwrap().unwrap());
+    assert_eq!(told(one).await, "TRK-00000001");
+    assert_eq!(told(other).await, "sold out");
+}

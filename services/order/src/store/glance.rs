@@ -1,0 +1,66 @@
+//! What the live page shows of all orders: bounded by what an index gives, however many there are.
+
+use super::read::{VIEW, ViewRow};
+use crate::{order::Status, view::View};
+use database::{Failure, PgPool};
+use events::OrderId;
+use sqlx::{Postgres, QueryBuilder};
+
+const NEWEST: i64 = 40;
+/// Of each outcome, so many of the newest; and so many of the oldest that have none.
+const EACH: i64 = 10;
+/// Counting ends here: it is more than a person can tell apart.
+pub const COUNTED_MAX: i64 = 100_000;
+const OUTCOMES: [Option<Status>; 4] =
+    [Some(Status::Confirmed), Some(Status::Cancelled), Some(Status::PaymentFailed), None];
+
+/// The newest of all, the newest of each outcome, those that have waited longest, and these; newest
+/// first.
+pub async fn glance(pool: &PgPool, also: &[OrderId]) -> Result<Vec<View>, Failure> {
+    let mut query = QueryBuilder::<Postgres>::new(VIEW);
+    query.push("id IN (SELECT UNNEST(").push_bind(also).push("::UUID[])");
+    query.push(" UNION (SELECT id FROM orders ORDER BY id DESC LIMIT ").push_bind(NEWEST);
+    for outcome in OUTCOMES {
+        query.push(") UNION (SELECT id FROM orders WHERE ");
+        // Only so is an index taken that has the nulls at its end.
+        match outcome {
+            Some(outcome) => query.push("outcome = ").push_bind(outcome.name()),
+            None => query.push("outcome IS NULL"),
+        };
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(EACH);
+    }
+    query.push(") UNION (SELECT id FROM orders WHERE outcome IS NULL ORDER BY id LIMIT ");
+    query.push_bind(EACH).push(")) ORDER BY id DESC");
+    let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
+    rows.into_iter().map(ViewRow::view).collect()
+}
+
+/// How many orders have ended how, or not at all; `COUNTED_MAX` of each at most.
+pub async fn count(pool: &PgPool) -> Result<Vec<(Option<Status>, i64)>, Failure> {
+    let mut query = QueryBuilder::<Postgres>::new("SELECT ");
+    let mut counts = query.separated(", ");
+    for outcome in OUTCOMES {
+        counts.push("(SELECT COUNT(*) FROM (SELECT FROM orders WHERE ");
+        match outcome {
+            Some(outcome) => {
+                counts.push_unseparated("outcome = ").push_bind_unseparated(outcome.name())
+            }
+            None => counts.push_unseparated("outcome IS NULL"),
+        };
+        counts.push_unseparated(" LIMIT ").push_bind_unseparated(COUNTED_MAX);
+        counts.push_unseparated(") AS those)");
+    }
+    let counted: (i64, i64, i64, i64) = query.build_query_as().fetch_one(pool).await?;
+    let counted: [i64; 4] = counted.into();
+    Ok(OUTCOMES.into_iter().zip(counted).collect())
+}
+
+/// The trace that an order's saga goes on with.
+pub async fn trace(pool: &PgPool, order: OrderId) -> Result<Option<String>, Failure> {
+    let trace: Option<Option<String>> =
+        sqlx::query_scalar("SELECT trace FROM orders WHERE id = $1")
+            .bind(order)
+            .fetch_optional(pool)
+            .await?;
+    Ok(trace.flatten())
+}
