@@ -8,6 +8,9 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
 use tokio::process::Command;
 
+/// The package, and the program.
+const BROWSER: &str = "chromium";
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -26,6 +29,14 @@ pub async fn ensure() -> Result<Programs> {
         install(&missing).await?;
     }
     find()
+}
+
+/// A Chromium for tests, installed where it is missing.
+pub async fn browser() -> Result<PathBuf> {
+    if on_path(BROWSER).is_none() {
+        install(&[BROWSER]).await?;
+    }
+    on_path(BROWSER).context("chromium was installed, and is not on the PATH")
 }
 
 /// The programs, or an error that says what to install.
@@ -51,11 +62,15 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn wanted(packages: &[&str]) -> String {
-    let packages = packages.join(" and ");
-    format!(
-        "{packages} must be installed first: with programs in /usr/lib/postgresql/*/bin and \
-         /usr/lib/rabbitmq/bin, as Debian's packages have them, and erl and epmd on the PATH"
-    )
+    let named = packages.join(" and ");
+    let place = match packages {
+        [BROWSER] => "on the PATH",
+        _ => {
+            "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \
+             packages have them, and erl and epmd on the PATH"
+        }
+    };
+    format!("{named} must be installed first: {place}")
 }
 
 async fn install(packages: &[&str]) -> Result<()> {

@@ -1,0 +1,7 @@
+//! The live page in a real browser, on real services.
+
+mod demo;
+mod looks;
+mod reading;
+mod scenarios;
+mod troubles;
