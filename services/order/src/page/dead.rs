@@ -19,7 +19,8 @@ use dead_letters::{
 use messaging::{header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Of one queue, at one time.
 const LETTERS_MAX: usize = 50;
@@ -32,7 +33,12 @@ const LOOKS_MAX: i64 = 10;
 #[derive(Clone)]
 pub struct Operator {
     amqp_url: String,
+    /// Two of our own looks would hide dead letters from each other.
+    hands: Arc<Mutex<()>>,
 }
+
+/// To be kept until the hand is given back.
+type Hold = (dead_letters::Connection, OwnedMutexGuard<()>);
 
 /// Why the first in each queue of dead letters died.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,13 +70,15 @@ pub enum Deed {
 impl Operator {
     /// `None` where nobody is named.
     pub fn new(amqp_url: &str) -> Option<Self> {
-        (!amqp_url.is_empty()).then(|| Self { amqp_url: amqp_url.into() })
+        let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
+        (!amqp_url.is_empty()).then(operator)
     }
 
-    async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, dead_letters::Connection)> {
+    async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, Hold)> {
+        let hands = self.hands.clone().lock_owned().await;
         let connection = dead_letters::connect(&self.amqp_url).await?;
         let hand = Hand::take(&connection, [queue.to_owned()], limit, |_| true).await?;
-        Ok((hand, connection))
+        Ok((hand, (connection, hands)))
     }
 }
 
@@ -84,7 +92,7 @@ impl Reasons {
             if known.is_some_and(|known| known.of == of || known.is_looked_at_enough) {
                 continue;
             }
-            let (hand, _connection) = operator.take(&queue, 1).await?;
+            let (hand, _hold) = operator.take(&queue, 1).await?;
             let first = hand.letters().first().map(|letter| Reason {
                 of,
                 text: letter.reason(),
@@ -175,7 +183,7 @@ async fn settle(
     queue: String,
     deed: Deed,
 ) -> Result<Letters> {
-    let (hand, _connection) = operator.take(&queue, LETTERS_MAX).await?;
+    let (hand, _hold) = operator.take(&queue, LETTERS_MAX).await?;
     let acted = act_on(operator, &mut books, &hand, deed).await;
     let unseen = hand.unseen.values().sum();
     let letters = acted.map(|fates| {
