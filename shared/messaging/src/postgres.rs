@@ -33,11 +33,12 @@ impl Ledger for PgLedger {
 
     async fn note(&self, tx: &mut Transaction, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
         let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
-        // First the locks, then the keys in their order: two batches with the same orders, or the same
-        // events, wait for each other, and never in a circle.
+        // First the locks, then the keys in their order: two batches with the same orders, or the
+        // same events, wait for each other, and never in a circle.
         let new: HashSet<Uuid> = sqlx::query_scalar(
             "WITH locked AS MATERIALIZED (
-                 SELECT count(pg_advisory_xact_lock(key)) AS orders FROM UNNEST($5::BIGINT[]) AS key)
+                 SELECT count(pg_advisory_xact_lock(key)) AS orders
+                 FROM UNNEST($5::BIGINT[]) AS key)
              INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
              SELECT heard.*
              FROM locked, UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])

@@ -11,8 +11,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// What the broker has is deleted so many at a time, or this long after the last: a row that stays a
-/// moment longer harms nobody, and every transaction saved helps.
+/// What the broker has is deleted so many at a time, or this long after the first: a row that stays
+/// a moment longer harms nobody, and every transaction saved helps.
 const FORGET_MAX: usize = 1024;
 const FORGET_EVERY: Duration = Duration::from_millis(50);
 
@@ -74,11 +74,11 @@ impl<L: Ledger> Relay<L> {
         let mut fresh = self.fresh.lock().await;
         // What was said while there was no session has become the sweep's.
         while fresh.try_recv().is_ok() {}
-        let mut waiting = Vec::new();
+        let (mut waiting, max) = (Vec::new(), self.burst_max);
         loop {
             tokio::select! {
                 biased;
-                count = fresh.recv_many(&mut waiting, self.burst_max) => if count == 0 { return Ok(()) },
+                count = fresh.recv_many(&mut waiting, max) => if count == 0 { return Ok(()) },
                 () = stop.cancelled() => return Ok(()),
             }
             let said: Vec<_> = waiting.drain(..).flatten().collect();
