@@ -16,8 +16,13 @@ pub use sqlx::{PgConnection, PgPool, Postgres};
 
 pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
-/// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
-const SESSION: [(&str, &str); 4] = [
+/// Limits that make a stuck statement an error that is tried again, rather than a stuck service; and
+/// plans that go by an index always. Postgres keeps the plan of a prepared statement, and one made
+/// while a table is new and empty would read all of it again and again as it grows.
+const SESSION: [(&str, &str); 6] = [
+    ("enable_seqscan", "off"),
+    // What must read a whole table all the same looks so dear then that it would be compiled first.
+    ("jit", "off"),
     ("lock_timeout", "5s"),
     ("statement_timeout", "30s"),
     ("idle_in_transaction_session_timeout", "60s"),
