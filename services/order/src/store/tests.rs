@@ -210,3 +210,19 @@ async fn an_empty_batch_is_no_work() {
     assert_eq!(loaded.of(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, &loaded).await.unwrap();
 }
+
+/// Postgres keeps the plan of a prepared statement, and makes it while there are no orders yet.
+#[tokio::test]
+async fn orders_are_found_by_their_index_even_while_there_are_none() {
+    let pool = context().await.ledger.pool;
+    let mut connection = pool.acquire().await.unwrap();
+    for setup in [
+        "SET plan_cache_mode = force_generic_plan",
+        "PREPARE load (UUID[]) AS SELECT id, facts::TEXT FROM orders WHERE id = ANY($1)",
+    ] {
+        sqlx::raw_sql(setup).execute(&mut *connection).await.unwrap();
+    }
+    let plan: Vec<(String,)> =
+        sqlx::query_as("EXPLAIN EXECUTE load('{}')").fetch_all(&mut *connection).await.unwrap();
+    assert!(plan.iter().any(|(line,)| line.contains("orders_pkey")), "{plan:?}");
+}
