@@ -16,9 +16,9 @@ pub use sqlx::{PgConnection, PgPool, Postgres};
 
 pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
-/// Limits that make a stuck statement an error that is tried again, rather than a stuck service; and
-/// plans that go by an index always. Postgres keeps the plan of a prepared statement, and one made
-/// while a table is new and empty would read all of it again and again as it grows.
+/// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
+/// And plans that always go by an index: Postgres keeps the plan of a prepared statement, and one
+/// made while a table is new and empty would read all of it again and again as it grows.
 const SESSION: [(&str, &str); 6] = [
     ("enable_seqscan", "off"),
     // What must read a whole table all the same looks so dear then that it would be compiled first.
