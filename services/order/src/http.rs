@@ -10,6 +10,7 @@ mod list;
 mod measure;
 mod place;
 pub(crate) mod problem;
+pub(crate) mod sse;
 mod trace;
 
 use crate::{

@@ -1,10 +1,14 @@
 //! `GET /orders/{id}/events`: the timeline as it grows, and the end.
 
-use super::{App, order_id, problem::Problem};
+use super::{
+    App, order_id,
+    problem::Problem,
+    sse::{self, Events, event},
+};
 use crate::{order::Order, store, view::Step, watchers::Watch};
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{Event, Sse},
 };
 use events::OrderId;
 use futures::{Stream, stream};
@@ -12,16 +16,12 @@ use serde_json::json;
 use service::Context;
 use std::{
     collections::{BTreeSet, VecDeque},
-    convert::Infallible,
     time::Duration,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Another replica may have written without waking us.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-type Events = Result<Event, Infallible>;
 
 pub async fn follow(
     State(app): State<App>,
@@ -39,7 +39,7 @@ pub async fn follow(
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(sse::stream(events))
 }
 
 struct Follower {
@@ -93,9 +93,4 @@ impl Follower {
             self.waiting.push_back(event("end", &json!({ "status": status })));
         }
     }
-}
-
-pub fn event(kind: &str, data: &(impl serde::Serialize + ?Sized)) -> Event {
-    let data = serde_json::to_string(data).expect("a step is plain data");
-    Event::default().event(kind).data(data)
 }

@@ -2,20 +2,23 @@
 //! it was.
 
 use super::hub::Seat;
-use crate::http::{App, problem::Problem};
+use crate::http::{
+    App,
+    problem::Problem,
+    sse::{self, Events},
+};
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{Event, Sse},
 };
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::json;
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 const COME_BACK: Duration = Duration::from_millis(700);
 
@@ -35,22 +38,21 @@ pub async fn follow(
     State(app): State<App>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let permit = app.limits.stream()?;
     // A browser that comes back by itself says where it was, and knows better than the address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let seat = app.page.hub.seat(last.or(asked.after.as_deref()));
     let token = app.page.demo.as_ref().map(|demo| demo.token.as_str());
     // A browser passes over an event that has no data.
-    let hello = json!({ "token": token }).to_string();
-    let hello = Event::default().event("hello").data(hello).retry(COME_BACK);
+    let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = app.context.stop.clone();
     let follower = Follower { seat, hello: Some(hello), stop, _permit: permit };
     let frames = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
-    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(sse::stream(frames))
 }
 
 impl Follower {
