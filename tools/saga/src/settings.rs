@@ -9,6 +9,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use messaging::Ladder;
 
+/// The variables that say where something listens.
+pub const PORTS: [&str; 8] = [
+    "ORDER_HTTP_PORT",
+    "RABBITMQ_PORT",
+    "RABBITMQ_MANAGEMENT_PORT",
+    "ORDER_DB_PORT",
+    "PAYMENT_DB_PORT",
+    "INVENTORY_DB_PORT",
+    "SHIPPING_DB_PORT",
+    "MOCK_GATEWAY_PORT",
+];
+
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
+use saga_cli::settings::PORTS;
 use serde_json::Value;
 use servers::{Process, Watchdog, ports};
 
@@ -23,17 +24,7 @@ impl Saga {
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(home);
         let watchdog = Watchdog::start().unwrap();
         watchdog.deletes(&home).unwrap();
-        let names = [
-            "ORDER_HTTP_PORT",
-            "MOCK_GATEWAY_PORT",
-            "RABBITMQ_PORT",
-            "RABBITMQ_MANAGEMENT_PORT",
-            "ORDER_DB_PORT",
-            "PAYMENT_DB_PORT",
-            "INVENTORY_DB_PORT",
-            "SHIPPING_DB_PORT",
-        ];
-        let variables = names.map(|name| (name, ports::free().unwrap())).to_vec();
+        let variables = PORTS.map(|name| (name, ports::free().unwrap())).to_vec();
         Self { home, variables, gateway: "simulated", watchdog }
     }
 

@@ -18,7 +18,7 @@ use super::fault::{REPLICAS, Target};
 use super::proxy::{Proxy, Weather};
 use crate::home::Home;
 use crate::service::Service;
-use crate::settings::{SERVICES, Settings};
+use crate::settings::{PORTS, SERVICES, Settings};
 use crate::snapshot::Places;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -244,17 +244,7 @@ impl Links {
 fn settings(dir: &Path) -> Result<Settings> {
     let mut variables =
         BTreeMap::from([("SAGA_HOME", dir.display().to_string()), ("GATEWAY", "http".to_owned())]);
-    let names = [
-        "ORDER_HTTP_PORT",
-        "RABBITMQ_PORT",
-        "RABBITMQ_MANAGEMENT_PORT",
-        "ORDER_DB_PORT",
-        "PAYMENT_DB_PORT",
-        "INVENTORY_DB_PORT",
-        "SHIPPING_DB_PORT",
-        "MOCK_GATEWAY_PORT",
-    ];
-    for name in names {
+    for name in PORTS {
         variables.insert(name, ports::free()?.to_string());
     }
     // The services inherit it, and the retry rungs are made after it.
