@@ -139,10 +139,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
         for (queue, message) in batch {
-            let Queue { name, .. } = &self.queues[queue];
-            let span = spans::of_reaction(name, &message);
-            let trace = span.traceparent_or(message.trace());
-            match self.queues[queue].decode(&message, trace) {
+            let from = &self.queues[queue];
+            let span = spans::of_reaction(&from.name, &message);
+            match from.decode(&message, span.traceparent_or(message.trace())) {
                 Ok(received) => items.push(Item { queue, message, received, span }),
                 Err(reason) => {
                     span.fail(&reason);

@@ -59,13 +59,12 @@ impl Intake {
             return Ok(Some(ready));
         }
         let is_behind = self.is_behind();
-        let batch = tokio::select! {
+        let mut batch = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(None),
             batch = self.arrive() => batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?,
             () = sleep(LOOK_EVERY), if is_behind => Vec::new(),
         };
-        let mut batch = batch;
         if self.is_busy && batch.len() < self.batch_max {
             sleep(LINGER).await;
             self.fill(&mut batch);
