@@ -219,30 +219,30 @@ fn signed(quantity: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use database::PgPool;
     use events::{Item, Money};
+    use messaging::{Ledger, PgLedger};
     use uuid::Uuid;
 
     const QUILL: Uuid = Uuid::from_u128(1);
     const PRINT: Uuid = Uuid::from_u128(2);
 
-    async fn migrated() -> PgPool {
+    async fn migrated() -> PgLedger {
         let pool = database::testing::throwaway().await;
         crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
-        pool
+        PgLedger::new(pool)
     }
 
     async fn change(
-        pool: &PgPool,
+        ledger: &PgLedger,
         order: OrderId,
         change: impl FnOnce(Shelf) -> Shelf,
     ) -> Result<Shelf, Failure> {
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
         let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
         shelves.keep(order, change(shelves.of(order, &[QUILL, PRINT])));
         Stock.save(&mut tx, &shelves).await?;
         tx.commit().await.unwrap();
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
         Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.of(order, &[QUILL, PRINT]))
     }
 
@@ -254,28 +254,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_reservation_is_kept_and_put_back() {
-        let (pool, order) = (migrated().await, Uuid::from_u128(7));
+        let (ledger, order) = (migrated().await, Uuid::from_u128(7));
         let reserved =
-            change(&pool, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
+            change(&ledger, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
         assert_eq!(reserved.products[&PRINT], Product { total: 10, reserved: 10 });
         assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&QUILL], 2);
-        let released = change(&pool, order, |shelf| shelf.release().unwrap()).await.unwrap();
+        let released = change(&ledger, order, |shelf| shelf.release().unwrap()).await.unwrap();
         assert_eq!(released.products[&PRINT].reserved, 0);
         assert_eq!(released.reservation.unwrap().status, Status::Released);
     }
 
     #[tokio::test]
     async fn a_refusal_is_kept() {
-        let pool = migrated().await;
+        let ledger = migrated().await;
         let refused =
-            change(&pool, Uuid::from_u128(8), |shelf| Shelf { refused: true, ..shelf }).await;
+            change(&ledger, Uuid::from_u128(8), |shelf| Shelf { refused: true, ..shelf }).await;
         assert!(refused.unwrap().refused);
     }
 
     #[tokio::test]
     async fn the_database_itself_refuses_more_than_there_is() {
-        let pool = migrated().await;
-        let overdrawn = change(&pool, Uuid::from_u128(9), |mut shelf| {
+        let ledger = migrated().await;
+        let overdrawn = change(&ledger, Uuid::from_u128(9), |mut shelf| {
             shelf.products.insert(PRINT, Product { total: 10, reserved: 11 });
             shelf
         });

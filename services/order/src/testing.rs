@@ -44,7 +44,7 @@ pub async fn context() -> Context {
 }
 
 pub fn context_on(pool: PgPool) -> Context {
-    let (ledger, world) = (PgLedger { pool }, RealWorld::shared());
+    let (ledger, world) = (PgLedger::new(pool), RealWorld::shared());
     let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100);
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
     let (broker, ladder) = (Arc::new(MemoryBroker::default()), Ladder::default());
@@ -85,6 +85,11 @@ impl Bench {
         let watchers = self.orders.watchers.clone();
         tokio::spawn(hub.clone().run(self.context.clone(), watchers));
         (page, hub)
+    }
+
+    /// Nobody gets a connection from now on; who has one may keep it.
+    pub fn lose_database(&self) {
+        drop(self.context.ledger.pool.close());
     }
 
     pub async fn placed(&self) -> OrderId {

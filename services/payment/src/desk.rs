@@ -142,11 +142,14 @@ impl Desk {
         context: &Context<L>,
         first: OwnedSemaphorePermit,
     ) -> Result<Vec<OwnedSemaphorePermit>, Duration> {
-        let in_flight = self.counter.in_flight() - 1;
-        let allowed = self.allowed(context).await?.saturating_sub(in_flight);
-        let allowed = allowed.min(context.batch_max);
+        let allowed = self.allowed(context).await?;
+        let room = || allowed.saturating_sub(self.counter.in_flight() - 1).min(context.batch_max);
+        if room() == 0 {
+            self.counter.wait_for_room();
+        }
+        // An answer may have been written just before that.
+        let allowed = room();
         if allowed == 0 {
-            // Whoever writes an answer wakes us.
             return Err(POLL_EVERY);
         }
         let mut permits = vec![first];

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
-use messaging::{Batch, Known, Store};
+use messaging::{Batch, Known, Ledger, PgLedger, Store};
 use rust_decimal::Decimal;
 use saga::Cause;
 use sqlx::FromRow;
@@ -165,8 +165,8 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
 }
 
 /// Takes up what is due, for `claim`: from here on nobody else does, and a crash leaves the mark.
-pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
-    let mut tx = pool.begin().await?;
+pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+    let mut tx = ledger.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -185,8 +185,8 @@ pub async fn take_due(pool: &PgPool, claim: Uuid, max: usize) -> Result<Vec<Char
 }
 
 /// Puts back what someone has had in hand for too long.
-pub async fn put_back(pool: &PgPool, age: Duration, max: usize) -> Result<usize, Failure> {
-    let mut tx = pool.begin().await?;
+pub async fn put_back(ledger: &PgLedger, age: Duration, max: usize) -> Result<usize, Failure> {
+    let mut tx = ledger.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),

@@ -120,20 +120,16 @@ async fn save_shipments(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use messaging::Known;
+    use messaging::{Known, Ledger, PgLedger};
     use uuid::Uuid;
 
-    async fn save_and_load(
-        pool: &database::PgPool,
-        order: OrderId,
-        dispatch: &Dispatch,
-    ) -> Dispatch {
-        let mut tx = pool.begin().await.unwrap();
+    async fn save_and_load(ledger: &PgLedger, order: OrderId, dispatch: &Dispatch) -> Dispatch {
+        let mut tx = ledger.begin().await.unwrap();
         let mut batch = Shipments.load(&mut tx, &[order], &[]).await.unwrap();
         batch.keep(order, dispatch.clone());
         Shipments.save(&mut tx, &batch).await.unwrap();
         tx.commit().await.unwrap();
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
         Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().of(order, &[])
     }
 
@@ -141,13 +137,14 @@ mod tests {
     async fn what_is_saved_is_loaded_again() {
         let pool = database::testing::throwaway().await;
         crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
+        let ledger = PgLedger::new(pool);
         let order = Uuid::from_u128(7);
         let marked = Dispatch { cancel_marked: true, shipment: None };
-        assert_eq!(save_and_load(&pool, order, &marked).await, marked);
+        assert_eq!(save_and_load(&ledger, order, &marked).await, marked);
         let mut shipped =
             Dispatch { cancel_marked: true, shipment: Some(Shipment::book(order, &[])) };
-        assert_eq!(save_and_load(&pool, order, &shipped).await, shipped);
+        assert_eq!(save_and_load(&ledger, order, &shipped).await, shipped);
         shipped.shipment.as_mut().unwrap().status = Status::Cancelled;
-        assert_eq!(save_and_load(&pool, order, &shipped).await, shipped);
+        assert_eq!(save_and_load(&ledger, order, &shipped).await, shipped);
     }
 }

@@ -5,6 +5,7 @@ mod failure;
 mod migrate;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transaction;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::{str::FromStr, time::Duration};
@@ -12,9 +13,8 @@ use uuid::Uuid;
 
 pub use failure::{Failure, is_hopeless};
 pub use migrate::migrate;
-pub use sqlx::{PgConnection, PgPool, Postgres};
-
-pub type Transaction = sqlx::Transaction<'static, Postgres>;
+pub use sqlx::{PgConnection, PgPool};
+pub use transaction::{Transaction, Transactions};
 
 /// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
 /// And plans that always go by an index: Postgres keeps the plan of a prepared statement, and one

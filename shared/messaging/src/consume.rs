@@ -217,6 +217,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let fresh = self.note(&mut tx, group).await?;
         crash_at(CrashPoint::Noted);
         if fresh.is_empty() {
+            self.ledger.commit(tx).await?;
             self.count(group, &fresh);
             return Ok(());
         }

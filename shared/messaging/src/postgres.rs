@@ -1,7 +1,7 @@
 //! The ledger on Postgres.
 
 use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
-use database::{PgPool, Transaction};
+use database::{PgPool, Transaction, Transactions};
 use events::{EventId, OrderId};
 use sqlx::{FromRow, types::Uuid};
 use std::collections::{HashMap, HashSet};
@@ -18,13 +18,20 @@ pub fn migrations() -> Vec<refinery_core::Migration> {
 #[derive(Clone)]
 pub struct PgLedger {
     pub pool: PgPool,
+    transactions: Transactions,
+}
+
+impl PgLedger {
+    pub fn new(pool: PgPool) -> Self {
+        Self { transactions: Transactions::new(pool.clone()), pool }
+    }
 }
 
 impl Ledger for PgLedger {
     type Tx = Transaction;
 
     async fn begin(&self) -> Result<Transaction, Failure> {
-        Ok(self.pool.begin().await?)
+        Ok(self.transactions.begin().await?)
     }
 
     async fn commit(&self, tx: Transaction) -> Result<(), Failure> {

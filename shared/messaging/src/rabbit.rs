@@ -15,7 +15,7 @@ use lapin::{
     Channel, Confirmation, Connection, ConnectionProperties,
     options::*,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    types::{FieldTable, ShortString},
+    types::FieldTable,
     uri::AMQPUri,
 };
 use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::Duration};
@@ -23,6 +23,9 @@ use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Who hears nothing for twice as long knows that the broker has gone: within 20 seconds, then.
 const HEARTBEAT_S: u16 = 6;
+/// A consumer's name, which comes with every delivery: the broker's own are longer than the rest of
+/// the frame.
+const CONSUMER: &str = "loop";
 /// A quorum queue's header.
 const RETURNS: &str = "x-delivery-count";
 
@@ -79,7 +82,7 @@ impl Session for RabbitSession {
         in_time(channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
         let consumer = in_time(channel.basic_consume(
             queue.into(),
-            ShortString::default(),
+            CONSUMER.into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         ))

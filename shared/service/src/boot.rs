@@ -110,7 +110,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             return if around.stop.is_cancelled() { Ok(()) } else { Err(why) };
         }
         let Running { pool, broker, world, tuning, health_file, stop } = around;
-        let ledger = PgLedger { pool };
+        let ledger = PgLedger::new(pool);
         let (line, outbox) = self.line(broker.clone(), &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
         let deaf = CancellationToken::new();

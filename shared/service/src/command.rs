@@ -44,6 +44,7 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
             .and_then(|()| service(&cli.own))
             .and_then(|service| start(service, &cli.common, command)),
     };
+    telemetry::flush_logs();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -1,12 +1,14 @@
 //! What a service tells about itself: log lines, spans of traces, and metrics.
 
 mod export;
+mod lines;
 mod logs;
 pub mod metrics;
 mod span;
 mod traceparent;
 
 pub use export::{Export, flush, start};
+pub use lines::flush_logs;
 pub use logs::{LogFormat, logs};
 pub use opentelemetry::trace::SpanKind;
 pub use span::{Span, trace_id};

@@ -1,5 +1,6 @@
 //! Log lines that can be read alone: time, level, one sentence, and the ids as fields.
 
+use crate::lines::Lines;
 use anyhow::Context;
 use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt, fmt::time::ChronoUtc};
@@ -17,7 +18,9 @@ pub fn logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         .with_context(|| {
             format!("LOG={filter} is no log filter; an example: LOG=info,payment=debug")
         })?;
+    let out = Lines::start().context("the log's thread cannot be started")?;
     let lines = fmt()
+        .with_writer(out)
         .with_env_filter(filter)
         .with_target(false)
         .with_timer(ChronoUtc::new("%FT%T%.3fZ".into()));

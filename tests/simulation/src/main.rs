@@ -11,10 +11,6 @@ use std::{
     time::Instant,
 };
 
-// Most of a run is small things that come and go.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Run the four services in memory, once a seed, with everything going wrong that can
 #[derive(Parser)]
 struct Simulate {

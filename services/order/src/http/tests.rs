@@ -115,7 +115,7 @@ async fn alive_needs_nobody_and_ready_needs_database_and_broker() {
 async fn without_a_database_every_route_says_so() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
-    bench.context.ledger.pool.close().await;
+    bench.lose_database();
     let router = bench.router();
     let cancel = format!("/orders/{order_id}/cancel");
     let requests = [

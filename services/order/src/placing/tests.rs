@@ -48,7 +48,7 @@ async fn who_goes_while_his_order_is_written_has_it() {
         _ = bench.placing.place(request(Some("k"))) => panic!("the table is locked"),
         () = async { while bench.count(held_up).await == 0 {} } => {}
     }
-    gate.rollback().await.unwrap();
+    drop(gate);
     let answered = loop {
         match bench.placing.place(request(Some("k"))).await {
             Err(Refusal::KeyBusy) => tokio::task::yield_now().await,
@@ -81,7 +81,7 @@ async fn a_key_at_work_in_another_process_is_busy() {
     assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::KeyBusy));
     // Neither does it keep others from their work.
     bench.placing.place(request(None)).await.unwrap();
-    tx.rollback().await.unwrap();
+    tx.commit().await.unwrap();
     bench.placing.place(request(Some("k"))).await.unwrap();
 }
 
@@ -114,7 +114,7 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn without_a_database_nobody_waits_for_long() {
     let bench = Bench::new().await;
-    bench.context.ledger.pool.close().await;
+    bench.lose_database();
     assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
 }
 

@@ -45,11 +45,11 @@ pub trait ChargeBook: Ledger {
 
 impl ChargeBook for PgLedger {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
-        store::take_due(&self.pool, claim, max).await
+        store::take_due(self, claim, max).await
     }
 
     async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
-        store::put_back(&self.pool, age, max).await
+        store::put_back(self, age, max).await
     }
 
     async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {

@@ -12,7 +12,10 @@ use events::{OrderId, ProductId};
 use messaging::{Batch, Known};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -26,6 +29,8 @@ struct Inner {
     breaker: Mutex<Breaker>,
     /// Something may be due.
     due: Notify,
+    /// For a permit, since the provider bears no more calls than there are.
+    is_waiting: AtomicBool,
     handed: mpsc::UnboundedSender<Taken>,
 }
 
@@ -37,6 +42,7 @@ impl Counter {
             in_flight_max: limits.in_flight_max,
             breaker: Mutex::new(Breaker::new(limits)),
             due: Notify::new(),
+            is_waiting: false.into(),
             handed,
         };
         (Self(Arc::new(inner)), taken)
@@ -50,10 +56,7 @@ impl Counter {
     /// What a reaction has decided is so for good.
     pub fn committed(&self, charges: Charges) {
         let Charges { batch, taken, .. } = charges;
-        let mut is_due = false;
-        for (_, payment) in batch.changed() {
-            is_due |= payment.charge.as_ref().is_some_and(|charge| charge.due_in.is_some());
-        }
+        let is_due = any_due(&batch);
         for (order, permit) in taken {
             if let Some(charge) = batch.of(order, &[]).charge
                 && charge.claim.is_some()
@@ -63,6 +66,24 @@ impl Counter {
             }
         }
         if is_due {
+            self.wake();
+        }
+    }
+
+    /// The answers are written, and some charges may be due again.
+    pub(super) fn answered(&self, batch: &Batch<Payment>) {
+        if any_due(batch) {
+            self.wake();
+        }
+    }
+
+    /// Whoever gives a permit back is to tell.
+    pub(super) fn wait_for_room(&self) {
+        self.0.is_waiting.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn gave_back(&self) {
+        if self.0.is_waiting.swap(false, Ordering::SeqCst) {
             self.wake();
         }
     }
@@ -102,6 +123,11 @@ impl Counter {
     fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
         act(&mut self.0.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn any_due(batch: &Batch<Payment>) -> bool {
+    let mut charges = batch.changed().filter_map(|(_, payment)| payment.charge.as_ref());
+    charges.any(|charge| charge.due_in.is_some())
 }
 
 /// A batch of payments on which what is due at once is taken up at once.

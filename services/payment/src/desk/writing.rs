@@ -24,6 +24,7 @@ impl Desk {
             let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
             self.settle(context, answers).await;
             drop(permits);
+            self.counter.gave_back();
         }
     }
 
@@ -90,8 +91,7 @@ impl Desk {
         crash_at(CrashPoint::VerdictCommitted);
         context.outbox.wake(said);
         processed.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
-        // Some may be due again, and at once.
-        self.counter.wake();
+        self.counter.answered(&payments);
         Ok(())
     }
 

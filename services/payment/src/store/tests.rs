@@ -5,35 +5,35 @@ use std::iter::once;
 const ME: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
 
-async fn migrated() -> PgPool {
+async fn migrated() -> PgLedger {
     let pool = database::testing::throwaway().await;
     let settings = crate::settings::usual();
     crate::service(&settings).unwrap().migrate(&pool).await.unwrap();
-    pool
+    PgLedger::new(pool)
 }
 
-async fn put(pool: &PgPool, charge: Charge) {
-    let mut tx = pool.begin().await.unwrap();
+async fn put(ledger: &PgLedger, charge: Charge) {
+    let mut tx = ledger.begin().await.unwrap();
     let mut batch = load(&mut tx, &[charge.order_id]).await.unwrap();
     batch.keep(charge.order_id, charge.into());
     save(&mut tx, &batch).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-async fn get(pool: &PgPool) -> Charge {
-    let mut tx = pool.begin().await.unwrap();
+async fn get(ledger: &PgLedger) -> Charge {
+    let mut tx = ledger.begin().await.unwrap();
     let found = load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap();
     // Its lock would make the next to take something skip this.
-    tx.rollback().await.unwrap();
+    drop(tx);
     found
 }
 
 #[tokio::test]
 async fn what_is_saved_is_loaded_again() {
-    let pool = migrated().await;
+    let ledger = migrated().await;
     let first = Charge { last_error: Some("503".into()), ..example(Status::Pending) };
-    put(&pool, first.clone()).await;
-    assert_eq!(get(&pool).await, first);
+    put(&ledger, first.clone()).await;
+    assert_eq!(get(&ledger).await, first);
     let later = Charge {
         refund_key: Some(OTHER),
         refund_ref: Some("REF".into()),
@@ -46,48 +46,48 @@ async fn what_is_saved_is_loaded_again() {
         ..first.rest(Status::Reversing)
     };
     let later = Charge { claim: Some(ME), ..later };
-    put(&pool, later.clone()).await;
-    assert_eq!(get(&pool).await, later);
+    put(&ledger, later.clone()).await;
+    assert_eq!(get(&ledger).await, later);
 }
 
 #[tokio::test]
 async fn what_is_due_is_taken_up_once_and_counted() {
-    let pool = migrated().await;
-    put(&pool, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    let ledger = migrated().await;
+    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
     let (mine, others) =
-        (take_due(&pool, ME, 9).await.unwrap(), take_due(&pool, OTHER, 9).await.unwrap());
+        (take_due(&ledger, ME, 9).await.unwrap(), take_due(&ledger, OTHER, 9).await.unwrap());
     assert_eq!((mine.len(), others.len()), (1, 0));
     assert_eq!((mine[0].status, mine[0].attempts), (Status::Processing, 1));
-    assert_eq!(get(&pool).await.claim, Some(ME));
+    assert_eq!(get(&ledger).await.claim, Some(ME));
 }
 
 #[tokio::test]
 async fn a_refund_in_hand_stays_a_refund() {
-    let pool = migrated().await;
-    put(&pool, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
-    let taken = take_due(&pool, ME, 9).await.unwrap();
+    let ledger = migrated().await;
+    put(&ledger, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
+    let taken = take_due(&ledger, ME, 9).await.unwrap();
     let counted = taken.iter().map(|c| (c.status, c.attempts, c.refund_attempts));
     assert!(counted.eq(once((Status::Reversing, 0, 1))));
 }
 
 #[tokio::test]
 async fn what_is_due_later_waits_and_tells_how_long() {
-    let pool = migrated().await;
-    assert_eq!(next_due_in(&pool).await.unwrap(), None);
-    put(&pool, example(Status::Pending).due(Status::Retrying, Duration::from_secs(60))).await;
-    assert_eq!(take_due(&pool, ME, 9).await.unwrap(), []);
-    let wait = next_due_in(&pool).await.unwrap().unwrap();
+    let ledger = migrated().await;
+    assert_eq!(next_due_in(&ledger.pool).await.unwrap(), None);
+    put(&ledger, example(Status::Pending).due(Status::Retrying, Duration::from_secs(60))).await;
+    assert_eq!(take_due(&ledger, ME, 9).await.unwrap(), []);
+    let wait = next_due_in(&ledger.pool).await.unwrap().unwrap();
     assert!(wait > Duration::from_secs(50) && wait <= Duration::from_secs(60), "{wait:?}");
 }
 
 #[tokio::test]
 async fn a_look_up_and_a_void_are_counted_apart() {
-    let pool = migrated().await;
+    let ledger = migrated().await;
     for (call, look_ups) in [(Call::LookUp, 1), (Call::Void, 2)] {
-        let before = if look_ups == 1 { example(Status::Retrying) } else { get(&pool).await };
+        let before = if look_ups == 1 { example(Status::Retrying) } else { get(&ledger).await };
         let due = Charge { next_call: call, in_doubt: true, ..before };
-        put(&pool, due.due(Status::Retrying, Duration::ZERO)).await;
-        let taken = take_due(&pool, ME, 9).await.unwrap();
+        put(&ledger, due.due(Status::Retrying, Duration::ZERO)).await;
+        let taken = take_due(&ledger, ME, 9).await.unwrap();
         let counted = (taken[0].next_call, taken[0].attempts, taken[0].look_ups);
         assert_eq!(counted, (call, 0, look_ups));
         assert_eq!((taken[0].status, taken[0].in_doubt), (Status::Processing, true));
@@ -96,41 +96,41 @@ async fn a_look_up_and_a_void_are_counted_apart() {
 
 #[tokio::test]
 async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
-    let pool = migrated().await;
-    put(&pool, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    take_due(&pool, ME, 9).await.unwrap();
-    assert_eq!(put_back(&pool, Duration::from_secs(60), 9).await.unwrap(), 0, "too young");
-    assert_eq!(put_back(&pool, Duration::ZERO, 9).await.unwrap(), 1);
-    let left = get(&pool).await;
+    let ledger = migrated().await;
+    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&ledger, ME, 9).await.unwrap();
+    assert_eq!(put_back(&ledger, Duration::from_secs(60), 9).await.unwrap(), 0, "too young");
+    assert_eq!(put_back(&ledger, Duration::ZERO, 9).await.unwrap(), 1);
+    let left = get(&ledger).await;
     assert_eq!((left.status, left.claim, left.attempts), (Status::Retrying, None, 1));
     assert_eq!((left.in_doubt, left.next_call), (true, Call::LookUp));
-    let taken = take_due(&pool, OTHER, 9).await.unwrap();
+    let taken = take_due(&ledger, OTHER, 9).await.unwrap();
     assert_eq!((taken[0].next_call, taken[0].attempts), (Call::LookUp, 1));
-    put_back(&pool, Duration::ZERO, 9).await.unwrap();
-    assert_eq!(get(&pool).await.next_call, Call::LookUp);
+    put_back(&ledger, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(get(&ledger).await.next_call, Call::LookUp);
 }
 
 #[tokio::test]
 async fn a_mark_on_a_charge_in_hand_leaves_it_in_hand_and_as_old_as_it_is() {
-    let pool = migrated().await;
-    put(&pool, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    take_due(&pool, ME, 9).await.unwrap();
+    let ledger = migrated().await;
+    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&ledger, ME, 9).await.unwrap();
     sqlx::query("UPDATE payments SET claimed_at = now() - INTERVAL '1 hour'")
-        .execute(&pool)
+        .execute(&ledger.pool)
         .await
         .unwrap();
-    put(&pool, Charge { cancel_requested: true, ..get(&pool).await }).await;
-    assert_eq!(get(&pool).await.claim, Some(ME));
-    assert_eq!(put_back(&pool, Duration::from_secs(60), 9).await.unwrap(), 1);
+    put(&ledger, Charge { cancel_requested: true, ..get(&ledger).await }).await;
+    assert_eq!(get(&ledger).await.claim, Some(ME));
+    assert_eq!(put_back(&ledger, Duration::from_secs(60), 9).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn a_refund_that_a_crash_left_in_hand_is_due_again_and_nothing_else() {
-    let pool = migrated().await;
-    put(&pool, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
-    take_due(&pool, ME, 9).await.unwrap();
-    put_back(&pool, Duration::ZERO, 9).await.unwrap();
-    let left = get(&pool).await;
+    let ledger = migrated().await;
+    put(&ledger, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
+    take_due(&ledger, ME, 9).await.unwrap();
+    put_back(&ledger, Duration::ZERO, 9).await.unwrap();
+    let left = get(&ledger).await;
     assert_eq!((left.status, left.in_doubt), (Status::Reversing, false));
-    assert_eq!(take_due(&pool, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
+    assert_eq!(take_due(&ledger, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
 }

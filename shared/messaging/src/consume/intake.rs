@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it looks whether it has caught up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After a batch of so many the next one waits a moment for company: what a transaction costs is
-/// shared by all that are in it.
-const BUSY: usize = 4;
-const LINGER: Duration = Duration::from_millis(2);
+/// The more there were in the last batch, the longer the next one waits for company, since what a
+/// transaction costs is shared by all that are in it: a millisecond for so many.
+const COMPANY: usize = 2;
+const LINGER_MAX: Duration = Duration::from_millis(8);
 
 /// A delivery, and the place of its queue among the service's.
 pub(super) type Arrived = (usize, Delivery);
@@ -23,8 +23,8 @@ pub(super) struct Intake {
     batch_max: usize,
     /// The last batch took what there was, so that a queue may be empty now.
     had_room: bool,
-    /// The last batch was a batch indeed.
-    is_busy: bool,
+    /// How long the next batch waits for company.
+    linger: Duration,
 }
 
 struct Source {
@@ -44,7 +44,7 @@ impl Intake {
             let deliveries = session.consume(&queue.name).await?;
             sources.push(Source { queue: place, deliveries, is_behind: true });
         }
-        Ok(Self { sources, batch_max: consumer.batch_max, had_room: true, is_busy: false })
+        Ok(Self { sources, batch_max: consumer.batch_max, had_room: true, linger: Duration::ZERO })
     }
 
     /// `None` when told to stop. Empty now and then, for as long as it is behind; `emptied` is told
@@ -65,11 +65,11 @@ impl Intake {
             batch = self.arrive() => batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?,
             () = sleep(LOOK_EVERY), if is_behind => Vec::new(),
         };
-        if self.is_busy && batch.len() < self.batch_max {
-            sleep(LINGER).await;
+        if !self.linger.is_zero() && batch.len() < self.batch_max {
+            sleep(self.linger).await;
             self.fill(&mut batch);
         }
-        self.is_busy = batch.len() >= BUSY;
+        self.linger = linger_after(batch.len());
         self.had_room = batch.len() < self.batch_max;
         Ok(Some(batch))
     }
@@ -127,6 +127,12 @@ impl Intake {
             batch.extend(source.ready(room));
         }
     }
+}
+
+/// None after a message or two: whoever is alone is not kept waiting.
+fn linger_after(handled: usize) -> Duration {
+    let company = handled.saturating_sub(1) / COMPANY;
+    Duration::from_millis(company.try_into().unwrap_or(u64::MAX)).min(LINGER_MAX)
 }
 
 impl Source {

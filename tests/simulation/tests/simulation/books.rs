@@ -54,7 +54,7 @@ where
         Self {
             memory: books::flawless(),
             in_memory,
-            postgres: PgLedger { pool },
+            postgres: PgLedger::new(pool),
             in_postgres,
             dice,
         }
