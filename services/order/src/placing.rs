@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 /// How long requests in hand are still served after the word to stop: as long as HTTP does.
 const FINISH_WITHIN: Duration = Duration::from_secs(6);
+/// Old answers in one transaction.
+const FORGOTTEN_MAX: u32 = 1000;
 
 /// An order as it is asked for, and found possible.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -259,10 +261,17 @@ fn digest(draft: &Draft) -> Vec<u8> {
     Sha256::digest(serde_json::to_vec(draft).expect("a draft is plain data")).to_vec()
 }
 
-/// Answers that nobody will ask for again.
+/// Answers that nobody will ask for again: all of them, in small transactions.
 pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
     let before = context.world.now() - kept;
-    let count = store::forget_answers(&context.ledger.pool, before).await?;
+    let mut count = 0;
+    while !context.stop.is_cancelled() {
+        let gone = store::forget_answers(&context.ledger.pool, before, FORGOTTEN_MAX).await?;
+        count += gone;
+        if gone < FORGOTTEN_MAX.into() {
+            break;
+        }
+    }
     if count > 0 {
         tracing::debug!(count, "old answers to idempotency keys are forgotten");
     }

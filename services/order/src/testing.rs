@@ -48,8 +48,8 @@ pub fn context_on(pool: PgPool) -> Context {
     let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100);
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
     let (broker, ladder) = (Arc::new(MemoryBroker::default()), Ladder::default());
-    let (stop, deaf) = Default::default();
-    Context { ledger, outbox, world, health, broker, ladder, batch_max: 100, stop, deaf }
+    let (kept, stop, deaf) = Default::default();
+    Context { ledger, outbox, world, health, broker, ladder, kept, batch_max: 100, stop, deaf }
 }
 
 impl Bench {

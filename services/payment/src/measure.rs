@@ -39,11 +39,11 @@ impl Asking {
     }
 }
 
-/// How many payments are in each state.
+/// How many payments are in each state that is not the last.
 pub async fn payments(context: Context) -> anyhow::Result<()> {
-    for (status, count) in store::count_by_status(&context.ledger.pool).await? {
-        metrics::PAYMENTS.set(count as f64, [status]);
-        if status == Status::Reversing.name() {
+    for (status, count) in store::count_open(&context.ledger.pool).await? {
+        metrics::PAYMENTS.set(count as f64, [status.name()]);
+        if status == Status::Reversing {
             metrics::REFUNDS.set(count as f64, []);
         }
     }

@@ -87,6 +87,8 @@ impl Status {
         Self::Reversing,
         Self::Reversed,
     ];
+    /// There is something to do yet.
+    pub const OPEN: [Self; 4] = [Self::Pending, Self::Processing, Self::Retrying, Self::Reversing];
 
     pub const fn name(self) -> &'static str {
         match self {

@@ -221,14 +221,19 @@ async fn change(
     Ok(charges)
 }
 
-/// How many payments are in each state, those without any included.
-pub async fn count_by_status(pool: &PgPool) -> Result<Vec<(&'static str, i64)>, Failure> {
-    let found: Vec<(String, i64)> =
-        sqlx::query_as("SELECT status, COUNT(*) FROM payments GROUP BY status")
-            .fetch_all(pool)
-            .await?;
+/// How many payments there is still something to do about, by state; found by the indexes of what
+/// is due and what is in hand, so that it does not matter how many are settled.
+pub async fn count_open(pool: &PgPool) -> Result<Vec<(Status, i64)>, Failure> {
+    let found: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT status, COUNT(*)
+         FROM payments
+         WHERE due_at IS NOT NULL OR claim IS NOT NULL
+         GROUP BY status",
+    )
+    .fetch_all(pool)
+    .await?;
     let count = |name| found.iter().find(|(status, _)| status == name).map_or(0, |(_, n)| *n);
-    Ok(Status::ALL.map(Status::name).map(|name| (name, count(name))).into())
+    Ok(Status::OPEN.map(|status| (status, count(status.name()))).into())
 }
 
 /// How long until something is due that is not due yet.

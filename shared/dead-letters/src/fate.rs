@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use events::EventId;
+use messaging::Kept;
 use serde::Serialize;
 
 use crate::Letter;
@@ -33,9 +34,8 @@ pub enum Fate {
     Refused { why: String },
 }
 
-/// `kept_since`: keys of older events may be gone from the idempotency tables, so that nothing
-/// would stop a second handling.
-pub fn fate(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> Fate {
+/// What its hearer would refuse is refused here: nothing would stop a second handling.
+pub fn fate(letter: &Letter, past: &Past, kept: Kept, now: DateTime<Utc>) -> Fate {
     let refused = |why: &str| Fate::Refused { why: why.into() };
     let Some(to) = letter.origin() else {
         return refused("nothing tells which queue it came from: export it, then purge it");
@@ -50,22 +50,17 @@ pub fn fate(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> Fate {
         let why = format!("it was repaired and went on as event {new}: purge it");
         return Fate::Refused { why };
     }
-    match &past.handled {
-        Some(digest) if *digest == letter.message.digest() => Fate::NoEffect { to },
-        Some(_) => refused(
+    match (&past.handled, kept.check(said_at, now)) {
+        (Some(digest), in_time) if *digest == letter.message.digest() => match in_time {
+            Ok(()) => Fate::NoEffect { to },
+            Err(_) => refused("it was handled, and would be dead again for its age: purge it"),
+        },
+        (Some(_), _) => refused(
             "another content was handled under its id, so it would be dead again: purge it, or \
              find out who gave two events one id",
         ),
-        None if said_at < kept_since => Fate::Refused {
-            why: format!(
-                "it is of {}, and idempotency keys of events from before {} are gone: whether it \
-                 was handled cannot be told. When you know that it was not, export it and import \
-                 it with --new-id",
-                said_at.format("%F %T"),
-                kept_since.format("%F %T"),
-            ),
-        },
-        None => Fate::Goes { to },
+        (None, Err(why)) => Fate::Refused { why },
+        (None, Ok(())) => Fate::Goes { to },
     }
 }
 
@@ -80,8 +75,13 @@ mod tests {
         DateTime::from_timestamp(1_767_000_000, 0).unwrap()
     }
 
-    fn why(letter: &Letter, past: &Past, kept_since: DateTime<Utc>) -> String {
-        match fate(letter, past, kept_since) {
+    /// Of a letter that was said just now.
+    fn fate(letter: &Letter, past: &Past) -> Fate {
+        super::fate(letter, past, Kept::default(), now())
+    }
+
+    fn why(letter: &Letter, past: &Past) -> String {
+        match fate(letter, past) {
             Fate::Refused { why } => why,
             other => panic!("{other:?}"),
         }
@@ -90,41 +90,47 @@ mod tests {
     #[test]
     fn what_nobody_has_handled_goes_to_its_queue() {
         let goes = Fate::Goes { to: QUEUE.into() };
-        assert_eq!(fate(&letter(now()), &Past::default(), now()), goes);
+        assert_eq!(fate(&letter(now()), &Past::default()), goes);
         let purged_and_put_back = Past { deed: Some(Deed::Purged), ..Past::default() };
-        assert_eq!(fate(&letter(now()), &purged_and_put_back, now()), goes);
+        assert_eq!(fate(&letter(now()), &purged_and_put_back), goes);
     }
 
     #[test]
-    fn what_was_handled_has_no_effect_however_old() {
+    fn what_was_handled_has_no_effect() {
         let letter = letter(now());
         let past = Past { handled: Some(letter.message.digest()), deed: None };
-        let later = now() + TimeDelta::days(99);
-        assert_eq!(fate(&letter, &past, later), Fate::NoEffect { to: QUEUE.into() });
+        assert_eq!(fate(&letter, &past), Fate::NoEffect { to: QUEUE.into() });
         let forged = Past { handled: Some(vec![0; 16]), deed: None };
-        assert!(why(&letter, &forged, now()).contains("another content"));
+        assert!(why(&letter, &forged).contains("another content"));
     }
 
     #[test]
-    fn what_is_older_than_the_keys_is_refused() {
-        let why = why(&letter(now()), &Past::default(), now() + TimeDelta::seconds(1));
-        assert!(why.contains("--new-id"), "{why}");
+    fn what_its_hearer_would_refuse_for_its_time_is_refused() {
+        let too_old = letter(now() - TimeDelta::days(31));
+        let why_expired = why(&too_old, &Past::default());
+        assert!(why_expired.contains("expired") && why_expired.contains("--new-id"));
+        assert!(why(&letter(now() + TimeDelta::days(2)), &Past::default()).contains("future"));
+        let handled = Past { handled: Some(too_old.message.digest()), deed: None };
+        assert!(
+            why(&too_old, &handled).contains("it was handled"),
+            "not a second time by --new-id"
+        );
     }
 
     #[test]
     fn what_went_on_under_another_id_does_not_go_again() {
         let past = Past { deed: Some(Deed::Repaired(Uuid::from_u128(3))), ..Past::default() };
-        assert!(why(&letter(now()), &past, now()).contains("purge it"));
+        assert!(why(&letter(now()), &past).contains("purge it"));
     }
 
     #[test]
     fn what_cannot_be_handled_anywhere_is_refused() {
         let mut odd = letter(now());
         odd.message.id = Some("seven".into());
-        assert!(why(&odd, &Past::default(), now()).contains("version 7"));
+        assert!(why(&odd, &Past::default()).contains("version 7"));
         let mut lost = letter(now());
         lost.parked = "unrouted".into();
         lost.message.headers.clear();
-        assert!(why(&lost, &Past::default(), now()).contains("which queue"));
+        assert!(why(&lost, &Past::default()).contains("which queue"));
     }
 }

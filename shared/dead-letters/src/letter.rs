@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
-use messaging::{Message, header};
+use messaging::{Message, header, said_at};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,8 +46,7 @@ impl Letter {
     }
 
     pub fn said_at(&self) -> Option<DateTime<Utc>> {
-        let (seconds, nanos) = self.event_id()?.get_timestamp()?.to_unix();
-        DateTime::from_timestamp(seconds.cast_signed(), nanos)
+        said_at(self.event_id()?)
     }
 
     /// Since when it is dead, where a service has noted it.

@@ -10,8 +10,8 @@ mod letter;
 mod post;
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
-use messaging::{RealWorld, World};
+use chrono::{DateTime, Utc};
+use messaging::{Kept, RealWorld, World};
 
 pub use books::{Books, Key, pasts_in, revive_in};
 pub use fate::{Deed, Fate, Past, fate};
@@ -23,18 +23,20 @@ pub use letter::testing;
 pub use letter::{Letter, order_of};
 pub use post::{Post, into};
 
-/// For how long the services keep idempotency keys.
-pub const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
 /// So many are published before their confirms are awaited.
 const BURST_MAX: usize = 100;
 pub const REPAIRED_MEANWHILE: &str = "somebody has repaired it meanwhile";
 
-/// What a replay of each would do.
-pub async fn judge(books: &mut impl Books, letters: &[&Letter]) -> Result<Vec<(Past, Fate)>> {
-    let kept_since = now() - KEYS_KEPT;
+/// What a replay of each would do, where the hearers keep their idempotency keys for so long.
+pub async fn judge(
+    books: &mut impl Books,
+    kept: Kept,
+    letters: &[&Letter],
+) -> Result<Vec<(Past, Fate)>> {
+    let now = now();
     let pasts = books.pasts(letters).await?.into_iter().zip(letters);
     let judged = pasts.map(|(past, letter)| {
-        let fate = fate(letter, &past, kept_since);
+        let fate = fate(letter, &past, kept, now);
         (past, fate)
     });
     Ok(judged.collect())
@@ -42,8 +44,13 @@ pub async fn judge(books: &mut impl Books, letters: &[&Letter]) -> Result<Vec<(P
 
 /// Sends each back into its queue, and only when RabbitMQ has it there takes it out of the dead
 /// letters. A crash in between leaves two, of which one is handled.
-pub async fn replay(books: &mut impl Books, post: &mut Post, hand: &Hand) -> Result<Vec<Done>> {
-    let judged = judge(books, &hand.letters()).await?;
+pub async fn replay(
+    books: &mut impl Books,
+    kept: Kept,
+    post: &mut Post,
+    hand: &Hand,
+) -> Result<Vec<Done>> {
+    let judged = judge(books, kept, &hand.letters()).await?;
     let mut all = Vec::with_capacity(judged.len());
     let mut going = Vec::new();
     for (taken, (past, fate)) in hand.taken.iter().zip(judged) {

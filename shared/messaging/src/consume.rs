@@ -6,8 +6,8 @@ mod aside;
 mod intake;
 
 use crate::{
-    BrokerError, CrashPoint, Failure, Known, Ladder, Ledger, Message, Novelty, Outbox, Outgoing,
-    Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
+    BrokerError, CrashPoint, Failure, Kept, Known, Ladder, Ledger, Message, Novelty, Outbox,
+    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
 };
 use events::OrderId;
 use intake::{Arrived, Intake};
@@ -32,6 +32,7 @@ pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub ledger: L,
     pub outbox: Outbox,
     pub ladder: Ladder,
+    pub kept: Kept,
     pub world: Arc<dyn World>,
     pub batch_max: usize,
     pub progress: Arc<Progress>,
@@ -141,7 +142,8 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         for (queue, message) in batch {
             let from = &self.queues[queue];
             let span = spans::of_reaction(&from.name, &message);
-            match from.decode(&message, span.traceparent_or(message.trace())) {
+            let decoded = from.decode(&message, span.traceparent_or(message.trace()));
+            match decoded.and_then(|received| self.in_time(received)) {
                 Ok(received) => items.push(Item { queue, message, received, span }),
                 Err(reason) => {
                     span.fail(&reason);
@@ -168,6 +170,11 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             }
         }
         Some(troubled)
+    }
+
+    /// Of what is older than the keys nobody knows whether it was handled.
+    fn in_time(&self, received: Received<S::State>) -> Result<Received<S::State>, String> {
+        self.kept.check(received.said_at, self.world.now()).map(|()| received)
     }
 
     /// One transaction, all of it.

@@ -67,8 +67,11 @@ impl Ledger for PgLedger {
         if new.len() == keys.len() {
             return Ok(vec![Novelty::New; keys.len()]);
         }
+        // Each is looked for in its own partition only; `= ANY($1)` looks for all of them in all.
         let digests: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
-            "SELECT event_id, digest FROM idempotency_keys WHERE event_id = ANY($1)",
+            "SELECT event_id, digest
+             FROM UNNEST($1::UUID[]) AS event_id
+             JOIN idempotency_keys USING (event_id)",
         )
         .bind(&ids)
         .fetch_all(&mut **tx)

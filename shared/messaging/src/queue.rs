@@ -1,6 +1,6 @@
 //! A reaction as the loop sees it: a queue whose messages turn into decisions.
 
-use crate::{Handled, Message, header, queue_name};
+use crate::{Handled, Message, header, queue_name, said_at};
 use chrono::{DateTime, Utc};
 use events::{Event, EventId, OrderId, ProductId, SAGA};
 use saga::{Cause, Decision, Heard, On};
@@ -24,6 +24,7 @@ impl<S> Clone for Queue<S> {
 /// A message that makes sense, with the decision that waits for a state.
 pub struct Received<S> {
     pub handled: Handled,
+    pub said_at: DateTime<Utc>,
     pub cause: Cause,
     pub touches: Vec<ProductId>,
     pub decide: Arc<dyn Fn(S) -> Decision<S> + Send + Sync>,
@@ -67,8 +68,9 @@ fn receive<E: Event, S: On<E> + 'static>(
         order_id: heard.order_id(),
         digest: message.digest(),
     };
-    let (cause, touches) = (heard.as_cause(), S::touches(&heard.event));
-    Ok(Received { handled, cause, touches, decide: Arc::new(move |state| state.on(&heard)) })
+    let (said_at, cause, touches) = (heard.at, heard.as_cause(), S::touches(&heard.event));
+    let decide = Arc::new(move |state: S| state.on(&heard));
+    Ok(Received { handled, said_at, cause, touches, decide })
 }
 
 fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, String> {
@@ -95,12 +97,8 @@ fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, 
     Ok(Heard { event, id, at, caused_by, trace })
 }
 
-/// The id of an event tells when it was said.
 fn event_id(text: &str) -> Result<(EventId, DateTime<Utc>), String> {
-    let wrong = || format!("message_id {text:?} is no UUID of version 7");
-    let id = Uuid::try_parse(text).map_err(|_| wrong())?;
-    let (seconds, nanos) =
-        id.get_timestamp().filter(|_| id.get_version_num() == 7).ok_or_else(wrong)?.to_unix();
-    let at = DateTime::from_timestamp(seconds.cast_signed(), nanos).ok_or_else(wrong)?;
-    Ok((id, at))
+    let id = Uuid::try_parse(text).ok();
+    id.and_then(|id| Some((id, said_at(id)?)))
+        .ok_or_else(|| format!("message_id {text:?} is no UUID of version 7"))
 }

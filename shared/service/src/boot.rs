@@ -3,7 +3,9 @@
 use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
 use anyhow::Context as _;
 use database::{PgPool, Transaction};
-use messaging::{Broker, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World};
+use messaging::{
+    Broker, Kept, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World, partitions,
+};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{signal::unix, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,11 @@ pub async fn run<S: Store<Tx = Transaction>>(
     service: Service<S>,
     common: &Common,
 ) -> anyhow::Result<()> {
-    let tuning = Tuning { ladder: common.retry_delays.clone(), batch_max: common.batch_max.into() };
+    let tuning = Tuning {
+        ladder: common.retry_delays.clone(),
+        kept: Kept::days(common.keep_days),
+        batch_max: common.batch_max.into(),
+    };
     // The next batches wait here while one is being handled.
     let prefetch = common.batch_max.saturating_mul(4);
     let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
@@ -75,9 +81,10 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 }
 
 impl<S: Store> Service<S> {
-    /// Both sets of migrations, once.
+    /// Both sets of migrations, once, and room for the idempotency keys of the days to come.
     pub async fn migrate(&self, pool: &PgPool) -> anyhow::Result<()> {
         database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
+        partitions::make(pool, RealWorld.now()).await?;
         database::migrate(pool, "schema_history", &self.migrations).await
     }
 
@@ -121,6 +128,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             health,
             broker,
             ladder: tuning.ladder,
+            kept: tuning.kept,
             batch_max: tuning.batch_max,
             stop: stop.clone(),
             deaf: deaf.clone(),

@@ -10,6 +10,7 @@ mod boot;
 mod command;
 mod health;
 mod http;
+mod keys;
 mod sampling;
 mod settings;
 
@@ -17,7 +18,7 @@ use axum::Router;
 use events::Event;
 use futures::future::BoxFuture;
 use messaging::{
-    Broker, Consumer, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, Relay, Store,
+    Broker, Consumer, Kept, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, Relay, Store,
     Topology, World,
 };
 use refinery_core::Migration;
@@ -56,6 +57,7 @@ pub struct Context<L = PgLedger> {
     /// To be looked at: what is said goes by the outbox.
     pub broker: Arc<dyn Broker>,
     pub ladder: Ladder,
+    pub kept: Kept,
     /// Rows in one transaction, at most.
     pub batch_max: usize,
     /// Cancelled when the service is told to stop.
@@ -80,12 +82,13 @@ struct Http {
 #[derive(Clone, Debug)]
 pub struct Tuning {
     pub ladder: Ladder,
+    pub kept: Kept,
     pub batch_max: usize,
 }
 
 impl<S: Store> Service<S> {
     pub fn new(name: &'static str, store: S) -> Self {
-        Self {
+        let bare = Self {
             name,
             store: Arc::new(store),
             queues: Vec::new(),
@@ -93,7 +96,8 @@ impl<S: Store> Service<S> {
             workers: Vec::new(),
             samples: vec![Arc::new(|context| Box::pin(sampling::outbox(context)))],
             http: None,
-        }
+        };
+        bare.every(keys::PERIOD, "keep idempotency keys bounded", keys::tend)
     }
 
     /// Applied at boot, after the tables that every service has.
@@ -184,6 +188,7 @@ impl<S: Store> Service<S> {
             ledger: ledger.clone(),
             outbox: outbox.clone(),
             ladder: tuning.ladder.clone(),
+            kept: tuning.kept,
             world: world.clone(),
             batch_max: tuning.batch_max,
             progress: progress.clone(),

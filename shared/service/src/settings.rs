@@ -37,6 +37,10 @@ pub struct Common {
     /// The waits before a failed message is tried again
     #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
     pub retry_delays: Ladder,
+    /// Days for which idempotency keys are kept; an older event is a dead letter
+    #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub keep_days: u16,
     /// Messages handled in one transaction, at most
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]

@@ -56,7 +56,7 @@ metrics! {
             "answers of the provider that are written down, by what became of the payment";
         POLLS: Seconds, "charge_desk_poll_duration_seconds", [],
             "each look of the charge desk for what is due";
-        PAYMENTS: Gauge, "payments", ["status"], "payments in this state";
+        PAYMENTS: Gauge, "payments", ["status"], "payments in this state, of those that are not the last";
         REFUNDS: Gauge, "refunds_waiting", [], "payments to be given back that are not yet";
     }
 }

@@ -19,6 +19,7 @@ impl Fleet {
             management_password: "admin".into(),
             vhost: self.broker.vhost.clone(),
             provider_url: self.provider.as_ref().map(|provider| provider.url.clone()),
+            keep_days: 30,
         }
     }
 

@@ -2,8 +2,9 @@
 //! and people who replay dead letters, perhaps twice.
 
 use crate::{chaos::lock, fleet::Fleet};
+use chrono::TimeDelta;
 use events::{SAGA, SERVICES};
-use messaging::{Message, dead_letters, header, queue_name};
+use messaging::{Kept, Message, World, dead_letters, header, queue_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -51,7 +52,7 @@ impl Gremlins {
         let chaos = &fleet.chaos;
         while !chaos.is_healed() {
             sleep(chaos.within(1..chaos.faults.gremlin_every_ms)).await;
-            match chaos.below(7) {
+            match chaos.below(8) {
                 0 | 1 => {
                     chaos.note("broker", "cut", &[]);
                     fleet.broker.cut();
@@ -68,6 +69,7 @@ impl Gremlins {
                 }
                 4 => self.poison(fleet),
                 5 => self.forge(fleet).await,
+                6 => self.bring_old(fleet),
                 _ => drop(self.replay(fleet)),
             }
         }
@@ -86,16 +88,34 @@ impl Gremlins {
     /// Gives another content to an event that a service has handled.
     async fn forge(&self, fleet: &Fleet) {
         let service = fleet.chaos.below(SERVICES.len());
-        let Some(mut message) = fleet.chaos.overheard(service) else { return };
+        let Some(message) = fleet.chaos.overheard(service) else { return };
         let Some(event) = message.id.as_ref().and_then(|id| id.parse().ok()) else { return };
         if !fleet.has_handled(service, event).await {
             return;
         }
         fleet.chaos.note("person", "forges", &[]);
+        self.inject_forged(fleet, service, message, &format!("another content of {event}"));
+    }
+
+    /// Says what a service has heard as if it had been said before all that can be known.
+    fn bring_old(&self, fleet: &Fleet) {
+        let service = fleet.chaos.below(SERVICES.len());
+        let message = fleet.chaos.overheard(service);
+        // Poison is no event.
+        let Some(mut message) = message.filter(|message| message.kind.is_some()) else { return };
+        fleet.chaos.note("person", "brings an old event", &[]);
+        let said_at = Kept::default().since(fleet.chaos.now()) - TimeDelta::days(1);
+        let millis = said_at.timestamp_millis().unsigned_abs();
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
+        message.id = Some(id.to_string());
+        self.inject_forged(fleet, service, message, "an expired event");
+    }
+
+    fn inject_forged(&self, fleet: &Fleet, service: usize, mut message: Message, what: &str) {
         let queue = queue_name(SERVICES[service], message.kind.as_deref().unwrap_or_default());
         // It means the same, and is not the same; nor is it another forgery.
         message.body.extend(vec![b' '; 1 + lock(&self.forged).len()]);
-        let what = format!("{queue} has let pass another content of {event}");
+        let what = format!("{queue} has let pass {what}");
         lock(&self.forged).insert(message.digest(), Forgery { what, refused: false });
         fleet.broker.inject(&queue, message);
     }

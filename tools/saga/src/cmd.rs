@@ -5,6 +5,7 @@ pub mod demo;
 pub mod dlq;
 pub mod docker;
 pub mod down;
+pub mod fill;
 pub mod load;
 pub mod logs;
 pub mod order;

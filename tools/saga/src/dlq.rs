@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use dead_letters::{Done, Fate, Hand, Letter, Outcome, Past, Post, finish};
 use events::OrderId;
-use messaging::Publication;
+use messaging::{Kept, Publication};
 
 use crate::snapshot::{Broker, Databases, Places};
 use books::Books;
@@ -23,6 +23,7 @@ pub struct DeadLetters {
     broker: Broker,
     books: Books,
     post: Post,
+    kept: Kept,
 }
 
 /// What is picked of the first `limit` in each queue.
@@ -36,7 +37,7 @@ impl DeadLetters {
         let broker = Broker::connect(places).await?;
         let books = Books::new(Databases::connect(&places.databases).await?);
         let post = Post::connect(&places.amqp_url, "saga dlq").await?;
-        Ok(Self { broker, books, post })
+        Ok(Self { broker, books, post, kept: places.kept() })
     }
 
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Hand> {
@@ -49,11 +50,11 @@ impl DeadLetters {
 
     /// What a replay of each would do.
     pub async fn judge(&mut self, letters: &[&Letter]) -> Result<Vec<(Past, Fate)>> {
-        dead_letters::judge(&mut self.books, letters).await
+        dead_letters::judge(&mut self.books, self.kept, letters).await
     }
 
     pub async fn replay(&mut self, hand: &Hand) -> Result<Vec<Done>> {
-        dead_letters::replay(&mut self.books, &mut self.post, hand).await
+        dead_letters::replay(&mut self.books, self.kept, &mut self.post, hand).await
     }
 
     pub async fn send_back(&mut self, letters: &[(&Letter, &str)]) -> Vec<Result<(), String>> {

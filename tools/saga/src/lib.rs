@@ -8,6 +8,7 @@ pub mod compose;
 pub mod disk;
 pub mod dlq;
 pub mod draw;
+pub mod fill;
 pub mod home;
 pub mod load;
 pub mod progress;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use saga_cli::cmd::{
-    chaos, demo, dlq, docker, down, load, logs, order, status, topology, up, verify, why,
+    chaos, demo, dlq, docker, down, fill, load, logs, order, status, topology, up, verify, why,
     with_servers,
 };
 
@@ -30,6 +30,8 @@ enum Command {
     Load(load::LoadCommand),
     Chaos(Box<chaos::ChaosCommand>),
     Docker(docker::DockerCommand),
+    #[command(hide = true)]
+    Fill(fill::Fill),
     Topology(topology::TopologyCommand),
     WithServers(with_servers::WithServers),
 }
@@ -50,6 +52,7 @@ async fn main() -> ExitCode {
         Command::Load(command) => command.run().await,
         Command::Chaos(command) => command.run().await,
         Command::Docker(command) => command.run().await,
+        Command::Fill(command) => command.run().await,
         Command::Topology(command) => command.run(),
         Command::WithServers(command) => command.run().await,
     };

@@ -35,6 +35,8 @@ pub struct Settings {
     pub databases: [Database; 4],
     /// The services' retry rungs, which are queues.
     pub ladder: Ladder,
+    /// For how many days the services keep idempotency keys.
+    pub keep_days: u16,
     pub gateway: Gateway,
     pub mock_gateway_port: u16,
     /// Whether the live page may place orders and replay dead letters.
@@ -106,6 +108,7 @@ impl Settings {
                 database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
             ],
             ladder: ladder(&text("RETRY_DELAYS", "1s,5s,30s"))?,
+            keep_days: keep_days(&text("KEEP_DAYS", "30"))?,
             gateway: match text("GATEWAY", "simulated").as_str() {
                 "simulated" => Gateway::Simulated,
                 "http" => Gateway::Http,
@@ -189,6 +192,11 @@ impl Database {
 fn ladder(value: &str) -> Result<Ladder> {
     let parsed = value.parse().map_err(anyhow::Error::msg);
     parsed.with_context(|| format!("RETRY_DELAYS={value} is no list of waits, as 1s,5s,30s is"))
+}
+
+fn keep_days(value: &str) -> Result<u16> {
+    let days = value.parse().ok().filter(|days| (1..=3650).contains(days));
+    days.with_context(|| format!("KEEP_DAYS={value} is no number of days: it takes 1 to 3650"))
 }
 
 /// As it may stand in an address.

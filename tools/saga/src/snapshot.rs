@@ -10,8 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use dead_letters::KEYS_KEPT;
 use invariants::{Provider, Snapshot};
+use messaging::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
@@ -32,6 +32,8 @@ pub struct Places {
     pub vhost: String,
     /// The stand-in for the payment provider, where there is one.
     pub provider_url: Option<String>,
+    /// For so long the services keep idempotency keys.
+    pub keep_days: u16,
 }
 
 impl From<&Settings> for Places {
@@ -45,11 +47,16 @@ impl From<&Settings> for Places {
             management_password: settings.rabbitmq_password.clone(),
             vhost: "/".into(),
             provider_url: settings.mock_gateway_url(),
+            keep_days: settings.keep_days,
         }
     }
 }
 
 impl Places {
+    pub const fn kept(&self) -> Kept {
+        Kept::days(self.keep_days)
+    }
+
     /// As a file of JSON says, else as the settings do.
     pub fn read(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else { return Ok(Self::from(&Settings::read()?)) };
@@ -63,13 +70,15 @@ pub struct Sources {
     pub databases: Databases,
     pub broker: Broker,
     provider_url: Option<String>,
+    kept: Kept,
 }
 
 impl Sources {
     pub async fn connect(places: &Places) -> Result<Self> {
         let databases = Databases::connect(&places.databases).await?;
         let broker = Broker::connect(places).await?;
-        Ok(Self { databases, broker, provider_url: places.provider_url.clone() })
+        let (provider_url, kept) = (places.provider_url.clone(), places.kept());
+        Ok(Self { databases, broker, provider_url, kept })
     }
 
     /// Each database at one moment of its own: together they are one only while nothing moves.
@@ -86,7 +95,7 @@ impl Sources {
                 format!("the mock gateway at {url} does not show its books: is it up?")
             })?);
         }
-        snapshot.keys_kept_since = Some(now - KEYS_KEPT);
+        snapshot.keys_kept_since = Some(self.kept.since(now));
         Ok(snapshot)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     NAME,
     http::{App, problem::Problem},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -16,9 +16,10 @@ use database::PgPool;
 use dead_letters::{
     Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
 };
-use messaging::{header, is_parking};
+use messaging::{Kept, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
+use service::Context;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -57,6 +58,7 @@ struct Reason {
 /// Order's own books: what others have handled, they know.
 struct OwnBooks {
     pool: PgPool,
+    kept: Kept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -162,7 +164,8 @@ pub async fn act(
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let books = OwnBooks { pool: app.context.ledger.pool.clone() };
+    let Context { ledger, kept, .. } = app.context.clone();
+    let books = OwnBooks { pool: ledger.pool, kept };
     // Not left half-way when the page goes away.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
@@ -206,14 +209,14 @@ async fn act_on(
 ) -> Result<Vec<(String, bool)>> {
     if deed == Deed::Replay {
         let mut post = Post::connect(&operator.amqp_url, "order: operator").await?;
-        let done = replay(books, &mut post, hand).await?;
+        let done = replay(books, books.kept, &mut post, hand).await?;
         let told = |letter: &Letter| {
             let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
             same.next().map_or((String::new(), false), said)
         };
         return Ok(hand.letters().into_iter().map(told).collect());
     }
-    let judged = judge(books, &hand.letters()).await?;
+    let judged = judge(books, books.kept, &hand.letters()).await?;
     Ok(judged.into_iter().map(|(_, fate)| would(&fate)).collect())
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An event of an order that nobody has seen yet is news for so long.
-const NEWS_FOR: TimeDelta = TimeDelta::seconds(3);
+const NEWS_FOR: TimeDelta = TimeDelta::seconds(10);
 
 /// In HTML, where it is for people.
 #[derive(Clone, Debug, Default)]

@@ -26,6 +26,31 @@ async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
 }
 
 #[tokio::test]
+async fn all_old_answers_are_forgotten_but_what_another_process_is_at() {
+    let context = context().await;
+    let pool = &context.ledger.pool;
+    sqlx::query(
+        "INSERT INTO http_idempotency_keys (key, digest, order_id, answer, created_at)
+         SELECT number, '', gen_random_uuid(), '', now() - number * INTERVAL '1 second'
+         FROM generate_series(0, 3 * $1) AS number",
+    )
+    .bind(i64::from(FORGOTTEN_MAX))
+    .execute(pool)
+    .await
+    .unwrap();
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM http_idempotency_keys WHERE key = '2000' FOR UPDATE")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    forget(context.clone(), Duration::from_secs(500)).await.unwrap();
+    let left = "SELECT count(*), count(*) FILTER (WHERE key = '2000') FROM http_idempotency_keys";
+    let (left, held): (i64, i64) = sqlx::query_as(left).fetch_one(pool).await.unwrap();
+    assert!(held == 1 && left <= 502, "{left} are left");
+    assert!(left > 400, "{left} are left, and those of the last minutes are wanted");
+}
+
+#[tokio::test]
 async fn who_has_gone_before_his_order_is_written_has_none() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
     assert!(bench.placing.place(request(Some("gone"))).now_or_never().is_none());

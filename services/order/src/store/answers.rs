@@ -70,17 +70,24 @@ pub(super) async fn insert(tx: &mut Transaction, answers: &[&Answer]) -> Result<
     Ok(())
 }
 
-/// Deletes the answers given before that moment, a bounded number at a time.
-pub async fn forget_answers(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, Failure> {
+/// Deletes so many of the answers given before that moment, but for what another process is at.
+pub async fn forget_answers(
+    pool: &PgPool,
+    before: DateTime<Utc>,
+    max: u32,
+) -> Result<u64, Failure> {
     let gone = sqlx::query(
         "DELETE FROM http_idempotency_keys
          WHERE key IN (
              SELECT key
              FROM http_idempotency_keys
              WHERE created_at < $1
-             LIMIT 5000)",
+             ORDER BY created_at
+             LIMIT $2
+             FOR UPDATE SKIP LOCKED)",
     )
     .bind(before)
+    .bind(i64::from(max))
     .execute(pool)
     .await?;
     Ok(gone.rows_affected())

@@ -151,8 +151,8 @@ async fn old_answers_are_forgotten() {
     bench.placing.place(crate::testing::request(Some("a"))).await.unwrap();
     let (pool, now) = (&bench.context.ledger.pool, bench.context.world.now());
     let an_hour = chrono::TimeDelta::hours(1);
-    assert_eq!(forget_answers(pool, now - an_hour).await.unwrap(), 0);
-    assert_eq!(forget_answers(pool, now + an_hour).await.unwrap(), 1);
+    assert_eq!(forget_answers(pool, now - an_hour, 9).await.unwrap(), 0);
+    assert_eq!(forget_answers(pool, now + an_hour, 9).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -71,6 +71,21 @@ async fn a_refund_in_hand_stays_a_refund() {
 }
 
 #[tokio::test]
+async fn only_what_is_open_is_counted() {
+    let ledger = migrated().await;
+    let open = async || {
+        let counted = count_open(&ledger.pool).await.unwrap().into_iter();
+        counted.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+    };
+    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    assert_eq!(open().await, [(Status::Pending, 1)]);
+    take_due(&ledger, ME, 9).await.unwrap();
+    assert_eq!(open().await, [(Status::Processing, 1)]);
+    put(&ledger, get(&ledger).await.rest(Status::Approved)).await;
+    assert_eq!(open().await, []);
+}
+
+#[tokio::test]
 async fn what_is_due_later_waits_and_tells_how_long() {
     let ledger = migrated().await;
     assert_eq!(next_due_in(&ledger.pool).await.unwrap(), None);

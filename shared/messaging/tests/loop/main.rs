@@ -90,6 +90,25 @@ async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flo
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_can_know_any_more_is_dead_at_once_and_says_what_to_do() {
+    let shop = Shop::open().await;
+    for (order, days_ago) in [(1, 29), (2, 31), (3, -2), (4, 0)] {
+        shop.broker.inject(QUEUE, said_days_ago(paid(order, 1), days_ago));
+    }
+    until(|| async { shop.broker.messages(DEAD).len() == 2 }).await;
+    shop.quiet().await;
+    let totals =
+        [shop.total(1).await, shop.total(2).await, shop.total(3).await, shop.total(4).await];
+    assert_eq!(totals, [1, 0, 0, 1]);
+    assert_eq!(shop.ledger.handled().await.len(), 2);
+    let why: Vec<_> = shop.broker.messages(DEAD).iter().map(|m| m.text(header::REASON)).collect();
+    for (why, begins) in why.into_iter().flatten().zip(["expired: ", "from the future: "]) {
+        assert!(why.starts_with(begins) && why.contains("--new-id"), "{why}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_panics_climbs_the_ladder_and_its_neighbours_pass() {
     let shop = Shop::open().await;
     let started = tokio::time::Instant::now();

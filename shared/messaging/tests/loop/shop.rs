@@ -1,10 +1,11 @@
 //! A till that counts coins, on servers that are not there.
 
+use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Binding, Consumer, Failure, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx, Message,
-    Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing, Store, Topology,
-    dead_letters,
+    Batch, Binding, Consumer, Failure, Kept, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx,
+    Message, Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing, Store, Topology,
+    World, dead_letters,
 };
 use saga::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,7 @@ impl Shop {
             ledger: ledger.clone(),
             outbox,
             ladder: Ladder::default(),
+            kept: Kept::default(),
             world: world.clone(),
             batch_max: 100,
             progress: progress.clone(),
@@ -185,6 +187,14 @@ impl Shop {
 pub fn paid(order: u128, coins: u32) -> Message {
     let said = Said::new(&Paid { order_id: Uuid::from_u128(order), coins });
     Outgoing::new(&RealWorld, said, None).publication().message
+}
+
+/// The same under the id of another day.
+pub fn said_days_ago(message: Message, days: i64) -> Message {
+    let said_at = RealWorld.now() - TimeDelta::days(days);
+    let millis = said_at.timestamp_millis().unsigned_abs();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
+    Message { id: Some(id.to_string()), ..message }
 }
 
 /// Virtual time makes this as fast as the code under test.

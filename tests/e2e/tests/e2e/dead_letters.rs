@@ -305,7 +305,11 @@ async fn what_is_older_than_the_idempotency_keys_goes_on_under_a_new_id_only() {
     const LONG_AGO_MS: u64 = 1_700_000_000_000;
     let id = uuid::Builder::from_unix_timestamp_millis(LONG_AGO_MS, &[1; 10]).into_uuid();
     old.id = Some(id.to_string());
-    fleet.broker.put(DLQ, &old).await;
+    fleet.broker.put(QUEUE, &old).await;
+    holds(&fleet, DLQ, 1).await;
+    assert_eq!(handled(&stock, &id.to_string()).await, 0);
+    let expired = fleet.saga(&["dlq", "list", "--json"]).await;
+    assert!(expired.out.contains("expired: it was said on 2023-11-14"), "{expired:?}");
     let refused = fleet.saga(&["dlq", "replay", "--all", "--yes", "--json"]).await;
     assert_eq!((refused.code, told(&refused)), (Some(1), vec!["refused".into()]));
     assert!(refused.out.contains("2023-11-14") && refused.out.contains("--new-id"), "{refused:?}");

@@ -12,6 +12,7 @@ mod lives;
 mod messages;
 mod metrics;
 mod outages;
+mod past;
 mod poison;
 mod provider;
 mod rabbit;

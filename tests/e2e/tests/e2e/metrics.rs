@@ -104,9 +104,6 @@ async fn the_collector_is_told_what_payment_did() {
         ("charge_desk_processed_total", "APPROVED", 4.0),
         ("charge_desk_processed_total", "DECLINED", 1.0),
         ("charge_desk_processed_total", "REVERSED", 1.0),
-        ("payments", "APPROVED", 3.0),
-        ("payments", "DECLINED", 1.0),
-        ("payments", "REVERSED", 1.0),
         ("payments", "PENDING", 0.0),
         ("refunds_waiting", "", 0.0),
     ];

@@ -98,15 +98,19 @@ fn order(number: usize) -> OrderId {
     OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number as u128)
 }
 
-/// Said at a time that its id tells.
+/// Said at a time that its id tells; long ago, where Postgres has room for any key.
 fn dated<E: Event>(event: E) -> Heard<E> {
     let heard = heard(event);
-    let at = moment(heard.id.as_bytes()[0].into());
-    Heard { at, ..heard }
+    let (random, _) = heard.id.as_bytes().split_at(10);
+    let at = moment(random[0].into());
+    let millis = at.timestamp_millis().unsigned_abs();
+    let noise = random.try_into().expect("ten bytes");
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, noise).into_uuid();
+    Heard { id, at, ..heard }
 }
 
 fn moment(seconds: i64) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_800_000_000 + seconds)
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + seconds)
 }
 
 /// A failure as the loop tells them apart.

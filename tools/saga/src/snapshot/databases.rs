@@ -66,8 +66,8 @@ impl Databases {
         pulse.open = sqlx::query_scalar(
             "SELECT id
              FROM orders
-             WHERE status NOT IN ('CONFIRMED', 'PAYMENT_FAILED', 'CANCELLED')
-             ORDER BY created_at
+             WHERE outcome IS NULL
+             ORDER BY id
              LIMIT $1",
         )
         .bind(OPEN_MAX)
@@ -275,7 +275,11 @@ async fn purged(connection: &mut PgConnection) -> Result<Vec<DeadLetter>> {
         "SELECT queue, message_id, order_id, event_type, reason
              FROM dead_letter_actions
              WHERE action = 'purged'
-                 AND message_id NOT IN (SELECT event_id::TEXT FROM idempotency_keys)",
+                 AND NOT EXISTS (
+                     SELECT FROM idempotency_keys
+                     WHERE event_id = CASE
+                         WHEN message_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                         THEN message_id::UUID END)",
     )
     .fetch_all(connection)
     .await?;

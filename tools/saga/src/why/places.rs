@@ -12,6 +12,7 @@ use events::OrderId;
 use messaging::{Message, header};
 use serde::Serialize;
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use crate::snapshot::{Broker, Databases};
 
@@ -94,9 +95,13 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
              WHERE order_id = $1",
         );
         let unsent = unsent.bind(order).fetch_all(&mut *database).await?;
-        let handled =
-            sqlx::query_scalar("SELECT event_type FROM idempotency_keys WHERE order_id = $1");
-        let handled = handled.bind(order).fetch_all(&mut *database).await?;
+        let handled = sqlx::query_scalar(
+            "SELECT event_type
+             FROM idempotency_keys
+             WHERE order_id = $1 AND event_id >= $2",
+        );
+        let handled = handled.bind(order).bind(no_event_before(order));
+        let handled = handled.fetch_all(&mut *database).await?;
         let purged = sqlx::query_as(
             "SELECT queue, reason, at
              FROM dead_letter_actions
@@ -114,6 +119,14 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
     );
     found.charge = charge.bind(order).fetch_optional(databases.of("payment")?).await?;
     Ok(found)
+}
+
+/// An order's events are younger than itself, so that older keys need not be looked at; but for
+/// those of another clock.
+fn no_event_before(order: OrderId) -> Uuid {
+    const AN_HOUR_MS: u128 = 3_600_000;
+    let millis = order.as_u128() >> 80;
+    Uuid::from_u128(millis.saturating_sub(AN_HOUR_MS) << 80)
 }
 
 async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {

@@ -1,0 +1,151 @@
+use super::*;
+use crate::{Handled, Ledger, Novelty, PgLedger, migrations};
+use chrono::TimeDelta;
+use std::time::Instant;
+
+const MOMENT: TimeDelta = TimeDelta::milliseconds(1);
+
+async fn migrated() -> PgPool {
+    let pool = database::testing::throwaway().await;
+    database::migrate(&pool, "messaging_schema_history", &migrations()).await.unwrap();
+    pool
+}
+
+/// Noon of a Sunday.
+fn noon() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn midnight() -> DateTime<Utc> {
+    noon() - TimeDelta::hours(12)
+}
+
+/// Of an event said then.
+fn id(said_at: DateTime<Utc>) -> Uuid {
+    let millis = said_at.timestamp_millis().unsigned_abs();
+    uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid()
+}
+
+async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Novelty>, Failure> {
+    let ledger = PgLedger::new(pool.clone());
+    let mut tx = ledger.begin().await?;
+    let key = |at: &DateTime<Utc>| Handled {
+        event_id: id(*at),
+        event: "till.counted",
+        order_id: Uuid::nil(),
+        digest: vec![0; 16],
+    };
+    let keys: Vec<_> = said_at.iter().map(key).collect();
+    let novelties = ledger.note(&mut tx, &keys).await?;
+    ledger.commit(tx).await?;
+    Ok(novelties)
+}
+
+async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM idempotency_keys WHERE event_id = $1)")
+        .bind(id(said_at))
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+async fn names(pool: &PgPool) -> Vec<String> {
+    let days = days(&mut pool.acquire().await.unwrap()).await.unwrap();
+    days.into_iter().map(name_of).collect()
+}
+
+#[tokio::test]
+async fn every_key_has_a_place_and_is_known_there_also_at_the_boundaries() {
+    let pool = migrated().await;
+    make(&pool, noon()).await.unwrap();
+    let days = TimeDelta::days(7);
+    let all = [
+        DateTime::UNIX_EPOCH,
+        midnight() - MOMENT,
+        midnight(),
+        noon(),
+        midnight() + TimeDelta::days(1) - MOMENT,
+        midnight() + TimeDelta::days(1),
+        midnight() + TimeDelta::days(1) + days - MOMENT,
+    ];
+    assert_eq!(note(&pool, &all).await.unwrap(), [Novelty::New; 7]);
+    assert_eq!(note(&pool, &all).await.unwrap(), [Novelty::HandledBefore; 7]);
+    let today = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM idempotency_keys_20260301");
+    assert_eq!(today.fetch_one(&pool).await.unwrap(), 3);
+    let beyond = note(&pool, &[midnight() + TimeDelta::days(1) + days]).await;
+    assert!(matches!(beyond, Err(Failure::Data(_))), "no place, and never handled twice");
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_end() {
+    let pool = migrated().await;
+    let kept = Kept::days(3);
+    let said = [midnight() - MOMENT, midnight(), noon()];
+    make(&pool, noon()).await.unwrap();
+    note(&pool, &said).await.unwrap();
+    let mut now = noon();
+    while now < noon() + TimeDelta::days(8) {
+        make(&pool, now).await.unwrap();
+        drop_old(&pool, kept, now).await.unwrap();
+        let behind = now - TimeDelta::days(1);
+        for at in said.into_iter().filter(|at| kept.check(*at, behind).is_ok()) {
+            assert!(is_known(&pool, at).await, "{at} is gone at {now}");
+        }
+        now += TimeDelta::hours(6);
+    }
+    for at in said {
+        assert!(!is_known(&pool, at).await, "{at} is kept for ever");
+    }
+    let left = names(&pool).await;
+    assert_eq!(left.len(), 12, "three days and a margin, today and a week: {left:?}");
+}
+
+#[tokio::test]
+async fn a_long_pause_leaves_no_gap() {
+    let pool = migrated().await;
+    make(&pool, noon()).await.unwrap();
+    let later = noon() + TimeDelta::days(60);
+    make(&pool, later).await.unwrap();
+    assert_eq!(names(&pool).await.len(), 9 + 9, "one for all of the pause, and those ahead");
+    let days: Vec<_> = (0..61).map(|day| noon() + TimeDelta::days(day)).collect();
+    assert_eq!(note(&pool, &days).await.unwrap(), [Novelty::New; 61]);
+    assert_eq!(drop_old(&pool, Kept::days(60), later).await.unwrap(), 0);
+    assert_eq!(drop_old(&pool, Kept::days(30), later).await.unwrap(), 9, "the pause stays whole");
+    assert!(is_known(&pool, later - TimeDelta::days(40)).await);
+}
+
+#[tokio::test]
+async fn replicas_make_and_drop_at_the_same_time() {
+    let pool = migrated().await;
+    let made = (0..8).map(|_| make(&pool, noon()));
+    assert!(futures::future::join_all(made).await.iter().all(Result::is_ok));
+    assert_eq!(names(&pool).await.len(), 9);
+    let later = noon() + TimeDelta::days(40);
+    make(&pool, later).await.unwrap();
+    let dropped = (0..8).map(|_| drop_old(&pool, Kept::default(), later));
+    let dropped: Vec<_> = futures::future::join_all(dropped).await;
+    // One that waits for another longer than a moment leaves the rest for the next time.
+    let total: usize = dropped.into_iter().map(Result::unwrap_or_default).sum();
+    assert!(total > 0);
+    drop_old(&pool, Kept::default(), later).await.unwrap();
+    assert_eq!(names(&pool).await[0], "idempotency_keys_20260409");
+}
+
+#[tokio::test]
+async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
+    let pool = migrated().await;
+    make(&pool, noon()).await.unwrap();
+    let mut batch = pool.begin().await.unwrap();
+    let insert = "INSERT INTO idempotency_keys VALUES ($1, 'x', $1, '')";
+    sqlx::query(insert).bind(id(noon())).execute(&mut *batch).await.unwrap();
+    let later = noon() + TimeDelta::days(99);
+    make(&pool, later).await.unwrap();
+    note(&pool, &[later]).await.unwrap();
+
+    let began = Instant::now();
+    let dropped = drop_old(&pool, Kept::default(), later).await;
+    assert!(matches!(dropped, Err(Failure::World(_))), "it is tried again later: {dropped:?}");
+    assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
+    batch.rollback().await.unwrap();
+    assert_eq!(drop_old(&pool, Kept::default(), later).await.unwrap(), 9);
+}
