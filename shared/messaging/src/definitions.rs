@@ -22,7 +22,7 @@ impl Topology {
         let queues = self.queues.iter().map(|(name, shape)| {
             json!({
                 "name": name, "vhost": vhost, "durable": true, "auto_delete": false,
-                "arguments": object(shape.arguments()),
+                "arguments": object(shape.arguments(self.queue_type)),
             })
         });
         let bindings = self.bindings.iter().map(|binding| {

@@ -46,7 +46,7 @@ pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};
 pub use store::{Batch, Known, Store};
 pub use topology::{
-    Binding, Exchange, ExchangeKind, QueueShape, Topology, UNROUTED, dead_letters, exchange_of,
-    is_parking, queue_name,
+    Binding, Exchange, ExchangeKind, QueueShape, QueueType, Topology, UNROUTED, dead_letters,
+    exchange_of, is_parking, queue_name,
 };
 pub use world::{RealWorld, World};

@@ -2,7 +2,7 @@
 
 use crate::{Header, Ladder, header};
 use events::{SAGA, SERVICES, said_by};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 pub fn exchange_of(service: &str) -> String {
     format!("{service}.exchange")
@@ -25,6 +25,36 @@ pub struct Topology {
     pub exchanges: Vec<Exchange>,
     pub queues: Vec<(String, QueueShape)>,
     pub bindings: Vec<Binding>,
+    pub queue_type: QueueType,
+}
+
+/// How the broker keeps what waits in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// Confirmed when a majority of its nodes has it on disk.
+    #[default]
+    Quorum,
+    /// On one node, and confirmed before it is on disk: to be measured against, not relied on.
+    Classic,
+}
+
+impl QueueType {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+impl FromStr for QueueType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Quorum, Self::Classic];
+        let named = all.into_iter().find(|one| one.name() == text);
+        named.ok_or_else(|| format!("{text:?} is no type of queue: it is quorum or classic"))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +88,12 @@ pub enum QueueShape {
 
 impl QueueShape {
     /// As the broker is told.
-    pub fn arguments(&self) -> Vec<(&'static str, Header)> {
-        let mut arguments: Vec<(&str, Header)> =
-            vec![("x-queue-type", "quorum".into()), ("x-overflow", "reject-publish".into())];
-        if *self != Self::Parked {
+    pub fn arguments(&self, queue_type: QueueType) -> Vec<(&'static str, Header)> {
+        let mut arguments: Vec<(&str, Header)> = vec![
+            ("x-queue-type", queue_type.name().into()),
+            ("x-overflow", "reject-publish".into()),
+        ];
+        if queue_type == QueueType::Quorum && *self != Self::Parked {
             arguments.push(("x-dead-letter-strategy", "at-least-once".into()));
         }
         match self {
@@ -143,6 +175,11 @@ impl Topology {
         topology
     }
 
+    #[must_use]
+    pub fn with(self, queue_type: QueueType) -> Self {
+        Self { queue_type, ..self }
+    }
+
     fn service_exchanges(&mut self, service: &str) {
         let suffixes = [
             ("exchange", ExchangeKind::Topic),
@@ -214,6 +251,25 @@ mod tests {
         let is_bound =
             |binding: &Binding| binding.exchange == UNROUTED && binding.queue == UNROUTED;
         assert!(topology.bindings.iter().any(is_bound));
+    }
+
+    #[test]
+    fn classic_queues_are_asked_for_nothing_that_only_quorum_queues_have() {
+        let arguments = |queue_type| {
+            let topology = Topology::whole(&Ladder::default()).with(queue_type);
+            let shapes = topology.queues.into_iter().map(|(_, shape)| shape);
+            shapes.flat_map(move |shape| shape.arguments(queue_type)).collect::<Vec<_>>()
+        };
+        let (quorum, classic) = (arguments(QueueType::Quorum), arguments(QueueType::Classic));
+        assert!(quorum.contains(&("x-dead-letter-strategy", "at-least-once".into())));
+        assert!(classic.iter().all(|(name, _)| *name != "x-dead-letter-strategy"));
+        let of = |all: &[(&str, Header)], name| all.iter().filter(|(n, _)| *n == name).count();
+        for name in ["x-queue-type", "x-dead-letter-exchange", "x-message-ttl"] {
+            assert_eq!(of(&classic, name), of(&quorum, name), "{name}");
+        }
+        assert!(!classic.contains(&("x-queue-type", "quorum".into())));
+        assert_eq!("classic".parse(), Ok(QueueType::Classic));
+        assert!("lazy".parse::<QueueType>().unwrap_err().contains("quorum or classic"));
     }
 
     #[test]

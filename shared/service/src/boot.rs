@@ -32,6 +32,7 @@ pub async fn run<S: Store<Tx = Transaction>>(
     let tuning = Tuning {
         ladder: common.retry_delays.clone(),
         kept: Kept::days(common.keep_days),
+        queue_type: common.queue_type,
         batch_max: common.batch_max.into(),
     };
     // The next batches wait here while one is being handled.

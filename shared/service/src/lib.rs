@@ -18,8 +18,8 @@ use axum::Router;
 use events::Event;
 use futures::future::BoxFuture;
 use messaging::{
-    Broker, Consumer, Kept, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, Relay, Store,
-    Topology, World,
+    Broker, Consumer, Kept, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, QueueType,
+    Relay, Store, Topology, World,
 };
 use refinery_core::Migration;
 use saga::On;
@@ -83,6 +83,7 @@ struct Http {
 pub struct Tuning {
     pub ladder: Ladder,
     pub kept: Kept,
+    pub queue_type: QueueType,
     pub batch_max: usize,
 }
 
@@ -195,7 +196,8 @@ impl<S: Store> Service<S> {
         };
         let line = Line {
             broker,
-            topology: Topology::of(self.name, &self.hears(), &tuning.ladder),
+            topology: Topology::of(self.name, &self.hears(), &tuning.ladder)
+                .with(tuning.queue_type),
             consumer: Arc::new(consumer),
             relay: Arc::new(relay),
             world: world.clone(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use messaging::Ladder;
+use messaging::{Ladder, QueueType};
 use std::{fs, path::PathBuf};
 
 #[derive(Args, Clone, Debug)]
@@ -41,6 +41,9 @@ pub struct Common {
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub keep_days: u16,
+    /// `quorum` or `classic`: what queues it makes, where it may make any
+    #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "QUEUE_TYPE")]
+    pub queue_type: QueueType,
     /// Messages handled in one transaction, at most
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]

@@ -4,8 +4,8 @@ use database::PgPool;
 use events::{Event, Item, Money, OrderCreated, OrderId, PaymentApproved, ProductId};
 use loyalty::{PointsGiven, Settings};
 use messaging::{
-    Broker, Confirm, Kept, Ladder, MemoryBroker, Outgoing, RealWorld, Session, Topology, header,
-    queue_name,
+    Broker, Confirm, Kept, Ladder, MemoryBroker, Outgoing, QueueType, RealWorld, Session, Topology,
+    header, queue_name,
 };
 use saga::Said;
 use service::{Running, Tuning};
@@ -21,7 +21,12 @@ async fn while_it_runs(broker: &MemoryBroker, test: impl AsyncFnOnce(&PgPool)) {
         pool: pool.clone(),
         broker: Arc::new(broker.clone()),
         world: RealWorld::shared(),
-        tuning: Tuning { ladder: Ladder::default(), kept: Kept::default(), batch_max: 100 },
+        tuning: Tuning {
+            ladder: Ladder::default(),
+            kept: Kept::default(),
+            queue_type: QueueType::default(),
+            batch_max: 100,
+        },
         health_file: health_file(),
         stop: stop.clone(),
     };

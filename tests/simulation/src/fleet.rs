@@ -17,7 +17,7 @@ use crate::{
 };
 use clap::{Args, Command};
 use events::{EventId, SERVICES};
-use messaging::{Broker, Kept, Ladder, MemoryBroker, Store, World};
+use messaging::{Broker, Kept, Ladder, MemoryBroker, QueueType, Store, World};
 use order::Placing;
 use payment::Desk;
 use service::{Context, Health, Service, Tuning};
@@ -180,7 +180,8 @@ impl Fleet {
         let wire = Wire { broker: self.broker.clone(), chaos, place, doomed };
         let world: Arc<dyn World> = self.chaos.clone();
         let batch_max = self.chaos.among(&[1, 3, 100]);
-        let tuning = Tuning { ladder: Ladder::default(), kept: Kept::default(), batch_max };
+        let (kept, queue_type) = (Kept::default(), QueueType::default());
+        let tuning = Tuning { ladder: Ladder::default(), kept, queue_type, batch_max };
         let broker: Arc<dyn Broker> = Arc::new(wire);
         let (line, outbox) = service.line(broker.clone(), disk, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));

@@ -116,7 +116,7 @@ impl<'a> Home<'a> {
             management_port: self.settings.rabbitmq_management_port,
             user: self.settings.rabbitmq_user.clone(),
             password: self.settings.rabbitmq_password.clone(),
-            definitions: vec![topology(&self.settings.ladder), logins()],
+            definitions: vec![topology(self.settings), logins()],
             lifetime: Lifetime::Detached,
         }
     }

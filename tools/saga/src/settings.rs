@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use messaging::Ladder;
+use messaging::{Ladder, QueueType};
 
 /// The variables that say where something listens.
 pub const PORTS: [&str; 8] = [
@@ -37,6 +37,7 @@ pub struct Settings {
     pub ladder: Ladder,
     /// For how many days the services keep idempotency keys.
     pub keep_days: u16,
+    pub queue_type: QueueType,
     pub gateway: Gateway,
     pub mock_gateway_port: u16,
     /// Whether the live page may place orders and replay dead letters.
@@ -109,6 +110,9 @@ impl Settings {
             ],
             ladder: ladder(&text("RETRY_DELAYS", "1s,5s,30s"))?,
             keep_days: keep_days(&text("KEEP_DAYS", "30"))?,
+            queue_type: text("QUEUE_TYPE", "quorum")
+                .parse()
+                .map_err(|why| anyhow::anyhow!("QUEUE_TYPE: {why}"))?,
             gateway: match text("GATEWAY", "simulated").as_str() {
                 "simulated" => Gateway::Simulated,
                 "http" => Gateway::Http,

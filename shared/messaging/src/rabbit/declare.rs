@@ -2,7 +2,7 @@
 //! makes what is missing; one who may not, where somebody else looks after the broker, only looks.
 
 use super::in_time;
-use crate::{BrokerError, Exchange, ExchangeKind, QueueShape, Topology, wire};
+use crate::{BrokerError, Exchange, ExchangeKind, Topology, wire};
 use lapin::{Channel, Connection, ExchangeKind as Kind, options::*, types::FieldTable};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,7 +32,8 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
         exchange(channel, one, false).await?;
     }
     for (name, shape) in &topology.queues {
-        queue(channel, name, shape, false).await?;
+        let arguments = wire::table(shape.arguments(topology.queue_type));
+        queue(channel, name, arguments, false).await?;
     }
     for binding in &topology.bindings {
         let by_header = wire::table(binding.arguments());
@@ -53,8 +54,8 @@ async fn look(channel: &Channel, topology: &Topology) -> Result<(), BrokerError>
     for one in &topology.exchanges {
         exchange(channel, one, true).await?;
     }
-    for (name, shape) in &topology.queues {
-        queue(channel, name, shape, true).await?;
+    for (name, _) in &topology.queues {
+        queue(channel, name, FieldTable::default(), true).await?;
     }
     in_time(channel.close(200, "all there".into())).await
 }
@@ -74,10 +75,9 @@ async fn exchange(channel: &Channel, one: &Exchange, passive: bool) -> Result<()
 async fn queue(
     channel: &Channel,
     name: &str,
-    shape: &QueueShape,
+    arguments: FieldTable,
     passive: bool,
 ) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions { durable: true, passive, ..Default::default() };
-    let arguments = wire::table(shape.arguments());
     in_time(channel.queue_declare(name.into(), options, arguments)).await.map(|_| ())
 }

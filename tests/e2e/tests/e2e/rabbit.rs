@@ -1,7 +1,9 @@
 //! What the adapter to RabbitMQ promises, on a real one.
 
 use e2e::{BrokerView, given_broker};
-use messaging::{Broker, BrokerError, Confirm, Ladder, Message, Publication, RabbitMq, Topology};
+use messaging::{
+    Broker, BrokerError, Confirm, Ladder, Message, Publication, QueueType, RabbitMq, Topology,
+};
 
 fn publication(number: usize, routing_key: &str) -> Publication {
     let message = Message { id: Some(format!("message-{number}")), ..Message::default() };
@@ -70,6 +72,20 @@ async fn a_queue_that_is_not_as_ours_is_named() {
     let refused = RabbitMq::new(&view.amqp_url, 10).unwrap().connect(&topology()).await;
     let Err(BrokerError::Topology(why)) = refused else { panic!("it must be refused") };
     assert!(why.contains("till.customer-paid"), "{why}");
+    view.delete().await;
+}
+
+#[tokio::test]
+async fn classic_queues_are_made_where_they_are_asked_for() {
+    let view = given_broker().await;
+    let rabbit = RabbitMq::new(&view.amqp_url, 10).unwrap();
+    for _ in 0..2 {
+        let classic = rabbit.connect(&topology().with(QueueType::Classic)).await;
+        classic.unwrap().close().await;
+    }
+    let refused = rabbit.connect(&topology()).await;
+    let Err(BrokerError::Topology(why)) = refused else { panic!("they are no quorum queues") };
+    assert!(why.contains("x-queue-type"), "{why}");
     view.delete().await;
 }
 

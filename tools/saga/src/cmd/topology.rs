@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use messaging::{Ladder, Topology};
+use messaging::Topology;
 use serde_json::Value;
 
 use crate::draw;
@@ -14,8 +14,9 @@ const VHOST: &str = "/";
 
 /// Print exchanges, queues, bindings and policies as RabbitMQ imports them
 ///
-/// They are what `SAGA` means to a broker, with the retry rungs of `RETRY_DELAYS`.
-/// `deploy/rabbitmq/topology.json` is this output, and `users.json` beside it that of `--users`.
+/// They are what `SAGA` means to a broker, with the retry rungs of `RETRY_DELAYS`, and queues of
+/// `QUEUE_TYPE`. `deploy/rabbitmq/topology.json` is this output, and `users.json` beside it that of
+/// `--users`.
 #[derive(Args)]
 pub struct TopologyCommand {
     /// Print the services' users instead, and what each may do; change the passwords, which are the
@@ -27,13 +28,13 @@ pub struct TopologyCommand {
 impl TopologyCommand {
     pub fn run(&self) -> Result<ExitCode> {
         let settings = Settings::read()?;
-        draw::json(&if self.users { logins() } else { topology(&settings.ladder) });
+        draw::json(&if self.users { logins() } else { topology(&settings) });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-pub fn topology(ladder: &Ladder) -> Value {
-    Topology::whole(ladder).definitions(VHOST)
+pub fn topology(settings: &Settings) -> Value {
+    Topology::whole(&settings.ladder).with(settings.queue_type).definitions(VHOST)
 }
 
 pub fn logins() -> Value {
@@ -49,7 +50,7 @@ mod tests {
         let files = [
             (
                 include_str!("../../../../deploy/rabbitmq/topology.json"),
-                topology(&Ladder::default()),
+                topology(&Settings::from(|_| None).unwrap()),
                 "",
             ),
             (include_str!("../../../../deploy/rabbitmq/users.json"), logins(), " --users"),
