@@ -33,6 +33,7 @@ mod running;
 mod spawn;
 mod tail;
 mod until;
+mod usage;
 mod watchdog;
 
 pub use lifetime::Lifetime;
@@ -42,4 +43,5 @@ pub use rabbitmq::{RabbitConfig, RabbitMq};
 pub use spawn::{background, spawn};
 pub use tail::tail;
 pub use until::until;
+pub use usage::{Memory, cpu_of, memory_of};
 pub use watchdog::Watchdog;

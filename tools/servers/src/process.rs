@@ -11,6 +11,9 @@ use nix::unistd::Pid;
 
 use crate::until;
 
+/// The kernel shows /proc times in USER_HZ, which is 100 on every platform Rust runs on.
+const TICK_MS: u64 = 10;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
@@ -46,8 +49,7 @@ impl Process {
     pub fn age(&self) -> Option<Duration> {
         let uptime = fs::read_to_string("/proc/uptime").ok()?;
         let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
-        // The kernel shows /proc times in USER_HZ, which is 100 on every platform Rust runs on.
-        let started = Duration::from_millis(self.started * 10);
+        let started = Duration::from_millis(self.started * TICK_MS);
         Some(Duration::from_secs_f64(uptime).saturating_sub(started))
     }
 
@@ -131,24 +133,33 @@ fn others(wanted: impl Fn(&Stat) -> bool) -> Vec<Process> {
         .collect()
 }
 
-struct Stat {
+pub(crate) struct Stat {
     /// A zombie holds its pid until it is waited for, but does nothing any more.
     dead: bool,
-    parent: u32,
+    pub parent: u32,
     group: u32,
-    started: u64,
+    pub started: u64,
+    pub own_cpu: Duration,
+    /// Of children that have ended and were waited for, and theirs.
+    pub dead_cpu: Duration,
 }
 
 impl Stat {
-    fn read(pid: u32) -> Option<Self> {
+    pub fn read(pid: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the program's name in brackets, which may itself hold `) `.
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let cpu = |user: usize| {
+            Some(Duration::from_millis((number(user)? + number(user + 1)?) * TICK_MS))
+        };
         Some(Self {
             dead: matches!(*fields.first()?, "Z" | "X"),
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
+            started: number(19)?,
+            own_cpu: cpu(11)?,
+            dead_cpu: cpu(13)?,
         })
     }
 }
