@@ -11,6 +11,7 @@ pub mod draw;
 pub mod fill;
 pub mod home;
 pub mod load;
+pub mod part;
 pub mod progress;
 mod say;
 pub mod scenario;

@@ -4,10 +4,11 @@
 mod dotenv;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use messaging::{Ladder, QueueType};
+use servers::ports;
 
 /// The variables that say where something listens.
 pub const PORTS: [&str; 8] = [
@@ -79,6 +80,23 @@ impl Settings {
         dotenv.retain(|name, _| std::env::var_os(name).is_none());
         Self::from(|name| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned()))
             .map(|settings| Self { dotenv, ..settings })
+    }
+
+    /// Of a system of its own in `dir`, on free ports, whose services are told this.
+    pub fn private(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
+        let told = told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let told: BTreeMap<_, _> = told.collect();
+        let mut variables = told.clone();
+        variables.insert("SAGA_HOME".into(), dir.display().to_string());
+        for name in PORTS {
+            variables.insert(name.into(), ports::free()?.to_string());
+        }
+        // The services inherit it, and the retry rungs are made after it.
+        if let Ok(delays) = std::env::var("RETRY_DELAYS") {
+            variables.insert("RETRY_DELAYS".into(), delays);
+        }
+        let settings = Self::from(|name| variables.get(name).cloned())?;
+        Ok(Self { dotenv: told, ..settings })
     }
 
     pub(crate) fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {

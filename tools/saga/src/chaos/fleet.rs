@@ -1,28 +1,22 @@
 //! A whole system of its own on free ports: the servers, two copies of each service, and proxies on
 //! all links between them. It ends with its owner, however that ends.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
-use servers::{
-    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, ports, tail,
-};
-use tokio::time::{Instant, sleep};
+use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
 
 use super::fault::{REPLICAS, Target};
 use super::proxy::{Proxy, Weather};
 use crate::home::Home;
+use crate::part::Part;
 use crate::service::Service;
-use crate::settings::{PORTS, SERVICES, Settings};
+use crate::settings::{SERVICES, Settings};
 use crate::snapshot::Places;
 
-const READY_WITHIN: Duration = Duration::from_secs(90);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a crash leaves in hand is to be taken up while there is still somebody to look.
 const REAP_AFTER: &str = "10s";
 
@@ -48,83 +42,14 @@ struct Links {
     postgres: Vec<Proxy>,
 }
 
-/// A service, or the provider, as a process.
-pub struct Part {
-    pub service: Service,
-    process: Option<Process>,
-    watchdog: Arc<Watchdog>,
-}
-
-impl Part {
-    fn new(service: Service, watchdog: &Arc<Watchdog>) -> Self {
-        Self { service, process: None, watchdog: Arc::clone(watchdog) }
-    }
-
-    pub fn start(&mut self) -> Result<()> {
-        let process = self.service.start()?;
-        self.watchdog.ends(process, Signal::SIGKILL)?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    /// `kill -9`, and gone.
-    pub async fn kill(&mut self) -> Result<()> {
-        let process = self.running()?;
-        process.end(&[]).await;
-        self.process = None;
-        Ok(())
-    }
-
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.running()?.signal(signal);
-        Ok(())
-    }
-
-    fn running(&self) -> Result<Process> {
-        let running = self.process.filter(Process::is_alive);
-        running.with_context(|| {
-            let log = self.service.log_file();
-            format!("{} has ended on its own; its log ends:\n{}", self.service.name, tail(&log, 15))
-        })
-    }
-
-    /// Returns when it does its work.
-    async fn ready(&self) -> Result<()> {
-        let deadline = Instant::now() + READY_WITHIN;
-        while !self.service.is_ready().await {
-            self.running()?;
-            if Instant::now() >= deadline {
-                let (name, log) = (self.service.name, tail(&self.service.log_file(), 15));
-                bail!("{name} is not ready after {READY_WITHIN:?}; its log ends:\n{log}");
-            }
-            sleep(LOOK_EVERY).await;
-        }
-        Ok(())
-    }
-
-    /// Whether it has a session with the broker, by its own note.
-    pub fn is_consuming(&self) -> bool {
-        let note = std::fs::read(self.service.health_file()).ok();
-        let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
-        note.is_some_and(|note| note["consuming"] == true)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if let Some(process) = self.process {
-            process.signal(Signal::SIGKILL);
-        }
-    }
-}
-
 impl Fleet {
     /// Returns when all of it does its work.
     pub async fn start(dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir)?;
         let watchdog = Arc::new(Watchdog::start()?);
         watchdog.deletes(&dir)?;
-        let settings = settings(&dir)?;
+        let told = [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER)];
+        let settings = Settings::private(&dir, &told)?;
         let home = Home::new(&settings);
         home.make()?;
         let bound = || Lifetime::Bound(Arc::clone(&watchdog));
@@ -238,20 +163,4 @@ impl Links {
         }
         seen
     }
-}
-
-/// The servers' own ports, all of them free.
-fn settings(dir: &Path) -> Result<Settings> {
-    let mut variables =
-        BTreeMap::from([("SAGA_HOME", dir.display().to_string()), ("GATEWAY", "http".to_owned())]);
-    for name in PORTS {
-        variables.insert(name, ports::free()?.to_string());
-    }
-    // The services inherit it, and the retry rungs are made after it.
-    if let Ok(delays) = std::env::var("RETRY_DELAYS") {
-        variables.insert("RETRY_DELAYS", delays);
-    }
-    let mut settings = Settings::from(|name| variables.get(name).cloned())?;
-    settings.dotenv.insert("PAYMENT_REAP_AFTER".into(), REAP_AFTER.into());
-    Ok(settings)
 }

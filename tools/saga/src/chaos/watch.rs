@@ -13,9 +13,10 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use super::fault::REPLICAS;
-use super::fleet::{Fleet, Part};
+use super::fleet::Fleet;
 use super::live::Live;
 use super::tap::Tap;
+use crate::part::Part;
 use crate::settings::SERVICES;
 use crate::snapshot::{Broker, Places};
 

@@ -1,0 +1,83 @@
+//! A service, or the provider, as a process of a system that ends with its owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use servers::{Process, Watchdog, tail};
+use tokio::time::{Instant, sleep};
+
+use crate::service::Service;
+
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub struct Part {
+    pub service: Service,
+    process: Option<Process>,
+    watchdog: Arc<Watchdog>,
+}
+
+impl Part {
+    pub fn new(service: Service, watchdog: &Arc<Watchdog>) -> Self {
+        Self { service, process: None, watchdog: Arc::clone(watchdog) }
+    }
+
+    pub fn start(&mut self) -> Result<()> {
+        let process = self.service.start()?;
+        self.watchdog.ends(process, Signal::SIGKILL)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// `kill -9`, and gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        let process = self.running()?;
+        process.end(&[]).await;
+        self.process = None;
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.running()?.signal(signal);
+        Ok(())
+    }
+
+    pub fn running(&self) -> Result<Process> {
+        let running = self.process.filter(Process::is_alive);
+        running.with_context(|| {
+            let log = self.service.log_file();
+            format!("{} has ended on its own; its log ends:\n{}", self.service.name, tail(&log, 15))
+        })
+    }
+
+    /// Returns when it does its work.
+    pub async fn ready(&self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !self.service.is_ready().await {
+            self.running()?;
+            if Instant::now() >= deadline {
+                let (name, log) = (self.service.name, tail(&self.service.log_file(), 15));
+                bail!("{name} is not ready after {READY_WITHIN:?}; its log ends:\n{log}");
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Whether it has a session with the broker, by its own note.
+    pub fn is_consuming(&self) -> bool {
+        let note = std::fs::read(self.service.health_file()).ok();
+        let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
+        note.is_some_and(|note| note["consuming"] == true)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            process.signal(Signal::SIGKILL);
+        }
+    }
+}
