@@ -88,10 +88,11 @@ impl Chaos {
             orders: self.orders.unwrap_or(usize::MAX),
             in_flight: self.in_flight,
             mix: self.mix.clone(),
+            rate: Some(self.rate),
             patience: self.length + QUIET_WITHIN + OVER_WITHIN,
-            pace: Duration::from_secs(1) / self.rate.max(1),
             enough: enough.clone(),
             over: over.clone(),
+            ..Load::default()
         };
         let tap = Tap::start(&fleet.places);
         let mut loading = JoinSet::new();
@@ -99,7 +100,7 @@ impl Chaos {
         let wanted = load.orders;
         let placing = enough.clone();
         loading.spawn(async move {
-            load::run(&api, &load, |so_far, _| {
+            load::run(&[api], &load, |so_far, _| {
                 seen.orders(so_far);
                 if so_far.placed >= wanted {
                     placing.cancel();

@@ -1,67 +1,61 @@
-//! A closed loop of orders over HTTP: so many are in flight, and each that ends makes room for the
-//! next. It remembers what it was told, so that `verify` can hold the system to it.
+//! Orders over HTTP, either so many in flight, where each that ends makes room for the next, or so
+//! many a second, whatever becomes of them. It remembers what it was told, so that `verify` can
+//! hold the system to it.
 
 mod board;
+mod customer;
+mod goods;
+mod hops;
+mod latency;
 mod mix;
+mod pace;
+mod page;
 mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use events::OrderId;
-use messaging::{RealWorld, World};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, ApiError, Brief};
-use crate::scenario::Scenario;
+use crate::api::Api;
+use crate::usage::Meter;
 use board::Board;
+use customer::{Customer, Fate, News};
+use pace::Pulse;
 
+pub use goods::Goods;
+pub use hops::Hop;
+pub use latency::{Latency, Point, Spread};
 pub use mix::Mix;
+pub use pace::{Now, Series};
+pub use page::page;
 pub use report::Report;
-
-const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// So many that count.
     pub orders: usize,
+    /// For how long orders are placed that count.
+    pub length: Option<Duration>,
+    /// Orders that are placed before do not count.
+    pub warm_up: Duration,
+    /// Not final yet, at most.
     pub in_flight: usize,
+    /// A second; what is behind is made up for, and an order's time counts from when it was due.
+    pub rate: Option<u32>,
     pub mix: Mix,
+    pub goods: Goods,
     /// For how long the service may refuse an order before it counts as failed, and for how long an
     /// order may go on before it counts as unfinished.
     pub patience: Duration,
-    /// The least time between two orders; after a halt what is behind is made up for.
-    pub pace: Duration,
+    pub meter: Meter,
     /// Ends the placing.
     pub enough: CancellationToken,
     /// Ends all waiting: what is not final then counts as unfinished.
     pub over: CancellationToken,
-}
-
-/// What has become of one order.
-#[derive(Debug)]
-struct Fate {
-    scenario: Scenario,
-    order: Option<OrderId>,
-    /// Since the load began.
-    placed_at: Duration,
-    /// Of the POST that was answered 201.
-    post: Duration,
-    to_final: Option<Duration>,
-    status: Option<String>,
-    /// Its cancel was answered 202.
-    cancelled: bool,
-    /// A request to cancel it came to nothing, or so it seemed: it may have been taken.
-    cancel_failed: bool,
-    errors: Vec<String>,
-}
-
-enum News {
-    Placed,
-    Done(Box<Fate>),
 }
 
 /// So far.
@@ -70,160 +64,133 @@ pub struct Progress {
     pub placed: usize,
     pub finished: usize,
     pub errors: usize,
+    pub now: Now,
 }
 
-/// Runs the whole load.
-pub async fn run(api: &Api, load: &Load, mut news: impl FnMut(Progress, Duration)) -> Report {
-    let started = Instant::now();
-    let board = Arc::new(Board::new(api.clone()));
-    let watching = tokio::spawn(Arc::clone(&board).watch());
-    let next = Arc::new(AtomicUsize::new(0));
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let mut workers = JoinSet::new();
-    for _ in 0..load.in_flight.min(load.orders) {
-        let (api, board, load) = (api.clone(), Arc::clone(&board), load.clone());
-        let worker = Worker { api, board, load, started, tell: tell.clone() };
-        workers.spawn(worker.run(Arc::clone(&next)));
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            orders: usize::MAX,
+            length: None,
+            warm_up: Duration::ZERO,
+            in_flight: 64,
+            rate: None,
+            mix: Mix::default(),
+            goods: Goods::default(),
+            patience: Duration::from_secs(120),
+            meter: Meter::default(),
+            enough: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
     }
-    drop(tell);
-    let mut report = Report::default();
-    let mut placed = 0;
+}
+
+/// Runs the whole load. Several copies of the order service take turns.
+pub async fn run(apis: &[Api], load: &Load, mut news: impl FnMut(Progress, Duration)) -> Report {
+    let started = Instant::now();
+    let begin = started + load.warm_up;
+    let board = Arc::new(Board::new(apis.to_vec()));
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let crowd = Crowd { apis: apis.to_vec(), board: Arc::clone(&board), load: load.clone(), tell };
+    // Dropped, all of it ends.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(board.watch());
+    tasks.spawn(crowd.come(started, begin));
+    let meter = load.meter.clone();
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
+        sleep_until(begin.into()).await;
+        meter.read()
+    });
+    let (mut report, mut pulse, mut so_far) =
+        (Report::new(load.warm_up), Pulse::new(started), Progress::default());
     while let Some(one) = told.recv().await {
         match one {
-            News::Placed => placed += 1,
-            News::Done(fate) => report.add(*fate),
+            News::Placed => {
+                so_far.placed += 1;
+                report.placed_each_s.add(started.elapsed());
+            }
+            News::Done(fate) => {
+                so_far.errors += fate.errors.len();
+                if let Some(took) = fate.to_final {
+                    so_far.finished += 1;
+                    pulse.add(took);
+                }
+                report.add(*fate, started.elapsed());
+            }
         }
-        news(Progress { placed, ..report.progress() }, started.elapsed());
+        so_far.now = pulse.at(Instant::now());
+        news(so_far, started.elapsed());
     }
-    watching.abort();
-    report.finish(started.elapsed());
+    let usage = match reading.try_join_next() {
+        Some(Ok(before)) => Some(load.meter.since(&before, report.finished)),
+        Some(Err(_)) | None => None,
+    };
+    report.finish(begin, &load.goods, usage);
     report
 }
 
-struct Worker {
-    api: Api,
+/// All who order.
+struct Crowd {
+    apis: Vec<Api>,
     board: Arc<Board>,
     load: Load,
-    started: Instant,
     tell: mpsc::UnboundedSender<News>,
 }
 
-impl Worker {
-    /// One order after the other, for as long as there are some to be placed.
-    async fn run(self, next: Arc<AtomicUsize>) {
-        let Load { orders, mix, pace, enough, .. } = &self.load;
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= *orders {
-                return;
-            }
-            let due = self.started + pace.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
-            tokio::select! {
+impl Crowd {
+    /// One after the other, for as long as there are some to be placed.
+    async fn come(self, started: Instant, begin: Instant) {
+        let load = &self.load;
+        let pace = load.rate.map(|rate| Duration::from_secs(1) / rate.max(1));
+        let slots = Arc::new(Semaphore::new(load.in_flight));
+        let (mut orders, mut counted) = (JoinSet::new(), 0);
+        for number in 0_usize.. {
+            let turn = u32::try_from(number).unwrap_or(u32::MAX);
+            let due = pace.map(|pace| started + pace.saturating_mul(turn));
+            let slot = tokio::select! {
                 biased;
-                () = enough.cancelled() => return,
-                () = sleep_until(due.into()) => {}
+                () = load.enough.cancelled() => break,
+                slot = free(Arc::clone(&slots), due) => slot,
+            };
+            let since = due.unwrap_or_else(Instant::now);
+            let counts = since >= begin;
+            counted += usize::from(counts);
+            let is_over = load.length.is_some_and(|length| since >= begin + length);
+            if is_over || counted > load.orders {
+                break;
             }
-            let fate = self.order(mix.nth(number)).await;
-            if self.tell.send(News::Done(Box::new(fate))).is_err() {
-                return;
+            let customer = Customer {
+                api: self.apis[number % self.apis.len()].clone(),
+                board: Arc::clone(&self.board),
+                patience: load.patience,
+                over: load.over.clone(),
+                tell: self.tell.clone(),
+            };
+            let mut fate = Fate::of(load.mix.nth(number), since, counts);
+            let mut draft = fate.scenario.draft();
+            // What is limited is for those who count.
+            if counts || matches!(load.goods, Goods::Spread(_)) {
+                fate.is_limited = load.goods.put_into(&mut draft, number);
             }
+            orders.spawn(async move {
+                customer.order(fate, &draft).await;
+                drop(slot);
+            });
+            while orders.try_join_next().is_some() {}
         }
-    }
-
-    /// One order, from its first POST to its end.
-    async fn order(&self, scenario: Scenario) -> Fate {
-        let mut fate = Fate {
-            scenario,
-            order: None,
-            placed_at: Duration::ZERO,
-            post: Duration::ZERO,
-            to_final: None,
-            status: None,
-            cancelled: false,
-            cancel_failed: false,
-            errors: Vec::new(),
-        };
-        let Some((order, asked)) = self.place(&mut fate).await else { return fate };
-        // Who is not listening any more has been told enough.
-        let _ = self.tell.send(News::Placed);
-        let ends = self.patiently(self.board.final_status(order));
-        let cancels = self.cancel(order, &mut fate);
-        let (ended, ()) = tokio::join!(ends, cancels);
-        match ended {
-            Some(status) => {
-                fate.to_final = Some(asked.elapsed());
-                fate.status = Some(status);
-            }
-            None => self.board.forget(order),
-        }
-        fate
-    }
-
-    async fn patiently<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.load.over.cancelled() => None,
-            () = sleep(self.load.patience) => None,
-        }
-    }
-
-    fn gives_up(&self, first: Instant) -> bool {
-        self.load.over.is_cancelled() || first.elapsed() >= self.load.patience
-    }
-
-    /// Asks until the service takes it, under one key, so that it is placed once.
-    async fn place(&self, fate: &mut Fate) -> Option<(OrderId, Instant)> {
-        let draft = fate.scenario.draft();
-        let key = RealWorld.new_id().to_string();
-        let first = Instant::now();
-        loop {
-            let asked = Instant::now();
-            let placed = self.api.place(&draft, Some(&key)).await;
-            let order = placed.and_then(|answer| answer.read::<Brief>());
-            match order {
-                Ok(order) => {
-                    fate.post = asked.elapsed();
-                    fate.placed_at = self.started.elapsed();
-                    fate.order = Some(order.order_id);
-                    return Some((order.order_id, asked));
-                }
-                Err(error) => {
-                    let is_final =
-                        matches!(&error, ApiError::Refused(why) if is_verdict(why.status));
-                    fate.errors.push(error.to_string());
-                    if is_final || self.gives_up(first) {
-                        return None;
-                    }
-                    sleep(BETWEEN_TRIES).await;
-                }
-            }
-        }
-    }
-
-    /// Until there is an answer; too late is one, too.
-    async fn cancel(&self, order: OrderId, fate: &mut Fate) {
-        let Some(wait) = fate.scenario.cancel_after() else { return };
-        sleep(wait).await;
-        let first = Instant::now();
-        while !self.gives_up(first) {
-            match self.api.cancel(order).await {
-                Ok(_) => {
-                    fate.cancelled = true;
-                    return;
-                }
-                Err(ApiError::Refused(why)) if why.status == 409 => return,
-                Err(error) => {
-                    fate.cancel_failed = true;
-                    fate.errors.push(error.to_string());
-                }
-            }
-            sleep(BETWEEN_TRIES).await;
-        }
+        // Whoever has ordered waits for the end.
+        orders.join_all().await;
     }
 }
 
-/// Asking again gives the same answer.
-fn is_verdict(status: u16) -> bool {
-    (400..500).contains(&status) && ![408, 409, 429].contains(&status)
+/// When it is due, and there is room for one more.
+async fn free(slots: Arc<Semaphore>, due: Option<Instant>) -> Option<OwnedSemaphorePermit> {
+    if let Some(due) = due {
+        sleep_until(due.into()).await;
+    }
+    slots.acquire_owned().await.ok()
 }
+
+#[cfg(test)]
+mod tests;

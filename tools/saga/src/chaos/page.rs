@@ -5,13 +5,9 @@ use std::fmt::Write;
 use super::Report;
 use super::faults::Done;
 use crate::draw::count;
+use crate::html::{STYLE, TAKES_ALL, escaped};
 
-const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem }
-td, th { padding: .15rem .8rem .15rem 0; text-align: left; border-bottom: 1px solid #8884 }
-td.n, th.n { text-align: right }
-.good { color: #2a7d2a } .bad { color: #c0392b }
+const BARS: &str = "
 .line { position: relative; height: 1.1rem; background: #8882; margin: 2px 0 }
 .line b { position: absolute; left: .3rem; font-weight: normal; font-size: 11px }
 .line i { position: absolute; top: 0; bottom: 0; min-width: 2px; background: #d9822b }
@@ -23,7 +19,7 @@ pub fn page(report: &Report) -> String {
     let (class, word) = if is_good { ("good", "everything holds") } else { ("bad", "BROKEN") };
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Chaos, seed {seed}</title>\
-         <style>{STYLE}</style><h1>Chaos, seed {seed}: <span class={class}>{word}</span></h1>\
+         <style>{STYLE}{BARS}</style><h1>Chaos, seed {seed}: <span class={class}>{word}</span></h1>\
          <p>{faults} faults in {took:.0} s, plan {plan}; {placed} orders placed, {finished} final; \
          lost {lost}, doubled {doubled}; {poisoned} messages poisoned, {letters} dead letters.</p>",
         seed = report.asked.seed,
@@ -130,10 +126,4 @@ fn faults(page: &mut String, report: &Report) {
         .expect(TAKES_ALL);
     }
     page.push_str("</table>\n");
-}
-
-const TAKES_ALL: &str = "a String takes all";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

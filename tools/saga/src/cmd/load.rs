@@ -1,43 +1,100 @@
 //! `saga load`: a bounded load with a report, and then the question whether everything still holds.
 
+mod show;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use events::ProductId;
+use messaging::parse_duration;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use super::order::Target;
+use super::order::{Target, product};
 use super::verify;
 use crate::api::Filter;
-use crate::draw::{self, LiveLine, count, some};
-use crate::load::{self, Load, Mix, Report};
+use crate::draw::{self, LiveLine, count};
+use crate::load::{self, Goods, Load, Mix, Progress, Report};
 use crate::settings::Settings;
 use crate::snapshot::Places;
+use crate::usage::Meter;
 use crate::verify::Verdict;
 
-/// Place orders, so many at a time, report, and verify
+const ORDERS: usize = 2000;
+const IN_FLIGHT: usize = 64;
+/// More would say nothing but that the system cannot keep up.
+const IN_FLIGHT_MAX: usize = 20_000;
+const SHOWN_EVERY: Duration = Duration::from_millis(200);
+const EXAMPLES: &str = "Examples:
+  saga load -n 20000 -m 512                 as fast as it goes, 512 in flight
+  saga load --rate 1000 --for 30s           a thousand a second, late or not
+  saga load --products 200 -n 10000         spread over 200 products
+  saga load --flash 500 -n 2000 -m 256      2,000 want one of 500 pieces
+  saga load --mix confirmed=80,declined=20 --report load.html";
+
+/// Place orders, report, and verify
+///
+/// Either so many are in flight, and each that ends makes room for the next; or there are so many a
+/// second (`--rate`), and the time of each counts from when it was due, also where it had to wait.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct LoadCommand {
     #[command(flatten)]
     target: Target,
-    /// Orders in all
-    #[arg(long, short = 'n', default_value_t = 2000)]
-    orders: usize,
-    /// Orders that are not final yet, at most
-    #[arg(long, short = 'm', default_value_t = 64)]
+    /// Orders that count [default: 2000, or as many as there is time for]
+    #[arg(long, short = 'n')]
+    orders: Option<usize>,
+    /// For how long orders that count are placed, e.g. 30s
+    #[arg(long = "for", value_name = "FOR", value_parser = parse_duration)]
+    length: Option<Duration>,
+    /// Orders a second, however many are still in flight
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Orders that are not final yet, at most [default: 64, or 20000 with --rate]
+    #[arg(long, short = 'm')]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
-    in_flight: usize,
+    in_flight: Option<usize>,
+    /// For how long orders are placed before those that count
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    warm_up: Duration,
     /// Scenarios with their weights, such as confirmed=80,declined=20 [default: confirmed]
     #[arg(long)]
     mix: Option<Mix>,
+    #[command(flatten)]
+    goods: GoodsOption,
     /// Seconds that an order may take
     #[arg(long, default_value_t = 120)]
     patience: u64,
+    /// Write a page with plots into this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Do not verify afterwards
     #[arg(long)]
     no_verify: bool,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct GoodsOption {
+    /// All want a piece of this product, by its id or its last digits
+    #[arg(long, value_parser = product)]
+    product: Option<ProductId>,
+    /// Each wants the next of so many products
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    products: Option<u32>,
+    /// All want a piece of a new product of which there are so many: just those must be sold
+    #[arg(long, value_name = "STOCK")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    flash: Option<u64>,
+}
+
+impl GoodsOption {
+    fn goods(&self) -> Goods {
+        let one = self.product.map(Goods::One).or(self.products.map(Goods::Spread));
+        one.or(self.flash.map(Goods::flash)).unwrap_or_default()
+    }
 }
 
 impl LoadCommand {
@@ -45,36 +102,30 @@ impl LoadCommand {
         let api = self.target.api()?;
         // One line about a service that is not there is enough.
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
-        let load = Load {
-            orders: self.orders,
-            in_flight: self.in_flight,
-            mix: self.mix.clone().unwrap_or_default(),
-            patience: Duration::from_secs(self.patience),
-            pace: Duration::ZERO,
-            enough: CancellationToken::new(),
-            over: CancellationToken::new(),
-        };
+        let settings = Settings::read()?;
+        let load = self.load(&settings)?;
+        let places = Places::from(&settings);
+        load.goods.shelve(&places.databases["inventory"]).await?;
         let mut live = LiveLine::new(!self.target.json);
         let mut shown = Instant::now();
-        let report = load::run(&api, &load, |so_far, took| {
-            if shown.elapsed() > Duration::from_millis(200) {
+        let mut report = load::run(std::slice::from_ref(&api), &load, |so_far, took| {
+            if shown.elapsed() > SHOWN_EVERY {
                 shown = Instant::now();
-                live.show(&format!(
-                    "{:>4} s  {} of {} finished, {} failed requests",
-                    took.as_secs(),
-                    count(so_far.finished),
-                    count(load.orders),
-                    count(so_far.errors),
-                ));
+                live.show(&progress(&load, so_far, took));
             }
         })
         .await;
         live.clear();
+        report.look_at_hops(&api).await;
         let is_shown = !self.target.json;
         if is_shown {
-            print(&report, &load);
+            show::print(&report, &load);
         }
-        let verdict = if self.no_verify { None } else { Some(self.verify(&report).await?) };
+        if let Some(file) = &self.report {
+            std::fs::write(file, load::page(&report))
+                .with_context(|| format!("cannot write the report {}", file.display()))?;
+        }
+        let verdict = if self.no_verify { None } else { Some(self.verify(&places, &report).await) };
         if self.target.json {
             let verify = verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
             draw::json(&json!({ "load": report, "verify": verify }));
@@ -84,46 +135,41 @@ impl LoadCommand {
         Ok(verified.filter(|code| *code != ExitCode::SUCCESS).unwrap_or(own))
     }
 
-    async fn verify(&self, report: &Report) -> Result<Result<Verdict>> {
-        let places = Places::from(&Settings::read()?);
+    fn load(&self, settings: &Settings) -> Result<Load> {
+        let is_bounded = self.length.is_some();
+        let in_flight = if self.rate.is_some() { IN_FLIGHT_MAX } else { IN_FLIGHT };
+        Ok(Load {
+            orders: self.orders.unwrap_or(if is_bounded { usize::MAX } else { ORDERS }),
+            length: self.length,
+            warm_up: self.warm_up,
+            in_flight: self.in_flight.unwrap_or(in_flight),
+            rate: self.rate,
+            mix: self.mix.clone().unwrap_or_default(),
+            goods: self.goods.goods(),
+            patience: Duration::from_secs(self.patience),
+            meter: Meter::on(settings)?,
+            ..Load::default()
+        })
+    }
+
+    async fn verify(&self, places: &Places, report: &Report) -> Result<Verdict> {
         let wait = Duration::from_secs(60);
-        Ok(verify::judge(&places, wait, &report.told, !self.target.json).await)
+        verify::judge(places, wait, &report.told, !self.target.json).await
     }
 }
 
-fn print(report: &Report, load: &Load) {
-    draw::line(format_args!(
-        "{}, {} in flight: {:.1} s",
-        some(load.orders, "order"),
-        load.in_flight,
-        report.seconds
-    ));
-    draw::line(format_args!(
-        "placed {} ({:.0}/s), finished {} ({:.0}/s)",
-        count(report.placed),
-        report.placed_per_s,
-        count(report.finished),
-        report.finished_per_s,
-    ));
-    let mut table = draw::Table::new(&["ms", "p50", "p95", "p99", "max"]);
-    for (what, spread) in [("POST", report.post_ms), ("POST to final", report.final_ms)] {
-        let all = [spread.p50, spread.p95, spread.p99, spread.max];
-        let cells = all.map(|ms| (None, format!("{ms:.1}")));
-        table.row([(None, what.to_owned())].into_iter().chain(cells).collect());
-    }
-    table.print();
-    for (status, number) in &report.by_status {
-        draw::line(format_args!("{} {}", draw::in_status(status), count(*number)));
-    }
-    let troubles = [
-        (report.unexpected, "ended otherwise than asked"),
-        (report.unfinished, "were not final in time"),
-        (report.refused, "could not be placed"),
-    ];
-    for (number, what) in troubles.into_iter().filter(|(number, _)| *number > 0) {
-        draw::line(format_args!("{} {what}", count(number)));
-    }
-    for (error, number) in &report.errors {
-        draw::line(format_args!("{} failed: {error}", some(*number, "request")));
-    }
+fn progress(load: &Load, so_far: Progress, took: Duration) -> String {
+    let orders = match load.orders {
+        usize::MAX => String::new(),
+        orders => format!(" of {}", count(orders)),
+    };
+    format!(
+        "{:>4} s  {:>6.0}/s  p50 {:.0} ms  p99 {:.0} ms  {}{orders} final, {} failed requests",
+        took.as_secs(),
+        so_far.now.per_s,
+        so_far.now.p50_ms,
+        so_far.now.p99_ms,
+        count(so_far.finished),
+        count(so_far.errors),
+    )
 }

@@ -13,6 +13,8 @@ use crate::api::{Api, Filter, Happened, Order, Page};
 use crate::draw;
 use crate::settings::Settings;
 
+pub(super) use place::product;
+
 /// Place, show, list, follow and cancel orders
 #[derive(Args)]
 pub struct OrderCommand {

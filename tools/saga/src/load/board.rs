@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use events::OrderId;
+use futures::future::join_all;
 use invariants::OrderStatus;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -20,7 +21,8 @@ const ASK_MAX: usize = 20;
 const EARLY_MAX: usize = 10_000;
 
 pub struct Board {
-    api: Api,
+    /// One a copy of the service: each tells of what it ends itself.
+    apis: Vec<Api>,
     open: Mutex<Open>,
 }
 
@@ -38,8 +40,8 @@ struct Waiting {
 }
 
 impl Board {
-    pub fn new(api: Api) -> Self {
-        Self { api, open: Mutex::default() }
+    pub fn new(apis: Vec<Api>) -> Self {
+        Self { apis, open: Mutex::default() }
     }
 
     /// The status in which the order ends, as soon as it has.
@@ -65,13 +67,13 @@ impl Board {
 
     /// Listens and asks for as long as it is let.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(self.listen(), self.ask());
+        tokio::join!(join_all(self.apis.iter().map(|api| self.listen(api))), self.ask());
     }
 
-    async fn listen(&self) {
+    async fn listen(&self, api: &Api) {
         loop {
             // A service that is away just now is nothing to tell: those who place orders notice.
-            if let Ok(mut endings) = self.api.endings().await {
+            if let Ok(mut endings) = api.endings().await {
                 while let Ok(ended) = endings.next().await {
                     ended.into_iter().for_each(|order| self.ended(order));
                 }
@@ -89,8 +91,9 @@ impl Board {
         }
     }
 
+    /// Any copy knows of any order.
     async fn ask_for(&self, id: OrderId) -> Result<(), ApiError> {
-        let order: Brief = self.api.order(id).await?.read()?;
+        let order: Brief = self.apis[0].order(id).await?.read()?;
         if order.status.parse().is_ok_and(OrderStatus::is_final) {
             self.ended(order);
         } else if let Some(waiting) = self.lock().waiting.get_mut(&id) {

@@ -1,15 +1,25 @@
 //! What a load has shown.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use events::OrderId;
 use invariants::{OrderStatus, Told};
 use serde::Serialize;
 
-use super::{Fate, Progress};
+use super::customer::Fate;
+use super::goods::Goods;
+use super::hops::{self, Hop};
+use super::latency::{Latency, Point, Spread};
+use super::pace::{Series, rate};
+use crate::api::Api;
+use crate::usage::Usage;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
+    pub warm_up_s: f64,
+    /// To warm up; they count nowhere else but in what went wrong and in the series.
+    pub warm_up_orders: usize,
     pub placed: usize,
     pub finished: usize,
     /// Placed, and not final within the patience.
@@ -20,106 +30,134 @@ pub struct Report {
     pub unexpected: usize,
     /// How: `confirmed ended CANCELLED`.
     pub unexpected_ends: BTreeMap<String, usize>,
+    /// From the end of the warm-up to that of the last order.
     pub seconds: f64,
     pub placed_per_s: f64,
     pub finished_per_s: f64,
+    /// From the moment at which the order was due.
     pub post_ms: Spread,
-    /// From the POST to the moment at which a client that looks all the time sees the end.
+    /// To the moment at which a client that looks all the time sees the end.
     pub final_ms: Spread,
+    pub final_by_percentile: Vec<Point>,
+    pub placed_each_s: Series,
+    pub finished_each_s: Series,
     pub by_status: BTreeMap<String, usize>,
+    /// Of what could be sold out.
+    pub sale: Option<Sale>,
     /// Failed requests by what they failed of; most are repeated with success.
     pub errors: BTreeMap<String, usize>,
+    pub hops: Vec<Hop>,
+    pub usage: Option<Usage>,
     #[serde(skip)]
     pub told: Told,
     #[serde(skip)]
-    samples: Samples,
+    pub finals: Latency,
+    #[serde(skip)]
+    pub(crate) posts: Latency,
+    #[serde(skip)]
+    pub(crate) confirmed: Vec<OrderId>,
+    #[serde(skip)]
+    pub(crate) last_placed: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
-struct Samples {
-    post: Vec<Duration>,
-    to_final: Vec<Duration>,
-    last_placed: Duration,
-    errors: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spread {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub max: f64,
+/// Orders of one piece each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sale {
+    /// Where it is known.
+    pub stock: Option<u64>,
+    pub wanted: u64,
+    pub sold: u64,
 }
 
 impl Report {
-    pub(super) fn add(&mut self, fate: Fate) {
+    pub(super) fn new(warm_up: Duration) -> Self {
+        Self { warm_up_s: warm_up.as_secs_f64(), ..Self::default() }
+    }
+
+    /// `at` is since the load began.
+    pub(super) fn add(&mut self, fate: Fate, at: Duration) {
         for error in fate.errors {
             *self.errors.entry(error).or_default() += 1;
-            self.samples.errors += 1;
         }
         let Some(order) = fate.order else {
             self.refused += 1;
             return;
         };
-        self.placed += 1;
         self.told.placed.get_or_insert_default().push(order);
         if fate.cancelled {
             self.told.cancelled.get_or_insert_default().push(order);
         }
-        self.samples.post.push(fate.post);
-        self.samples.last_placed = self.samples.last_placed.max(fate.placed_at);
+        if fate.counts {
+            self.placed += 1;
+            self.posts.add(fate.post);
+            self.last_placed = self.last_placed.max(Some(fate.since + fate.post));
+        } else {
+            self.warm_up_orders += 1;
+        }
         let (Some(took), Some(status)) = (fate.to_final, fate.status) else {
             self.unfinished += 1;
             return;
         };
-        self.finished += 1;
+        self.finished_each_s.add(at);
         // Who asked too late to cancel has got what he ordered; whose first request was taken, and
         // the answer lost, is told that it is too late as well.
         let too_late = fate.scenario.cancel_after().is_some() && !fate.cancelled;
-        let kept = too_late && status == OrderStatus::Confirmed.name();
+        let is_confirmed = status == OrderStatus::Confirmed.name();
         let as_asked = status == fate.scenario.ends().name();
+        let sold_out = fate.is_limited && status == OrderStatus::Cancelled.name();
+        let kept = too_late && is_confirmed;
         let is_expected = if too_late { kept || as_asked && fate.cancel_failed } else { as_asked };
-        if !is_expected {
-            self.unexpected += 1;
-            let end = format!("{} ended {status}", fate.scenario.name());
-            *self.unexpected_ends.entry(end).or_default() += 1;
+        if !is_expected && !sold_out {
+            self.is_not_as_asked(format!("{} ended {status}", fate.scenario.name()));
         }
-        self.samples.to_final.push(took);
+        if !fate.counts {
+            return;
+        }
+        self.finished += 1;
+        self.finals.add(took);
+        if fate.is_limited {
+            let sale = self.sale.get_or_insert_default();
+            sale.wanted += 1;
+            sale.sold += u64::from(is_confirmed);
+        }
+        if is_confirmed {
+            self.confirmed.push(order);
+        }
         *self.by_status.entry(status).or_default() += 1;
     }
 
-    pub(super) fn finish(&mut self, took: Duration) {
-        self.seconds = took.as_secs_f64();
-        self.placed_per_s = rate(self.placed, self.samples.last_placed);
-        self.finished_per_s = rate(self.finished, took);
-        self.post_ms = Spread::of(&mut self.samples.post);
-        self.final_ms = Spread::of(&mut self.samples.to_final);
+    fn is_not_as_asked(&mut self, how: String) {
+        self.unexpected += 1;
+        *self.unexpected_ends.entry(how).or_default() += 1;
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        Progress { placed: self.placed, finished: self.finished, errors: self.samples.errors }
+    pub(super) fn finish(&mut self, begin: Instant, goods: &Goods, usage: Option<Usage>) {
+        let took = begin.elapsed();
+        let placing = self.last_placed.map_or(Duration::ZERO, |last| last.duration_since(begin));
+        self.seconds = took.as_secs_f64();
+        self.placed_per_s = rate(self.placed, placing);
+        self.finished_per_s = rate(self.finished, took);
+        self.post_ms = self.posts.spread();
+        self.final_ms = self.finals.spread();
+        self.final_by_percentile = self.finals.curve();
+        self.usage = usage;
+        if let (Goods::Flash { stock, .. }, Some(sale)) = (goods, &mut self.sale) {
+            sale.stock = Some(*stock);
+            let Sale { wanted, sold, .. } = *sale;
+            if sold != wanted.min(*stock) {
+                self.is_not_as_asked(format!("{sold} sold of {stock}, and {wanted} were wanted"));
+            }
+        }
+    }
+
+    /// Asks the service where the time of some orders went.
+    pub async fn look_at_hops(&mut self, api: &Api) {
+        self.hops = hops::look(api, &self.confirmed).await;
     }
 
     /// Every order was placed and ended as it was asked to.
     pub fn is_as_asked(&self) -> bool {
         self.unfinished + self.refused + self.unexpected == 0
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nobody places 2^52 orders")]
-fn rate(number: usize, took: Duration) -> f64 {
-    if took.is_zero() { 0.0 } else { number as f64 / took.as_secs_f64() }
-}
-
-impl Spread {
-    fn of(samples: &mut [Duration]) -> Self {
-        samples.sort_unstable();
-        // The smallest that so many of a hundred do not exceed.
-        let at = |percent: usize| {
-            let rank = (samples.len() * percent).div_ceil(100);
-            samples.get(rank.saturating_sub(1)).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
-        };
-        Self { p50: at(50), p95: at(95), p99: at(99), max: at(100) }
     }
 }
 
@@ -131,42 +169,64 @@ mod tests {
 
     fn fate(scenario: Scenario, status: Option<&str>) -> Fate {
         Fate {
-            scenario,
             order: Some(Uuid::nil()),
-            placed_at: Duration::from_secs(1),
             post: Duration::from_millis(2),
             to_final: status.map(|_| Duration::from_millis(40)),
             status: status.map(Into::into),
             cancelled: scenario.cancel_after().is_some(),
-            cancel_failed: false,
-            errors: Vec::new(),
+            ..Fate::of(scenario, Instant::now(), true)
         }
     }
 
-    #[test]
-    fn percentiles_are_samples() {
-        let mut samples: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
-        let spread = Spread::of(&mut samples);
-        assert_eq!(spread, Spread { p50: 100.0, p95: 190.0, p99: 198.0, max: 200.0 });
-        assert_eq!(Spread::of(&mut [Duration::from_millis(7)]).p50, 7.0);
-        assert_eq!(Spread::of(&mut []), Spread::default());
+    fn report(fates: impl IntoIterator<Item = Fate>) -> Report {
+        let mut report = Report::default();
+        fates.into_iter().for_each(|fate| report.add(fate, Duration::ZERO));
+        report
     }
 
     #[test]
     fn what_ends_otherwise_than_asked_is_counted() {
-        let mut report = Report::default();
-        report.add(fate(Scenario::Confirmed, Some("CONFIRMED")));
-        report.finish(Duration::from_secs(2));
-        assert!(report.is_as_asked());
-        assert_eq!((report.placed_per_s, report.finished_per_s), (1.0, 0.5));
-
-        report.add(fate(Scenario::Declined, Some("CONFIRMED")));
-        report.add(fate(Scenario::Confirmed, None));
-        report.add(Fate { order: None, errors: vec!["no".into()], ..fate(Scenario::Slow, None) });
+        let good = report([fate(Scenario::Confirmed, Some("CONFIRMED"))]);
+        assert!(good.is_as_asked());
+        let report = report([
+            fate(Scenario::Confirmed, Some("CONFIRMED")),
+            fate(Scenario::Declined, Some("CONFIRMED")),
+            fate(Scenario::Confirmed, None),
+            Fate { order: None, errors: vec!["no".into()], ..fate(Scenario::Slow, None) },
+        ]);
         assert_eq!((report.unexpected, report.unfinished, report.refused), (1, 1, 1));
         assert_eq!(report.unexpected_ends["declined ended CONFIRMED"], 1);
         assert_eq!((report.placed, report.finished, report.errors["no"]), (3, 2, 1));
         assert!(!report.is_as_asked());
+    }
+
+    #[test]
+    fn what_warms_up_counts_only_where_it_goes_wrong() {
+        let cold = |status| Fate { counts: false, ..fate(Scenario::Confirmed, status) };
+        let mut report = report([cold(Some("CONFIRMED")), cold(Some("CANCELLED")), cold(None)]);
+        report.finish(Instant::now(), &Goods::Usual, None);
+        assert_eq!((report.warm_up_orders, report.placed, report.finished), (3, 0, 0));
+        assert_eq!((report.unexpected, report.unfinished), (1, 1));
+        assert_eq!((report.final_ms, report.finished_each_s.0), (Spread::default(), vec![2]));
+        assert_eq!(report.told.placed.map(|told| told.len()), Some(3), "verify knows of them");
+    }
+
+    #[test]
+    fn a_flash_sale_sells_exactly_what_is_there() {
+        let limited = |status| Fate { is_limited: true, ..fate(Scenario::Confirmed, Some(status)) };
+        let sold = |stock, sold, turned_away| {
+            let one = std::iter::repeat_with(|| limited("CONFIRMED")).take(sold);
+            let other = std::iter::repeat_with(|| limited("CANCELLED")).take(turned_away);
+            let mut report = report(one.chain(other));
+            report.finish(Instant::now(), &Goods::flash(stock), None);
+            report
+        };
+        let good = sold(2, 2, 3);
+        assert!(good.is_as_asked());
+        assert_eq!(good.sale, Some(Sale { stock: Some(2), wanted: 5, sold: 2 }));
+        assert!(sold(9, 3, 0).is_as_asked(), "nobody wanted the rest");
+        assert!(!sold(3, 2, 3).is_as_asked(), "one was left");
+        assert!(!sold(3, 4, 1).is_as_asked(), "one was sold twice");
     }
 
     #[test]
@@ -176,20 +236,15 @@ mod tests {
             cancel_failed: failed,
             ..fate(Scenario::CancelCharged, Some("CANCELLED"))
         };
-        let mut report = Report::default();
-        report.add(late(true));
-        report.add(Fate { status: Some("CONFIRMED".into()), ..late(true) });
-        report.add(Fate { status: Some("CONFIRMED".into()), ..late(false) });
-        assert!(report.is_as_asked());
-        report.add(late(false));
-        assert_eq!(report.unexpected, 1);
+        let kept = |failed| Fate { status: Some("CONFIRMED".into()), ..late(failed) };
+        assert!(report([late(true), kept(true), kept(false)]).is_as_asked());
+        assert_eq!(report([late(false)]).unexpected, 1);
     }
 
     #[test]
     fn what_clients_were_told_is_kept() {
-        let mut report = Report::default();
-        report.add(fate(Scenario::Confirmed, Some("CONFIRMED")));
-        report.add(fate(Scenario::CancelCharged, Some("CANCELLED")));
+        let cancelled = fate(Scenario::CancelCharged, Some("CANCELLED"));
+        let report = report([fate(Scenario::Confirmed, Some("CONFIRMED")), cancelled]);
         assert_eq!(report.told.placed.map(|told| told.len()), Some(2));
         assert_eq!(report.told.cancelled.map(|told| told.len()), Some(1));
     }

@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-fn product(text: &str) -> Result<ProductId, String> {
+pub fn product(text: &str) -> Result<ProductId, String> {
     let short = text.trim_start_matches('…');
     if (1..=12).contains(&short.len()) && short.bytes().all(|byte| byte.is_ascii_digit()) {
         let id = format!("00000000-0000-0000-0000-{short:0>12}");

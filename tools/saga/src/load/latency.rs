@@ -1,0 +1,118 @@
+//! How long something has taken, of many times: as small however many there are, and those of
+//! several runs can be added up.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// An hour.
+const LONGEST_US: u64 = 3_600_000_000;
+const DIGITS: u8 = 3;
+/// Where a plot by percentile has its points.
+const PERCENTILES: [f64; 14] =
+    [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
+
+#[derive(Clone, Debug)]
+pub struct Latency(Histogram<u64>);
+
+/// In milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spread {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// So many of a hundred took no longer than this.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    pub percentile: f64,
+    pub ms: f64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        let empty = Histogram::new_with_bounds(1, LONGEST_US, DIGITS);
+        Self(empty.expect("these bounds are possible"))
+    }
+}
+
+impl Latency {
+    pub fn add(&mut self, took: Duration) {
+        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    pub fn at(&self, percentile: f64) -> f64 {
+        self.0.value_at_quantile(percentile / 100.0) as f64 / 1000.0
+    }
+
+    pub fn spread(&self) -> Spread {
+        let [p50, p95, p99, p999, max] = [50.0, 95.0, 99.0, 99.9, 100.0].map(|at| self.at(at));
+        Spread { p50, p95, p99, p999, max }
+    }
+
+    pub fn curve(&self) -> Vec<Point> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let point = |percentile| Point { percentile, ms: self.at(percentile) };
+        PERCENTILES.into_iter().map(point).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(all: impl IntoIterator<Item = u64>) -> Latency {
+        let mut latency = Latency::default();
+        all.into_iter().for_each(|ms| latency.add(Duration::from_millis(ms)));
+        latency
+    }
+
+    /// Three digits are kept.
+    fn is_about(found: f64, wanted: f64) -> bool {
+        (found - wanted).abs() <= wanted / 1000.0
+    }
+
+    #[test]
+    fn percentiles_are_samples() {
+        let spread = of((1..=200).rev()).spread();
+        let found = [spread.p50, spread.p95, spread.p99, spread.p999, spread.max];
+        for (found, wanted) in found.into_iter().zip([100.0, 190.0, 198.0, 200.0, 200.0]) {
+            assert!(is_about(found, wanted), "{found} is not {wanted}");
+        }
+        assert!(is_about(of([7]).spread().p50, 7.0));
+        assert_eq!(of([]).spread(), Spread::default());
+        assert!(of([]).curve().is_empty());
+    }
+
+    #[test]
+    fn histograms_add_up_to_that_of_all() {
+        let mut both = of(1..=100);
+        both.merge(&of(901..=1000));
+        assert_eq!(both.spread(), of((1..=100).chain(901..=1000)).spread());
+        assert!(is_about(both.at(50.0), 100.0) && is_about(both.at(75.0), 950.0));
+        both.clear();
+        assert_eq!(both.spread(), Spread::default());
+    }
+
+    #[test]
+    fn what_takes_for_ever_counts_as_the_longest() {
+        let mut latency = Latency::default();
+        latency.add(Duration::MAX);
+        latency.add(Duration::ZERO);
+        assert!(is_about(latency.spread().max, 3_600_000.0));
+    }
+}
