@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        chaos test simulate mutants lint ci
+        bench chaos test simulate mutants lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ verify: $(SAGA) ## check every invariant across the databases and the broker
 
 load: $(SAGA) ## place many orders for a while, and report
 	@$(SAGA) load
+
+bench: build ## measure the system against others, on servers of its own: batches, queues, replicas, sales (ROUNDS, ORDERS, FOR)
+	@$(SAGA) bench
 
 chaos: build ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(SAGA) chaos

@@ -1,5 +1,6 @@
 //! The subcommands.
 
+pub mod bench;
 pub mod chaos;
 pub mod demo;
 pub mod dlq;

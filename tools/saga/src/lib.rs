@@ -1,6 +1,7 @@
 //! The `saga` command: one file a subcommand in `cmd`, and what they share beside it.
 
 pub mod api;
+pub mod bench;
 pub mod chaos;
 pub mod cmd;
 pub mod colour;

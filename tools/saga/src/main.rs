@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use saga_cli::cmd::{
-    chaos, demo, dlq, docker, down, fill, load, logs, order, status, topology, up, verify, why,
-    with_servers,
+    bench, chaos, demo, dlq, docker, down, fill, load, logs, order, status, topology, up, verify,
+    why, with_servers,
 };
 
 #[derive(Parser)]
@@ -28,6 +28,7 @@ enum Command {
     Why(why::WhyCommand),
     Verify(verify::Verify),
     Load(load::LoadCommand),
+    Bench(bench::BenchCommand),
     Chaos(Box<chaos::ChaosCommand>),
     Docker(docker::DockerCommand),
     #[command(hide = true)]
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Why(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Load(command) => command.run().await,
+        Command::Bench(command) => command.run().await,
         Command::Chaos(command) => command.run().await,
         Command::Docker(command) => command.run().await,
         Command::Fill(command) => command.run().await,
