@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        bench chaos test simulate mutants lint ci
+        bench microbench chaos test simulate mutants lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ load: $(SAGA) ## place many orders for a while, and report
 
 bench: build ## measure the system against others, on servers of its own: batches, queues, replicas, sales (ROUNDS, ORDERS, FOR)
 	@$(SAGA) bench
+
+microbench: saga ## measure what one message costs, step by step
+	$(SAGA) with-servers -- cargo bench --locked -p microbench
 
 chaos: build ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(SAGA) chaos
