@@ -123,7 +123,7 @@ pub async fn run(apis: &[Api], load: &Load, mut news: impl FnMut(Progress, Durat
         news(so_far, started.elapsed());
     }
     let usage = match reading.try_join_next() {
-        Some(Ok(before)) => Some(load.meter.since(&before, report.finished)),
+        Some(Ok(before)) => Some(load.meter.since(&before, report.ended)),
         Some(Err(_)) | None => None,
     };
     report.finish(begin, &load.goods, usage);

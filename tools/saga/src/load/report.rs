@@ -22,6 +22,8 @@ pub struct Report {
     pub warm_up_orders: usize,
     pub placed: usize,
     pub finished: usize,
+    /// After the warm-up, whenever they were placed: what the rate and the usage are of.
+    pub ended: usize,
     /// Placed, and not final within the patience.
     pub unfinished: usize,
     /// Never placed.
@@ -99,6 +101,7 @@ impl Report {
             return;
         };
         self.finished_each_s.add(at);
+        self.ended += usize::from(at.as_secs_f64() >= self.warm_up_s);
         // Who asked too late to cancel has got what he ordered; whose first request was taken, and
         // the answer lost, is told that it is too late as well.
         let too_late = fate.scenario.cancel_after().is_some() && !fate.cancelled;
@@ -136,7 +139,7 @@ impl Report {
         let placing = self.last_placed.map_or(Duration::ZERO, |last| last.duration_since(begin));
         self.seconds = took.as_secs_f64();
         self.placed_per_s = rate(self.placed, placing);
-        self.finished_per_s = rate(self.finished, took);
+        self.finished_per_s = rate(self.ended, took);
         self.post_ms = self.posts.spread();
         self.final_ms = self.finals.spread();
         self.final_by_percentile = self.finals.curve();
@@ -206,9 +209,19 @@ mod tests {
         let mut report = report([cold(Some("CONFIRMED")), cold(Some("CANCELLED")), cold(None)]);
         report.finish(Instant::now(), &Goods::Usual, None);
         assert_eq!((report.warm_up_orders, report.placed, report.finished), (3, 0, 0));
-        assert_eq!((report.unexpected, report.unfinished), (1, 1));
+        assert_eq!((report.unexpected, report.unfinished, report.ended), (1, 1, 2));
         assert_eq!((report.final_ms, report.finished_each_s.0), (Spread::default(), vec![2]));
         assert_eq!(report.told.placed.map(|told| told.len()), Some(3), "verify knows of them");
+    }
+
+    #[test]
+    fn the_rate_is_of_all_that_end_after_the_warm_up() {
+        let mut report = Report::new(Duration::from_secs(1));
+        for (counts, at_ms) in [(false, 900), (false, 1500), (true, 1600)] {
+            let fate = Fate { counts, ..fate(Scenario::Confirmed, Some("CONFIRMED")) };
+            report.add(fate, Duration::from_millis(at_ms));
+        }
+        assert_eq!((report.ended, report.finished), (2, 1));
     }
 
     #[test]
