@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        bench microbench chaos test simulate mutants lint ci
+        bench microbench chaos test simulate mutants alerts lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ status: $(SAGA) ## show what runs, with pid, port and readiness
 logs: $(SAGA) ## follow the services' logs
 	@$(SAGA) logs
 
-docker-up: saga ## the same in containers, by Docker Compose: build, start, wait until all is healthy
+docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alarms and traces)
 	@$(SAGA) docker up
 
 docker-down: $(SAGA) ## remove the containers and their data
@@ -75,6 +75,11 @@ simulate: ## run the fleet in memory, SEEDS times with everything going wrong, o
 mutants: ## break what decides in each small way (.cargo/mutants.toml), and tell which break no test notices
 	@cargo mutants --version >/dev/null 2>&1 || { echo "cargo-mutants is missing: cargo install --locked cargo-mutants"; exit 1; }
 	cargo mutants --output $(TARGET)
+
+alerts: ## try out Prometheus' configuration and alarms (needs promtool: Debian's package `prometheus`)
+	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
+	promtool check config deploy/observability/prometheus.yml
+	promtool test rules deploy/observability/alerts.test.yml
 
 lint: ## check the format, and clippy
 	cargo fmt --check

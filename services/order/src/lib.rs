@@ -3,6 +3,7 @@
 mod cancelling;
 mod endings;
 mod http;
+mod measure;
 mod on;
 mod order;
 mod page;
@@ -82,6 +83,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
         .worker("look for the live page", |context| hub.run(context, watchers))
+        .samples(move |context| measure::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             overdue(context, orders.clone(), order_deadline)
         })

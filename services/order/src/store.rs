@@ -25,7 +25,7 @@ use telemetry::metrics;
 
 pub use answers::{Answer, Keys, forget_answers};
 pub use book::OrderBook;
-pub use glance::{COUNTED_MAX, count, glance, trace};
+pub use glance::{COUNTED_MAX, count, glance, running, trace};
 pub use place::Placed;
 pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 

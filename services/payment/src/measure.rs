@@ -4,7 +4,7 @@ use crate::{
     payment::{Call, Charge, Status},
     store,
 };
-use service::Context;
+use service::{Context, seconds_since};
 use telemetry::{Span, SpanKind, metrics};
 use tokio::time::Instant;
 
@@ -39,12 +39,14 @@ impl Asking {
     }
 }
 
-/// How many payments are in each state that is not the last.
+/// How many payments are in each state that is not the last, and for how long one is to be given
+/// back.
 pub async fn payments(context: Context) -> anyhow::Result<()> {
-    for (status, count) in store::count_open(&context.ledger.pool).await? {
+    for (status, count, oldest) in store::count_open(&context.ledger.pool).await? {
         metrics::PAYMENTS.set(count as f64, [status.name()]);
         if status == Status::Reversing {
             metrics::REFUNDS.set(count as f64, []);
+            metrics::REFUND_AGE.set(seconds_since(oldest, &context), []);
         }
     }
     Ok(())

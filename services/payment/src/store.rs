@@ -221,19 +221,24 @@ async fn change(
     Ok(charges)
 }
 
-/// How many payments there is still something to do about, by state; found by the indexes of what
-/// is due and what is in hand, so that it does not matter how many are settled.
-pub async fn count_open(pool: &PgPool) -> Result<Vec<(Status, i64)>, Failure> {
-    let found: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT status, COUNT(*)
+/// How many payments there is still something to do about, by state, and the oldest event that has
+/// started it; found by the indexes of what is due and what is in hand, so that it does not matter
+/// how many are settled.
+pub async fn count_open(pool: &PgPool) -> Result<Vec<(Status, i64, Option<EventId>)>, Failure> {
+    // As text, which has a least one; ids of version 7 are ordered by when they were made.
+    let found: Vec<(String, i64, EventId)> = sqlx::query_as(
+        "SELECT status, COUNT(*), MIN(caused_by::TEXT)::UUID
          FROM payments
          WHERE due_at IS NOT NULL OR claim IS NOT NULL
          GROUP BY status",
     )
     .fetch_all(pool)
     .await?;
-    let count = |name| found.iter().find(|(status, _)| status == name).map_or(0, |(_, n)| *n);
-    Ok(Status::OPEN.map(|status| (status, count(status.name()))).into())
+    let of = |wanted: Status| {
+        let found = found.iter().find(|(status, ..)| status == wanted.name());
+        found.map_or((wanted, 0, None), |(_, count, oldest)| (wanted, *count, Some(*oldest)))
+    };
+    Ok(Status::OPEN.map(of).into())
 }
 
 /// How long until something is due that is not due yet.

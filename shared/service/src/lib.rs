@@ -31,6 +31,7 @@ pub use boot::Running;
 pub use command::main;
 pub use health::Health;
 pub use messaging::parse_duration;
+pub use sampling::seconds_since;
 pub use settings::Common;
 
 /// Of all four services: it takes half the time of the C library's.

@@ -48,10 +48,14 @@ pub async fn outbox(context: Context) -> anyhow::Result<()> {
     )
     .fetch_one(&context.ledger.pool)
     .await?;
-    // The id tells when it was said.
-    let said = oldest.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0);
-    let now = context.world.now().timestamp().unsigned_abs();
     metrics::OUTBOX.set(count as f64, []);
-    metrics::OUTBOX_AGE.set(said.map_or(0, |said| now.saturating_sub(said)) as f64, []);
+    metrics::OUTBOX_AGE.set(seconds_since(oldest, &context), []);
     Ok(())
+}
+
+/// How long ago the event was said, which its id tells; 0 where there is none.
+pub fn seconds_since(event: Option<Uuid>, context: &Context) -> f64 {
+    let said = event.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0);
+    let now = context.world.now().timestamp().unsigned_abs();
+    said.map_or(0, |said| now.saturating_sub(said)) as f64
 }

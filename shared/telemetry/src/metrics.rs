@@ -43,6 +43,9 @@ metrics! {
         OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest of these";
     }
     "order" {
+        RUNNING: Gauge, "orders_running", [], "orders that are not final yet";
+        STUCK: Gauge, "orders_stuck", [],
+            "orders that are being undone and have made no progress for `ORDER_DEADLINE`";
         PLACED: Counter, "orders_placed_total", [], "orders answered 201 for the first time";
         ENDED: Seconds, "order_duration_seconds", ["status"],
             "from `order.created` to the event that made the order final";
@@ -58,6 +61,8 @@ metrics! {
             "each look of the charge desk for what is due";
         PAYMENTS: Gauge, "payments", ["status"], "payments in this state, of those that are not the last";
         REFUNDS: Gauge, "refunds_waiting", [], "payments to be given back that are not yet";
+        REFUND_AGE: Gauge, "refunds_oldest_seconds", [],
+            "for how long the oldest of these is to be given back";
     }
 }
 

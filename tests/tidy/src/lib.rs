@@ -2,7 +2,9 @@
 //! of this package read it.
 
 mod choreography;
+mod prose;
 mod repository;
 
 pub use choreography::{diagram, event_table, type_name};
+pub use prose::{Block, anchor, blocks, spans};
 pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};

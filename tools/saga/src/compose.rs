@@ -5,16 +5,16 @@ use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::process::Command;
 
 use crate::disk::ensure_room;
-use crate::settings::Gateway;
+use crate::settings::{Gateway, Settings};
 
 /// The project in the working directory.
 pub struct Compose {
     project: Project,
-    gateway: Gateway,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// As `docker compose config` tells it.
@@ -27,6 +27,7 @@ struct Project {
 #[derive(Deserialize)]
 struct Definition {
     image: Option<String>,
+    healthcheck: Option<IgnoredAny>,
 }
 
 pub struct Container {
@@ -40,7 +41,7 @@ pub struct Container {
 
 impl Compose {
     /// Says which of Docker's parts is missing, and what helps.
-    pub async fn find(gateway: Gateway) -> Result<Self> {
+    pub async fn find(settings: &Settings) -> Result<Self> {
         let without = "use `make up`, which needs no Docker";
         let docker = Command::new("docker").arg("--version").output().await;
         ensure!(docker.is_ok(), "there is no `docker` command: install Docker, or {without}");
@@ -53,11 +54,13 @@ impl Compose {
         if !engine.status.success() {
             bail!("no Docker engine answers ({}): start it, or {without}", last_line(&engine));
         }
-        let config = compose_command(gateway).args(["config", "--format", "json"]).output().await?;
+        let variables = variables(settings);
+        let mut config = compose_command(&variables);
+        let config = config.args(["config", "--format", "json"]).output().await?;
         ensure!(config.status.success(), "{}", last_line(&config));
         let project = serde_json::from_slice(&config.stdout);
         let project = project.context("`docker compose config` tells something unknown")?;
-        Ok(Self { project, gateway })
+        Ok(Self { project, variables })
     }
 
     /// Fails when there is too little room for images and data, as far as this machine can tell.
@@ -72,7 +75,7 @@ impl Compose {
         }
     }
 
-    /// The nine, or ten with the mock gateway, by their names in the compose file.
+    /// The nine, and those of the profiles that are asked for, by their names in the compose file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.project.services.keys().map(String::as_str)
     }
@@ -109,6 +112,13 @@ impl Compose {
         Ok(told.lines().filter_map(Container::read).collect())
     }
 
+    /// Healthy; of what has no check, that it runs.
+    pub fn is_ready(&self, container: &Container) -> bool {
+        let definition = self.project.services.get(&container.name);
+        let has_check = definition.is_none_or(|definition| definition.healthcheck.is_some());
+        container.is_healthy() || !has_check && container.is_running()
+    }
+
     /// What it says is shown as it comes.
     pub async fn show(&self, arguments: &[&str]) -> Result<ExitStatus> {
         let status = self.command(arguments).status().await;
@@ -116,7 +126,7 @@ impl Compose {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = compose_command(self.gateway);
+        let mut command = compose_command(&self.variables);
         command.args(arguments);
         command
     }
@@ -171,13 +181,30 @@ impl Container {
     }
 }
 
-fn compose_command(gateway: Gateway) -> Command {
+/// The profiles that are asked for, and where the services find what is in them.
+fn variables(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let with_gateway = settings.gateway == Gateway::Http;
+    let profiles = match (with_gateway, settings.is_observed) {
+        (false, false) => return Vec::new(),
+        (true, false) => "http-gateway",
+        (false, true) => "observability",
+        (true, true) => "http-gateway,observability",
+    };
+    let mut variables = vec![("COMPOSE_PROFILES", profiles)];
+    if with_gateway {
+        variables.push(("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002"));
+    }
+    if settings.is_observed {
+        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"));
+        variables.push(("OTEL_METRIC_EXPORT_INTERVAL", "10000"));
+    }
+    variables
+}
+
+fn compose_command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new("docker");
     command.arg("compose").stdin(Stdio::null()).kill_on_drop(true);
-    if gateway == Gateway::Http {
-        command.env("COMPOSE_PROFILES", "http-gateway");
-        command.env("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002");
-    }
+    command.envs(variables.iter().copied());
     command
 }
 

@@ -41,6 +41,9 @@ pub struct Settings {
     pub queue_type: QueueType,
     pub gateway: Gateway,
     pub mock_gateway_port: u16,
+    /// In containers: whether a collector, Prometheus, Grafana and Jaeger run beside them.
+    pub is_observed: bool,
+    pub observers: [(u16, &'static str); 4],
     /// Whether the live page may place orders and replay dead letters.
     pub is_demo: bool,
     /// What `.env` says and the environment does not.
@@ -99,7 +102,7 @@ impl Settings {
         Ok(Self { dotenv: told, ..settings })
     }
 
-    pub(crate) fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = |name: &str, default: &str| {
             variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
         };
@@ -111,6 +114,13 @@ impl Settings {
         let database = |at: usize, name, variable, default| -> Result<Database> {
             let port = port(variable, default)?;
             Ok(Database { service: SERVICES[at], name, port, variable })
+        };
+        let observer =
+            |variable, default| -> Result<_> { Ok((port(variable, default)?, variable)) };
+        let yes = |name: &str, default: &str| match text(name, default).as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            other => bail!("{name}={other} is not known: it is 1 or 0"),
         };
         let home = text("SAGA_HOME", ".run");
         let settings = Self {
@@ -137,11 +147,14 @@ impl Settings {
                 other => bail!("GATEWAY={other} is not known: it is simulated or http"),
             },
             mock_gateway_port: port("MOCK_GATEWAY_PORT", "3002")?,
-            is_demo: match text("DEMO", "1").as_str() {
-                "1" | "true" | "yes" | "on" => true,
-                "0" | "false" | "no" | "off" => false,
-                other => bail!("DEMO={other} is not known: it is 1 or 0"),
-            },
+            is_observed: yes("OBSERVE", "0")?,
+            observers: [
+                observer("GRAFANA_PORT", "3000")?,
+                observer("PROMETHEUS_PORT", "9090")?,
+                observer("JAEGER_PORT", "16686")?,
+                observer("OTLP_PORT", "4318")?,
+            ],
+            is_demo: yes("DEMO", "1")?,
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;
@@ -162,9 +175,15 @@ impl Settings {
         ports
     }
 
+    /// Of these, and of what looks at them in containers.
+    pub fn container_ports(&self) -> Vec<(u16, &'static str)> {
+        let observers = self.observers.into_iter().filter(|_| self.is_observed);
+        self.ports().into_iter().chain(observers).collect()
+    }
+
     fn check_ports_differ(&self) -> Result<()> {
         let mut seen = HashMap::new();
-        for (port, variable) in self.ports() {
+        for (port, variable) in self.container_ports() {
             let other = seen.insert(port, variable);
             let other = other.unwrap_or_default();
             ensure!(other.is_empty(), "{other} and {variable} are both {port}: change one");
@@ -268,6 +287,8 @@ mod tests {
         }
         assert!(error(&[("GATEWAY", "https")]).contains("it is simulated or http"));
         assert!(error(&[("DEMO", "perhaps")]).contains("it is 1 or 0"));
+        let said = error(&[("OBSERVE", "1"), ("GRAFANA_PORT", "3001")]);
+        assert_eq!(said, "ORDER_HTTP_PORT and GRAFANA_PORT are both 3001: change one");
         let said = error(&[("ORDER_DB_PORT", "5672")]);
         assert_eq!(said, "RABBITMQ_PORT and ORDER_DB_PORT are both 5672: change one");
     }

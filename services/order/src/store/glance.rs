@@ -55,6 +55,12 @@ pub async fn count(pool: &PgPool) -> Result<Vec<(Option<Status>, i64)>, Failure>
     Ok(OUTCOMES.into_iter().zip(counted).collect())
 }
 
+/// How many are not final.
+pub async fn running(pool: &PgPool) -> Result<i64, Failure> {
+    let count = "SELECT COUNT(*) FROM orders WHERE outcome IS NULL";
+    Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
+}
+
 /// The trace that an order's saga goes on with.
 pub async fn trace(pool: &PgPool, order: OrderId) -> Result<Option<String>, Failure> {
     let trace: Option<Option<String>> =

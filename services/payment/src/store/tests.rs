@@ -75,6 +75,7 @@ async fn only_what_is_open_is_counted() {
     let ledger = migrated().await;
     let open = async || {
         let counted = count_open(&ledger.pool).await.unwrap().into_iter();
+        let counted = counted.map(|(status, count, _)| (status, count));
         counted.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
     };
     put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
@@ -148,4 +149,17 @@ async fn a_refund_that_a_crash_left_in_hand_is_due_again_and_nothing_else() {
     let left = get(&ledger).await;
     assert_eq!((left.status, left.in_doubt), (Status::Reversing, false));
     assert_eq!(take_due(&ledger, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
+}
+
+#[tokio::test]
+async fn the_oldest_refund_is_known_by_its_cause() {
+    let ledger = migrated().await;
+    for (order, cause) in [(2, 3), (3, 2)] {
+        let cause = Cause { event_id: EventId::from_u128(cause), trace: None };
+        let refund = example(Status::Approved).due(Status::Reversing, Duration::ZERO);
+        put(&ledger, Charge { order_id: OrderId::from_u128(order), cause, ..refund }).await;
+    }
+    let counted = count_open(&ledger.pool).await.unwrap();
+    assert!(counted.contains(&(Status::Reversing, 2, Some(EventId::from_u128(2)))), "{counted:?}");
+    assert!(counted.contains(&(Status::Pending, 0, None)));
 }

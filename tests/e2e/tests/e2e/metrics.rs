@@ -53,6 +53,8 @@ async fn the_page_of_the_order_service_tells_what_happened() {
         (r#"http_request_duration_seconds_count{method="POST",route="/orders",status="422"}"#, 1.0),
         ("outbox_events", 0.0),
         ("outbox_oldest_seconds", 0.0),
+        ("orders_running", 0.0),
+        ("orders_stuck", 0.0),
     ];
     let page = until(SOON, || async {
         let page = page(&fleet).await;
@@ -86,6 +88,20 @@ async fn events_that_wait_for_a_listener_are_seen_to_wait() {
 }
 
 #[tokio::test]
+async fn an_order_that_nobody_undoes_is_seen_to_be_stuck() {
+    let mut fleet = Fleet::start_with(&[("ORDER_DEADLINE", "1s")]).await;
+    fleet.take("payment").kill();
+    fleet.place(&order("pix", PLENTY, 1)).await;
+    until(SOON, || async {
+        let page = page(&fleet).await;
+        let (running, stuck) = (value(&page, "orders_running"), value(&page, "orders_stuck"));
+        if (running, stuck) == (Some(1.0), Some(1.0)) { Ok(()) } else { Err(page) }
+    })
+    .await;
+    fleet.close().await;
+}
+
+#[tokio::test]
 async fn the_collector_is_told_what_payment_did() {
     let collector = Collector::start().await;
     let settings = [
@@ -106,6 +122,7 @@ async fn the_collector_is_told_what_payment_did() {
         ("charge_desk_processed_total", "REVERSED", 1.0),
         ("payments", "PENDING", 0.0),
         ("refunds_waiting", "", 0.0),
+        ("refunds_oldest_seconds", "", 0.0),
     ];
     for (name, labels, count) in wanted {
         until(SOON, || async {

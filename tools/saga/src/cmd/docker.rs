@@ -45,7 +45,7 @@ struct Logs {
 
 impl DockerCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let compose = Compose::find(Settings::read()?.gateway).await?;
+        let compose = Compose::find(&Settings::read()?).await?;
         match self.command {
             Command::Up(command) => command.run(&compose).await,
             Command::Build(command) => command.run(&compose).await,

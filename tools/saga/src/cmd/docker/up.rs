@@ -74,7 +74,7 @@ fn check_user(settings: &Settings) -> Result<()> {
 /// Says of every taken port who has it, before anything is built.
 fn check_ports(settings: &Settings, containers: &[Container]) -> Result<()> {
     let runs = |name: &str| containers.iter().any(|one| one.name == name && one.is_running());
-    let taken = settings.ports().into_iter().filter(|(port, variable)| {
+    let taken = settings.container_ports().into_iter().filter(|(port, variable)| {
         let name = container_of(settings, variable);
         !runs(&name) && !ports::is_free(*port)
     });
@@ -89,6 +89,10 @@ fn container_of(settings: &Settings, variable: &str) -> String {
         Some(database) => format!("{}-db", database.service),
         None if variable == "ORDER_HTTP_PORT" => "order".to_owned(),
         None if variable == "MOCK_GATEWAY_PORT" => MOCK_GATEWAY.to_owned(),
+        None if variable == "OTLP_PORT" => "collector".to_owned(),
+        None if settings.observers.iter().any(|(_, observer)| *observer == variable) => {
+            variable.trim_end_matches("_PORT").to_lowercase()
+        }
         None => "rabbitmq".to_owned(),
     }
 }
@@ -124,7 +128,7 @@ impl Start<'_> {
         self.progress.clear();
         let Err(_) = ready else { return ready? };
         let containers = self.compose.containers().await?;
-        let late = containers.iter().find(|one| !one.is_healthy());
+        let late = containers.iter().find(|one| !self.compose.is_ready(one));
         let late = late.context("some containers were not started in time")?;
         bail!("{} is not healthy after {wait:?}; {}", late.name, late.last_words().await?)
     }
@@ -146,7 +150,7 @@ impl Start<'_> {
             let containers = self.compose.containers().await?;
             for one in &containers {
                 let counts = self.is_new(one) || ended.is_some();
-                if counts && one.is_healthy() && waiting.remove(one.name.as_str()) {
+                if counts && self.compose.is_ready(one) && waiting.remove(one.name.as_str()) {
                     self.progress.done(&one.name, &address(self.settings, &one.name));
                 }
                 let is_final = self.is_new(one) || failed.is_some() || !recovers;
@@ -170,7 +174,7 @@ impl Start<'_> {
 }
 
 fn address(settings: &Settings, name: &str) -> String {
-    let ports = settings.ports();
+    let ports = settings.container_ports();
     let port = ports.iter().find(|(_, variable)| container_of(settings, variable) == name);
     port.map_or_else(String::new, |(port, _)| format!("127.0.0.1:{port}"))
 }

@@ -1,0 +1,17 @@
+//! How many orders run, and how many nothing will happen to by itself any more.
+
+use crate::store;
+use service::Context;
+use std::time::Duration;
+use telemetry::metrics;
+
+/// Without a deadline no order is stuck.
+pub async fn orders(context: Context, deadline: Duration) -> anyhow::Result<()> {
+    let pool = &context.ledger.pool;
+    metrics::RUNNING.set(store::running(pool).await? as f64, []);
+    if !deadline.is_zero() {
+        let stuck = store::stuck(pool, context.world.now() - deadline).await?;
+        metrics::STUCK.set(stuck.map_or(0, |(count, _)| count) as f64, []);
+    }
+    Ok(())
+}
