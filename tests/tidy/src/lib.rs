@@ -6,5 +6,5 @@ mod prose;
 mod repository;
 
 pub use choreography::{diagram, event_table, type_name};
-pub use prose::{Block, anchor, blocks, spans};
+pub use prose::{Block, anchor, blocks, documents, spans};
 pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};

@@ -1,5 +1,14 @@
 //! Documents in Markdown, as far as their tests ask.
 
+use crate::list;
+
+/// Every page that a person reads.
+pub fn documents() -> Vec<String> {
+    let pages = ["docs", "docs/decisions", "deploy/kubernetes"].into_iter().flat_map(list);
+    let first = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into);
+    first.into_iter().chain(pages.filter(|path| path.ends_with(".md"))).collect()
+}
+
 /// A fenced block of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {

@@ -1,18 +1,26 @@
 //! The documents say what is so: what can be written from the code is, and what cannot is compared.
 
-use std::{collections::BTreeSet, env, fs};
-use tidy::{Marked, diagram, event_table, list, make_targets, read, root};
+use std::{collections::BTreeSet, env, fs, path::Path};
+use tidy::{
+    Marked, anchor, blocks, diagram, documents, event_table, list, make_targets, read, root, spans,
+};
 
 const README: &str = "README.md";
+const FIGURES: &str = "docs/performance.md";
 /// The page whose code is that of a whole service, which is compiled and tested.
 const GUIDE: &str = "docs/add-a-service.md";
 const FIFTH: &str = "tests/loyalty";
 
 #[test]
-fn the_readme_shows_the_choreography_as_it_is() {
+fn the_readme_shows_the_choreography_and_the_figures_as_they_are() {
     let mut text = read(README);
     let diagram = format!("```mermaid\n{}```\n", diagram());
-    for (name, wanted) in [("saga:events", event_table()), ("saga:diagram", diagram)] {
+    let written = [
+        ("saga:events", event_table()),
+        ("saga:diagram", diagram),
+        ("saga:figures", first_table(&read(FIGURES))),
+    ];
+    for (name, wanted) in written {
         let wanted = format!("\n{wanted}");
         let marked = Marked::find(&text, name).unwrap_or_else(|| {
             panic!("{README} has no <!-- {name} --> … <!-- /{name} -->: put them where it belongs")
@@ -24,9 +32,20 @@ fn the_readme_shows_the_choreography_as_it_is() {
         }
         assert!(
             marked.inside == wanted,
-            "{README} differs from SAGA at {name}: run `UPDATE_DOCS=1 cargo test -p tidy`"
+            "{README} differs at {name} from SAGA or {FIGURES}: run `UPDATE_DOCS=1 cargo test -p tidy`"
         );
     }
+}
+
+fn first_table(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.starts_with('|'));
+    lines.take_while(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_map_fits_a_readers_head() {
+    let lines = read("docs/architecture.md").lines().count();
+    assert!(lines <= 150, "docs/architecture.md has {lines} lines: 150 are enough");
 }
 
 #[test]
@@ -56,20 +75,27 @@ fn every_make_target_has_a_line_of_help() {
 fn every_link_in_a_document_leads_somewhere() {
     for document in documents() {
         let folder = root().join(&document).parent().expect("it is in a folder").to_owned();
+        let own = root().join(&document);
         for link in read(&document).split("](").skip(1) {
-            let link = link.split([')', '#']).next().unwrap_or_default();
-            let outside = link.is_empty() || link.contains("://");
-            assert!(
-                outside || folder.join(link).exists(),
-                "{document} links to {link}, which is not there"
-            );
+            let link = link.split(')').next().unwrap_or_default();
+            let (path, section) = link.split_once('#').unwrap_or((link, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let path = if path.is_empty() { own.clone() } else { folder.join(path) };
+            assert!(path.exists(), "{document} links to {link}, which is not there");
+            let text = if section.is_empty() { String::new() } else { read_path(&path) };
+            let mut headings = text.lines().filter(|line| line.starts_with('#'));
+            let is_there =
+                headings.any(|line| anchor(line.trim_start_matches(['#', ' '])) == section);
+            assert!(section.is_empty() || is_there, "{document}: {link} is no section there");
         }
     }
 }
 
 #[test]
 fn the_code_in_the_guide_is_the_code_that_is_tested() {
-    for (file, block) in blocks(&read(GUIDE)) {
+    for (file, block) in shown(&read(GUIDE)) {
         assert!(
             read(&format!("{FIFTH}/{file}")).contains(&block),
             "{GUIDE} shows what is not, word for word, in {FIFTH}/{file}; copy it anew:\n{block}"
@@ -86,9 +112,8 @@ fn decisions_are_numbered_without_a_gap() {
     }
 }
 
-fn documents() -> impl Iterator<Item = String> {
-    let pages = ["docs", "docs/decisions", "deploy/kubernetes"].into_iter().flat_map(list);
-    [README.to_owned()].into_iter().chain(pages.filter(|path| path.ends_with(".md")))
+fn read_path(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
 }
 
 /// The targets in `make <target>`, where that is code and not a sentence about making.
@@ -103,19 +128,17 @@ fn named_targets(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every block of Rust and SQL, with the file that the line before it names.
-fn blocks(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut file = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if ["```rust", "```sql"].contains(&line) {
-            let code: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
-            found.push((file.clone(), code.join("\n") + "\n"));
-        } else if let Some(named) = line.split('`').find(|span| is_file(span)) {
-            file = named.to_owned();
-        }
-    }
+/// Every block of Rust and SQL, with the file that the last line before it names which names one.
+fn shown(text: &str) -> Vec<(String, String)> {
+    let mut files = spans(text);
+    files.retain(|(_, span)| is_file(span));
+    files.dedup_by_key(|(line, _)| *line);
+    let code = blocks(text).into_iter().filter(|it| ["rust", "sql"].contains(&&*it.language));
+    let named = code.map(|block| {
+        let file = files.iter().rfind(|(line, _)| *line < block.line);
+        (file.expect("a file is named before its code").1.clone(), block.code)
+    });
+    let found: Vec<_> = named.collect();
     assert!(!found.is_empty(), "{GUIDE} shows no code");
     found
 }

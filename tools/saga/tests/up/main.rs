@@ -1,6 +1,8 @@
 //! `saga up` and what goes with it, as a person uses them: the real command on the real servers and
 //! services, which must have been built (`cargo build --workspace`).
 
+mod documents;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -15,6 +17,7 @@ struct Saga {
     home: PathBuf,
     variables: Vec<(&'static str, u16)>,
     gateway: &'static str,
+    retry_delays: &'static str,
     watchdog: Watchdog,
 }
 
@@ -25,7 +28,8 @@ impl Saga {
         let watchdog = Watchdog::start().unwrap();
         watchdog.deletes(&home).unwrap();
         let variables = PORTS.map(|name| (name, ports::free().unwrap())).to_vec();
-        Self { home, variables, gateway: "simulated", watchdog }
+        let (gateway, retry_delays) = ("simulated", "1s,5s,30s");
+        Self { home, variables, gateway, retry_delays, watchdog }
     }
 
     fn port(&self, variable: &str) -> u16 {
@@ -36,7 +40,7 @@ impl Saga {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
         command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
-        command.env("GATEWAY", self.gateway);
+        command.env("GATEWAY", self.gateway).env("RETRY_DELAYS", self.retry_delays);
         command.envs(self.variables.iter().map(|(name, port)| (*name, port.to_string())));
         command
     }
