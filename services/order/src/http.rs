@@ -14,7 +14,7 @@ pub(crate) mod sse;
 mod trace;
 
 use crate::{
-    Settings,
+    Settings, api,
     page::{self, Page},
     placing::Placing,
     store::{self, Orders},
@@ -26,8 +26,11 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+pub(crate) use draft::{ITEMS_MAX, QUANTITY_MAX};
 use events::OrderId;
 use limits::Limits;
+pub(crate) use list::{LIMIT, LIMIT_MAX, Listed};
+pub(crate) use place::KEY_MAX;
 use problem::Problem;
 use service::Context;
 use std::{sync::Arc, time::Duration};
@@ -79,6 +82,8 @@ pub fn routes(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(measure::page))
+        .route("/openapi.json", get(api::document))
+        .route("/docs", get(api::page).layer(middleware::from_fn(page::guard)))
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
         .layer(middleware::from_fn(limits::survive_panics))

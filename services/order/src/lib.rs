@@ -1,5 +1,6 @@
 //! The order service on one screen: what it is told from outside, what it hears, and its routes.
 
+mod api;
 mod cancelling;
 mod endings;
 mod http;

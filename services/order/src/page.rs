@@ -83,13 +83,15 @@ pub fn routes() -> Router<App> {
         .route("/page/orders/{id}", get(detail::show))
         .route("/page/scenarios/{name}", post(demo::place))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
+        .route("/page/base.css", get(|| file("text/css", include_str!("../assets/base.css"))))
+        .route("/page/docs.css", get(|| file("text/css", include_str!("../assets/docs.css"))))
         .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
         .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
         .route("/page/icon.svg", get(|| file("image/svg+xml", include_str!("../assets/icon.svg"))))
         .layer(middleware::from_fn(guard))
 }
 
-async fn guard(request: Request, next: Next) -> Response {
+pub async fn guard(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();
     for (name, value) in [

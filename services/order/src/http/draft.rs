@@ -3,15 +3,15 @@
 use super::problem::{Errors, Problem};
 use crate::placing::Draft;
 use events::{Item, Money, PaymentMethod};
+use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
-const ITEMS_MAX: usize = 100;
-const QUANTITY_MAX: u32 = 1_000_000;
+pub const ITEMS_MAX: usize = 100;
+pub const QUANTITY_MAX: u32 = 1_000_000;
 
 pub fn read(body: &[u8]) -> Result<Draft, Problem> {
-    let json: Value = serde_json::from_slice(body)
-        .map_err(|why| Problem::malformed(format!("the body is no JSON: {why}"), Errors::new()))?;
+    let json: Value = serde_json::from_slice(body).map_err(|why| Problem::no_json(&why))?;
     let Value::Object(order) = json else {
         return Err(Problem::malformed("the body must be a JSON object", Errors::new()));
     };
@@ -93,16 +93,13 @@ impl Reader {
     fn quantity(&mut self, item: &Map<String, Value>, path: &str) -> Option<u32> {
         let number = self.number(item, path, "quantity")?.as_str().to_owned();
         let field = format!("{path}.quantity");
-        let digits = number.strip_prefix('-').unwrap_or(&number);
-        if !digits.bytes().all(|c| c.is_ascii_digit()) {
-            return self.misshapen(field, "must be a whole number");
-        }
-        let negative = digits.len() < number.len();
-        match digits.parse::<u32>() {
-            Ok(1..=QUANTITY_MAX) if !negative => digits.parse().ok(),
-            Ok(0) => self.impossible(field, "must be at least 1"),
-            _ if negative => self.impossible(field, "must be at least 1"),
-            _ => self.impossible(field, &format!("must be at most {QUANTITY_MAX}")),
+        match whole(&number) {
+            None => self.misshapen(field, "must be a whole number"),
+            Some(number) if number < Decimal::ONE => self.impossible(field, "must be at least 1"),
+            Some(number) => match u32::try_from(number) {
+                Ok(quantity @ 1..=QUANTITY_MAX) => Some(quantity),
+                _ => self.impossible(field, &format!("must be at most {QUANTITY_MAX}")),
+            },
         }
     }
 
@@ -164,6 +161,18 @@ impl Reader {
     fn impossible<T>(&mut self, field: impl Into<String>, what: &str) -> Option<T> {
         self.impossible.entry(field.into()).or_default().push(what.into());
         None
+    }
+}
+
+/// 2, 2.0 and 0.2e1 are the same number. What no Decimal holds is too large, or too fine.
+fn whole(number: &str) -> Option<Decimal> {
+    let is_scientific = number.contains(['e', 'E']);
+    let parse = if is_scientific { Decimal::from_scientific } else { Decimal::from_str_exact };
+    match (parse(number), number.parse::<f64>()) {
+        (Ok(exact), _) => exact.is_integer().then_some(exact),
+        (Err(_), Ok(rough)) if rough < -1e9 => Some(Decimal::MIN),
+        (Err(_), Ok(rough)) if rough > 1e9 => Some(Decimal::MAX),
+        _ => None,
     }
 }
 

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use uuid::Uuid;
 
-const LIMIT: usize = 50;
-const LIMIT_MAX: usize = 200;
+pub const LIMIT: usize = 50;
+pub const LIMIT_MAX: usize = 200;
 
 #[derive(Default, Deserialize)]
 pub struct Asked {
@@ -28,20 +28,20 @@ pub struct Asked {
 }
 
 #[derive(Serialize)]
-pub struct Page {
-    orders: Vec<View>,
-    next_cursor: Option<String>,
+pub struct Listed {
+    pub orders: Vec<View>,
+    pub next_cursor: Option<String>,
 }
 
 pub async fn list(
     State(app): State<App>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<Listed>, Problem> {
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
     let filter = asked.filter()?;
     let (orders, next) = store::list(&app.context.ledger.pool, &filter).await?;
     let orders = orders.into_iter().map(|view| app.as_of_now(view)).collect();
-    Ok(Json(Page { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
+    Ok(Json(Listed { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }
 
 impl Asked {

@@ -11,7 +11,7 @@ use axum::{
 use std::{collections::BTreeMap, time::Duration};
 
 const BODY_WITHIN: Duration = Duration::from_secs(10);
-const KEY_MAX: usize = 255;
+pub const KEY_MAX: usize = 255;
 
 pub async fn place(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let key = idempotency_key(request.headers())?;
@@ -71,11 +71,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let fits = |key: &&str| (1..=KEY_MAX).contains(&key.len());
     match value.to_str().ok().filter(fits) {
         Some(key) if values.next().is_none() => Ok(Some(key.into())),
-        _ => {
-            let detail = format!(
-                "Idempotency-Key must be one value of 1 to {KEY_MAX} visible ASCII characters"
-            );
-            Err(Problem::malformed(detail, BTreeMap::new()))
-        }
+        _ => Err(Problem::bad_key()),
     }
 }

@@ -8,6 +8,9 @@ use database::Failure;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Display};
 
+/// Before the name of each problem's kind.
+const KINDS: &str = "urn:problem-type:quadrille:";
+
 /// What is wrong with each field.
 pub type Errors = BTreeMap<String, Vec<String>>;
 
@@ -32,9 +35,26 @@ fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::O
 
 impl Problem {
     fn new(status: StatusCode, name: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        let kind = format!("urn:problem-type:quadrille:{name}");
+        let kind = format!("{KINDS}{name}");
         let (detail, errors) = (detail.into(), Errors::new());
         Self { kind, title, status, detail, errors, retry_after_s: None }
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// Its kind in one word.
+    pub fn name(&self) -> &str {
+        self.kind.trim_start_matches(KINDS)
+    }
+
+    pub const fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
     }
 
     fn retry_after(self, seconds: u32) -> Self {
@@ -46,6 +66,17 @@ impl Problem {
         let title = "The request cannot be read";
         let problem = Self::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail);
         Self { errors, ..problem }
+    }
+
+    pub fn no_json(why: &serde_json::Error) -> Self {
+        Self::malformed(format!("the body is no JSON: {why}"), Errors::new())
+    }
+
+    pub fn bad_key() -> Self {
+        let max = super::KEY_MAX;
+        let detail =
+            format!("Idempotency-Key must be one value of 1 to {max} visible ASCII characters");
+        Self::malformed(detail, Errors::new())
     }
 
     /// It can be read, and cannot be.

@@ -6,7 +6,7 @@ mod limiting;
 mod placing;
 mod reading;
 
-use crate::testing::Bench;
+use crate::{api::DOCUMENT, testing::Bench};
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
@@ -46,10 +46,44 @@ impl Answer {
 }
 
 async fn ask(router: &Router, request: Request<Body>) -> Answer {
+    let method = request.method().as_str().to_ascii_lowercase();
+    let path = request.uri().path().to_owned();
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    Answer { status: parts.status, headers: parts.headers, body }
+    let answer = Answer { status: parts.status, headers: parts.headers, body };
+    is_documented(&method, &path, &answer);
+    answer
+}
+
+/// Whatever a test is answered stands in the contract: the status, the media type, and for a
+/// refusal an example of its kind.
+#[track_caller]
+fn is_documented(method: &str, path: &str, answer: &Answer) {
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    let fits = |known: &&String| {
+        let (known, asked) = (known.split('/'), path.split('/'));
+        known.clone().count() == asked.clone().count()
+            && known
+                .zip(asked)
+                .all(|(known, asked)| (known == "{id}" && !asked.is_empty()) || known == asked)
+    };
+    let known = paths.contains_key(path).then_some(path);
+    let known = known.or_else(|| paths.keys().find(fits).map(String::as_str));
+    let Some(operation) = known.and_then(|known| paths[known].get(method)) else { return };
+    let promised = &operation["responses"][answer.status.as_str()];
+    assert!(promised.is_object(), "{method} {path} answers {}, undocumented", answer.status);
+    let media_type = answer.header(header::CONTENT_TYPE).split(';').next().unwrap();
+    let content = &promised["content"][media_type];
+    assert!(content.is_object(), "{method} {path} answers {media_type}, undocumented");
+    if media_type == "application/problem+json" {
+        let kind = &answer.json()["type"];
+        let mut examples = content["examples"].as_object().unwrap().values();
+        assert!(
+            examples.any(|example| example["value"]["type"] == *kind),
+            "{method} {path} answers {kind}, which no example shows"
+        );
+    }
 }
 
 async fn get(router: &Router, path: &str) -> Answer {

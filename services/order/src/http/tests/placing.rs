@@ -34,6 +34,12 @@ async fn an_order_is_placed_and_answered_whole() {
 #[tokio::test]
 async fn what_is_written_otherwise_and_means_the_same_is_accepted() {
     let router = Bench::new().await.router();
+    for quantity in ["2.0", "0.2e1", "2E0"] {
+        let mut body = order();
+        body["items"][0]["quantity"] = json_number(quantity);
+        let placed = ask(&router, post(body.to_string())).await.json();
+        assert_eq!(placed["items"], order()["items"], "{quantity}");
+    }
     for (price, total) in [("5", "10.00"), ("0.1", "0.20"), ("1e2", "200.00"), ("-0.0", "0.00")] {
         let mut body = order();
         body["items"][0]["unit_price"] = json_number(price);
@@ -84,6 +90,7 @@ async fn what_cannot_be_read_is_a_400() {
         ("product_id", json!("5"), "must be a UUID"),
         ("quantity", json!("2"), "must be a number"),
         ("quantity", json_number("1.5"), "must be a whole number"),
+        ("quantity", json_number("1e-99"), "must be a whole number"),
         ("quantity", json!(true), "must be a number"),
         ("unit_price", json!("49.90"), "must be a number"),
     ];
@@ -102,7 +109,9 @@ async fn what_cannot_be_is_a_422() {
         ("quantity", "0", "must be at least 1"),
         ("quantity", "-1", "must be at least 1"),
         ("quantity", "1000001", "must be at most 1000000"),
+        ("quantity", "-1e99", "must be at least 1"),
         ("quantity", "99999999999999999999", "must be at most 1000000"),
+        ("quantity", "1e999999999", "must be at most 1000000"),
         ("unit_price", "-0.01", "must not be negative"),
         ("unit_price", "1.999", "has more than two decimals"),
         ("unit_price", "1e30", "is larger than 99999999999999.99"),

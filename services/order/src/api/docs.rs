@@ -1,0 +1,136 @@
+//! `GET /docs`: the contract for people, drawn from what `/openapi.json` is written from.
+
+mod words;
+
+use super::{
+    model::{Answer, Operation, Parameter},
+    operations::{self, GROUPS},
+    schemas::{self, Schema, Shape},
+};
+use crate::http::problem::Problem;
+use askama::Template;
+use axum::{
+    http::{HeaderMap, header},
+    response::Html,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+/// Where nobody says under which address he came.
+const USUAL_HOST: &str = "127.0.0.1:3001";
+
+#[derive(Template)]
+#[template(path = "docs.html")]
+struct Docs<'a> {
+    host: &'a str,
+    about: &'static str,
+    operations: &'static [Operation],
+    schemas: &'static [Schema],
+    problems: &'static BTreeMap<String, (Value, Vec<&'static str>)>,
+}
+
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(operations::all);
+static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(schemas::all);
+
+/// Each kind of problem, and which operations may answer with it.
+static PROBLEMS: LazyLock<BTreeMap<String, (Value, Vec<&'static str>)>> = LazyLock::new(|| {
+    let mut problems = BTreeMap::new();
+    for anywhere in [Problem::no_such_page(), Problem::wrong_method()] {
+        let value = serde_json::to_value(&anywhere).expect("a problem is plain data");
+        problems.insert(anywhere.name().to_owned(), (value, vec![]));
+    }
+    for operation in &*OPERATIONS {
+        let refusals = operation.answers.iter().filter(|answer| answer.is_refusal());
+        for example in refusals.flat_map(|answer| &answer.examples) {
+            let known = problems.entry(example.name.clone());
+            let (_, asked) = known.or_insert_with(|| (example.value(), vec![]));
+            if !asked.contains(&operation.id) {
+                asked.push(operation.id);
+            }
+        }
+    }
+    problems
+});
+
+pub async fn page(headers: HeaderMap) -> Html<String> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_plain = |host: &&str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+        !host.is_empty() && host.chars().all(plain)
+    };
+    let page = Docs {
+        host: host.filter(is_plain).unwrap_or(USUAL_HOST),
+        about: super::ABOUT,
+        operations: &OPERATIONS,
+        schemas: &SCHEMAS,
+        problems: &PROBLEMS,
+    };
+    Html(page.render().expect("a page is text"))
+}
+
+impl Docs<'_> {
+    fn of(&self, group: &str) -> impl Iterator<Item = &'static Operation> {
+        self.operations.iter().filter(move |operation| operation.group == group)
+    }
+
+    fn fields<'s>(&self, schema: &'s Schema) -> &'s [schemas::Field] {
+        match &schema.shape {
+            Shape::Object(fields) => fields,
+            Shape::Plain(_) => &[],
+        }
+    }
+
+    fn draft(&self) -> &'static str {
+        self.operations
+            .iter()
+            .find_map(|operation| operation.body.first())
+            .map_or("", |it| &it.text)
+    }
+}
+
+impl Operation {
+    /// As it is tried from a shell.
+    fn curl(&self) -> String {
+        let path = self.path.replace("{id}", "$ORDER");
+        let asked: Vec<_> = self.parameters.iter().filter_map(Parameter::in_query).collect();
+        let query = if asked.is_empty() { String::new() } else { format!("?{}", asked.join("&")) };
+        let mut words = vec!["curl".to_owned()];
+        words.extend((self.group == "Streams").then(|| "-N".into()));
+        words.extend((self.method == "post").then(|| "-i".into()));
+        words.extend((self.method == "post" && self.body.is_empty()).then(|| "-X POST".into()));
+        words.push(format!("\"$BASE{path}{query}\""));
+        let mut lines = vec![words.join(" ")];
+        if let Some(body) = self.body.first() {
+            lines.push("-H 'Content-Type: application/json'".into());
+            let key = self.parameters.iter().find(|parameter| parameter.name == "Idempotency-Key");
+            lines.extend(key.map(|key| format!("-H '{}: {}'", key.name, key.example_text())));
+            lines.push(format!("-d '{}'", body.text));
+        }
+        lines.join(" \\\n  ")
+    }
+}
+
+impl Parameter {
+    /// A cursor is worth something only where it came from.
+    fn in_query(&self) -> Option<String> {
+        let is_told = self.place == "query" && self.name != "cursor";
+        is_told.then(|| format!("{}={}", self.name, self.example_text()))
+    }
+
+    fn example_text(&self) -> String {
+        match &self.example {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Answer {
+    fn is_refusal(&self) -> bool {
+        self.status.is_client_error() || self.status.is_server_error()
+    }
+
+    fn class(&self) -> &'static str {
+        if self.is_refusal() { "is-failed" } else { "is-confirmed" }
+    }
+}

@@ -1,0 +1,135 @@
+//! Examples made by the code that makes the real thing: an order goes its way through this
+//! service's own reactions, and what they note of it is what an example shows.
+
+use crate::{
+    View,
+    order::{Fact, Order},
+    view::Step,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    Asking, CUSTOMER, Event, EventId, InventoryReserved, Item, Money, OrderCreated, OrderId,
+    PaymentApproved, PaymentMethod, ShippingScheduled,
+};
+use saga::{Decision, Heard, On};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use uuid::Builder;
+
+const DEADLINE: Duration = Duration::from_mins(10);
+const TOTAL: Money = Money::cents(9980);
+
+fn began() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_767_614_400_000).expect("a moment in January 2026")
+}
+
+/// A UUIDv7, and always the same.
+fn id(after_ms: i64, of: &str) -> EventId {
+    let at_ms = (began() + TimeDelta::milliseconds(after_ms)).timestamp_millis();
+    let random = Sha256::digest(of);
+    let random = random.first_chunk().expect("a digest is longer than that");
+    Builder::from_unix_timestamp_millis(at_ms.unsigned_abs(), random).into_uuid()
+}
+
+pub fn order_id() -> OrderId {
+    id(0, "order")
+}
+
+/// Just placed, as it is answered.
+pub fn placed() -> View {
+    let asked = Asking::CONFIRMED;
+    let detail = json!({ "payment_method": asked.method, "total_amount": TOTAL });
+    let created = Fact {
+        event: OrderCreated::NAME,
+        event_id: id(1, OrderCreated::NAME),
+        at: began(),
+        caused_by: None,
+        detail,
+    };
+    View {
+        id: order_id(),
+        customer_id: CUSTOMER,
+        payment_method: PaymentMethod::CreditCard,
+        total_amount: TOTAL,
+        items: asked.items(),
+        created_at: began(),
+        order: Order::new([created]),
+        waits_for: None,
+    }
+}
+
+/// Paid, and on its way to the shelves.
+pub fn under_way() -> View {
+    let mut view = placed();
+    view.order = paid(view.order);
+    view.at(began() + TimeDelta::milliseconds(45), DEADLINE)
+}
+
+pub fn confirmed() -> View {
+    let mut view = placed();
+    let (order_id, items) = (view.id, view.items.clone());
+    view.order = hear(paid(view.order), 48, InventoryReserved { order_id, items });
+    view.order = hear(
+        view.order,
+        71,
+        ShippingScheduled {
+            order_id,
+            tracking_code: format!("TRK-{}", &order_id.simple().to_string()[24..]),
+            freight: Money::cents(1300),
+            delivery_days: 4,
+        },
+    );
+    view.at(began() + TimeDelta::seconds(1), DEADLINE)
+}
+
+fn paid(order: Order) -> Order {
+    let (order_id, items) = (order_id(), Asking::CONFIRMED.items());
+    let provider_ref = "SIM-81ab0ac6b71f".into();
+    hear(order, 23, PaymentApproved { order_id, amount: TOTAL, provider_ref, items })
+}
+
+/// Each event is caused by the one before.
+fn hear<E: Event>(order: Order, after_ms: i64, event: E) -> Order
+where
+    Order: On<E>,
+{
+    let heard = Heard {
+        event,
+        id: id(after_ms, E::NAME),
+        at: began() + TimeDelta::milliseconds(after_ms),
+        caused_by: order.timeline().last().map(|fact| fact.event_id),
+        trace: None,
+    };
+    match order.on(&heard) {
+        Decision::Change { state, .. } => state,
+        other => panic!("the example order cannot hear {}: {other:?}", E::NAME),
+    }
+}
+
+/// An order as it is asked for.
+pub fn draft() -> String {
+    let [item] = &Asking::CONFIRMED.items()[..] else { panic!("the example has one item") };
+    let Item { product_id, quantity, unit_price } = item;
+    format!(
+        r#"{{
+  "customer_id": "{CUSTOMER}",
+  "payment_method": "credit_card",
+  "items": [{{
+    "product_id": "{product_id}",
+    "quantity": {quantity},
+    "unit_price": {unit_price}
+  }}]
+}}"#
+    )
+}
+
+/// A whole stream, step by step.
+pub fn stream() -> String {
+    let (view, mut text) = (confirmed(), String::new());
+    for fact in view.order.timeline() {
+        let data = serde_json::to_string(&Step::from(fact)).expect("a step is plain data");
+        text += &format!("event: step\ndata: {data}\nid: {}\n\n", fact.event_id);
+    }
+    text + &format!("event: end\ndata: {}\n\n", json!({ "status": view.order.status() }))
+}

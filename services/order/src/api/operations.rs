@@ -1,0 +1,348 @@
+//! What may be asked, and every answer to it.
+
+use super::{
+    examples,
+    model::{Answer, Example, Operation, Parameter, schema_of},
+    schemas::uuid,
+};
+use crate::{
+    endings::Ending,
+    http::{
+        KEY_MAX, LIMIT, LIMIT_MAX, Listed,
+        problem::{Errors, Problem},
+    },
+    order::Status,
+};
+use axum::http::StatusCode;
+use events::CUSTOMER;
+use serde_json::{Value, json};
+
+pub const GROUPS: [(&str, &str); 3] = [
+    ("Orders", "Place, look, cancel."),
+    ("Streams", "What happens, as it happens: server-sent events."),
+    ("Service", "For whoever runs it."),
+];
+
+pub fn all() -> Vec<Operation> {
+    vec![place(), list(), show(), cancel(), follow(), endings()]
+        .into_iter()
+        .chain(service())
+        .collect()
+}
+
+fn place() -> Operation {
+    let links = json!({
+        "show": link("getOrder", "The order as it goes on."),
+        "cancel": link("cancelOrder", "Undoes it."),
+        "follow": link("followOrder", "Tells each of its steps."),
+    });
+    let placed = Example::of("placed", "Stored, and said to be.", &examples::placed());
+    let created =
+        Answer { links, ..Answer::new(StatusCode::CREATED, "Placed.", "Order", vec![placed]) };
+    let location = Parameter {
+        place: "header",
+        name: "Location",
+        about: "Where the order is.".into(),
+        schema: json!({ "type": "string", "pattern": "^/orders/[0-9a-f-]{36}$" }),
+        example: format!("/orders/{}", examples::order_id()).into(),
+    };
+    let refusals = vec![
+        no_json(),
+        Problem::malformed(
+            "some fields are missing or of another type; see errors",
+            errors(&[("customer_id", "must be a UUID"), ("items[0].quantity", "is missing")]),
+        ),
+        Problem::bad_key(),
+        Problem::too_slow(),
+        Problem::key_busy(),
+        Problem::too_large(),
+        Problem::wrong_media_type(),
+        Problem::impossible(errors(&[
+            ("items[0].quantity", "must be at least 1"),
+            ("items[0].unit_price", "has more than two decimals"),
+        ])),
+        Problem::key_reused(),
+    ];
+    Operation {
+        method: "post",
+        path: "/orders",
+        id: "placeOrder",
+        group: "Orders",
+        summary: "Place an order",
+        about: "Answered as soon as the order is stored, whatever the rest of the system does. \
+            Send an `Idempotency-Key`, and a repetition gets the first answer again, byte by byte, \
+            and makes no second order: it is safe to ask again after a broken connection. \
+            Only a 201 is remembered for a key.",
+        parameters: vec![key(), traceparent()],
+        body: vec![Example::new("order", "Two of one product.", examples::draft())],
+        answers: limited([created.with_header(location)], refusals),
+    }
+}
+
+fn list() -> Operation {
+    let page = Listed {
+        orders: vec![examples::confirmed()],
+        next_cursor: Some(examples::order_id().simple().to_string()),
+    };
+    let found = Example::of("page", "One order, and there are more.", &page);
+    let wrong = Problem::malformed(
+        "some parameters cannot be; see errors",
+        errors(&[("limit", &format!("must be between 1 and {LIMIT_MAX}"))]),
+    );
+    let limit_about = format!("How many at most; {LIMIT} where nothing is said.");
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT });
+    let cursor = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
+    let cursor_example = examples::order_id().simple().to_string();
+    let status = schema_of("Status");
+    Operation {
+        method: "get",
+        path: "/orders",
+        id: "listOrders",
+        group: "Orders",
+        summary: "List orders",
+        about: "Newest first, page by page. A page's `next_cursor` asks for the one after it; \
+            orders that are placed meanwhile shift nothing.",
+        parameters: vec![
+            query(
+                "status",
+                "Only those that stand there.",
+                status,
+                Status::Confirmed.name().into(),
+            ),
+            query("customer_id", "Only those of this customer.", uuid(), json!(CUSTOMER)),
+            query("limit", &limit_about, limit, 10.into()),
+            query("cursor", "`next_cursor` of the page before.", cursor, cursor_example.into()),
+        ],
+        body: vec![],
+        answers: limited(
+            [Answer::new(StatusCode::OK, "A page of orders.", "OrderList", vec![found])],
+            vec![wrong],
+        ),
+    }
+}
+
+fn show() -> Operation {
+    let shown = vec![
+        Example::of("confirmed", "At its end.", &examples::confirmed()),
+        Example::of("under-way", "Paid; inventory has the word.", &examples::under_way()),
+    ];
+    Operation {
+        method: "get",
+        path: "/orders/{id}",
+        id: "getOrder",
+        group: "Orders",
+        summary: "Show an order",
+        about: "Its status, its timeline (each event: when it was said, by whom, caused by what) \
+            and, until it is final, who owes it the next step.",
+        parameters: vec![id()],
+        body: vec![],
+        answers: limited(
+            [Answer::new(StatusCode::OK, "The order.", "Order", shown)],
+            vec![unknown()],
+        ),
+    }
+}
+
+fn cancel() -> Operation {
+    let accepted = json!({
+        "order_id": examples::order_id(), "status": Status::PaymentApproved, "cancel": "accepted",
+    });
+    let accepted = Example::of("accepted", "It will be undone.", &accepted);
+    let about = "Accepted: after this the order never ends `CONFIRMED`.";
+    Operation {
+        method: "post",
+        path: "/orders/{id}/cancel",
+        id: "cancelOrder",
+        group: "Orders",
+        summary: "Cancel an order",
+        about: "Possible until the order is final; whatever was done for it is undone. \
+            To ask again, or for an order that is being undone anyway, is accepted too and changes \
+            nothing.",
+        parameters: vec![id(), traceparent()],
+        body: vec![],
+        answers: limited(
+            [Answer::new(StatusCode::ACCEPTED, about, "Cancellation", vec![accepted])],
+            vec![unknown(), Problem::too_late(Status::Confirmed)],
+        ),
+    }
+}
+
+fn follow() -> Operation {
+    let about = "`event: step` with a Step for each entry of the timeline, those of the past \
+        first; then `event: end` with the final status, and the stream ends.";
+    let end = json!({
+        "type": "object", "properties": { "status": schema_of("Status") }, "required": ["status"],
+    });
+    let kinds = [("step", schema_of("Step")), ("end", end)];
+    Operation {
+        method: "get",
+        path: "/orders/{id}/events",
+        id: "followOrder",
+        group: "Streams",
+        summary: "Follow an order",
+        about: "A stream that ends with the order. Whoever comes again is told everything again.",
+        parameters: vec![id()],
+        body: vec![],
+        answers: limited([Answer::stream(about, &kinds, &examples::stream())], vec![unknown()]),
+    }
+}
+
+fn endings() -> Operation {
+    let ended = [Ending { order_id: examples::order_id(), status: Status::Confirmed }];
+    let ended = serde_json::to_string(&ended).expect("an ending is plain data");
+    let about = "`event: ended` with an array of `order_id` and `status`, whenever orders have \
+        ended; `event: missed` where the reader is too slow and has to ask for each. It never \
+        ends.";
+    let missed = json!({
+        "type": "object", "properties": { "batches": { "type": "integer" } },
+        "required": ["batches"],
+    });
+    let ends = json!({ "type": "array", "items": schema_of("Ending") });
+    let kinds = [("ended", ends), ("missed", missed)];
+    Operation {
+        method: "get",
+        path: "/orders/endings",
+        id: "listenToEndings",
+        group: "Streams",
+        summary: "Hear which orders end",
+        about: "For who has many orders under way and would else ask for each. It tells of the \
+            orders whose last event this process has heard: with several replicas, listen to each.",
+        parameters: vec![],
+        body: vec![],
+        answers: limited(
+            [Answer::stream(about, &kinds, &format!("event: ended\ndata: {ended}\n\n"))],
+            vec![],
+        ),
+    }
+}
+
+fn service() -> [Operation; 5] {
+    let get = |path, id, summary, about, answers| Operation {
+        method: "get",
+        path,
+        id,
+        group: "Service",
+        summary,
+        about,
+        parameters: vec![],
+        body: vec![],
+        answers,
+    };
+    let health = |status: &str, about| {
+        let example = Example::of(status, about, &json!({ "status": status }));
+        Answer::new(StatusCode::OK, about, "Health", vec![example])
+    };
+    let not_ready = vec![Problem::not_ready("the broker is not reached")];
+    let with = |answer, refusals| [vec![answer], Answer::refusals(refusals)].concat();
+    let openapi =
+        json!({ "openapi": "3.1.1", "info": { "title": "…", "version": "…" }, "paths": {} });
+    let openapi = Answer {
+        schema: json!({ "type": "object", "required": ["openapi", "info", "paths"] }),
+        examples: vec![Example::of("shortened", "Its frame.", &openapi)],
+        ..Answer::text("application/json", "This document.", "")
+    };
+    [
+        get(
+            "/healthz",
+            "isAlive",
+            "Is it alive?",
+            "Yes, if it answers. Needs neither database nor broker.",
+            vec![health("alive", "It is.")],
+        ),
+        get(
+            "/readyz",
+            "isReady",
+            "Is it ready?",
+            "Whether database and broker are reached. Orders are taken without the broker too.",
+            with(health("ready", "It is."), not_ready),
+        ),
+        get(
+            "/metrics",
+            "readMetrics",
+            "Metrics",
+            "For Prometheus.",
+            with(Answer::text("text/plain", "All of them.", METRICS), vec![Problem::internal()]),
+        ),
+        get("/openapi.json", "readContract", "This contract", "OpenAPI 3.1.", vec![openapi]),
+        get(
+            "/docs",
+            "readDocs",
+            "This contract, for people",
+            "One page; it loads nothing from elsewhere.",
+            vec![Answer::text(
+                "text/html",
+                "The page.",
+                "<!DOCTYPE html>\n<html lang=\"en\">…</html>",
+            )],
+        ),
+    ]
+}
+
+const METRICS: &str = "# HELP orders_placed_total orders answered 201 for the first time\n# TYPE orders_placed_total counter\norders_placed_total 42\n";
+
+/// With what any route may answer that is limited and needs the database.
+fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> Vec<Answer> {
+    refusals.extend([
+        Problem::too_many_requests(1),
+        Problem::internal(),
+        Problem::overloaded(),
+        Problem::database_away(),
+    ]);
+    answers.into_iter().chain(Answer::refusals(refusals)).collect()
+}
+
+fn no_json() -> Problem {
+    let why = serde_json::from_str::<Value>("{").expect_err("it is cut off");
+    Problem::no_json(&why)
+}
+
+fn unknown() -> Problem {
+    Problem::no_such_order(examples::order_id())
+}
+
+fn errors(wrong: &[(&str, &str)]) -> Errors {
+    wrong.iter().map(|(field, why)| ((*field).into(), vec![(*why).into()])).collect()
+}
+
+fn link(operation: &str, about: &str) -> Value {
+    let parameters = json!({ "id": "$response.body#/order_id" });
+    json!({ "operationId": operation, "parameters": parameters, "description": about })
+}
+
+fn id() -> Parameter {
+    Parameter {
+        place: "path",
+        name: "id",
+        about: "The order's id.".into(),
+        schema: uuid(),
+        example: json!(examples::order_id()),
+    }
+}
+
+fn query(name: &'static str, about: &str, schema: Value, example: Value) -> Parameter {
+    Parameter { place: "query", name, about: about.into(), schema, example }
+}
+
+fn key() -> Parameter {
+    let schema = json!({
+        "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]([ -~]*[!-~])?$",
+    });
+    let about = format!(
+        "Any text of the client's, 1 to {KEY_MAX} visible ASCII characters, new for each order."
+    );
+    let example = "a3f1c2d4-checkout-17".into();
+    Parameter { place: "header", name: "Idempotency-Key", about, schema, example }
+}
+
+fn traceparent() -> Parameter {
+    Parameter {
+        place: "header",
+        name: "traceparent",
+        about:
+            "W3C Trace Context: the order goes on with the caller's trace. What is no valid one \
+            is ignored."
+                .into(),
+        schema: json!({ "type": "string" }),
+        example: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+    }
+}

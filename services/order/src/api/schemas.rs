@@ -1,0 +1,259 @@
+//! The shapes of what is sent and answered; their limits are those that the code checks.
+
+use super::model::schema_of;
+use crate::{
+    http::{ITEMS_MAX, QUANTITY_MAX},
+    order::Status,
+};
+use events::{EVENTS, Money, PaymentMethod, SERVICES};
+use serde_json::{Map, Value, json};
+
+pub struct Schema {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub shape: Shape,
+}
+
+pub enum Shape {
+    Object(Vec<Field>),
+    Plain(Value),
+}
+
+pub struct Field {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub schema: Value,
+    pub is_required: bool,
+}
+
+impl Schema {
+    pub fn json(&self) -> Value {
+        let mut json = match &self.shape {
+            Shape::Plain(value) => value.clone(),
+            Shape::Object(fields) => {
+                let properties: Map<_, _> =
+                    fields.iter().map(|field| (field.name.into(), field.json())).collect();
+                let required = fields.iter().filter(|field| field.is_required);
+                let required: Vec<_> = required.map(|field| field.name).collect();
+                json!({ "type": "object", "properties": properties, "required": required })
+            }
+        };
+        json["description"] = self.about.into();
+        json
+    }
+}
+
+impl Field {
+    fn json(&self) -> Value {
+        let mut json = self.schema.clone();
+        json["description"] = self.about.into();
+        json
+    }
+}
+
+/// In the order in which they are met.
+pub fn all() -> Vec<Schema> {
+    let mut all = orders();
+    all.extend(answers());
+    all.extend(words());
+    all
+}
+
+fn orders() -> Vec<Schema> {
+    let items_about = "What is ordered; a product may stand on several lines.";
+    let items = json!({ "type": "array", "items": schema_of("Item"), "minItems": 1, "maxItems": ITEMS_MAX });
+    let quantity = json!({ "type": "integer", "minimum": 1, "maximum": QUANTITY_MAX });
+    let code = json!({ "type": ["string", "null"] });
+    let timeline = json!({ "type": "array", "items": schema_of("Step"), "minItems": 1 });
+    let waits_for = json!({ "type": "array", "items": schema_of("Waiting") });
+    vec![
+        object(
+            "NewOrder",
+            "An order as it is asked for.",
+            vec![
+                field("customer_id", "Whose order it is.", uuid()),
+                field("payment_method", "How it is paid.", schema_of("PaymentMethod")),
+                field("items", items_about, items.clone()),
+            ],
+        ),
+        object(
+            "Item",
+            "So many of one product.",
+            vec![
+                field("product_id", "Any product; an unknown one is out of stock.", uuid()),
+                field("quantity", "A whole number.", quantity),
+                field("unit_price", "Of one piece.", schema_of("Money")),
+            ],
+        ),
+        object(
+            "Order",
+            "An order and its whole way so far.",
+            vec![
+                field("order_id", "Given by the service; orders sort by age.", uuid()),
+                field("customer_id", "Whose order it is.", uuid()),
+                field("payment_method", "How it is paid.", schema_of("PaymentMethod")),
+                field("status", "Where it stands.", schema_of("Status")),
+                field("total_amount", "Of all items, without freight.", schema_of("Money")),
+                field("items", items_about, items),
+                field("tracking_code", "Of the shipment, while there is one.", code),
+                field("created_at", "When it was placed.", time()),
+                field("updated_at", "When the latest of its events was said.", time()),
+                field("timeline", "Each event that was heard of it, by time.", timeline),
+                Field {
+                    is_required: false,
+                    ..field(
+                        "waits_for",
+                        "Who owes the next step; empty once the order is final. The answer to a \
+                         POST, which is stored and repeated, has none.",
+                        waits_for,
+                    )
+                },
+            ],
+        ),
+    ]
+}
+
+fn answers() -> Vec<Schema> {
+    let orders = json!({ "type": "array", "items": schema_of("Order") });
+    let cursor = json!({ "type": ["string", "null"], "pattern": "^[0-9a-f]{32}$" });
+    let cause = json!({ "type": ["string", "null"], "format": "uuid" });
+    let answers = json!({ "type": "array", "items": schema_of("Event") });
+    let errors = json!({
+        "type": "object",
+        "additionalProperties": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+    });
+    vec![
+        object(
+            "Step",
+            "One event of an order.",
+            vec![
+                field("event", "What was said.", schema_of("Event")),
+                field("event_id", "The same on every repetition.", uuid()),
+                field("service", "Who said it.", schema_of("Service")),
+                field("at", "When it was said.", time()),
+                field("caused_by", "The event that led to it; an opening has none.", cause),
+                field(
+                    "detail",
+                    "What a person wants to know of it: `reason`, `amount`, `provider_ref`, \
+                     `attempts`, `units`, `short`, `tracking_code`, `freight`, and the like.",
+                    json!({ "type": "object" }),
+                ),
+            ],
+        ),
+        object(
+            "Waiting",
+            "A step that somebody owes an order.",
+            vec![
+                field("service", "Who owes it.", schema_of("Service")),
+                field("after", "The event that he answers.", schema_of("Event")),
+                field("for", "What he may say.", answers),
+                field("since", "When that event was said.", time()),
+                field(
+                    "stuck",
+                    "The order is being undone and has made no progress for as long as a whole \
+                     order may take: a person has to look.",
+                    json!({ "type": "boolean" }),
+                ),
+            ],
+        ),
+        object(
+            "OrderList",
+            "A page of orders, newest first.",
+            vec![
+                field("orders", "At most `limit`.", orders),
+                field("next_cursor", "Asks for the next page; null on the last.", cursor),
+            ],
+        ),
+        object(
+            "Cancellation",
+            "It will be undone.",
+            vec![
+                field("order_id", "Of the order.", uuid()),
+                field("status", "Where it stands at this moment.", schema_of("Status")),
+                field("cancel", "Always `accepted`.", json!({ "const": "accepted" })),
+            ],
+        ),
+        object(
+            "Ending",
+            "How an order has ended.",
+            vec![
+                field("order_id", "Of the order.", uuid()),
+                field("status", "A final one.", schema_of("Status")),
+            ],
+        ),
+        object(
+            "Health",
+            "How the service is.",
+            vec![field("status", "`alive` or `ready`.", json!({ "enum": ["alive", "ready"] }))],
+        ),
+        object(
+            "Problem",
+            "What is wrong, after RFC 9457.",
+            vec![
+                field("type", "Names the kind of problem, and stays.", json!({ "type": "string" })),
+                field("title", "The kind, for people.", json!({ "type": "string" })),
+                field(
+                    "status",
+                    "The status of the answer.",
+                    json!({ "type": "integer", "minimum": 400, "maximum": 599 }),
+                ),
+                field("detail", "What it is this time.", json!({ "type": "string" })),
+                Field {
+                    is_required: false,
+                    ..field(
+                        "errors",
+                        "What is wrong with each field or parameter, all at once: \
+                         `items[0].quantity`.",
+                        errors,
+                    )
+                },
+            ],
+        ),
+    ]
+}
+
+fn words() -> Vec<Schema> {
+    vec![
+        plain(
+            "Money",
+            "An exact amount, written with two decimals. What all items of an order come to may \
+             not be larger either.",
+            json!({
+                "type": "number", "multipleOf": Money::cents(1), "minimum": 0, "maximum": Money::MAX,
+            }),
+        ),
+        plain(
+            "PaymentMethod",
+            "The last four ask the simulated provider for an ending: declined, unavailable, \
+             approved at the third try, and approved after 5 seconds.",
+            json!({ "type": "string", "enum": PaymentMethod::ALL }),
+        ),
+        plain(
+            "Status",
+            "Where an order stands. `CONFIRMED`, `PAYMENT_FAILED` and `CANCELLED` are final.",
+            json!({ "type": "string", "enum": Status::ALL }),
+        ),
+        plain("Event", "`<service>.<what happened>`.", json!({ "type": "string", "enum": EVENTS })),
+        plain("Service", "One of the four.", json!({ "type": "string", "enum": SERVICES })),
+    ]
+}
+
+fn object(name: &'static str, about: &'static str, fields: Vec<Field>) -> Schema {
+    Schema { name, about, shape: Shape::Object(fields) }
+}
+
+fn plain(name: &'static str, about: &'static str, value: Value) -> Schema {
+    Schema { name, about, shape: Shape::Plain(value) }
+}
+
+fn field(name: &'static str, about: &'static str, schema: Value) -> Field {
+    Field { name, about, schema, is_required: true }
+}
+
+pub fn uuid() -> Value {
+    json!({ "type": "string", "format": "uuid" })
+}
+
+fn time() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}

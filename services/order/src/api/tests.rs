@@ -1,0 +1,81 @@
+use super::*;
+use crate::testing::Bench;
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode},
+};
+use std::collections::BTreeSet;
+use tower::ServiceExt;
+
+fn paths() -> BTreeSet<&'static str> {
+    operations::all().iter().map(|operation| operation.path).collect()
+}
+
+#[test]
+fn every_route_is_documented_and_nothing_else_is() {
+    let routes = include_str!("../http.rs").split(".route(\"").skip(1);
+    let routes: BTreeSet<_> = routes.filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(paths(), routes, "the left are in api/operations.rs, the right in http.rs");
+}
+
+#[tokio::test]
+async fn every_method_is_documented_and_nothing_else_is() {
+    let router = Bench::new().await.router();
+    for path in paths() {
+        let asked = Request::builder().method(Method::TRACE).uri(path).body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed = answer.headers()[header::ALLOW].to_str().unwrap().to_ascii_lowercase();
+        let mut allowed: BTreeSet<_> = allowed.split(',').map(str::trim).collect();
+        // Whatever answers GET answers this as well.
+        allowed.remove("head");
+        let documented: BTreeSet<_> = operations::all()
+            .iter()
+            .filter(|operation| operation.path == path)
+            .map(|operation| operation.method)
+            .collect();
+        assert_eq!(documented, allowed, "{path}");
+    }
+}
+
+#[test]
+fn every_answer_has_an_example_and_every_reference_leads_somewhere() {
+    let text = DOCUMENT.to_string();
+    for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(DOCUMENT.pointer(&format!("/{reference}")).is_some(), "{reference}");
+    }
+    for operation in operations::all() {
+        for answer in &operation.answers {
+            assert!(!answer.examples.is_empty(), "{} {}", operation.id, answer.status);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_and_the_page_are_served() {
+    let router = Bench::new().await.router();
+    let get = async |path: &str| {
+        let asked = Request::get(path).header("host", "shop.example:8080").body(Body::empty());
+        let answer = router.clone().oneshot(asked.unwrap()).await.unwrap();
+        let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (kind, String::from_utf8(body.into()).unwrap())
+    };
+    let (kind, text) = get("/openapi.json").await;
+    assert_eq!(kind, "application/json");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), *DOCUMENT);
+    assert!(text.contains("\"maximum\":99999999999999.99"), "amounts are exact");
+    let (kind, page) = get("/docs").await;
+    assert_eq!(kind, "text/html; charset=utf-8");
+    assert!(page.contains("BASE=http://shop.example:8080"));
+    for operation in operations::all() {
+        assert!(page.contains(&format!("id=\"{}\"", operation.id)), "{}", operation.id);
+    }
+    let links = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next());
+    for link in links {
+        assert!(page.contains(&format!("id=\"{link}\"")), "#{link} leads nowhere");
+    }
+    // All of it comes from here.
+    let sources = page.split(" src=\"").skip(1).chain(page.split("<link ").skip(1));
+    assert!(sources.map(|it| it.split('>').next().unwrap()).all(|it| it.contains("/page/")));
+}
