@@ -99,6 +99,23 @@ impl<'de> Deserialize<'de> for Money {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Money {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Money".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "An exact amount, written with two decimals.",
+            "type": "number",
+            "multipleOf": Self::cents(1),
+            "minimum": 0,
+            "maximum": Self::MAX,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
+/// So many pieces of one product, at this price each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Item {
     pub product_id: ProductId,
     pub quantity: u32,
@@ -14,6 +16,7 @@ pub struct Item {
 
 /// The last four ask the simulated gateway for an ending; see the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentMethod {
     CreditCard,
@@ -69,7 +72,9 @@ impl FromStr for PaymentMethod {
     }
 }
 
+/// A customer has placed an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCreated {
     pub order_id: OrderId,
     pub customer_id: Uuid,
@@ -78,15 +83,19 @@ pub struct OrderCreated {
     pub items: Vec<Item>,
 }
 
+/// Who wants it undone: the customer, or nobody, since it took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     Customer,
     Deadline,
 }
 
-/// Carries what payment needs to remember an order that it has not heard of yet.
+/// The order is to be undone. Carries what payment needs to remember an order that it has not heard
+/// of yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCancelRequested {
     pub order_id: OrderId,
     pub reason: CancelReason,
@@ -94,7 +103,9 @@ pub struct OrderCancelRequested {
     pub total_amount: Money,
 }
 
+/// The order is paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentApproved {
     pub order_id: OrderId,
     pub amount: Money,
@@ -102,7 +113,9 @@ pub struct PaymentApproved {
     pub items: Vec<Item>,
 }
 
+/// Why it was not charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentFailure {
     Declined,
@@ -110,45 +123,59 @@ pub enum PaymentFailure {
     Cancelled,
 }
 
+/// The order was not charged, and will not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentFailed {
     pub order_id: OrderId,
     pub reason: PaymentFailure,
     pub attempts: u32,
 }
 
+/// The money was given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentReversed {
     pub order_id: OrderId,
     pub amount: Money,
     pub refund_ref: String,
 }
 
+/// All that was ordered is put aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReserved {
     pub order_id: OrderId,
     pub items: Vec<Item>,
 }
 
+/// More was wanted of a product than is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shortage {
     pub product_id: ProductId,
     pub wanted: u64,
     pub available: u64,
 }
 
+/// Nothing is put aside, since some of it is short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryFailed {
     pub order_id: OrderId,
     pub short: Vec<Shortage>,
 }
 
+/// What was put aside is back on the shelves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReleased {
     pub order_id: OrderId,
 }
 
+/// The order is on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShippingScheduled {
     pub order_id: OrderId,
     pub tracking_code: String,
@@ -156,14 +183,18 @@ pub struct ShippingScheduled {
     pub delivery_days: u8,
 }
 
+/// Why it is not on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShippingFailure {
     CarrierRefused,
     Cancelled,
 }
 
+/// The order is not on its way, and will not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShippingFailed {
     pub order_id: OrderId,
     pub reason: ShippingFailure,
@@ -181,6 +212,13 @@ macro_rules! named {
 
         /// The names of all events.
         pub const EVENTS: &[&str] = &[$($name),*];
+
+        /// The JSON Schema of each event's body, by its name.
+        #[cfg(feature = "schema")]
+        pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+            let draft = schemars::generate::SchemaSettings::draft07();
+            vec![$(($name, draft.clone().into_generator().into_root_schema_for::<$event>())),*]
+        }
     };
 }
 

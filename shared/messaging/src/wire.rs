@@ -65,6 +65,9 @@ pub fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
     }
 }
 
+#[cfg(test)]
+mod fixtures;
+
 /// Tables and arrays are the broker's own notes, and are not carried along.
 fn header(value: &AMQPValue) -> Option<Header> {
     Some(match value {

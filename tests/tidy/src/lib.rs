@@ -1,10 +1,12 @@
 //! What the documents say of the choreography, written from `SAGA`; and the repository as the tests
 //! of this package read it.
 
+mod asyncapi;
 mod choreography;
 mod prose;
 mod repository;
 
+pub use asyncapi::event_documents;
 pub use choreography::{diagram, event_table, type_name};
 pub use prose::{Block, anchor, blocks, documents, spans};
 pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};

@@ -2,5 +2,6 @@
 
 mod choreography;
 mod documents;
+mod events;
 mod purity;
 mod size;

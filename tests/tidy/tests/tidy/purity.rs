@@ -34,8 +34,8 @@ const REACHING_OUT: [&str; 13] = [
 ];
 
 /// Libraries that only compute.
-const COMPUTING: [&str; 7] =
-    ["chrono", "events", "rust_decimal", "serde", "serde_json", "thiserror", "uuid"];
+const COMPUTING: [&str; 8] =
+    ["chrono", "events", "rust_decimal", "schemars", "serde", "serde_json", "thiserror", "uuid"];
 
 #[test]
 fn a_decision_sees_no_server_no_clock_and_no_dice() {

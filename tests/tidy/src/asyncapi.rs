@@ -1,0 +1,192 @@
+//! The events, who says them and who hears them, as AsyncAPI 3 and JSON Schema: written from
+//! `SAGA`, the types of the payloads, and the wire fixtures.
+
+use crate::{list, read, type_name};
+use events::{EVENTS, OPENINGS, SAGA, Step, said_by, schemas};
+use messaging::{dead_letters, exchange_of, header, queue_name};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+const FOLDER: &str = "docs/events";
+const FIXTURES: &str = "shared/events/fixtures";
+const ABOUT: &str = "\
+    Four services dance an order to its end, and nobody conducts: each hears events, changes \
+    its own database and says what it did. Every event goes to the topic exchange of the \
+    service that says it; each reaction has a queue of its own. The body is the event's JSON \
+    and nothing else; the envelope is in AMQP's properties: `message_id` (a UUIDv7, the same \
+    on every repetition, which also tells when), `type` (the event's name, like the routing \
+    key), `correlation_id` (the order), `timestamp`, `app_id` (who says it), `content_type`. A \
+    message may come again, and in any order. How events may change: README.md beside this \
+    file.";
+
+/// The files that are written by a program, by their paths.
+pub fn event_documents() -> BTreeMap<String, String> {
+    let shapes: BTreeMap<_, _> =
+        schemas().into_iter().map(|(event, schema)| (event, schema.to_value())).collect();
+    let mut documents: BTreeMap<_, _> = shapes
+        .iter()
+        .map(|(event, schema)| (format!("{FOLDER}/schemas/{event}.json"), pretty(schema)))
+        .collect();
+    documents.insert(format!("{FOLDER}/asyncapi.json"), pretty(&asyncapi(&shapes)));
+    documents
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn asyncapi(shapes: &BTreeMap<&str, Value>) -> Value {
+    let said = EVENTS.iter().map(|event| ((*event).to_owned(), exchange(event)));
+    let heard = SAGA.iter().map(|step| (queue_name(step.service, step.hears), queue(step)));
+    let says = EVENTS.iter().map(|event| (format!("{}.says.{event}", said_by(event)), send(event)));
+    let hears = SAGA.iter().map(|it| (format!("{}.hears.{}", it.service, it.hears), receive(it)));
+    let messages = EVENTS.iter().map(|event| ((*event).to_owned(), message(event, &shapes[event])));
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Quadrille events",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": { "name": "MIT" },
+        },
+        "defaultContentType": "application/json",
+        "servers": { "rabbitmq": {
+            "host": "127.0.0.1:5672",
+            "protocol": "amqp",
+            "protocolVersion": "0.9.1",
+            "description": "RabbitMQ; each service has a user of its own.",
+        }},
+        "channels": said.chain(heard).collect::<Map<_, _>>(),
+        "operations": says.chain(hears).collect::<Map<_, _>>(),
+        "components": { "messages": messages.collect::<Map<_, _>>() },
+    })
+}
+
+fn exchange(event: &str) -> Value {
+    let name = exchange_of(said_by(event));
+    json!({
+        "address": event,
+        "title": format!("{event}, as it is said"),
+        "messages": { event: reference("components/messages", event) },
+        "bindings": { "amqp": {
+            "is": "routingKey",
+            "exchange": {
+                "name": name, "type": "topic", "durable": true, "autoDelete": false, "vhost": "/",
+            },
+            "bindingVersion": "0.3.0",
+        }},
+    })
+}
+
+fn queue(step: &Step) -> Value {
+    let (event, name) = (step.hears, queue_name(step.service, step.hears));
+    let dead = dead_letters(&name);
+    let about = if step.compensates {
+        format!("It gives something back, and is tried for ever; what is no such event: `{dead}`.")
+    } else {
+        format!("What cannot be handled lies in `{dead}`.")
+    };
+    json!({
+        "address": name,
+        "title": format!("{event}, as {} hears it", step.service),
+        "description": about,
+        "messages": { event: reference("components/messages", event) },
+        "bindings": { "amqp": {
+            "is": "queue",
+            "queue": {
+                "name": name, "durable": true, "exclusive": false, "autoDelete": false,
+                "vhost": "/",
+            },
+            "bindingVersion": "0.3.0",
+        }},
+    })
+}
+
+fn send(event: &str) -> Value {
+    let service = said_by(event);
+    let causes = SAGA.iter().filter(|step| step.may_say.contains(&event));
+    let mut causes: Vec<_> = causes.map(|step| step.hears).collect();
+    if OPENINGS.contains(&event) {
+        causes.push("a request from outside");
+    }
+    json!({
+        "action": "send",
+        "channel": reference("channels", event),
+        "messages": [reference(&format!("channels/{event}/messages"), event)],
+        "summary": format!("{service} says {event} after {}.", causes.join(" or ")),
+        "tags": [{ "name": service }],
+        "bindings": { "amqp": { "deliveryMode": 2, "mandatory": true, "bindingVersion": "0.3.0" } },
+    })
+}
+
+fn receive(step: &Step) -> Value {
+    let (service, event) = (step.service, step.hears);
+    let queue = queue_name(service, event);
+    let answers =
+        if step.may_say.is_empty() { "nothing".into() } else { step.may_say.join(" or ") };
+    json!({
+        "action": "receive",
+        "channel": reference("channels", &queue),
+        "messages": [reference(&format!("channels/{queue}/messages"), event)],
+        "summary": format!("{service} hears {event}, and then says {answers}."),
+        "tags": [{ "name": service }],
+        "bindings": { "amqp": { "ack": true, "bindingVersion": "0.3.0" } },
+    })
+}
+
+fn message(event: &str, schema: &Value) -> Value {
+    let fixture = newest_fixture(event);
+    let headers = &fixture["properties"]["headers"];
+    json!({
+        "name": event,
+        "title": type_name(event),
+        "summary": schema["description"],
+        "contentType": "application/json",
+        "correlationId": {
+            "description": "The order.", "location": "$message.payload#/order_id",
+        },
+        "headers": envelope(event, headers),
+        "payload": { "$ref": format!("./schemas/{event}.json") },
+        "bindings": { "amqp": { "messageType": event, "bindingVersion": "0.3.0" } },
+        "examples": [{ "name": "fixture", "headers": headers, "payload": fixture["body"] }],
+    })
+}
+
+fn envelope(event: &str, example: &Value) -> Value {
+    let mut required = vec![header::VERSION];
+    required.extend((!OPENINGS.contains(&event)).then_some(header::CAUSE));
+    let text = |about: &str| json!({ "type": "string", "description": about });
+    let number = |about: &str| json!({ "type": "integer", "minimum": 1, "description": about });
+    let cause = json!({
+        "type": "string", "format": "uuid", "description": "The event that led to this one.",
+    });
+    json!({
+        "type": "object",
+        "required": required,
+        "properties": {
+            header::VERSION: { "const": example[header::VERSION] },
+            header::CAUSE: cause,
+            header::TRACE: text("W3C Trace Context."),
+            header::ATTEMPT: number("How often handling has failed so far."),
+            header::REASON: text("Why the last attempt failed, or why the message is dead."),
+            header::QUEUE: text("The queue it came from and goes back to."),
+            header::REPLAYED: number("How often a person has sent it back from the dead letters."),
+        },
+    })
+}
+
+fn reference(folder: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/{folder}/{name}") })
+}
+
+/// What is on the wire today.
+fn newest_fixture(event: &str) -> Value {
+    let numbered = list(FIXTURES).into_iter().filter_map(|path| {
+        let name = path.rsplit('/').next()?;
+        let number: u32 =
+            name.strip_prefix(event)?.strip_prefix('.')?.strip_suffix(".json")?.parse().ok()?;
+        Some((number, path))
+    });
+    let (_, path) = numbered.max().unwrap_or_else(|| panic!("{FIXTURES} has none of {event}"));
+    serde_json::from_str(&read(&path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
