@@ -10,6 +10,7 @@ mod orders;
 mod own;
 mod process;
 mod provider;
+mod python;
 mod surely;
 
 pub use broker::BrokerView;
@@ -20,6 +21,7 @@ pub use fleet::{Fleet, SERVICES, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;
 pub use provider::Provider;
+pub use python::Python;
 
 use std::{future::Future, time::Duration};
 

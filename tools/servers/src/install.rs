@@ -11,6 +11,9 @@ use tokio::process::Command;
 /// The package, and the program.
 const BROWSER: &str = "chromium";
 
+/// The program, and its packages.
+const PYTHON: &[&str] = &["python3", "python3-venv"];
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -39,6 +42,22 @@ pub async fn browser() -> Result<PathBuf> {
     on_path(BROWSER).context("chromium was installed, and is not on the PATH")
 }
 
+/// A Python that can make virtual environments, installed where it is missing.
+pub async fn python() -> Result<PathBuf> {
+    if python_with_venv().await.is_none() {
+        install(PYTHON).await?;
+    }
+    python_with_venv().await.context("python3 and python3-venv were installed, and do not work")
+}
+
+/// Debian has the part that makes environments in a package of its own.
+async fn python_with_venv() -> Option<PathBuf> {
+    let python = on_path(PYTHON[0])?;
+    let mut check = Command::new(&python);
+    check.args(["-c", "import ensurepip, venv"]).stderr(Stdio::null());
+    check.status().await.ok()?.success().then_some(python)
+}
+
 /// The programs, or an error that says what to install.
 pub fn find() -> Result<Programs> {
     let missing = missing();
@@ -64,7 +83,7 @@ fn missing() -> Vec<&'static str> {
 fn wanted(packages: &[&str]) -> String {
     let named = packages.join(" and ");
     let place = match packages {
-        [BROWSER] => "on the PATH",
+        [BROWSER] | ["python3", ..] => "on the PATH",
         _ => {
             "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \
              packages have them, and erl and epmd on the PATH"

@@ -1,5 +1,6 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
+mod contract;
 mod crash_points;
 mod crashes;
 mod crashing_replays;

@@ -1,0 +1,30 @@
+"""What a schema cannot say of a good order."""
+
+import hashlib
+from decimal import Decimal
+
+import schemathesis
+
+# A hundred lines of a million pieces at this price are within the largest amount there is.
+BOUND = Decimal("999999.99")
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """A key belongs to one order: another body has another key."""
+    for name, key in list((case.headers or {}).items()):
+        if name.lower() == "idempotency-key" and isinstance(key, str) and 1 <= len(key) <= 255:
+            digest = hashlib.sha256(repr(case.body).encode(errors="replace")).hexdigest()[:16]
+            case.headers[name] = key[:239] + digest
+
+
+@schemathesis.hook
+def map_body(context, body):
+    """All items together may not cost more than the largest amount there is."""
+    items = body.get("items") if isinstance(body, dict) else None
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, dict) and type(item.get("unit_price")) in (int, float):
+            price = Decimal(str(item["unit_price"]))
+            if BOUND < price < 10**14:
+                item["unit_price"] = float(price % BOUND)
+    return body

@@ -1,0 +1,32 @@
+//! The service keeps what `/openapi.json` promises, to whoever asks whatever.
+
+use e2e::{Fleet, Python};
+use serde_json::Value;
+
+const CASES_MIN: u64 = 2000;
+
+#[tokio::test]
+async fn a_stranger_asks_thousands_of_things_and_is_answered_as_promised() {
+    let python = Python::with_tools().await;
+    let fleet = Fleet::start().await;
+    let url = format!("{}/openapi.json", fleet.order_url);
+    let text = fleet.http.get(&url).send().await.unwrap().text().await.unwrap();
+    let document = fleet.file("openapi.json");
+    std::fs::write(&document, text).unwrap();
+    let document = document.display().to_string();
+    let (events, fixtures) = ("../../../docs/events", "../../../shared/events/fixtures");
+    let examples = python.run(&["examples.py", &document, events, fixtures]).await;
+    eprintln!("{}", examples.unwrap_or_else(|wrong| panic!("{wrong}")));
+
+    let report = fleet.file("schemathesis.json");
+    let path = report.display().to_string();
+    let arguments = ["-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", &url];
+    let arguments = [&arguments[..], &["--report", "json", "--report-json-path", &path]].concat();
+    let said = python.run(&arguments).await.unwrap_or_else(|failures| panic!("{failures}"));
+    let summary = said.split_once("SUMMARY").map_or(said.as_str(), |(_, summary)| summary);
+    eprintln!("{}", summary.trim_start_matches(['=', ' ']));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    let cases = report["test_cases"]["generated"].as_u64().unwrap();
+    assert!(cases >= CASES_MIN, "only {cases} cases");
+    fleet.close().await;
+}
