@@ -204,7 +204,8 @@ function age() {
   const now = Date.now();
   all('[data-since]').forEach((it) => {
     const seconds = Math.max(0, Math.floor((now - it.dataset.since) / 1000));
-    const text = seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`;
+    const [size, unit] = seconds < 120 ? [1, 's'] : seconds < 7200 ? [60, 'min'] : [3600, 'h'];
+    const text = `${Math.floor(seconds / size)} ${unit}`;
     if (it.textContent !== text) it.textContent = text;
   });
 }

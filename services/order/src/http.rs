@@ -8,6 +8,7 @@ mod health;
 mod limits;
 mod list;
 mod measure;
+mod news;
 mod place;
 pub(crate) mod problem;
 pub(crate) mod sse;
@@ -70,6 +71,7 @@ pub fn routes(app: App) -> Router {
     let limited = Router::new()
         .route("/orders", post(place::place).get(list::list))
         .route("/orders/endings", get(endings::listen))
+        .route("/orders/events", get(news::listen))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))

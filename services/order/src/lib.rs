@@ -2,7 +2,6 @@
 
 mod api;
 mod cancelling;
-mod endings;
 mod http;
 mod measure;
 mod on;
@@ -11,6 +10,7 @@ mod page;
 mod placing;
 mod saying;
 mod store;
+mod telling;
 mod view;
 mod waiting;
 mod watchers;
@@ -79,6 +79,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         move |context| routes(App::new(&settings, context, orders, placing, page))
     };
     let watchers = orders.watchers.clone();
+    let writer = writer.telling(orders.news.clone());
     let Settings { order_deadline, keys_kept, .. } = *settings;
     Ok(reactions(orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())

@@ -5,9 +5,9 @@ mod status;
 
 use chrono::{DateTime, Utc};
 use events::{
-    Event, EventId, InventoryFailed, InventoryReleased, InventoryReserved, OrderCancelRequested,
-    OrderCreated, PaymentApproved, PaymentFailed, PaymentReversed, ShippingFailed,
-    ShippingScheduled,
+    Event, EventId, InventoryFailed, InventoryReleased, InventoryReserved, OPENINGS,
+    OrderCancelRequested, OrderCreated, PaymentApproved, PaymentFailed, PaymentReversed, SAGA,
+    ShippingFailed, ShippingScheduled, said_at, said_by, steps_of,
 };
 use saga::{Decision, Heard};
 use serde_json::Value;
@@ -100,6 +100,24 @@ impl Order {
         if news { Decision::to(self) } else { Decision::nothing() }
     }
 
+    /// What the one who said this fact must have heard before, where order does not hear that.
+    pub fn unheard(&self, fact: &Fact) -> Option<Fact> {
+        let event_id = fact.caused_by?;
+        if self.facts.iter().any(|known| known.event_id == event_id) {
+            return None;
+        }
+        let answers =
+            steps_of(said_by(fact.event)).filter(|step| step.may_say.contains(&fact.event));
+        let mut unheard = answers.map(|step| step.hears).filter(|event| !is_heard(event));
+        unheard.find_map(|event| {
+            let answered = SAGA.iter().filter(|step| step.may_say.contains(&event));
+            let cause = answered.filter_map(|step| self.fact(step.hears)).next()?;
+            let at = said_at(event_id).unwrap_or(fact.at);
+            let (caused_by, detail) = (Some(cause.event_id), Value::Null);
+            Some(Fact { event, event_id, at, caused_by, detail })
+        })
+    }
+
     pub fn status(&self) -> Status {
         Status::of(self)
     }
@@ -133,6 +151,10 @@ impl Order {
         let age = times.map(|(first, last)| last.at - first.at);
         age.and_then(|age| age.to_std().ok()).unwrap_or_default()
     }
+}
+
+fn is_heard(event: &str) -> bool {
+    OPENINGS.contains(&event) || steps_of(crate::NAME).any(|step| step.hears == event)
 }
 
 impl Fact {

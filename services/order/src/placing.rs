@@ -7,6 +7,7 @@ use crate::{
     order::Order,
     saying::say,
     store::{self, Answer, OrderBook, Placed},
+    telling::{News, Telling},
     view::View,
 };
 use database::Failure;
@@ -77,6 +78,7 @@ pub struct Placing {
 /// The database's side.
 pub struct Writer {
     queue: mpsc::Receiver<Waiting>,
+    news: Telling<News>,
 }
 
 struct Waiting {
@@ -91,7 +93,8 @@ impl Placing {
     /// Both sides; so many requests may wait.
     pub fn channel(capacity: usize) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(capacity);
-        (Self { queue: sender, busy: BusyKeys::default() }, Writer { queue: receiver })
+        let writer = Writer { queue: receiver, news: Telling::default() };
+        (Self { queue: sender, busy: BusyKeys::default() }, writer)
     }
 
     pub async fn place(&self, mut request: Request) -> Verdict {
@@ -111,6 +114,12 @@ impl Placing {
 }
 
 impl Writer {
+    /// Tells there of what it has written.
+    #[must_use]
+    pub(crate) fn telling(self, news: Telling<News>) -> Self {
+        Self { news, ..self }
+    }
+
     /// Writes until told to stop and nobody can ask any more.
     pub async fn run<L: OrderBook>(mut self, context: Context<L>) {
         let mut closing = pin!(async {
@@ -140,7 +149,7 @@ impl Writer {
         if batch.is_empty() {
             return true;
         }
-        match transact(context, &batch).await {
+        match transact(context, &batch, &self.news).await {
             Ok(verdicts) => {
                 batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
                 true
@@ -188,6 +197,7 @@ impl Waiting {
 async fn transact<L: OrderBook>(
     context: &Context<L>,
     batch: &[Waiting],
+    news: &Telling<News>,
 ) -> Result<Vec<Verdict>, Failure> {
     let keys: Vec<&str> =
         batch.iter().filter_map(|waiting| waiting.request.key.as_deref()).collect();
@@ -220,6 +230,7 @@ async fn transact<L: OrderBook>(
             trace_id = trace_id(said.trace.as_deref()), "order placed");
     }
     metrics::PLACED.add(placed.len(), []);
+    news.tell(placed.iter().flat_map(|new| News::all(new.view.id, &new.view.order)));
     context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
     Ok(verdicts)
 }

@@ -7,8 +7,8 @@ mod place;
 mod read;
 
 use crate::{
-    endings::Endings,
     order::{Fact, Order},
+    telling::{Ending, News, Telling},
     watchers::Watchers,
 };
 use chrono::{DateTime, Utc};
@@ -25,14 +25,15 @@ use telemetry::metrics;
 
 pub use answers::{Answer, Keys, forget_answers};
 pub use book::OrderBook;
-pub use glance::{COUNTED_MAX, count, glance, running, trace};
+pub use glance::{COUNTED_MAX, count, glance, lately, running, trace};
 pub use place::Placed;
 pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 
 #[derive(Clone, Default)]
 pub struct Orders {
     pub watchers: Watchers,
-    pub endings: Endings,
+    pub endings: Telling<Ending>,
+    pub news: Telling<News>,
 }
 
 /// Orders as they were loaded, and what they have heard since.
@@ -116,7 +117,13 @@ impl Store for Orders {
             metrics::ENDED.record(order.age(), [order.status().name()]);
         }
         self.watchers.wake(batch.news.keys());
-        self.endings.tell(ended.into_iter().map(|(id, order)| (id, order.status())));
+        let ended = ended.into_iter();
+        self.endings.tell(ended.map(|(id, order)| Ending { order_id: id, status: order.status() }));
+        let heard =
+            batch.news.iter().filter_map(|(id, facts)| Some((*id, batch.known.get(id)?, facts)));
+        self.news.tell(heard.flat_map(|(id, order, facts)| {
+            facts.iter().flat_map(move |fact| News::of(id, order, fact))
+        }));
     }
 }
 

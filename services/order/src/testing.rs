@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use database::PgPool;
 use events::{
-    Event, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
+    Event, EventId, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
 use messaging::{
@@ -101,13 +101,21 @@ impl Bench {
     where
         Order: On<E>,
     {
+        self.hear_after(None, event).await;
+    }
+
+    /// With what has caused it.
+    pub async fn hear_after<E: Event>(&self, caused_by: Option<EventId>, event: E)
+    where
+        Order: On<E>,
+    {
         let order_id = event.order_id();
         let ledger = &self.context.ledger;
         let mut tx = ledger.begin().await.unwrap();
         ledger.lock_orders(&mut tx, &[order_id]).await.unwrap();
         let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
         let at = self.context.world.now();
-        let decision = loaded.of(order_id, &[]).on(&saga::Heard { at, ..heard(event) });
+        let decision = loaded.of(order_id, &[]).on(&saga::Heard { at, caused_by, ..heard(event) });
         if let Decision::Change { state, .. } = decision {
             loaded.keep(order_id, state);
         }

@@ -2,8 +2,8 @@
 //! nothing of it is taken for granted.
 
 use chrono::{DateTime, Utc};
-use events::{EventId, OrderId};
-use messaging::{Message, header, said_at};
+use events::{EventId, OrderId, said_at};
+use messaging::{Message, header};
 use serde_json::Value;
 use uuid::Uuid;
 

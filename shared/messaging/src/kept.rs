@@ -2,7 +2,6 @@
 //! the loop and everyone who replays refuse it. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::EventId;
 
 /// Clocks differ. What is further ahead has no place to be kept in.
 const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
@@ -57,12 +56,6 @@ impl Kept {
         }
         Ok(())
     }
-}
-
-/// The id of an event tells when it was said; an id of another version than 7 is none.
-pub fn said_at(id: EventId) -> Option<DateTime<Utc>> {
-    let (seconds, nanos) = id.get_timestamp().filter(|_| id.get_version_num() == 7)?.to_unix();
-    DateTime::from_timestamp(seconds.cast_signed(), nanos)
 }
 
 #[cfg(test)]

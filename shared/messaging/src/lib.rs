@@ -32,7 +32,7 @@ pub use consume::{Consumer, Trouble};
 pub use crash::{CrashPoint, crash_at};
 pub use database::Failure;
 pub use definitions::users;
-pub use kept::{Kept, said_at};
+pub use kept::Kept;
 pub use ladder::{Ladder, parse_duration};
 pub use ledger::{Handled, Ledger, Novelty, Outgoing};
 pub use line::{Line, Patience};

@@ -1,8 +1,8 @@
 //! A reaction as the loop sees it: a queue whose messages turn into decisions.
 
-use crate::{Handled, Message, header, queue_name, said_at};
+use crate::{Handled, Message, header, queue_name};
 use chrono::{DateTime, Utc};
-use events::{Event, EventId, OrderId, ProductId, SAGA};
+use events::{Event, EventId, OrderId, ProductId, SAGA, said_at};
 use saga::{Cause, Decision, Heard, On};
 use std::sync::Arc;
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use super::{
     problem::Problem,
     sse::{self, Events, event},
 };
-use crate::endings::Ending;
+use crate::telling::Ending;
 use axum::{
     extract::State,
     response::sse::{Event, Sse},

@@ -1,7 +1,7 @@
 //! Dead letters on the page: how many lie where, to whoever looks; what they are, and sending them
 //! back, to who may act.
 
-use super::{demo::Allowed, lanes::span, queues::Queues};
+use super::{demo::Allowed, queues::Queues};
 use crate::{
     NAME,
     http::{App, problem::Problem},
@@ -16,6 +16,7 @@ use database::PgPool;
 use dead_letters::{
     Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
 };
+use events::words::span;
 use messaging::{Kept, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;

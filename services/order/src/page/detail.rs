@@ -1,7 +1,7 @@
 //! `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
 
 use super::{
-    lanes::{self, span},
+    lanes,
     steps::{Kind, Step, steps},
     words::{self, Ending},
 };
@@ -15,7 +15,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Html,
 };
-use events::{OrderId, SERVICES};
+use events::{OrderId, SERVICES, words::span};
 
 #[derive(Template)]
 #[template(path = "detail.html")]

@@ -5,7 +5,7 @@ use super::{
     words,
 };
 use askama::Template;
-use events::SERVICES;
+use events::{SERVICES, words::span};
 
 /// Drawn twice, since what fits a desk does not fit a hand: the style sheet shows one of them.
 #[derive(Template)]
@@ -163,26 +163,5 @@ fn arrow(from: i32, to: i32, y: i32) -> Arrow {
         from: from + towards * BAR,
         to: back,
         points: format!("{tip},{y} {back},{} {back},{}", y - 5, y + 5),
-    }
-}
-
-/// As long as it takes to read it.
-pub fn span(milliseconds: i64) -> String {
-    match milliseconds {
-        ..1000 => format!("{milliseconds} ms"),
-        1000..10_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
-        10_000..120_000 => format!("{} s", milliseconds / 1000),
-        _ => format!("{} min", milliseconds / 60_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_told_with_as_many_digits_as_matter() {
-        let told = [0, 999, 1234, 45_678, 3_600_000].map(span);
-        assert_eq!(told, ["0 ms", "999 ms", "1.2 s", "45 s", "60 min"]);
     }
 }

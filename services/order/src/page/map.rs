@@ -238,7 +238,7 @@ impl Measures {
             event,
             service: said_by(event),
             class,
-            words: words::event(event),
+            words: events::words::event(event),
             path: format!("M{}", each.join(" L")),
             head: head(before, tip),
             label,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::view::View;
 use askama::Template;
-use events::OrderId;
+use events::{OrderId, words::short};
 use messaging::queue_name;
 
 #[derive(Template)]
@@ -38,7 +38,7 @@ pub fn row(view: &View, queues: &Queues) -> String {
     let what = if is_open { words::waits(waiting) } else { words::ending(order) };
     let row = Row {
         id: view.id,
-        short: words::short(view.id),
+        short: short(view.id),
         ending,
         what,
         trouble,

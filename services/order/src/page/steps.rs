@@ -60,10 +60,10 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
     let mut ids: Vec<Option<EventId>> = Vec::new();
     for fact in order.timeline() {
         let mut cause = position(&ids, fact.caused_by);
-        if let Some(unheard) = unheard(fact, &steps).filter(|_| cause.is_none()) {
+        if let Some(unheard) = order.unheard(fact) {
             cause = Some(steps.len());
             ids.push(fact.caused_by);
-            steps.push(unheard);
+            steps.push(Step { cause: position(&ids, unheard.caused_by), ..said(unheard.event) });
         }
         let at = |fact: &Fact| first.map(|first| (fact.at - first).num_milliseconds());
         let before = cause.and_then(|cause| steps[cause].at_ms);
@@ -73,8 +73,8 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
         steps.push(Step {
             cause,
             kind: if is_failure || gives_back(fact.event) { Kind::Back } else { Kind::Forth },
-            words: words::fact(fact),
-            more: words::more(fact),
+            words: events::words::fact(fact.event, &fact.detail),
+            more: events::words::more(fact.event, &fact.detail),
             at_ms,
             took_ms: at_ms.zip(before).map(|(at, before)| (at - before).max(0)),
             ..said(fact.event)
@@ -107,33 +107,12 @@ fn said(event: &'static str) -> Step {
         cause: None,
         kind: Kind::Inferred,
         event,
-        words: words::event(event),
+        words: events::words::event(event),
         more: String::new(),
         at_ms: None,
         took_ms: None,
         since_ms: None,
     }
-}
-
-/// What the speaker must have heard that order does not hear: an answer to one of these steps.
-fn unheard(fact: &Fact, steps: &[Step]) -> Option<Step> {
-    fact.caused_by?;
-    let by_speaker = SAGA
-        .iter()
-        .filter(|step| step.service == said_by(fact.event) && step.may_say.contains(&fact.event));
-    let mut unheard = by_speaker.map(|step| step.hears).filter(|event| !is_heard(event));
-    unheard.find_map(|event| {
-        let answered = SAGA.iter().filter(|step| step.may_say.contains(&event));
-        let cause = answered
-            .filter_map(|step| steps.iter().rposition(|said| said.event == step.hears))
-            .next()?;
-        Some(Step { cause: Some(cause), ..said(event) })
-    })
-}
-
-fn is_heard(event: &str) -> bool {
-    said_by(event) == crate::NAME
-        || SAGA.iter().any(|step| step.service == crate::NAME && step.hears == event)
 }
 
 fn gives_back(event: &str) -> bool {

@@ -1,7 +1,15 @@
-//! What the live page shows of all orders: bounded by what an index gives, however many there are.
+//! What is shown of all orders as they go on: bounded by what an index gives, however many there
+//! are.
 
-use super::read::{VIEW, ViewRow};
-use crate::{order::Status, view::View};
+use super::{
+    read::{VIEW, ViewRow},
+    read_facts,
+};
+use crate::{
+    order::{Order, Status},
+    view::View,
+};
+use chrono::{DateTime, Utc};
 use database::{Failure, PgPool};
 use events::OrderId;
 use sqlx::{Postgres, QueryBuilder};
@@ -9,6 +17,8 @@ use sqlx::{Postgres, QueryBuilder};
 const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
 const EACH: i64 = 10;
+/// Of the newest, so many are looked at for what has happened lately.
+const LATELY_MAX: i64 = 500;
 /// Counting ends here: it is more than a person can tell apart.
 pub const COUNTED_MAX: i64 = 100_000;
 const OUTCOMES: [Option<Status>; 4] =
@@ -59,6 +69,21 @@ pub async fn count(pool: &PgPool) -> Result<Vec<(Option<Status>, i64)>, Failure>
 pub async fn running(pool: &PgPool) -> Result<i64, Failure> {
     let count = "SELECT COUNT(*) FROM orders WHERE outcome IS NULL";
     Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
+}
+
+/// What the newest orders have heard, those to which something has happened since then.
+pub async fn lately(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(OrderId, Order)>, Failure> {
+    let rows: Vec<(OrderId, String)> = sqlx::query_as(
+        "SELECT id, facts::TEXT
+         FROM (SELECT id, facts, updated_at FROM orders ORDER BY id DESC LIMIT $1) AS newest
+         WHERE updated_at >= $2
+         ORDER BY id",
+    )
+    .bind(LATELY_MAX)
+    .bind(since)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?))).collect()
 }
 
 /// The trace that an order's saga goes on with.

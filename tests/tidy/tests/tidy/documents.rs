@@ -1,8 +1,9 @@
 //! The documents say what is so: what can be written from the code is, and what cannot is compared.
 
+use events::diagram;
 use std::{collections::BTreeSet, env, fs, path::Path};
 use tidy::{
-    Marked, anchor, blocks, diagram, documents, event_table, list, make_targets, read, root, spans,
+    Marked, anchor, blocks, documents, event_table, list, make_targets, read, root, spans,
 };
 
 const README: &str = "README.md";

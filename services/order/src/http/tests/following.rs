@@ -1,8 +1,9 @@
 use super::*;
 use crate::testing::{approved, reversed, short};
-use axum::body::BodyDataStream;
-use events::OrderId;
+use axum::{body::BodyDataStream, http::request::Builder};
+use events::{OrderId, ShippingFailed, ShippingFailure};
 use futures::StreamExt;
+use messaging::{RealWorld, World};
 use std::time::Duration;
 
 /// What the stream says, event by event.
@@ -12,7 +13,11 @@ struct Stream {
 }
 
 async fn follow(router: &Router, id: OrderId) -> Stream {
-    let request = Request::get(format!("/orders/{id}/events")).body(Body::empty()).unwrap();
+    open(router, Request::get(format!("/orders/{id}/events"))).await
+}
+
+async fn open(router: &Router, request: Builder) -> Stream {
+    let request = request.body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
@@ -38,6 +43,14 @@ impl Stream {
             let chunk = chunk.await.expect("something comes in time")?.unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
+    }
+
+    /// The next event of any order: whose it is, what it is, and what it answers.
+    async fn news(&mut self) -> (OrderId, String, Value) {
+        let (kind, said) = self.next().await.unwrap();
+        assert_eq!(kind, "said");
+        let text = |name: &str| said[name].as_str().unwrap();
+        (text("order_id").parse().unwrap(), text("event").into(), said["after"].clone())
     }
 
     async fn step(&mut self) -> String {
@@ -101,4 +114,60 @@ async fn a_stop_ends_the_stream() {
 async fn an_unknown_order_has_no_stream() {
     let router = Bench::new().await.router();
     get(&router, &format!("/orders/{}/events", OrderId::nil())).await.problem(404);
+}
+
+#[tokio::test]
+async fn the_events_of_all_orders_come_as_they_happen() {
+    let bench = Bench::new().await;
+    let router = bench.router();
+    let mut stream = open(&router, Request::get("/orders/events")).await;
+    let (one, other) = (bench.placed().await, bench.placed().await);
+    assert_eq!(stream.news().await, (one, "order.created".into(), Value::Null));
+    assert_eq!(stream.news().await, (other, "order.created".into(), Value::Null));
+    bench.hear(approved(other)).await;
+    bench.hear(approved(other)).await;
+    bench.hear(short(other)).await;
+    assert_eq!(stream.news().await.1, "payment.approved");
+    assert_eq!(stream.news().await.1, "inventory.failed");
+}
+
+#[tokio::test]
+async fn what_order_does_not_hear_is_told_before_its_answer() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let mut stream = open(&router, Request::get("/orders/events")).await;
+    let reason = ShippingFailure::CarrierRefused;
+    bench.hear(ShippingFailed { order_id: id, reason }).await;
+    bench.hear_after(Some(RealWorld.new_id()), reversed(id)).await;
+    assert_eq!(stream.news().await.1, "shipping.failed");
+    let released = stream.next().await.unwrap().1;
+    assert_eq!(released["event"], "inventory.released");
+    assert_eq!(
+        (&released["after"], &released["inferred"]),
+        (&"shipping.failed".into(), &true.into())
+    );
+    assert_eq!(stream.news().await, (id, "payment.reversed".into(), "inventory.released".into()));
+}
+
+#[tokio::test]
+async fn the_events_that_another_process_hears_are_told_too() {
+    let bench = Bench::new().await;
+    let mut stream = open(&bench.router(), Request::get("/orders/events")).await;
+    let id = Bench::on(bench.context.clone()).placed().await;
+    assert_eq!(stream.news().await, (id, "order.created".into(), Value::Null));
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_what_he_has_missed() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let known = get(&router, &format!("/orders/{id}")).await.json();
+    let last = known["timeline"][0]["event_id"].as_str().unwrap();
+    bench.hear(approved(id)).await;
+    let mut stream =
+        open(&router, Request::get("/orders/events").header("last-event-id", last)).await;
+    assert_eq!(stream.news().await.1, "order.created");
+    assert_eq!(stream.news().await.1, "payment.approved");
+    bench.hear(short(id)).await;
+    assert_eq!(stream.news().await.1, "inventory.failed");
 }
