@@ -5,8 +5,8 @@ SAGA    := $(TARGET)/release/saga
 RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
 
 .DEFAULT_GOAL := help
-.PHONY: help build saga up down stop status logs docker-up docker-down docker-logs docker-build docker-test demo verify load \
-        bench microbench chaos test simulate mutants alerts lint ci
+.PHONY: help build saga up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
+        demo verify load bench microbench chaos test simulate mutants alerts lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ status: $(SAGA) ## show what runs, with pid, port and readiness
 
 logs: $(SAGA) ## follow the services' logs
 	@$(SAGA) logs
+
+doctor: $(SAGA) ## tell what is wrong on this machine and with what runs, and how to mend it
+	@$(SAGA) doctor
 
 docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alarms and traces)
 	@$(SAGA) docker up

@@ -6,6 +6,13 @@ use serde_json::Value;
 use std::{os::unix::process::ExitStatusExt, process::Stdio};
 use tokio::process::Command;
 
+/// To be started, and ended with its owner.
+pub fn saga(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("saga"));
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
 /// What it has said.
 #[derive(Debug)]
 pub struct Said {
@@ -37,14 +44,8 @@ impl Fleet {
         let places = self.file("places.json");
         let text = serde_json::to_string(&self.places()).expect("it is plain data");
         std::fs::write(&places, text).expect("the folder is there");
-        let saga = binary("saga");
-        let mut command = Command::new(saga);
-        command
-            .envs(settings.iter().copied())
-            .args(arguments)
-            .arg("--places")
-            .arg(places)
-            .stdin(Stdio::null());
+        let mut command = saga(arguments);
+        command.envs(settings.iter().copied()).arg("--places").arg(places);
         let output = command.output().await.expect("saga is built, by `cargo build`");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
         let (out, error) = (text(output.stdout), text(output.stderr));

@@ -15,7 +15,7 @@ mod surely;
 
 pub use broker::BrokerView;
 pub use collector::{Collector, Span};
-pub use command::Said;
+pub use command::{Said, saga};
 pub use fault::{mend, refuse};
 pub use fleet::{Fleet, SERVICES, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};

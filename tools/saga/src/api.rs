@@ -1,5 +1,6 @@
 //! A client of the order service: what it answers, and what went wrong in one line.
 
+mod news;
 mod problem;
 mod steps;
 mod stream;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use news::{Heard, News, Said};
 pub use problem::Problem;
 pub use steps::{Happened, Steps};
 use stream::Stream;
@@ -146,6 +148,11 @@ impl Api {
     /// The order's steps, those that were and those that come, to its end.
     pub async fn follow(&self, id: OrderId) -> Result<Steps, ApiError> {
         Steps::open(self.clone(), id).await
+    }
+
+    /// The events of all orders, as they happen.
+    pub async fn news(&self) -> Result<News, ApiError> {
+        News::open(self.clone()).await
     }
 
     /// Which orders end, a batch at a time, as its process brings them there.

@@ -2,17 +2,21 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod completions;
 pub mod demo;
 pub mod dlq;
 pub mod docker;
+pub mod doctor;
 pub mod down;
 pub mod fill;
 pub mod load;
 pub mod logs;
 pub mod order;
 pub mod status;
+pub mod tail;
 pub mod topology;
 pub mod up;
+pub mod urls;
 pub mod verify;
 pub mod why;
 pub mod with_servers;

@@ -63,6 +63,13 @@ impl Compose {
         Ok(Self { project, variables })
     }
 
+    /// Of the engine and of Compose.
+    pub async fn versions(&self) -> Result<[String; 2]> {
+        let told = |output: Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let engine = run(&["version", "--format", "{{.Server.Version}}"]).await?;
+        Ok([told(engine), told(run(&["compose", "version", "--short"]).await?)])
+    }
+
     /// Fails when there is too little room for images and data, as far as this machine can tell.
     pub async fn ensure_room(&self, needed_mb: u64) -> Result<()> {
         let told = run(&["info", "--format", "{{.DockerRootDir}}"]).await?;

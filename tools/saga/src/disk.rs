@@ -18,7 +18,8 @@ pub fn ensure_room(path: &Path, needed_mb: u64, remedy: &str) -> Result<()> {
     Ok(())
 }
 
-fn free_mb(path: &Path) -> Option<u64> {
+/// Nothing where it cannot be told.
+pub fn free_mb(path: &Path) -> Option<u64> {
     let there = path.ancestors().find(|one| one.exists())?;
     let disk = statvfs(there).ok()?;
     Some(disk.blocks_available().saturating_mul(disk.fragment_size()) / 1_000_000)

@@ -191,7 +191,7 @@ impl Table {
                     let width = if column == last { 0 } else { *width };
                     coloured(*colour, format_args!("{text:width$}"))
                 });
-            cells.collect::<Vec<_>>().join("  ")
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
     }
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
-use crate::cmd::topology::{logins, topology};
 use crate::settings::{Database, Settings};
+use crate::topology::{logins, topology};
 
+/// RabbitMQ's own, when nothing is said about it.
+const VHOST: &str = "/";
 /// Marks a directory as made by us, and so as ours to delete.
 const MARK: &str = ".saga";
 const MARK_TEXT: &str = "`saga up` made this directory, and `saga down` deletes it.\n";
@@ -116,7 +118,7 @@ impl<'a> Home<'a> {
             management_port: self.settings.rabbitmq_management_port,
             user: self.settings.rabbitmq_user.clone(),
             password: self.settings.rabbitmq_password.clone(),
-            definitions: vec![topology(self.settings), logins()],
+            definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
             lifetime: Lifetime::Detached,
         }
     }

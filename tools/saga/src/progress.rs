@@ -14,13 +14,14 @@ use crate::say;
 pub struct Progress {
     started: Instant,
     waiting: Mutex<Vec<String>>,
+    is_shown: bool,
     live: bool,
 }
 
 impl Progress {
-    pub fn start() -> Self {
-        let live = std::io::stdout().is_terminal();
-        Self { started: Instant::now(), waiting: Mutex::new(Vec::new()), live }
+    pub fn start(is_shown: bool) -> Self {
+        let live = is_shown && std::io::stdout().is_terminal();
+        Self { started: Instant::now(), waiting: Mutex::new(Vec::new()), is_shown, live }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -38,6 +39,9 @@ impl Progress {
         self.with_waiting(|waiting| {
             waiting.retain(|other| other != name);
             self.clear();
+            if !self.is_shown {
+                return;
+            }
             say!("  {mark}  {name:<20} {detail:<24} {seconds:>5.1} s");
         });
     }

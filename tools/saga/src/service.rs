@@ -113,6 +113,11 @@ impl Service {
         Process::recorded(&self.pid_file())
     }
 
+    /// Whether it was started, and has ended without being told to.
+    pub fn has_died(&self) -> bool {
+        self.pid_file().exists() && self.running().is_none()
+    }
+
     /// Whether its binary has been built anew since it was started.
     pub fn is_outdated(&self) -> bool {
         let runs = self

@@ -3,6 +3,7 @@
 
 mod broker;
 mod databases;
+mod management;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,7 @@ use crate::settings::Settings;
 
 pub use broker::{Broker, Standing};
 pub use databases::{Databases, Pulse};
+pub use management::Management;
 
 /// Where everything is.
 #[derive(Clone, Debug, Deserialize, Serialize)]

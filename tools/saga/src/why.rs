@@ -5,7 +5,7 @@ mod places;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
-use events::{Debt, EventId, Known, OrderId, Step, owed, said_by};
+use events::{Debt, EventId, Known, OrderId, Step, owed, said_at, said_by};
 use invariants::OrderStatus;
 use messaging::{RealWorld, World, queue_name};
 use serde::Serialize;
@@ -123,7 +123,9 @@ async fn find_order(
     text: &str,
 ) -> Result<(OrderId, String, DateTime<Utc>)> {
     let (first, last) = range(text).with_context(|| {
-        format!("{text:?} is no order's id, nor the first {PREFIX_MIN} or more digits of one")
+        format!(
+            "{text:?} is no order's id, nor {PREFIX_MIN} or more digits of its beginning or end"
+        )
     })?;
     let fitting = sqlx::query_as(
         "SELECT id, status, created_at
@@ -134,13 +136,32 @@ async fn find_order(
     );
     let fitting = fitting.bind(first).bind(last).fetch_all(databases.of("order")?).await?;
     let mut fitting: Vec<(OrderId, String, DateTime<Utc>)> = fitting;
+    if fitting.is_empty() {
+        fitting = ending(databases, text).await?;
+    }
     match (fitting.pop(), fitting.pop()) {
         (Some(order), None) => Ok(order),
         (Some((second, ..)), Some((first, ..))) => {
-            bail!("several orders begin with {text}, such as {first} and {second}: give more of it")
+            bail!("several orders are {text}, such as {first} and {second}: give more of it")
         }
         _ => bail!("there is no order {text}: `saga order list` shows the newest"),
     }
+}
+
+/// Those whose id ends so, as the page shows it: slow, for no index helps.
+async fn ending(
+    databases: &mut Databases,
+    text: &str,
+) -> Result<Vec<(OrderId, String, DateTime<Utc>)>> {
+    let found = sqlx::query_as(
+        "SELECT id, status, created_at
+         FROM orders
+         WHERE right(replace(id::TEXT, '-', ''), length($1)) = $1
+         ORDER BY id
+         LIMIT 2",
+    );
+    let digits = text.replace('-', "").to_lowercase();
+    Ok(found.bind(digits).fetch_all(databases.of("order")?).await?)
 }
 
 /// The first and the last id that begin so.
@@ -181,11 +202,6 @@ async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passe
     };
     let took: Vec<_> = steps.iter().map(took).collect();
     Ok(steps.into_iter().zip(took).map(|(step, took_ms)| Passed { step, took_ms }).collect())
-}
-
-fn said_at(id: EventId) -> Option<DateTime<Utc>> {
-    let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    DateTime::from_timestamp(seconds.cast_signed(), nanos)
 }
 
 /// What anybody remembers of it.

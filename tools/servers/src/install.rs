@@ -68,6 +68,29 @@ pub fn find() -> Result<Programs> {
     Ok(Programs { postgres, rabbitmq, epmd })
 }
 
+/// The packages, by Debian's names, each with the version of what is there.
+pub fn packages() -> [(&'static str, Option<String>); 2] {
+    let missing = missing();
+    let there = |package: &str| !missing.contains(&package);
+    let postgres = postgres().filter(|_| there("postgresql")).and_then(|bin| {
+        let told = std::process::Command::new(bin.join("postgres")).arg("--version").output();
+        let told = String::from_utf8(told.ok()?.stdout).ok()?;
+        Some(told.trim_start_matches("postgres (PostgreSQL)").trim().to_owned())
+    });
+    let rabbitmq = rabbitmq().filter(|_| there("rabbitmq-server")).and_then(|bin| {
+        let versions = std::fs::read_dir(bin.parent()?.join("lib")).ok()?.flatten();
+        let mut names = versions.filter_map(|entry| entry.file_name().into_string().ok());
+        names.find_map(|name| Some(name.strip_prefix("rabbitmq_server-")?.to_owned()))
+    });
+    [("postgresql", postgres), ("rabbitmq-server", rabbitmq)]
+}
+
+/// Whether `ensure` can install what is missing; it may ask for a password.
+pub fn can_install() -> bool {
+    let debian = on_path("apt-get").is_some() && on_path("dpkg").is_some();
+    debian && (Uid::effective().is_root() || on_path("sudo").is_some())
+}
+
 /// The packages, by Debian's names, whose programs are not here.
 fn missing() -> Vec<&'static str> {
     let mut packages = Vec::new();

@@ -4,6 +4,7 @@
 use crate::{
     View,
     order::{Fact, Order},
+    telling::News,
     view::Step,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -132,4 +133,14 @@ pub fn stream() -> String {
         text += &format!("event: step\ndata: {data}\nid: {}\n\n", fact.event_id);
     }
     text + &format!("event: end\ndata: {}\n\n", json!({ "status": view.order.status() }))
+}
+
+/// What is told of all orders, here of one.
+pub fn news() -> String {
+    let view = confirmed();
+    let told = News::all(view.id, &view.order).map(|news| {
+        let data = serde_json::to_string(&news).expect("news are plain data");
+        format!("event: said\ndata: {data}\nid: {}\n\n", news.fact.event_id)
+    });
+    told.collect()
 }

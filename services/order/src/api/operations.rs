@@ -6,12 +6,12 @@ use super::{
     schemas::uuid,
 };
 use crate::{
-    endings::Ending,
     http::{
         KEY_MAX, LIMIT, LIMIT_MAX, Listed,
         problem::{Errors, Problem},
     },
     order::Status,
+    telling::Ending,
 };
 use axum::http::StatusCode;
 use events::CUSTOMER;
@@ -24,7 +24,7 @@ pub const GROUPS: [(&str, &str); 3] = [
 ];
 
 pub fn all() -> Vec<Operation> {
-    vec![place(), list(), show(), cancel(), follow(), endings()]
+    vec![place(), list(), show(), cancel(), follow(), news(), endings()]
         .into_iter()
         .chain(service())
         .collect()
@@ -187,18 +187,46 @@ fn follow() -> Operation {
     }
 }
 
+fn news() -> Operation {
+    let about = "`event: said` with a News for each event of any order, as order hears it; \
+        `event: missed` where the reader is too slow. It never ends.";
+    let last = Parameter {
+        place: "header",
+        name: "Last-Event-ID",
+        about: "The last `id` that was told: what was missed since is told first.".into(),
+        schema: json!({ "type": "string" }),
+        example: json!(examples::order_id()),
+    };
+    let kinds = [("said", schema_of("News")), ("missed", missed())];
+    Operation {
+        method: "get",
+        path: "/orders/events",
+        id: "listenToEvents",
+        group: "Streams",
+        summary: "Follow all orders",
+        about: "What `saga tail` shows. An event may be told twice to whoever comes back.",
+        parameters: vec![last],
+        body: vec![],
+        answers: limited([Answer::stream(about, &kinds, &examples::news())], vec![]),
+    }
+}
+
+/// What a reader is told who is too slow.
+fn missed() -> Value {
+    json!({
+        "type": "object", "properties": { "batches": { "type": "integer" } },
+        "required": ["batches"],
+    })
+}
+
 fn endings() -> Operation {
     let ended = [Ending { order_id: examples::order_id(), status: Status::Confirmed }];
     let ended = serde_json::to_string(&ended).expect("an ending is plain data");
     let about = "`event: ended` with an array of `order_id` and `status`, whenever orders have \
         ended; `event: missed` where the reader is too slow and has to ask for each. It never \
         ends.";
-    let missed = json!({
-        "type": "object", "properties": { "batches": { "type": "integer" } },
-        "required": ["batches"],
-    });
     let ends = json!({ "type": "array", "items": schema_of("Ending") });
-    let kinds = [("ended", ends), ("missed", missed)];
+    let kinds = [("ended", ends), ("missed", missed())];
     Operation {
         method: "get",
         path: "/orders/endings",

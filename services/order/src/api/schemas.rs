@@ -19,6 +19,7 @@ pub enum Shape {
     Plain(Value),
 }
 
+#[derive(Clone)]
 pub struct Field {
     pub name: &'static str,
     pub about: &'static str,
@@ -122,23 +123,37 @@ fn answers() -> Vec<Schema> {
         "type": "object",
         "additionalProperties": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
     });
-    vec![
-        object(
-            "Step",
-            "One event of an order.",
-            vec![
-                field("event", "What was said.", schema_of("Event")),
-                field("event_id", "The same on every repetition.", uuid()),
-                field("service", "Who said it.", schema_of("Service")),
-                field("at", "When it was said.", time()),
-                field("caused_by", "The event that led to it; an opening has none.", cause),
-                field(
-                    "detail",
-                    "What a person wants to know of it: `reason`, `amount`, `provider_ref`, \
+    let after = json!({ "anyOf": [schema_of("Event"), { "type": "null" }] });
+    let step = vec![
+        field("event", "What was said.", schema_of("Event")),
+        field("event_id", "The same on every repetition.", uuid()),
+        field("service", "Who said it.", schema_of("Service")),
+        field("at", "When it was said.", time()),
+        field("caused_by", "The event that led to it; an opening has none.", cause),
+        field(
+            "detail",
+            "What a person wants to know of it: `reason`, `amount`, `provider_ref`, \
                      `attempts`, `units`, `short`, `tracking_code`, `freight`, and the like.",
-                    json!({ "type": "object" }),
-                ),
-            ],
+            json!({ "type": "object" }),
+        ),
+    ];
+    vec![
+        object("Step", "One event of an order.", step.clone()),
+        object(
+            "News",
+            "One event of any order.",
+            [field("order_id", "Of the order.", uuid())]
+                .into_iter()
+                .chain(step)
+                .chain([
+                    field("after", "The event that it answers.", after),
+                    field(
+                        "inferred",
+                        "Order does not hear it: it must have been said, for it was answered.",
+                        json!({ "type": "boolean" }),
+                    ),
+                ])
+                .collect(),
         ),
         object(
             "Waiting",

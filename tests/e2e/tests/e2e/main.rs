@@ -18,5 +18,7 @@ mod poison;
 mod provider;
 mod rabbit;
 mod races;
+mod tail;
+mod topology;
 mod traces;
 mod why;

@@ -44,6 +44,9 @@ async fn a_finished_order_waits_for_nothing() {
         common.take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
     let unclear = fleet.saga(&["why", &common]).await;
     assert!(unclear.code == Some(1) && unclear.error.contains("several orders"), "{unclear:?}");
+    let end = &id.to_string()[30..];
+    let said = fleet.saga(&["why", end]).await;
+    assert!(said.code == Some(0) && said.out.contains(&id.to_string()), "{said:?}");
     let unknown = fleet.saga(&["why", &Uuid::nil().to_string()]).await;
     assert!(unknown.code == Some(1) && unknown.error.contains("there is no order"), "{unknown:?}");
     fleet.close().await;

@@ -2,9 +2,7 @@
 
 use events::diagram;
 use std::{collections::BTreeSet, env, fs, path::Path};
-use tidy::{
-    Marked, anchor, blocks, documents, event_table, list, make_targets, read, root, spans,
-};
+use tidy::{Marked, anchor, blocks, documents, event_table, list, make_targets, read, root, spans};
 
 const README: &str = "README.md";
 const FIGURES: &str = "docs/performance.md";

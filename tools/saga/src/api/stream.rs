@@ -23,7 +23,7 @@ pub struct Stream {
 
 impl Stream {
     pub async fn open(api: Api, path: String) -> Result<Self, ApiError> {
-        let response = Some(connect(&api, &path).await?);
+        let response = Some(connect(&api, &path, None).await?);
         Ok(Self { api, path, response, lines: Lines::default() })
     }
 
@@ -46,11 +46,12 @@ impl Stream {
             self.lines.feed(&bytes);
             return Ok(());
         }
-        self.lines = Lines::default();
+        let last_id = self.lines.last_id.take();
+        self.lines = Lines { last_id, ..Lines::default() };
         self.response = None;
         let mut tries = 0;
         loop {
-            match connect(&self.api, &self.path).await {
+            match connect(&self.api, &self.path, self.lines.last_id.as_deref()).await {
                 Ok(response) => {
                     self.response = Some(response);
                     return Ok(());
@@ -67,9 +68,12 @@ impl Stream {
     }
 }
 
-async fn connect(api: &Api, path: &str) -> Result<Response, ApiError> {
-    let request = api.request(Method::GET, path);
-    let request = request.header("accept", "text/event-stream");
+/// `last_id` is that of the last event which has come.
+async fn connect(api: &Api, path: &str, last_id: Option<&str>) -> Result<Response, ApiError> {
+    let mut request = api.request(Method::GET, path).header("accept", "text/event-stream");
+    if let Some(id) = last_id {
+        request = request.header("last-event-id", id);
+    }
     let opened = timeout(super::ANSWER_WITHIN, api.accepted(request)).await;
     opened.unwrap_or_else(|_| Err(api.strange("no event stream in time")))
 }
@@ -89,6 +93,9 @@ struct Lines {
     bytes: Vec<u8>,
     kind: String,
     data: Vec<String>,
+    id: Option<String>,
+    /// Of the last whole event.
+    last_id: Option<String>,
 }
 
 impl Lines {
@@ -107,9 +114,11 @@ impl Lines {
             match field {
                 "event" => self.kind = value.into(),
                 "data" => self.data.push(value.into()),
+                "id" => self.id = Some(value.into()),
                 "" if line.is_empty() => {
                     let (kind, data) =
                         (std::mem::take(&mut self.kind), std::mem::take(&mut self.data));
+                    self.last_id = self.id.take().or(self.last_id.take());
                     if !data.is_empty() {
                         return Some((kind, data.join("\n")));
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use chrono::{DateTime, Utc};
-use events::{EventId, SAGA, SERVICES};
+use events::{SAGA, SERVICES};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -137,9 +137,7 @@ impl Tap {
 }
 
 fn written_at(message: &Message) -> Option<DateTime<Utc>> {
-    let id: EventId = message.id.as_ref()?.parse().ok()?;
-    let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    DateTime::from_timestamp(seconds.cast_signed(), nanos)
+    events::said_at(message.id.as_ref()?.parse().ok()?)
 }
 
 /// Each is wrong in another way; none names an order, which would excuse that.

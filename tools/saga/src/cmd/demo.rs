@@ -22,6 +22,9 @@ const BOUND: Duration = Duration::from_secs(60);
 
 /// Place one order of each scenario, and show each saga's way to its end
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga demo
+  saga demo --only carrier --only cancel-charged")]
 pub struct Demo {
     #[command(flatten)]
     target: Target,

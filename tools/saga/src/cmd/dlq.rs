@@ -22,6 +22,11 @@ const PARTLY_DONE: u8 = 3;
 ///
 /// Exits with 0 when all was done, 1 when nothing was, 3 when a part of it was.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga dlq list
+  saga dlq show payment.order-created
+  saga dlq replay --order 01a1fcc6-99ef-7b1d-a6ad-3fde23bb25c1
+  saga dlq purge --reason 'no such order' --yes")]
 pub struct DlqCommand {
     #[command(subcommand)]
     command: Command,

@@ -14,6 +14,9 @@ use crate::settings::{SERVICES, Settings};
 
 /// Run the saga in containers, by Docker Compose
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga docker up
+  saga docker logs payment")]
 pub struct DockerCommand {
     #[command(subcommand)]
     command: Command,

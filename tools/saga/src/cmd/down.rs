@@ -14,10 +14,14 @@ use crate::settings::Settings;
 
 /// Stop everything and keep the data
 #[derive(Args)]
+#[command(after_help = "Example:
+  saga stop && saga up       another start on the same data")]
 pub struct Stop {}
 
 /// Stop everything and delete the data
 #[derive(Args)]
+#[command(after_help = "Example:
+  saga down && saga up       a start from nothing")]
 pub struct Down {}
 
 /// What becomes of it decides whether a server must first write it down.

@@ -25,6 +25,10 @@ const COLOURS: [Colour; 5] =
 
 /// Follow the logs, each line with its service before it
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga logs                            of the four services, as they write
+  saga logs payment rabbitmq -n 100
+  saga logs --no-follow inventory")]
 pub struct Logs {
     /// The services to show; all four by default. Also: mock-gateway, rabbitmq,
     /// postgres-order and so on

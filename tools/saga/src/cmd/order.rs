@@ -17,6 +17,11 @@ pub(super) use place::product;
 
 /// Place, show, list, follow and cancel orders
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga order place --scenario carrier --watch
+  saga order place --product 2 --quantity 3 --method pix
+  saga order list --status CANCELLED
+  saga order cancel 01a1fcc6-99ef-7b1d-a6ad-3fde23bb25c1")]
 pub struct OrderCommand {
     #[command(subcommand)]
     command: Command,

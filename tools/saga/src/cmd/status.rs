@@ -1,10 +1,10 @@
 //! `saga status`: what runs, where, and whether it does its work.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use events::words::span;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use servers::{Postgres, Process, RabbitMq};
@@ -17,8 +17,10 @@ use crate::settings::{Gateway, Settings};
 
 /// Show what runs, with pid, port and readiness
 #[derive(Args)]
+#[command(after_help = "Example:
+  saga status --json | jq .ready")]
 pub struct Status {
-    /// As JSON, for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -98,7 +100,8 @@ impl Row {
         let state = paint(colour, &format!("{state:<9}"));
         let pid = self.process.map_or("-".to_owned(), |process| process.pid.to_string());
         let age = self.process.and_then(|process| process.age());
-        let age = age.map_or("-".to_owned(), shown);
+        let age = age.and_then(|age| i64::try_from(age.as_millis()).ok());
+        let age = age.map_or("-".to_owned(), span);
         let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
         format!("{:<20} {state} {pid:>8} {age:>8}  {}", self.name, ports.join(", "))
             .trim_end()
@@ -114,15 +117,5 @@ impl Row {
             "ports": self.ports,
             "up_seconds": self.process.and_then(|process| process.age()).map(|age| age.as_secs()),
         })
-    }
-}
-
-/// In the largest unit that says enough.
-fn shown(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min", seconds / 60),
-        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
     }
 }

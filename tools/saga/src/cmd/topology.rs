@@ -1,59 +1,125 @@
-//! `saga topology`: what the saga asks of RabbitMQ.
+//! `saga topology`: what the saga asks of RabbitMQ, and whether it is so.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use messaging::Topology;
-use serde_json::Value;
 
-use crate::draw;
-use crate::settings::{SERVICES, Settings};
+use crate::colour::Colour;
+use crate::draw::{self, Table, some};
+use crate::settings::Settings;
+use crate::snapshot::Places;
+use crate::topology::{Report, What, check, logins, topology};
 
 const VHOST: &str = "/";
 
-/// Print exchanges, queues, bindings and policies as RabbitMQ imports them
+/// Print what the saga asks of RabbitMQ, or check that it is so
 ///
-/// They are what `SAGA` means to a broker, with the retry rungs of `RETRY_DELAYS`, and queues of
-/// `QUEUE_TYPE`. `deploy/rabbitmq/topology.json` is this output, and `users.json` beside it that of
-/// `--users`.
+/// All comes from `SAGA`, with the retry rungs of `RETRY_DELAYS` and queues of
+/// `QUEUE_TYPE`. What this prints stands in `deploy/rabbitmq/topology.json`, and in `users.json`
+/// beside it what it prints with `--users`.
+///
+/// `--check` exits with 1 where something is missing, differs, or hides events that nobody hears.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga topology --check                  hold the running broker against SAGA
+  saga topology --mermaid                the drawing in the README
+  saga topology --definitions >all.json  to be imported on RabbitMQ's page")]
 pub struct TopologyCommand {
-    /// Print the services' users instead, and what each may do; change the passwords, which are the
-    /// names
+    #[command(flatten)]
+    what: Wanted,
+    /// Where everything is, as JSON, where that is not what the settings say
+    #[arg(long, value_name = "FILE", requires = "check")]
+    places: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "mermaid")]
+    json: bool,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct Wanted {
+    /// Print exchanges, queues, bindings and policies as RabbitMQ imports them; the default
+    #[arg(long)]
+    definitions: bool,
+    /// Print the services' users, and what each may do; change the passwords, which are the names
     #[arg(long)]
     users: bool,
+    /// Print who speaks to whom, as a Mermaid flowchart
+    #[arg(long)]
+    mermaid: bool,
+    /// List what is otherwise in the broker that runs
+    #[arg(long)]
+    check: bool,
 }
 
 impl TopologyCommand {
-    pub fn run(&self) -> Result<ExitCode> {
+    pub async fn run(self) -> Result<ExitCode> {
         let settings = Settings::read()?;
-        draw::json(&if self.users { logins() } else { topology(&settings) });
+        let Wanted { users, mermaid, check: is_checked, .. } = self.what;
+        if is_checked {
+            let report = check(&Places::read(self.places.as_deref())?, &settings).await?;
+            if self.json {
+                draw::json(&report);
+            } else {
+                print(&report);
+            }
+            return Ok(if report.as_asked { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        match (mermaid, users) {
+            (true, _) => draw::line(events::diagram().trim_end()),
+            (false, true) => draw::json(&logins(VHOST)),
+            (false, false) => draw::json(&topology(&settings, VHOST)),
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-pub fn topology(settings: &Settings) -> Value {
-    Topology::whole(&settings.ladder).with(settings.queue_type).definitions(VHOST)
-}
-
-pub fn logins() -> Value {
-    messaging::users(&SERVICES, VHOST, str::to_owned)
+fn print(report: &Report) {
+    if !report.differences.is_empty() {
+        let mut table = Table::new(&["", "kind", "name", "detail"]);
+        for one in &report.differences {
+            let colour = if one.what == What::More { Colour::Cyan } else { Colour::Red };
+            table.row(vec![
+                (Some(colour), one.what.word().into()),
+                (None, one.kind.into()),
+                (None, draw::tame(&one.name)),
+                (None, draw::tame(&one.detail)),
+            ]);
+        }
+        table.print();
+    }
+    let wrong = report.differences.iter().filter(|one| one.what != What::More).count();
+    let checked: Vec<_> =
+        report.checked.iter().map(|(list, size)| format!("{size} {list}")).collect();
+    let checked = checked.join(", ").replace('_', " ");
+    draw::line(match wrong {
+        0 => draw::coloured(Some(Colour::Green), format_args!("as SAGA asks: {checked}")),
+        wrong => format!(
+            "{} from what SAGA asks ({checked})\n\
+             what is missing comes by importing `saga topology` and `saga topology --users` on \
+             RabbitMQ's page, or by `saga stop` and `saga up`;\n\
+             what differs or hides must be deleted first",
+            some(wrong, "difference"),
+        ),
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn the_files_that_compose_gives_to_rabbitmq_are_the_topology_and_the_users_as_they_are() {
         let files = [
             (
                 include_str!("../../../../deploy/rabbitmq/topology.json"),
-                topology(&Settings::from(|_| None).unwrap()),
+                topology(&Settings::from(|_| None).unwrap(), VHOST),
                 "",
             ),
-            (include_str!("../../../../deploy/rabbitmq/users.json"), logins(), " --users"),
+            (include_str!("../../../../deploy/rabbitmq/users.json"), logins(VHOST), " --users"),
         ];
         for (file, expected, option) in files {
             let file: Value = serde_json::from_str(file).unwrap();

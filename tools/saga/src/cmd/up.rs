@@ -2,35 +2,43 @@
 
 mod launch;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
+use serde_json::json;
 use servers::{install, ports};
 
 use self::launch::Launch;
 use crate::disk::ensure_room;
+use crate::draw;
 use crate::home::{Home, Servers};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stop::Stop;
+use crate::urls::Urls;
 use crate::welcome;
 
 /// Four databases and a broker at rest are about 300 MB, and RabbitMQ takes no message when less
 /// than 200 MB are free.
-const ROOM_MB: u64 = 1000;
+pub const ROOM_MB: u64 = 1000;
 
 /// Start RabbitMQ, four Postgres and the four services in the background
 ///
 /// Installs RabbitMQ and Postgres where they are missing (on Debian and its like), and returns when
 /// all is ready. What runs already is left alone, unless its binary has been built anew.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga up                        then `saga demo`, and open the page that it names
+  GATEWAY=http saga up           with a payment provider beside it that can be taken down")]
 pub struct Up {
     /// How long a service may take to become ready
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Up {
@@ -49,7 +57,8 @@ impl Up {
         home.note_ports(services.iter().any(|service| service.running().is_some()))?;
 
         let mut stop = Stop::listen()?;
-        let launch = Launch::new(&settings, &home, &services, Duration::from_secs(self.wait));
+        let launch =
+            Launch::new(&settings, &home, &services, Duration::from_secs(self.wait), !self.json);
         let outcome = tokio::select! {
             outcome = launch.run() => outcome.map(|()| None),
             code = stop.asked() => Ok(Some(code)),
@@ -57,7 +66,13 @@ impl Up {
         match outcome {
             Ok(None) => {
                 let took = launch.started_something().then(|| launch.elapsed());
-                welcome::print(&settings, took, &shown(&settings.home.join("logs")));
+                let urls = Urls::of(&settings);
+                if self.json {
+                    let took_s = took.map(|took| took.as_secs_f64());
+                    draw::json(&json!({ "started_in_s": took_s, "urls": urls }));
+                } else {
+                    welcome::print(&urls, took);
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Ok(Some(code)) => {
@@ -75,6 +90,14 @@ impl Up {
 
 /// Says of every taken port at once who has it, before anything is started.
 fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Result<()> {
+    let complaints = taken_ports(settings, servers, services);
+    ensure!(complaints.is_empty(), "{}", complaints.join("\n      "));
+    Ok(())
+}
+
+/// Of each port that something needs which does not run yet, and that another program has: who has
+/// it, and what helps.
+pub fn taken_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Vec<String> {
     let stopped = services.iter().filter(|service| service.running().is_none());
     let mut wanted: Vec<(u16, &str)> =
         stopped.filter_map(|service| Some((service.port?, service.variable))).collect();
@@ -88,16 +111,5 @@ fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> 
         }
     }
     let taken = wanted.into_iter().filter(|(port, _)| !ports::is_free(*port));
-    let complaints: Vec<String> =
-        taken.map(|(port, variable)| ports::complaint(port, variable)).collect();
-    if !complaints.is_empty() {
-        bail!("{}", complaints.join("\n      "));
-    }
-    Ok(())
-}
-
-/// As short as it can be written from here.
-fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
+    taken.map(|(port, variable)| ports::complaint(port, variable)).collect()
 }

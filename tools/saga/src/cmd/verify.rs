@@ -32,6 +32,9 @@ const CANNOT_CHECK: u8 = 2;
 ///
 /// Exits with 0 when all of them hold, 1 when one is broken, 2 when that cannot be told.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  saga verify
+  saga verify --wait 300 --json")]
 pub struct Verify {
     /// Seconds to wait for the system to become quiet
     #[arg(long, default_value_t = 60)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use events::words::span;
 use messaging::{RealWorld, World};
 
 use crate::colour::Colour;
@@ -13,10 +14,14 @@ use crate::draw::{self, some};
 use crate::snapshot::Places;
 use crate::why::{Aside, Charge, Missing, Place, Report, why};
 
-/// Tell why an order is where it is: what is missing, who owes it, and where its message is
+/// Tell why an order is where it is: what is missing, and who owes it
+///
+/// For each missing step: whether its service listens, and where the message is.
 #[derive(Args)]
+#[command(after_help = "Example:
+  saga why 01a1fcc6          as much of the beginning of its id as no other has, or of the end")]
 pub struct WhyCommand {
-    /// Its id, or as much of the beginning as no other has
+    /// Its id, or as much of its beginning or its end as no other has
     order: String,
     /// Where everything is, as JSON, where that is not what the settings say
     #[arg(long, value_name = "FILE")]
@@ -41,7 +46,7 @@ impl WhyCommand {
 fn print(report: &Report, now: DateTime<Utc>) {
     draw::line(format_args!("order {}  {}", report.order_id, draw::in_status(&report.status)));
     for passed in &report.timeline {
-        let took = passed.took_ms.map(|ms| format!("  ({ms} ms after its cause)"));
+        let took = passed.took_ms.map(|ms| format!("  ({} after its cause)", span(ms)));
         let line = draw::step(&passed.step, report.placed_at);
         draw::line(format_args!("{line}{}", took.unwrap_or_default()));
     }
@@ -143,25 +148,4 @@ fn desk(charge: &Charge, now: DateTime<Utc>) -> String {
         (None, None) => "nothing is due".into(),
     };
     format!("the charge desk has it as {status} after {tried}{error}; {next}")
-}
-
-/// `340 ms`, `12.3 s`, `5 min`, in the largest unit that says enough.
-fn span(ms: i64) -> String {
-    match ms {
-        ..1000 => format!("{ms} ms"),
-        1000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        120_000..7_200_000 => format!("{} min", ms / 60_000),
-        _ => format!("{} h", ms / 3_600_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_told_in_its_unit() {
-        let spans = [7, 12_340, 300_000, 90_000_000].map(span);
-        assert_eq!(spans, ["7 ms", "12.3 s", "5 min", "25 h"]);
-    }
 }

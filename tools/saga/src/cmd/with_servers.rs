@@ -23,6 +23,8 @@ use crate::stop::Stop;
 /// TEST_POSTGRES_URL (the superuser), TEST_AMQP_URL (without a virtual host) and
 /// TEST_RABBITMQ_MANAGEMENT_URL. When it ends, they are stopped and deleted.
 #[derive(Args)]
+#[command(after_help = "Example:
+  saga with-servers -- cargo test --workspace")]
 pub struct WithServers {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

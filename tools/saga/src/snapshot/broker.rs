@@ -1,7 +1,6 @@
 //! What waits in the broker: how much by the management page, and which dead letters by AMQP.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use dead_letters::{Held, in_time, order_of};
@@ -10,21 +9,18 @@ use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use messaging::{Message, header, is_parking};
-use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Places;
+use super::{Management, Places};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
 /// Each look at a message is a delivery, and what has had too many RabbitMQ drops.
 const LOOKS_MIN: u64 = 1000;
 
 pub struct Broker {
-    places: Places,
-    http: Client,
+    management: Management,
     connection: Connection,
 }
 
@@ -46,12 +42,12 @@ pub struct Standing {
 
 impl Broker {
     pub async fn connect(places: &Places) -> Result<Self> {
-        let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+        let management = Management::at(places)?;
         let connection = dead_letters::connect(&places.amqp_url).await.context(
             "RabbitMQ is not reachable: run `make up`, or set RABBITMQ_PORT, RABBITMQ_USER and \
              RABBITMQ_PASSWORD",
         )?;
-        Ok(Self { places: places.clone(), http, connection })
+        Ok(Self { management, connection })
     }
 
     /// Messages in each main queue and retry rung, delivered ones included.
@@ -68,18 +64,9 @@ impl Broker {
     }
 
     async fn queues(&self) -> Result<Vec<Queue>> {
-        let vhost = self.places.vhost.replace('/', "%2F");
-        let url = format!("{}/api/queues/{vhost}", self.places.management_url);
+        let path = format!("queues/{}", self.management.vhost());
         let columns = "name,messages_ready,messages_unacknowledged,effective_policy_definition";
-        let (user, password) = (&self.places.management_user, &self.places.management_password);
-        let request =
-            self.http.get(url).query(&[("columns", columns)]).basic_auth(user, Some(password));
-        let answer = request.send().await.context(
-            "RabbitMQ's management page is not reachable: run `make up`, or set \
-             RABBITMQ_MANAGEMENT_PORT",
-        )?;
-        let answer = answer.error_for_status().context("RabbitMQ's management page refuses")?;
-        answer.json().await.context("RabbitMQ's management page tells no queues")
+        self.management.get(&path, Some(columns)).await
     }
 
     async fn ready_now(&self, queue: &str) -> Result<u64> {

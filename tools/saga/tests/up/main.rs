@@ -97,11 +97,18 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     let order_port = saga.port("ORDER_HTTP_PORT");
     assert!(said.contains(&format!("curl -i http://127.0.0.1:{order_port}/orders")), "{said}");
 
+    let said = saga.run(&["doctor"]);
+    assert!(said.contains("nothing is wrong") && said.contains("as SAGA asks"), "{said}");
+    let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
+    assert_eq!(urls["page"], format!("http://127.0.0.1:{order_port}/"));
+
     let order = saga.process("order");
     assert!(saga.run(&["up"]).contains("up already"));
     assert_eq!(saga.process("order"), order, "a second `up` leaves it alone");
 
     saga.process("payment").signal(Signal::SIGKILL);
+    let (said, _) = text(&saga.command(&["doctor"]).output().unwrap());
+    assert!(said.contains("✖ payment          has ended by itself"), "{said}");
     assert!(saga.run(&["up"]).contains("payment"), "`up` starts what is missing");
     assert_eq!(saga.process("order"), order);
     assert!(saga.parts().iter().all(|part| part.ready));
@@ -155,8 +162,16 @@ fn a_taken_port_is_named_with_its_variable_before_anything_starts() {
     let output = saga.command(&["up"]).output().unwrap();
     let (_, complained) = text(&output);
     assert_eq!(output.status.code(), Some(1));
-    let start = format!("saga: port {port} (SHIPPING_DB_PORT) is taken by pid ");
-    assert!(complained.starts_with(&start), "{complained}");
+    let start = format!("port {port} (SHIPPING_DB_PORT) is taken by pid ");
+    assert!(complained.starts_with(&format!("saga: {start}")), "{complained}");
+    let output = saga.command(&["doctor", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut findings = told["findings"].as_array().unwrap().iter();
+    let ports = findings.find(|finding| finding["what"] == "ports").unwrap();
+    assert_eq!((&told["well"], &ports["mark"]), (&false.into(), &"wrong".into()));
+    assert!(ports["told"].as_str().unwrap().starts_with(&start), "{ports}");
+    assert!(ports["mend"].as_str().unwrap().contains("set SHIPPING_DB_PORT"), "{ports}");
     assert!(!saga.home.exists());
 }
 

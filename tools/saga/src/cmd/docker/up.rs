@@ -15,6 +15,7 @@ use crate::compose::{self, Compose, Container};
 use crate::progress::Progress;
 use crate::service::MOCK_GATEWAY;
 use crate::settings::Settings;
+use crate::urls::Urls;
 use crate::welcome;
 
 /// The data and the services' own images; what is fetched or compiled for the first time comes on
@@ -47,11 +48,11 @@ impl Up {
         if !self.no_build {
             build(compose).await?;
         }
-        let progress = Arc::new(Progress::start());
+        let progress = Arc::new(Progress::start(true));
         let start = Start { compose, settings: &settings, before: &before, progress };
         let after = start.run(Duration::from_secs(self.wait)).await?;
         let took = after.iter().any(|one| start.is_new(one)).then(|| started.elapsed());
-        welcome::print(&settings, took, "make docker-logs");
+        welcome::print(&Urls::with_logs(&settings, "make docker-logs"), took);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -43,8 +43,9 @@ impl<'a> Launch<'a> {
         home: &'a Home<'a>,
         services: &'a [Service],
         wait: Duration,
+        is_shown: bool,
     ) -> Self {
-        let progress = Arc::new(Progress::start());
+        let progress = Arc::new(Progress::start(is_shown));
         let shown = progress.show();
         let (started, broker) = (Mutex::default(), SetOnce::new());
         Self { settings, home, services, wait, progress, shown, started, broker }

@@ -1,0 +1,192 @@
+//! The command line: every subcommand, and a help that finds them by what they are for.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cmd::{
+    bench, chaos, completions, demo, dlq, docker, doctor, down, fill, load, logs, order, status,
+    tail, topology, up, urls, verify, why, with_servers,
+};
+
+#[derive(Parser)]
+#[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
+struct Saga {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Up),
+    Stop(down::Stop),
+    Down(down::Down),
+    Status(status::Status),
+    Urls(urls::UrlsCommand),
+    Logs(logs::Logs),
+    Doctor(doctor::Doctor),
+    Docker(docker::DockerCommand),
+    Order(order::OrderCommand),
+    Demo(demo::Demo),
+    Tail(tail::Tail),
+    Why(why::WhyCommand),
+    Dlq(dlq::DlqCommand),
+    Verify(verify::Verify),
+    Load(load::LoadCommand),
+    Bench(bench::BenchCommand),
+    Chaos(Box<chaos::ChaosCommand>),
+    #[command(hide = true)]
+    Fill(fill::Fill),
+    Topology(topology::TopologyCommand),
+    Completions(completions::Completions),
+    WithServers(with_servers::WithServers),
+}
+
+/// What is in none of them comes last.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
+    ("Use it and watch", &["order", "demo", "tail", "why", "dlq"]),
+    ("Hold it to its word", &["verify", "load", "bench", "chaos"]),
+];
+const LAST_GROUP: &str = "More";
+
+const FOOT: &str = "Examples
+  saga up && saga demo                  start everything, and place an order of each kind
+  saga tail --service payment           what payment says, as it says it
+  saga doctor                           what is wrong on this machine, and how to mend it
+`saga <COMMAND> --help` tells more. With --json they print JSON; with NO_COLOR there are no colours.
+";
+
+/// What stands on the command line, done.
+pub async fn run() -> Result<ExitCode> {
+    let matches = command().get_matches();
+    let Saga { command } = Saga::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match command {
+        Command::Up(command) => command.run().await,
+        Command::Stop(command) => command.run().await,
+        Command::Down(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Urls(command) => command.run(),
+        Command::Logs(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
+        Command::Docker(command) => command.run().await,
+        Command::Order(command) => command.run().await,
+        Command::Demo(command) => command.run().await,
+        Command::Tail(command) => command.run().await,
+        Command::Why(command) => command.run().await,
+        Command::Dlq(command) => command.run().await,
+        Command::Verify(command) => command.run().await,
+        Command::Load(command) => command.run().await,
+        Command::Bench(command) => command.run().await,
+        Command::Chaos(command) => command.run().await,
+        Command::Fill(command) => command.run().await,
+        Command::Topology(command) => command.run().await,
+        Command::Completions(command) => Ok(command.run()),
+        Command::WithServers(command) => command.run().await,
+    }
+}
+
+pub fn command() -> clap::Command {
+    let command = Saga::command();
+    let help = help(&command);
+    command.override_help(help)
+}
+
+fn help(command: &clap::Command) -> String {
+    let mut help = String::new();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut say = |text: String| writeln!(help, "{text}").expect("a String takes all");
+    say(format!("{about}\n\nUsage: saga <COMMAND> [OPTIONS]\n"));
+    let is_grouped = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let all = command.get_subcommands().filter(|one| !one.is_hide_set());
+    let rest: Vec<_> = all.map(clap::Command::get_name).filter(|name| !is_grouped(name)).collect();
+    for (title, names) in GROUPS.into_iter().chain([(LAST_GROUP, rest.as_slice())]) {
+        say(title.to_owned());
+        for one in names.iter().filter_map(|name| command.find_subcommand(name)) {
+            let about = one.get_about().map(ToString::to_string).unwrap_or_default();
+            say(format!("  {:<14}{about}", one.get_name()));
+        }
+    }
+    say(FOOT.to_owned());
+    help.trim_end().to_owned() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What others read is no JSON: lines of logs, another command's output, a script.
+    const WITHOUT_JSON: [&str; 9] = [
+        "saga stop",
+        "saga down",
+        "saga logs",
+        "saga docker up",
+        "saga docker build",
+        "saga docker down",
+        "saga docker logs",
+        "saga completions",
+        "saga with-servers",
+    ];
+
+    /// Every command that does something, with its name in full.
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut root = command();
+        root.build();
+        let mut found = Vec::new();
+        let mut open = vec![("saga".to_owned(), root)];
+        while let Some((name, one)) = open.pop() {
+            let below: Vec<_> = one
+                .get_subcommands()
+                .filter(|one| !one.is_hide_set() && one.get_name() != "help")
+                .collect();
+            open.extend(
+                below.iter().map(|one| (format!("{name} {}", one.get_name()), (*one).clone())),
+            );
+            if below.is_empty() {
+                found.push((name, one));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_help_fits_a_screen_and_names_every_command() {
+        let help = command().render_help().to_string();
+        let lines: Vec<_> = help.lines().collect();
+        assert!(lines.len() <= 40, "{} lines:\n{help}", lines.len());
+        let wide = lines.iter().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None);
+        for one in command().get_subcommands().filter(|one| !one.is_hide_set()) {
+            let start = format!("  {} ", one.get_name());
+            assert_eq!(lines.iter().filter(|line| line.starts_with(&start)).count(), 1, "{start}");
+        }
+    }
+
+    #[test]
+    fn every_command_shows_how_it_is_used() {
+        let without = ["load"];
+        let mut command = command();
+        let all = command.get_subcommands_mut();
+        for one in all.filter(|one| !one.is_hide_set() && !without.contains(&one.get_name())) {
+            let help = one.render_long_help().to_string();
+            assert!(help.contains("Example"), "saga {}: give it an example", one.get_name());
+        }
+    }
+
+    #[test]
+    fn every_command_that_tells_something_tells_it_to_programs_too() {
+        for (name, one) in commands() {
+            let json = one.get_arguments().find(|argument| argument.get_id() == "json");
+            assert_eq!(json.is_none(), WITHOUT_JSON.contains(&name.as_str()), "{name}");
+            let help = json.and_then(|json| json.get_help()).map(ToString::to_string);
+            assert!(help.is_none_or(|help| help.starts_with("Print")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

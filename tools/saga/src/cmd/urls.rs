@@ -1,0 +1,33 @@
+//! `saga urls`: where everything is.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::draw;
+use crate::settings::Settings;
+use crate::urls::Urls;
+
+/// Show where the page, the orders, RabbitMQ and the databases are
+#[derive(Args)]
+#[command(after_help = "Examples:
+  saga urls
+  psql \"$(saga urls --json | jq -r .databases.order)\"")]
+pub struct UrlsCommand {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl UrlsCommand {
+    pub fn run(self) -> Result<ExitCode> {
+        let urls = Urls::of(&Settings::read()?);
+        if self.json {
+            draw::json(&urls);
+        } else {
+            urls.print();
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,71 @@
+//! What is wrong on this machine and with what runs here, and how to mend it.
+
+mod containers;
+mod machine;
+mod running;
+mod servers;
+
+use serde::Serialize;
+
+use crate::home::Home;
+use crate::service::Service;
+use crate::settings::Settings;
+
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    pub what: String,
+    pub mark: Mark,
+    pub told: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    Fine,
+    /// It works, and may not be what one wants.
+    Odd,
+    Wrong,
+}
+
+impl Finding {
+    fn fine(what: impl Into<String>, told: impl Into<String>) -> Self {
+        Self { what: what.into(), mark: Mark::Fine, told: told.into(), mend: None }
+    }
+
+    fn odd(what: impl Into<String>, told: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { mark: Mark::Odd, mend: Some(mend.into()), ..Self::fine(what, told) }
+    }
+
+    fn wrong(what: impl Into<String>, told: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { mark: Mark::Wrong, mend: Some(mend.into()), ..Self::fine(what, told) }
+    }
+}
+
+/// The machine, then what runs on it, by itself or in containers.
+pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
+    let home = Home::new(settings);
+    let services = Service::wanted(settings)?;
+    let processes = home.servers()?;
+    let runs = processes.any() || services.iter().any(|service| service.running().is_some());
+    let mut findings = machine::examine(settings, &services).await;
+    let compose = if runs { None } else { containers::find(settings).await };
+    findings.extend(match &compose {
+        Some(_) => Vec::new(),
+        None => machine::ports(settings, &processes, &services),
+    });
+    findings.extend(running::left_behind(settings, &home, &services).await);
+    match compose {
+        Some(found) => findings.extend(found.examine().await),
+        None if runs => findings.extend(running::services(&services).await),
+        None => {
+            let nothing = "nothing runs; `make up` starts it";
+            findings.push(Finding::fine("services", nothing));
+            return Ok(findings);
+        }
+    }
+    findings.extend(servers::broker(settings).await);
+    findings.extend(servers::databases(settings).await);
+    Ok(findings)
+}

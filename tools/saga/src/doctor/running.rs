@@ -1,0 +1,82 @@
+//! What `saga up` has started, and what an earlier one has left.
+
+use std::fs;
+
+use events::words::span;
+use futures::future::join_all;
+use servers::{install, tail};
+
+use super::Finding;
+use crate::home::Home;
+use crate::service::Service;
+use crate::settings::Settings;
+
+/// As a service says it that finds a schema which is not its own's past.
+const OTHER_SCHEMA: &str = "cannot apply the migrations";
+const LAST_LINES: usize = 40;
+const ANEW: &str = "`make down` deletes the data, and `make up` makes it anew";
+
+pub async fn left_behind(
+    settings: &Settings,
+    home: &Home<'_>,
+    services: &[Service],
+) -> Vec<Finding> {
+    let dir = settings.home.display();
+    if !home.is_there() {
+        let others = fs::read_dir(&settings.home).is_ok_and(|mut all| all.next().is_some());
+        let told = format!("{dir} holds other things");
+        let mend = "name a directory that is new or empty by SAGA_HOME";
+        return others.then(|| Finding::wrong("data", told, mend)).into_iter().collect();
+    }
+    let mut findings = Vec::new();
+    let installed = install::packages().into_iter().find_map(|(name, version)| {
+        version.filter(|_| name == "postgresql")?.split('.').next().map(str::to_owned)
+    });
+    for database in &settings.databases {
+        let version = home.postgres_dir(database).join("data/PG_VERSION");
+        let version = fs::read_to_string(version).unwrap_or_default().trim().to_owned();
+        if let Some(installed) =
+            installed.as_ref().filter(|it| !version.is_empty() && **it != version)
+        {
+            let service = database.service;
+            let told =
+                format!("{service}'s is of Postgres {version}, and {installed} is installed");
+            findings.push(Finding::wrong("data", told, ANEW));
+        }
+    }
+    for service in services {
+        let last = tail(&service.log_file(), LAST_LINES);
+        if last.contains(OTHER_SCHEMA) && !service.is_ready().await {
+            let told = format!("{}'s database has the schema of another version", service.name);
+            findings.push(Finding::wrong("data", told, ANEW));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::fine("data", format!("in {dir}")));
+    }
+    findings
+}
+
+pub async fn services(services: &[Service]) -> Vec<Finding> {
+    join_all(services.iter().map(async |service| {
+        let Service { name, .. } = *service;
+        let logs = format!("`saga logs --no-follow {name}` tells why");
+        match service.running() {
+            None if service.has_died() => {
+                let mend = format!("{logs}, and `make up` starts it again");
+                Finding::wrong(name, "has ended by itself", mend)
+            }
+            None => Finding::wrong(name, "does not run", "`make up` starts it"),
+            Some(_) if !service.is_ready().await => Finding::wrong(name, "is not ready", logs),
+            Some(_) if service.is_outdated() => {
+                Finding::odd(name, "has been built anew since it started", "`make up` restarts it")
+            }
+            Some(process) => {
+                let age = process.age().and_then(|age| i64::try_from(age.as_millis()).ok());
+                let age = age.map(span).unwrap_or_default();
+                Finding::fine(name, format!("ready, pid {}, up {age}", process.pid))
+            }
+        }
+    }))
+    .await
+}

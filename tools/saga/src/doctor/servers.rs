@@ -1,0 +1,194 @@
+//! Whether broker and databases let in whom they should, and what has come to a halt in them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use dead_letters::connect;
+use events::{EventId, said_at, words::span};
+use messaging::{RealWorld, World};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::draw::{self, some};
+use crate::settings::{Database, SERVICES, Settings};
+use crate::snapshot::{Broker, Databases, Management, Places};
+use crate::topology;
+
+/// What has not been published by then is held up by something.
+const HELD_UP_MS: i64 = 30_000;
+/// Clocks of one machine and its containers may differ by so much.
+const APART_MS: i64 = 2_000;
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+pub async fn broker(settings: &Settings) -> Vec<Finding> {
+    let places = Places::from(settings);
+    let mut findings = Vec::new();
+    match alarms(&places).await {
+        Ok(finding) => findings.push(finding),
+        Err(why) => {
+            findings.push(unreachable("rabbitmq", &why));
+            return findings;
+        }
+    }
+    findings.push(users(settings).await);
+    findings.push(match topology::check(&places, settings).await {
+        Ok(report) if report.as_asked => Finding::fine("topology", "as SAGA asks"),
+        Ok(report) => {
+            let all = some(report.differences.len(), "difference");
+            let told = format!("{all} from what SAGA asks");
+            Finding::wrong("topology", told, "`saga topology --check` lists them")
+        }
+        Err(why) => unreachable("topology", &why),
+    });
+    findings.push(match dead_letters(&places).await {
+        Ok(finding) => finding,
+        Err(why) => unreachable("dead letters", &why),
+    });
+    findings
+}
+
+async fn alarms(places: &Places) -> Result<Finding> {
+    let management = Management::at(places)?;
+    let overview: Value = management.get("overview", Some("rabbitmq_version")).await?;
+    let nodes: Value = management.get("nodes", None).await?;
+    let nodes = nodes.as_array().cloned().unwrap_or_default();
+    let has = |alarm: &str| nodes.iter().any(|node| node[alarm] == true);
+    let version = overview["rabbitmq_version"].as_str().unwrap_or_default();
+    Ok(match (has("mem_alarm"), has("disk_free_alarm")) {
+        (true, _) => Finding::wrong(
+            "rabbitmq",
+            "takes no message: it has too little memory",
+            "end other programs, or drain its queues",
+        ),
+        (_, true) => Finding::wrong(
+            "rabbitmq",
+            "takes no message: there is too little room on its disk",
+            "free some: it goes on by itself",
+        ),
+        _ => Finding::fine("rabbitmq", format!("{version} answers, without an alarm")),
+    })
+}
+
+/// Each service comes as its own.
+async fn users(settings: &Settings) -> Finding {
+    let mut refused = Vec::new();
+    for service in SERVICES {
+        if let Err(why) = connect(&settings.service_amqp_url(service)).await {
+            refused.push(format!("{service} ({})", draw::reason(&why)));
+        }
+    }
+    match refused.is_empty() {
+        true => Finding::fine("users", format!("{} may come", SERVICES.join(", "))),
+        false => {
+            let told = format!("RabbitMQ does not let in {}", refused.join(", "));
+            Finding::wrong("users", told, "`saga topology --check` tells what differs")
+        }
+    }
+}
+
+async fn dead_letters(places: &Places) -> Result<Finding> {
+    let broker = Broker::connect(places).await?;
+    let mut held = Vec::new();
+    for queue in broker.parkings().await? {
+        let ready = broker.standing(&queue).await?.ready;
+        if ready > 0 {
+            held.push(format!("{ready} in {queue}"));
+        }
+    }
+    Ok(match held.is_empty() {
+        true => Finding::fine("dead letters", "none"),
+        false => {
+            let mend = "`saga dlq list` tells why; `saga dlq replay` sends them back";
+            Finding::odd("dead letters", held.join(", "), mend)
+        }
+    })
+}
+
+pub async fn databases(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for database in &settings.databases {
+        let what = format!("{}'s data", database.service);
+        let looked = timeout(ANSWER_WITHIN, look(database)).await;
+        findings.push(match looked {
+            Ok(Ok(seen)) => judge(&what, &seen, RealWorld.now()),
+            Ok(Err(why)) => unreachable(&what, &why),
+            Err(_) => {
+                Finding::wrong(&what, "its database does not answer", "`make up` restarts it")
+            }
+        });
+    }
+    findings
+}
+
+struct Seen {
+    now: DateTime<Utc>,
+    unsent: i64,
+    oldest: Option<EventId>,
+    last_error: Option<String>,
+}
+
+async fn look(database: &Database) -> Result<Seen> {
+    let place = [(database.service.to_owned(), database.url())].into();
+    let mut databases = Databases::connect(&place).await?;
+    let (now, unsent, oldest, last_error) = sqlx::query_as(
+        "SELECT clock_timestamp(), (SELECT COUNT(*) FROM outbox),
+             (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1),
+             (SELECT last_error FROM outbox ORDER BY event_id LIMIT 1)",
+    )
+    .fetch_one(databases.of(database.service)?)
+    .await?;
+    Ok(Seen { now, unsent, oldest, last_error })
+}
+
+fn judge(what: &str, seen: &Seen, now: DateTime<Utc>) -> Finding {
+    let apart = (seen.now - now).num_milliseconds().abs();
+    if apart > APART_MS {
+        let told = format!("its clock is {} from this machine's", span(apart));
+        return Finding::wrong(what, told, "set both: ids tell the time");
+    }
+    let age = seen.oldest.and_then(said_at).map(|at| (now - at).num_milliseconds());
+    if let Some(age) = age.filter(|age| *age > HELD_UP_MS) {
+        let events = some(usize::try_from(seen.unsent).unwrap_or(0), "event");
+        let error = seen.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let told = format!("{events} not published, the oldest for {}{error}", span(age));
+        let mend = "see whether its service is ready, and `saga topology --check`";
+        return Finding::wrong(what, told, mend);
+    }
+    Finding::fine(
+        what,
+        format!("{} in its outbox", some(usize::try_from(seen.unsent).unwrap_or(0), "event")),
+    )
+}
+
+fn unreachable(what: &str, why: &anyhow::Error) -> Finding {
+    Finding::wrong(what, draw::reason(why), "`make up` starts what does not run")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Mark;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_outbox_that_is_held_up_and_a_clock_that_is_off_are_wrong() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let said = |seconds: u64| {
+            let at = 1_800_000_000_000 - seconds * 1000;
+            Some(uuid::Builder::from_unix_timestamp_millis(at, &[1; 10]).into_uuid())
+        };
+        let seen = |oldest: Option<Uuid>, apart: i64| Seen {
+            now: now + chrono::TimeDelta::seconds(apart),
+            unsent: oldest.is_some().into(),
+            oldest,
+            last_error: Some("nobody listens".into()),
+        };
+        assert_eq!(judge("x", &seen(None, 0), now).mark, Mark::Fine);
+        assert_eq!(judge("x", &seen(said(2), 1), now).mark, Mark::Fine);
+        assert_eq!(judge("x", &seen(None, -5), now).mark, Mark::Wrong);
+        let held = judge("x", &seen(said(90), 0), now);
+        assert_eq!(held.told, "1 event not published, the oldest for 90.0 s: nobody listens");
+    }
+}

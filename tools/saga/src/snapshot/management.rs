@@ -1,0 +1,44 @@
+//! RabbitMQ's management page, as programs read it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reqwest::Client;
+use serde::de::DeserializeOwned;
+
+use super::Places;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+pub struct Management {
+    places: Places,
+    http: Client,
+}
+
+impl Management {
+    pub fn at(places: &Places) -> Result<Self> {
+        let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+        Ok(Self { places: places.clone(), http })
+    }
+
+    /// What stands below `/api/`; only these fields of it, where some are named.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, columns: Option<&str>) -> Result<T> {
+        let Places { management_url, management_user, management_password, .. } = &self.places;
+        let request = self.http.get(format!("{management_url}/api/{path}"));
+        let request = request
+            .query(&columns.map(|columns| [("columns", columns)]))
+            .basic_auth(management_user, Some(management_password));
+        let answer = request.send().await.context(
+            "RabbitMQ's management page is not reachable: run `make up`, or set \
+             RABBITMQ_MANAGEMENT_PORT",
+        )?;
+        let answer = answer.error_for_status().context("RabbitMQ's management page refuses")?;
+        let told = || format!("RabbitMQ's management page tells no {path}");
+        answer.json().await.with_context(told)
+    }
+
+    /// The virtual host as it stands in a path.
+    pub fn vhost(&self) -> String {
+        self.places.vhost.replace('/', "%2F")
+    }
+}

@@ -1,0 +1,70 @@
+//! Where everything is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::say;
+use crate::settings::{SERVICES, Settings};
+
+#[derive(Debug, Serialize)]
+pub struct Urls {
+    pub page: String,
+    pub orders: String,
+    /// RabbitMQ's page.
+    pub rabbitmq: String,
+    pub amqp: String,
+    /// By service.
+    pub databases: BTreeMap<&'static str, String>,
+    /// The stand-in for the payment provider, where there is one.
+    pub provider: Option<String>,
+    /// A directory, or the command that shows them.
+    pub logs: String,
+    #[serde(skip)]
+    login: String,
+}
+
+impl Urls {
+    /// Of what runs in the background, not in containers.
+    pub fn of(settings: &Settings) -> Self {
+        Self::with_logs(settings, &shown(&settings.home.join("logs")))
+    }
+
+    pub fn with_logs(settings: &Settings, logs: &str) -> Self {
+        let order = settings.order_url();
+        let databases = settings.databases.iter().map(|one| (one.service, one.url()));
+        let Settings { rabbitmq_user, rabbitmq_password, .. } = settings;
+        Self {
+            page: format!("{order}/"),
+            orders: format!("{order}/orders"),
+            rabbitmq: settings.management_url(),
+            amqp: settings.amqp_url(),
+            databases: databases.collect(),
+            provider: settings.mock_gateway_url(),
+            logs: logs.to_owned(),
+            login: format!("{rabbitmq_user}/{rabbitmq_password}"),
+        }
+    }
+
+    pub fn print(&self) {
+        say!("  the page   {}", self.page);
+        say!("  orders     {}", self.orders);
+        say!("  RabbitMQ   {}  ({})", self.rabbitmq, self.login);
+        say!("  AMQP       {}", self.amqp);
+        for database in SERVICES.iter().filter_map(|service| self.databases.get(service)) {
+            say!("  Postgres   {database}");
+        }
+        if let Some(provider) = &self.provider {
+            let down = "-d '{\"down\": true}'";
+            say!("  provider   {provider}  (`curl -X PUT {provider}/behaviour {down}`)");
+        }
+        say!("  logs       {}", self.logs);
+    }
+}
+
+/// As short as it can be written from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}
