@@ -353,7 +353,7 @@ fn query(name: &'static str, about: &str, schema: Value, example: Value) -> Para
 
 fn key() -> Parameter {
     let schema = json!({
-        "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]([ -~]*[!-~])?$",
+        "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[\\t -~]*[!-~][\\t -~]*$",
     });
     let about = format!(
         "Any text of the client's, 1 to {KEY_MAX} visible ASCII characters, new for each order."

@@ -24,7 +24,7 @@ async fn get(ledger: &PgLedger) -> Charge {
     let mut tx = ledger.begin().await.unwrap();
     let found = load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap();
     // Its lock would make the next to take something skip this.
-    drop(tx);
+    tx.commit().await.unwrap();
     found
 }
 

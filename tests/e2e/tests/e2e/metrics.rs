@@ -131,6 +131,6 @@ async fn the_collector_is_told_what_payment_did() {
         })
         .await;
     }
-    assert!(collector.value("payment", "charge_desk_poll_duration_seconds", "") > Some(5.0));
+    assert!(collector.value("payment", "charge_desk_poll_duration_seconds", "") > Some(0.0));
     fleet.close().await;
 }

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "Examples:
   saga bench --rounds 1 --orders 500 --for 2s        a first look
   make bench ROUNDS=5 ORDERS=8000";
 
-/// Measure the system as it is against others, by turns: batches, kinds of queue, replicas, sales
+/// Measure the system against others by turns: batches, kinds of queue, replicas, sales
 ///
 /// Starts a system of its own (RabbitMQ, four Postgres, the services) on free ports for each thing
 /// that is measured, in each round; nothing that runs already is touched. Prints medians and
