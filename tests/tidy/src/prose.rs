@@ -4,7 +4,8 @@ use crate::list;
 
 /// Every page that a person reads.
 pub fn documents() -> Vec<String> {
-    let pages = ["docs", "docs/decisions", "deploy/kubernetes"].into_iter().flat_map(list);
+    let pages =
+        ["docs", "docs/decisions", "docs/events", "deploy/kubernetes"].into_iter().flat_map(list);
     let first = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into);
     first.into_iter().chain(pages.filter(|path| path.ends_with(".md"))).collect()
 }
