@@ -55,7 +55,6 @@ pub async fn outbox(context: Context) -> anyhow::Result<()> {
 
 /// How long ago the event was said, which its id tells; 0 where there is none.
 pub fn seconds_since(event: Option<Uuid>, context: &Context) -> f64 {
-    let said = event.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0);
-    let now = context.world.now().timestamp().unsigned_abs();
-    said.map_or(0, |said| now.saturating_sub(said)) as f64
+    let ago = event.and_then(events::said_at).map(|said| context.world.now() - said);
+    ago.map_or(0, |ago| ago.num_seconds().max(0)) as f64
 }

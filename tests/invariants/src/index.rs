@@ -4,8 +4,7 @@
 use crate::{
     DeadLetter, Digest, Found, Order, Payment, Reservation, Shipment, Snapshot, Violation,
 };
-use chrono::{DateTime, Utc};
-use events::{EventId, OrderId, SERVICES};
+use events::{EventId, OrderId, SERVICES, said_at};
 use std::collections::{HashMap, HashSet};
 
 pub struct Index<'a> {
@@ -236,9 +235,4 @@ fn origins(snapshot: &Snapshot) -> HashMap<EventId, EventId> {
         id
     };
     steps.keys().map(|new| (*new, first(*new))).collect()
-}
-
-fn said_at(id: EventId) -> Option<DateTime<Utc>> {
-    let (seconds, nanos) = id.get_timestamp().filter(|_| id.get_version_num() == 7)?.to_unix();
-    DateTime::from_timestamp(seconds.cast_signed(), nanos)
 }

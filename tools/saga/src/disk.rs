@@ -1,10 +1,15 @@
 //! Room on the disk, asked for before anything is put there: what runs out of it later says so in
-//! ten different ways.
+//! ten different ways. And what is put there when a long measurement ends.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+
+/// A report's name in its folder.
+pub const REPORT: &str = "report.json";
 
 /// Fails where `path` will lie on a disk with less room than this. One that cannot be looked at, as
 /// in a virtual machine, is not complained of.
@@ -16,6 +21,12 @@ pub fn ensure_room(path: &Path, needed_mb: u64, remedy: &str) -> Result<()> {
         path.display()
     );
     Ok(())
+}
+
+pub fn write_report(folder: &Path, report: &impl Serialize) -> Result<()> {
+    let failed = || format!("cannot write the report into {}", folder.display());
+    fs::create_dir_all(folder).with_context(failed)?;
+    fs::write(folder.join(REPORT), serde_json::to_string_pretty(report)?).with_context(failed)
 }
 
 /// Nothing where it cannot be told.

@@ -19,6 +19,14 @@ pub fn json(value: &impl Serialize) {
     line(serde_json::to_string_pretty(value).expect("what is shown is plain data"));
 }
 
+/// What should hold and does not.
+pub fn broken(breaks: &[String]) {
+    let word = coloured(Some(Colour::Red), "BROKEN");
+    for one in breaks {
+        line(format_args!("{word}  {}", tame(one)));
+    }
+}
+
 /// A line on standard error that the next one replaces; on a terminal only.
 pub struct LiveLine {
     is_shown: bool,

@@ -7,10 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
 use crate::settings::{Database, Settings};
-use crate::topology::{logins, topology};
+use crate::topology::{VHOST, logins, topology};
 
-/// RabbitMQ's own, when nothing is said about it.
-const VHOST: &str = "/";
 /// Marks a directory as made by us, and so as ours to delete.
 const MARK: &str = ".saga";
 const MARK_TEXT: &str = "`saga up` made this directory, and `saga down` deletes it.\n";

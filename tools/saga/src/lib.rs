@@ -17,6 +17,7 @@ pub mod html;
 pub mod load;
 pub mod part;
 pub mod plot;
+mod private;
 pub mod progress;
 mod say;
 pub mod scenario;

@@ -16,6 +16,7 @@ use messaging::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
+use crate::topology::VHOST;
 
 pub use broker::{Broker, Standing};
 pub use databases::{Databases, Pulse};
@@ -47,7 +48,7 @@ impl From<&Settings> for Places {
             management_url: settings.management_url(),
             management_user: settings.rabbitmq_user.clone(),
             management_password: settings.rabbitmq_password.clone(),
-            vhost: "/".into(),
+            vhost: VHOST.into(),
             provider_url: settings.mock_gateway_url(),
             keep_days: settings.keep_days,
         }

@@ -100,6 +100,9 @@ impl What {
     }
 }
 
+/// RabbitMQ's own, where nothing is said about it.
+pub const VHOST: &str = "/";
+
 /// Exchanges, queues, bindings and policies, as RabbitMQ imports them.
 pub fn topology(settings: &Settings, vhost: &str) -> Value {
     Topology::whole(&settings.ladder).with(settings.queue_type).definitions(vhost)
@@ -218,7 +221,7 @@ mod tests {
 
     fn told(change: impl FnOnce(&mut Value)) -> Vec<(What, String)> {
         let settings = Settings::from(|_| None).unwrap();
-        let asked = asked(&settings, "/");
+        let asked = asked(&settings, VHOST);
         let mut live = Value::Object(asked.clone());
         change(&mut live);
         let settings = Settings::from(|_| None).unwrap();

@@ -17,6 +17,7 @@ use super::plan::Step;
 use super::proxy::Weather;
 use super::tap::Tap;
 use super::watch::{Measure, Since};
+use crate::private::Private;
 use crate::settings::SERVICES;
 
 /// The place of payment, which alone talks to the provider, and of order.
@@ -136,14 +137,14 @@ impl<'a> Hands<'a> {
 
     async fn end_broker(&mut self, step: &Step) -> Result<String> {
         let how = if step.fault == Fault::BrokerKill {
-            self.fleet.rabbitmq.kill().await?;
+            self.fleet.servers.rabbitmq.kill().await?;
             "killed"
         } else {
-            self.fleet.rabbitmq.stop().await?;
+            self.fleet.servers.rabbitmq.stop().await?;
             "stopped"
         };
         sleep(step.lasts).await;
-        let Fleet { rabbitmq, places, .. } = &mut *self.fleet;
+        let Fleet { servers: Private { rabbitmq, .. }, places, .. } = &mut *self.fleet;
         let ready = Since::broker_answers(&places.amqp_url);
         let (started, since) = tokio::join!(rabbitmq.restart(), ready_within(ready));
         started?;
@@ -152,7 +153,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn freeze_broker(&mut self, step: &Step) -> Result<String> {
-        let (since, node) = (Since::now(), self.fleet.rabbitmq.process());
+        let (since, node) = (Since::now(), self.fleet.servers.rabbitmq.process());
         node.signal(Signal::SIGSTOP);
         let noticed = since.noticed(self.fleet).await;
         sleep(step.lasts).await;
@@ -164,10 +165,10 @@ impl<'a> Hands<'a> {
 
     async fn alarm(&mut self, step: &Step) -> Result<String> {
         const TINY: f64 = 0.000_01;
-        self.fleet.rabbitmq.limit_memory(TINY).await?;
-        let is_blocked = self.fleet.rabbitmq.has_alarm().await;
+        self.fleet.servers.rabbitmq.limit_memory(TINY).await?;
+        let is_blocked = self.fleet.servers.rabbitmq.has_alarm().await;
         sleep(step.lasts).await;
-        self.fleet.rabbitmq.limit_memory(MEMORY_SHARE).await?;
+        self.fleet.servers.rabbitmq.limit_memory(MEMORY_SHARE).await?;
         let since = Since::now();
         ensure!(is_blocked?, "RabbitMQ raised no alarm");
         self.flows(since, &ALL, Measure::Flows).await?;
@@ -175,7 +176,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn end_postgres(&mut self, place: usize, step: &Step) -> Result<String> {
-        let postgres = &mut self.fleet.postgres[place];
+        let postgres = &mut self.fleet.servers.postgres[place];
         let how = if step.fault == Fault::PostgresKill {
             postgres.kill().await?;
             "killed"
@@ -184,7 +185,7 @@ impl<'a> Hands<'a> {
             "stopped at once"
         };
         sleep(step.lasts).await;
-        let Fleet { postgres, places, .. } = &mut *self.fleet;
+        let Fleet { servers: Private { postgres, .. }, places, .. } = &mut *self.fleet;
         let ready = Since::database_answers(&places.databases[SERVICES[place]]);
         let (started, since) = tokio::join!(postgres[place].restart(), ready_within(ready));
         started?;

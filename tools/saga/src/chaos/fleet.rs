@@ -1,24 +1,25 @@
-//! A whole system of its own on free ports: the servers, two copies of each service, and proxies on
-//! all links between them. It ends with its owner, however that ends.
+//! A whole system of its own: the servers, two copies of each service, and proxies on all links
+//! between them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use futures::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
-use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
+use servers::{Postgres, ports};
 
 use super::fault::{REPLICAS, Target};
 use super::proxy::{Proxy, Weather};
-use crate::home::Home;
 use crate::part::Part;
+use crate::private::Private;
 use crate::service::Service;
 use crate::settings::{SERVICES, Settings};
 use crate::snapshot::Places;
 
 /// What a crash leaves in hand is to be taken up while there is still somebody to look.
 const REAP_AFTER: &str = "10s";
+/// So small that the second copy has something to do as well.
+const BATCH_MAX: &str = "8";
 
 /// How much of the machine's memory RabbitMQ may use, as long as nothing is done to it.
 pub const MEMORY_SHARE: f64 = 0.4;
@@ -26,14 +27,11 @@ pub const MEMORY_SHARE: f64 = 0.4;
 pub struct Fleet {
     /// Straight to the servers, past the proxies.
     pub places: Places,
-    pub rabbitmq: RabbitMq,
-    /// In the order of `SERVICES`.
-    pub postgres: Vec<Postgres>,
+    pub servers: Private,
     /// Each service's first copy, in the order of `SERVICES`, then each one's second.
     pub replicas: Vec<Part>,
     pub provider: Part,
     links: Links,
-    _watchdog: Arc<Watchdog>,
 }
 
 struct Links {
@@ -46,34 +44,25 @@ impl Fleet {
     /// Returns when all of it does its work.
     pub async fn start(dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir)?;
-        let watchdog = Arc::new(Watchdog::start()?);
-        watchdog.deletes(&dir)?;
-        let told = [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER)];
-        let settings = Settings::private(&dir, &told)?;
-        let home = Home::new(&settings);
-        home.make()?;
-        let bound = || Lifetime::Bound(Arc::clone(&watchdog));
-        let postgres = settings.databases.iter().map(|database| {
-            Postgres::start(PostgresConfig { lifetime: bound(), ..home.postgres(database) })
-        });
-        let rabbitmq = RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.rabbitmq() });
-        let (postgres, rabbitmq) = tokio::try_join!(try_join_all(postgres), rabbitmq)?;
+        let told =
+            [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER), ("BATCH_MAX", BATCH_MAX)];
+        let servers = Private::start(&dir, &told).await?;
+        let Private { settings, watchdog, .. } = &servers;
 
         let fronts = (0..REPLICAS).map(|_| ports::free()).collect::<Result<Vec<_>>>()?;
-        let links = Links::start(&settings, &fronts).await?;
-        let mut provider = Part::new(Service::mock_gateway(&settings)?, &watchdog);
+        let links = Links::start(settings, &fronts).await?;
+        let mut provider = Part::new(Service::mock_gateway(settings)?, watchdog);
         provider.start()?;
         let mut replicas = Vec::new();
         for (copy, front) in (1..).zip(&fronts) {
-            let seen = links.seen_from(&settings, &format!("{copy}"), *front);
-            replicas.extend(Service::all(&seen)?.into_iter().map(|s| Part::new(s, &watchdog)));
+            let seen = links.seen_from(settings, &format!("{copy}"), *front);
+            replicas.extend(Service::all(&seen)?.into_iter().map(|s| Part::new(s, watchdog)));
         }
         for part in &mut replicas {
             part.start()?;
         }
-        let places = Places::from(&settings);
-        let fleet =
-            Self { places, rabbitmq, postgres, replicas, provider, links, _watchdog: watchdog };
+        let places = Places::from(settings);
+        let fleet = Self { places, servers, replicas, provider, links };
         fleet.ready().await?;
         Ok(fleet)
     }
@@ -103,14 +92,15 @@ impl Fleet {
         for link in postgres.iter().chain([customers, broker]) {
             link.set(Weather::Clear);
         }
-        self.rabbitmq.process().signal(Signal::SIGCONT);
-        if !self.rabbitmq.is_running() {
-            self.rabbitmq.restart().await?;
+        let Private { rabbitmq, postgres, .. } = &mut self.servers;
+        rabbitmq.process().signal(Signal::SIGCONT);
+        if !rabbitmq.is_running() {
+            rabbitmq.restart().await?;
         }
-        if self.rabbitmq.has_alarm().await? {
-            self.rabbitmq.limit_memory(MEMORY_SHARE).await?;
+        if rabbitmq.has_alarm().await? {
+            rabbitmq.limit_memory(MEMORY_SHARE).await?;
         }
-        let stopped = self.postgres.iter_mut().filter(|postgres| !postgres.is_running());
+        let stopped = postgres.iter_mut().filter(|postgres| !postgres.is_running());
         try_join_all(stopped.map(Postgres::restart)).await?;
         for part in self.replicas.iter_mut().chain([&mut self.provider]) {
             if part.running().is_ok() {
@@ -128,10 +118,10 @@ impl Fleet {
             let copy = place / SERVICES.len() + 1;
             (format!("{}-{copy}.log", part.service.name), part.service.log_file())
         });
-        let postgres = SERVICES.iter().zip(&self.postgres);
+        let postgres = SERVICES.iter().zip(&self.servers.postgres);
         let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
         let provider = ("provider.log".to_owned(), self.provider.service.log_file());
-        let rabbitmq = ("rabbitmq.log".to_owned(), self.rabbitmq.log_file());
+        let rabbitmq = ("rabbitmq.log".to_owned(), self.servers.rabbitmq.log_file());
         parts.chain(postgres).chain([provider, rabbitmq]).collect()
     }
 

@@ -4,21 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use messaging::parse_duration;
 use servers::install;
 
 use crate::bench::{Bench, News, Row, Summary, named};
-use crate::colour::Colour;
-use crate::disk::ensure_room;
+use crate::disk::{REPORT, ensure_room, write_report};
 use crate::draw::{self, LiveLine, Table, some};
 use crate::stop::Stop;
 use crate::usage::Group;
 
 /// Five servers, and what some ten thousand orders leave behind in them.
 const ROOM_MB: u64 = 2000;
-const DATA: &str = "report.json";
 const EXAMPLES: &str = "Examples:
   saga bench --rounds 1 --orders 500 --for 2s        a first look
   make bench ROUNDS=5 ORDERS=8000";
@@ -79,7 +77,7 @@ impl BenchCommand {
             }
         };
         live.clear();
-        write(&self.report, &summary)?;
+        write_report(&self.report, &summary)?;
         if self.json {
             draw::json(&summary);
         } else {
@@ -105,13 +103,6 @@ fn tell(live: &mut LiveLine, is_shown: bool, rounds: usize, news: News) {
     }
 }
 
-fn write(folder: &Path, summary: &Summary) -> Result<()> {
-    let failed = || format!("cannot write the report into {}", folder.display());
-    std::fs::create_dir_all(folder).with_context(failed)?;
-    let json = serde_json::to_string_pretty(summary)?;
-    std::fs::write(folder.join(DATA), json).with_context(failed)
-}
-
 fn print(summary: &Summary, folder: &Path) {
     draw::line(format_args!(
         "\nmedians of {}, at most {} or {} s each; CPU-s of 1,000 orders, memory in MB (PSS)",
@@ -133,11 +124,8 @@ fn print(summary: &Summary, folder: &Path) {
         table.row([(None, ratio.what.to_owned())].into_iter().chain(numbers).collect());
     }
     table.print();
-    for broken in &summary.breaks {
-        let word = draw::coloured(Some(Colour::Red), "BROKEN");
-        draw::line(format_args!("{word}  {}", draw::tame(broken)));
-    }
-    draw::line(format_args!("\nsee {}", folder.join(DATA).display()));
+    draw::broken(&summary.breaks);
+    draw::line(format_args!("\nsee {}", folder.join(REPORT).display()));
 }
 
 fn cells(row: &Row) -> Vec<String> {

@@ -13,7 +13,7 @@ use servers::install;
 
 use crate::chaos::{Chaos, Every, Fault, Faults, Report, page};
 use crate::colour::Colour;
-use crate::disk::ensure_room;
+use crate::disk::{REPORT, ensure_room, write_report};
 use crate::draw::{self, count, some};
 use crate::load::Mix;
 use crate::stop::Stop;
@@ -24,7 +24,6 @@ const MIX: &str = "confirmed=60,declined=8,unavailable=1,flaky=6,slow=3,sold-out
 /// Five servers, and what ten thousand orders leave behind in them.
 const ROOM_MB: u64 = 2000;
 const PAGE: &str = "report.html";
-const DATA: &str = "report.json";
 const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   saga chaos --for 1m --faults broker,postgres-kill
@@ -118,7 +117,7 @@ impl ChaosCommand {
 
 /// What an earlier run has left is not taken for this one's.
 fn clear(folder: &Path) -> Result<()> {
-    let left = [PAGE, DATA].map(|name| fs::remove_file(folder.join(name)));
+    let left = [PAGE, REPORT].map(|name| fs::remove_file(folder.join(name)));
     let left = left.into_iter().chain([fs::remove_dir_all(folder.join(LOGS))]);
     let failed = left.filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
     failed.map_or(Ok(()), |why| {
@@ -131,11 +130,9 @@ fn after_help() -> String {
 }
 
 fn write(folder: &Path, report: &Report) -> Result<()> {
-    let failed = || format!("cannot write the report into {}", folder.display());
-    fs::create_dir_all(folder).with_context(failed)?;
-    let json = serde_json::to_string_pretty(report)?;
-    fs::write(folder.join(DATA), json).with_context(failed)?;
-    fs::write(folder.join(PAGE), page(report)).with_context(failed)
+    write_report(folder, report)?;
+    let file = folder.join(PAGE);
+    fs::write(&file, page(report)).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn print(report: &Report, folder: &Path) {
@@ -178,10 +175,7 @@ fn print(report: &Report, folder: &Path) {
         some(report.dead_letters, "dead letter")
     ));
     draw::line(format_args!("lost {}, doubled {}", report.lost, report.doubled));
-    for broken in &report.breaks {
-        let word = draw::coloured(Some(Colour::Red), "BROKEN");
-        draw::line(format_args!("{word}  {}", draw::tame(broken)));
-    }
+    draw::broken(&report.breaks);
     if report.breaks.is_empty() {
         let word = draw::coloured(Some(Colour::Green), "everything holds");
         draw::line(format_args!("{word}; see {}", folder.join(PAGE).display()));

@@ -10,9 +10,7 @@ use crate::colour::Colour;
 use crate::draw::{self, Table, some};
 use crate::settings::Settings;
 use crate::snapshot::Places;
-use crate::topology::{Report, What, check, logins, topology};
-
-const VHOST: &str = "/";
+use crate::topology::{Report, VHOST, What, check, logins, topology};
 
 /// Print what the saga asks of RabbitMQ, or check that it is so
 ///
