@@ -7,7 +7,7 @@ mod look;
 
 use crate::{
     Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
-    Publisher, Session, Topology, crash_at, wire,
+    Publisher, RealWorld, Session, Topology, World, crash_at, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -23,15 +23,24 @@ use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Who hears nothing for twice as long knows that the broker has gone: within 20 seconds, then.
 const HEARTBEAT_S: u16 = 6;
+/// lapin has room for thirty-two frames in each direction, and goes round and round in all of it:
+/// of the usual 128 KiB they fill 16 MB. A longer message is several frames.
+const FRAME_MAX: u32 = 32 * 1024;
 /// A consumer's name, which comes with every delivery: the broker's own are longer than the rest of
 /// the frame.
 const CONSUMER: &str = "loop";
+/// The broker gives messages to the process of the highest rank that has room for them. So copies
+/// of a service help one that has enough to do, and else leave it full batches.
+const RANK: &str = "x-priority";
+const RANKS: u64 = 1_000_000;
 /// A quorum queue's header.
 const RETURNS: &str = "x-delivery-count";
 
 pub struct RabbitMq {
     uri: AMQPUri,
     prefetch: u16,
+    /// Drawn by lot.
+    rank: i64,
     /// Until the broker refuses it.
     may_declare: AtomicBool,
 }
@@ -41,7 +50,9 @@ impl RabbitMq {
     pub fn new(url: &str, prefetch: u16) -> Result<Self, String> {
         let mut uri: AMQPUri = url.parse()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-        Ok(Self { uri, prefetch, may_declare: true.into() })
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let rank = (RealWorld.random() % RANKS).cast_signed();
+        Ok(Self { uri, prefetch, rank, may_declare: true.into() })
     }
 
     async fn open(&self, name: String) -> Result<Connection, BrokerError> {
@@ -58,7 +69,8 @@ impl Broker for RabbitMq {
             self.open(format!("{service}: consumes")),
             self.open(format!("{service}: publishes")),
         )?;
-        let session = RabbitSession { consuming, publishing, prefetch: self.prefetch };
+        let Self { prefetch, rank, .. } = *self;
+        let session = RabbitSession { consuming, publishing, prefetch, rank };
         declare::make_sure(&session.publishing, topology, &self.may_declare).await?;
         Ok(Box::new(session))
     }
@@ -73,6 +85,7 @@ struct RabbitSession {
     consuming: Connection,
     publishing: Connection,
     prefetch: u16,
+    rank: i64,
 }
 
 #[async_trait]
@@ -84,7 +97,7 @@ impl Session for RabbitSession {
             queue.into(),
             CONSUMER.into(),
             BasicConsumeOptions::default(),
-            FieldTable::default(),
+            wire::table([(RANK, self.rank.into())]),
         ))
         .await?;
         Ok(Box::new(RabbitDeliveries { channel, consumer, last_tag: None }))

@@ -74,7 +74,8 @@ async fn a_cancel_at_each_step_is_honoured() {
 
 #[tokio::test]
 async fn two_of_each_service_do_everything_once() {
-    let mut fleet = Fleet::start().await;
+    // Small batches: else there would be room for all orders in the first of the two.
+    let mut fleet = Fleet::start_with(&[("BATCH_MAX", "2")]).await;
     let second = e2e::free_address();
     for service in SERVICES {
         fleet.spawn_as(service, &format!("{service}-2"), &[("HTTP_ADDR", &second)]);
