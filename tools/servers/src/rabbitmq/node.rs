@@ -53,6 +53,10 @@ fn clear_half_made_data(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What quorum queues have written stays in memory until a file of this size is full; usually one
+/// of half a gigabyte.
+const WAL_MAX: u64 = 64_000_000;
+
 fn settings(config: &RabbitConfig) -> String {
     let RabbitConfig { port, management_port, .. } = config;
     let definitions = config.dir.join("definitions.json");
@@ -65,6 +69,7 @@ fn settings(config: &RabbitConfig) -> String {
          loopback_users = none\n\
          disk_free_limit.absolute = 200MB\n\
          vm_memory_high_watermark.relative = 0.4\n\
+         raft.wal_max_size_bytes = {WAL_MAX}\n\
          log.file = rabbit.log\n\
          log.file.level = info\n\
          log.console = false\n"
@@ -125,10 +130,8 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
 
 fn arguments(network: &Network) -> String {
     let port = network.distribution;
-    // A thread that waits for the next file with its eyes open for a moment halves the start (its
-    // default here, `none`, sleeps between any two of 60,000 looks at files), and costs an idle
-    // node next to nothing. A node that has its name from the start is spared a second Erlang that
-    // looks whether epmd runs.
+    // A thread with nothing to do sleeps at once: the processor is wanted by others. A node that
+    // has its name from the start is spared a second Erlang that looks whether epmd runs.
     format!(
         "+sbwt none +sbwtdcpu none +sbwtdio none -sname {NODE_NAME} \
          -kernel inet_dist_use_interface {{127,0,0,1}} \
