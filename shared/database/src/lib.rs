@@ -19,11 +19,8 @@ pub use transaction::{Transaction, Transactions};
 /// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
 /// And plans that always go by an index: Postgres keeps the plan of a prepared statement, and one
 /// made while a table is new and empty would read all of it again and again as it grows.
-/// Nor is a statement planned anew each time, as it would be for each array of another length: with
-/// few rows in it that takes longer than what it is planned for.
-const SESSION: [(&str, &str); 7] = [
+const SESSION: [(&str, &str); 6] = [
     ("enable_seqscan", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
     // What must read a whole table all the same looks so dear then that it would be compiled first.
     ("jit", "off"),
     ("lock_timeout", "5s"),
