@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it looks whether it has caught up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The more there were in the last batch, the longer the next one waits for company, since what a
-/// transaction costs is shared by all that are in it: a millisecond for so many.
-const COMPANY: usize = 2;
-const LINGER_MAX: Duration = Duration::from_millis(8);
+/// The next batch waits for company, since what a transaction costs is shared by all that are in it:
+/// a millisecond for each message that was not alone in the last one.
+const LINGER_MAX: Duration = Duration::from_millis(16);
 
 /// A delivery, and the place of its queue among the service's.
 pub(super) type Arrived = (usize, Delivery);
@@ -129,10 +128,10 @@ impl Intake {
     }
 }
 
-/// None after a message or two: whoever is alone is not kept waiting.
+/// None after one: whoever is alone is not kept waiting.
 fn linger_after(handled: usize) -> Duration {
-    let company = handled.saturating_sub(1) / COMPANY;
-    Duration::from_millis(company.try_into().unwrap_or(u64::MAX)).min(LINGER_MAX)
+    let company = handled.saturating_sub(1).try_into().unwrap_or(u64::MAX);
+    Duration::from_millis(company).min(LINGER_MAX)
 }
 
 impl Source {
