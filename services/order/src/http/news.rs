@@ -13,7 +13,7 @@ use axum::{
     http::HeaderMap,
     response::sse::{Event, Sse},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use events::{EventId, said_at};
 use futures::{Stream, stream};
 use serde_json::json;
@@ -44,7 +44,8 @@ pub async fn listen(
     let last_at = last.and_then(said_at).map(|at| at - BACK);
     let listener = Listener {
         news: app.orders.news.listen(),
-        since: last_at.unwrap_or_else(|| app.context.world.now()),
+        // What is said in this same millisecond, which is all that an id tells, comes after.
+        since: last_at.unwrap_or_else(|| app.context.world.now().trunc_subsecs(3)),
         look_at: if last_at.is_some() { Instant::now() } else { Instant::now() + LOOK_EVERY },
         context: app.context,
         told: HashSet::new(),

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it looks whether it has caught up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The next batch waits for company, since what a transaction costs is shared by all that are in it:
-/// a millisecond for each message that was not alone in the last one.
+/// The next batch waits for company, since what a transaction costs is shared by all that are in
+/// it: a millisecond for each message beyond the first in the last one.
 const LINGER_MAX: Duration = Duration::from_millis(16);
 
 /// A delivery, and the place of its queue among the service's.
