@@ -11,8 +11,8 @@ use std::{
 };
 
 /// Statements of a transaction go by keys, so that one plan does for all. Postgres would plan most
-/// of them anew for each array, which takes longer than to do what they say to a few rows. Those who
-/// read go by values of which there are few or many, and have each a plan of their own.
+/// of them anew for each array, which takes longer than to do what they say to a few rows. Whoever
+/// reads goes by values of which there are few or many, and has a plan for each.
 const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan";
 /// The rest of the pool is for those who only read.
 const KEPT_MAX: usize = 4;
