@@ -137,8 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_done_in_a_transaction_is_planned_for_good() {
-        let pool = throwaway().await;
-        let transactions = Transactions::new(pool.clone());
+        let transactions = Transactions::new(throwaway().await);
         transact(&transactions, "CREATE TABLE notes (id INTEGER PRIMARY KEY)").await;
         let mut tx = transactions.begin().await.unwrap();
         for count in 1..10 {

@@ -15,12 +15,12 @@ pub struct Private {
     pub rabbitmq: RabbitMq,
     /// In the order of `SERVICES`.
     pub postgres: Vec<Postgres>,
-    /// To be dropped last: what else is bound to it ends then, and the data is deleted.
+    /// Dropped last, it deletes the data once the servers are gone. What else runs is bound to it.
     pub watchdog: Arc<Watchdog>,
 }
 
 impl Private {
-    pub async fn start(dir: &Path, told: &[(&'static str, &'static str)]) -> Result<Self> {
+    pub async fn start(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
         let watchdog = Arc::new(Watchdog::start()?);
         watchdog.deletes(dir)?;
         let settings = Settings::private(dir, told)?;

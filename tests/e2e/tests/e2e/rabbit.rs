@@ -69,28 +69,26 @@ async fn what_is_not_settled_comes_again_in_the_next_session() {
 async fn a_second_process_gets_what_the_first_has_no_room_for() {
     const ROOM: u16 = 10;
     let view = given_broker().await;
-    let [mut one, mut other] = [Vec::new(), Vec::new()];
-    let mut sessions = Vec::new();
-    for deliveries in [&mut one, &mut other] {
+    let process = async || {
         let rabbit = RabbitMq::new(&view.amqp_url, ROOM).unwrap();
         let session = rabbit.connect(&topology()).await.unwrap();
-        deliveries.push(session.consume("till.customer-paid").await.unwrap());
-        sessions.push(session);
-    }
+        let deliveries = session.consume("till.customer-paid").await.unwrap();
+        (session, deliveries)
+    };
+    let ((session, mut one), (other_session, mut other)) = (process().await, process().await);
     let burst: Vec<_> = (0..15).map(|number| publication(number, "customer.paid")).collect();
-    sessions[0].publisher().await.unwrap().publish(&burst).await.unwrap();
+    session.publisher().await.unwrap().publish(&burst).await.unwrap();
     let mut had = [0, 0];
     while had.iter().sum::<usize>() < burst.len() {
         tokio::select! {
-            batch = one[0].next(1) => had[0] += batch.unwrap().len(),
-            batch = other[0].next(1) => had[1] += batch.unwrap().len(),
+            batch = one.next(1) => had[0] += batch.unwrap().len(),
+            batch = other.next(1) => had[1] += batch.unwrap().len(),
         }
     }
     had.sort_unstable();
     assert_eq!(had, [5, ROOM.into()]);
-    for session in sessions {
-        session.close().await;
-    }
+    session.close().await;
+    other_session.close().await;
     view.delete().await;
 }
 
