@@ -32,7 +32,7 @@ pub use order::{Cancel, Fact, Order, Status};
 pub use page::{Page, PageSettings};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
-pub use store::{Answer, Cancellable, Keys, Loaded, OrderBook, Orders, Placed};
+pub use store::{Answer, Cancellable, Loaded, OrderBook, Orders, Placed};
 pub use view::View;
 pub use waiting::Waiting;
 

@@ -199,32 +199,23 @@ async fn transact<L: OrderBook>(
     batch: &[Waiting],
     news: &Telling<News>,
 ) -> Result<Vec<Verdict>, Failure> {
-    let keys: Vec<&str> =
-        batch.iter().filter_map(|waiting| waiting.request.key.as_deref()).collect();
-    let mut tx = context.ledger.begin().await?;
-    let known = context.ledger.claim_keys(&mut tx, &keys).await?;
+    let drawn_up = batch.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
+    let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
+    let given = context.ledger.place(&new).await?;
+    crash_at(CrashPoint::OrderCommitted);
     let mut placed = Vec::with_capacity(batch.len());
     let mut verdicts = Vec::with_capacity(batch.len());
-    for Waiting { request, .. } in batch {
-        let key = request.key.as_deref().map(|key| (key, digest(&request.draft)));
-        let answered = key.as_ref().and_then(|(key, _)| known.answered.get(*key));
-        verdicts.push(match (key, answered) {
-            (Some((key, _)), _) if known.taken.contains(key) => Err(Refusal::KeyBusy),
-            (Some((_, digest)), Some(answer)) if digest != answer.digest => Err(Refusal::KeyReused),
-            (_, Some(answer)) => {
-                Ok(Answered { order_id: answer.order_id, body: answer.body.clone() })
-            }
-            (key, None) => {
-                let (new, answered) = draw_up(&*context.world, request, key);
+    for (new, answered) in new.into_iter().zip(answered) {
+        let first = new.answer.as_ref().and_then(|asked| Some((asked, given.get(&asked.key)?)));
+        verdicts.push(match first {
+            Some((asked, first)) if asked.digest != first.digest => Err(Refusal::KeyReused),
+            Some((_, first)) => Ok(Answered { order_id: first.order_id, body: first.body.clone() }),
+            None => {
                 placed.push(new);
                 Ok(answered)
             }
         });
     }
-    context.ledger.place(&mut tx, &placed).await?;
-    crash_at(CrashPoint::OrderWritten);
-    context.ledger.commit(tx).await?;
-    crash_at(CrashPoint::OrderCommitted);
     for Placed { view, said, .. } in &placed {
         tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
             trace_id = trace_id(said.trace.as_deref()), "order placed");
@@ -236,11 +227,7 @@ async fn transact<L: OrderBook>(
 }
 
 /// The order, what is said about it, and what is answered.
-fn draw_up(
-    world: &dyn World,
-    request: &Request,
-    key: Option<(&str, Vec<u8>)>,
-) -> (Placed, Answered) {
+fn draw_up(world: &dyn World, request: &Request) -> (Placed, Answered) {
     let Draft { customer_id, payment_method, items, total_amount } = request.draft.clone();
     let order_id = world.new_id();
     let created =
@@ -260,9 +247,11 @@ fn draw_up(
         waits_for: None,
     };
     let body = serde_json::to_string(&view).expect("an order is plain data");
-    let answer = key.map(|(key, digest)| {
-        let (key, body) = (key.to_owned(), body.clone());
-        Answer { key, digest, order_id, body }
+    let answer = request.key.clone().map(|key| Answer {
+        key,
+        digest: digest(&request.draft),
+        order_id,
+        body: body.clone(),
     });
     (Placed { view, said, answer }, Answered { order_id, body })
 }

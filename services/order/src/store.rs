@@ -23,7 +23,7 @@ use std::{
 };
 use telemetry::metrics;
 
-pub use answers::{Answer, Keys, forget_answers};
+pub use answers::{Answer, forget_answers};
 pub use book::OrderBook;
 pub use glance::{COUNTED_MAX, count, glance, lately, running, trace};
 pub use place::Placed;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use failure::{Failure, is_hopeless};
 pub use migrate::migrate;
 pub use sqlx::{PgConnection, PgPool};
-pub use transaction::{Transaction, Transactions};
+pub use transaction::{Transaction, Transactions, Writing};
 
 /// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
 /// And plans that always go by an index: Postgres keeps the plan of a prepared statement, and one

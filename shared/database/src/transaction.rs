@@ -1,34 +1,49 @@
-//! Transactions, on connections that are kept from one to the next: sqlx's pool asks a connection
-//! that comes back whether it still lives, which would be a round trip more for each of them.
+//! Connections for those who write, kept from one transaction to the next: sqlx's pool asks one that
+//! comes back whether it still lives, which would be a round trip more for each of them.
 
 use sqlx::{
-    Error, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::PgTransactionManager,
+    Connection, Error, Executor, PgConnection, PgPool, Postgres, pool::PoolConnection,
+    postgres::PgTransactionManager,
 };
-use sqlx_core::{sql_str::SqlSafeStr, transaction::TransactionManager};
+use sqlx_core::transaction::TransactionManager;
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-/// Statements of a transaction go by keys, so that one plan does for all. Postgres would plan most
-/// of them anew for each array, which takes longer than to do what they say to a few rows. Whoever
-/// reads goes by values of which there are few or many, and has a plan for each.
-const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan";
+/// Who writes goes by keys, so that one plan does for all. Postgres would plan most statements anew
+/// for each array, which takes longer than to do what they say to a few rows. Who reads goes by
+/// values of which there are few or many, and has a plan for each.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 /// The rest of the pool is for those who only read.
 const KEPT_MAX: usize = 4;
+/// A server that went and came back took longer than this.
+const SURELY_THERE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub struct Transactions {
     pool: PgPool,
-    kept: Arc<Mutex<Vec<PoolConnection<Postgres>>>>,
+    kept: Arc<Mutex<Vec<Rested>>>,
     kept_max: usize,
+}
+
+struct Rested {
+    connection: PoolConnection<Postgres>,
+    since: Instant,
+}
+
+/// A connection to write on. Dropped without `keep`, it is not kept before it has come to an end
+/// with what it was at.
+pub struct Writing {
+    /// Until it is given away.
+    connection: Option<PoolConnection<Postgres>>,
+    home: Transactions,
 }
 
 /// Dropped without `commit`, it never happened.
 pub struct Transaction {
-    /// Until it ends.
-    connection: Option<PoolConnection<Postgres>>,
-    home: Transactions,
+    writing: Writing,
 }
 
 impl Transactions {
@@ -39,31 +54,68 @@ impl Transactions {
     }
 
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        while !self.pool.is_closed()
-            && let Some(kept) = self.take()
-        {
+        while let Some(Rested { connection, .. }) = self.take() {
             // Its server may have gone since: then so have those of the others.
-            if let Ok(begun) = self.begin_on(kept).await {
+            if let Ok(begun) = self.begin_on(connection).await {
                 return Ok(begun);
             }
         }
-        self.begin_on(self.pool.acquire().await?).await
+        self.begin_on(self.open().await?).await
+    }
+
+    /// For a statement that is a transaction by itself, and so cannot be tried twice.
+    pub async fn statement(&self) -> Result<Writing, Error> {
+        while let Some(Rested { mut connection, since }) = self.take() {
+            if since.elapsed() < SURELY_THERE || connection.ping().await.is_ok() {
+                return Ok(self.lend(connection));
+            }
+        }
+        Ok(self.lend(self.open().await?))
+    }
+
+    async fn open(&self) -> Result<PoolConnection<Postgres>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        // Those who read must not find it.
+        connection.close_on_drop();
+        connection.execute(PLAN_ONCE).await?;
+        Ok(connection)
     }
 
     async fn begin_on(&self, connection: PoolConnection<Postgres>) -> Result<Transaction, Error> {
-        let mut begun = Transaction { connection: Some(connection), home: self.clone() };
-        PgTransactionManager::begin(&mut begun, Some(BEGIN.into_sql_str())).await?;
+        let mut begun = Transaction { writing: self.lend(connection) };
+        PgTransactionManager::begin(&mut begun, None).await?;
         Ok(begun)
     }
 
-    fn take(&self) -> Option<PoolConnection<Postgres>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    fn lend(&self, connection: PoolConnection<Postgres>) -> Writing {
+        Writing { connection: Some(connection), home: self.clone() }
+    }
+
+    fn take(&self) -> Option<Rested> {
+        if self.pool.is_closed() { None } else { self.kept().pop() }
     }
 
     fn keep(&self, connection: PoolConnection<Postgres>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         if kept.len() < self.kept_max {
-            kept.push(connection);
+            kept.push(Rested { connection, since: Instant::now() });
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Rested>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    /// For the next one: what was written is done.
+    pub fn keep(mut self) {
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.home.keep(connection);
         }
     }
 }
@@ -71,14 +123,12 @@ impl Transactions {
 impl Transaction {
     pub async fn commit(mut self) -> Result<(), Error> {
         PgTransactionManager::commit(&mut self).await?;
-        if let Some(connection) = self.connection.take() {
-            self.home.keep(connection);
-        }
+        self.writing.rest();
         Ok(())
     }
 }
 
-impl Deref for Transaction {
+impl Deref for Writing {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -86,16 +136,44 @@ impl Deref for Transaction {
     }
 }
 
-impl DerefMut for Transaction {
+impl DerefMut for Writing {
     fn deref_mut(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("only its end takes it")
     }
 }
 
-impl Drop for Transaction {
-    /// The pool sends the rollback before anybody else has the connection.
+impl Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.writing
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.writing
+    }
+}
+
+impl Drop for Writing {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.connection {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        let home = self.home.clone();
+        tokio::spawn(async move {
+            if connection.ping().await.is_ok() {
+                home.keep(connection);
+            }
+        });
+    }
+}
+
+impl Drop for Transaction {
+    /// Sent with the ping, before anybody else has the connection.
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.writing.connection {
             PgTransactionManager::start_rollback(connection);
         }
     }
@@ -136,8 +214,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_is_done_in_a_transaction_is_planned_for_good() {
-        let transactions = Transactions::new(throwaway().await);
+    async fn only_what_is_written_is_planned_for_good() {
+        let pool = throwaway().await;
+        let transactions = Transactions::new(pool.clone());
         transact(&transactions, "CREATE TABLE notes (id INTEGER PRIMARY KEY)").await;
         let mut tx = transactions.begin().await.unwrap();
         for count in 1..10 {
@@ -156,10 +235,56 @@ mod tests {
         .unwrap();
         assert_eq!(planned_anew, 0);
         tx.commit().await.unwrap();
-        let mut kept = transactions.take().unwrap();
-        let mode: String =
-            sqlx::query_scalar("SHOW plan_cache_mode").fetch_one(&mut *kept).await.unwrap();
-        assert_eq!(mode, "auto");
+        // Nor do those who read ever get a connection of those who write.
+        let max = pool.options().get_max_connections() as usize;
+        let mut open = Vec::new();
+        for _ in 0..max {
+            open.push(transactions.begin().await.unwrap());
+        }
+        for tx in open {
+            tx.commit().await.unwrap();
+        }
+        for _ in 0..max {
+            let mode: String =
+                sqlx::query_scalar("SHOW plan_cache_mode").fetch_one(&pool).await.unwrap();
+            assert_eq!(mode, "auto");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_statement_finds_a_server_that_came_back() {
+        let pool = throwaway().await;
+        let transactions = Transactions::new(pool.clone());
+        let mut writing = transactions.statement().await.unwrap();
+        let first = backend(&mut writing).await;
+        writing.keep();
+        let mut writing = transactions.statement().await.unwrap();
+        assert_eq!(backend(&mut writing).await, first);
+        writing.keep();
+        let killed: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
+            .bind(first)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(killed);
+        transactions.kept()[0].since -= SURELY_THERE;
+        let mut writing = transactions.statement().await.unwrap();
+        assert_ne!(backend(&mut writing).await, first);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_left_in_the_middle_is_kept_when_it_has_come_to_an_end() {
+        let transactions = Transactions::new(throwaway().await);
+        let mut writing = transactions.statement().await.unwrap();
+        let first = backend(&mut writing).await;
+        let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut *writing);
+        assert!(tokio::time::timeout(SURELY_THERE, sleep).await.is_err());
+        drop(writing);
+        while transactions.kept().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut writing = transactions.statement().await.unwrap();
+        assert_eq!(backend(&mut writing).await, first);
     }
 
     #[tokio::test]

@@ -24,8 +24,6 @@ pub enum CrashPoint {
     Confirmed,
     /// Gone from the outbox.
     Forgotten,
-    /// An order is written; nothing is committed, and nobody is answered.
-    OrderWritten,
     /// An order is taken, and the client has no answer.
     OrderCommitted,
     /// A cancel is said and the client has no answer.

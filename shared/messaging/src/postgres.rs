@@ -1,7 +1,7 @@
 //! The ledger on Postgres.
 
 use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
-use database::{PgPool, Transaction, Transactions};
+use database::{PgPool, Transaction, Transactions, Writing};
 use events::{EventId, OrderId};
 use sqlx::{FromRow, types::Uuid};
 use std::collections::{HashMap, HashSet};
@@ -24,6 +24,11 @@ pub struct PgLedger {
 impl PgLedger {
     pub fn new(pool: PgPool) -> Self {
         Self { transactions: Transactions::new(pool.clone()), pool }
+    }
+
+    /// For a statement that is a transaction by itself.
+    pub async fn statement(&self) -> Result<Writing, Failure> {
+        Ok(self.transactions.statement().await?)
     }
 }
 

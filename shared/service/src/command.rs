@@ -4,7 +4,7 @@ use crate::{Common, Service, boot, health};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use database::Transaction;
 use messaging::{RealWorld, Store, World};
-use std::process::ExitCode;
+use std::{process::ExitCode, thread::available_parallelism};
 
 #[derive(Parser)]
 struct Cli<T: Args> {
@@ -65,7 +65,10 @@ fn start<S: Store<Tx = Transaction>>(
         endpoint: &common.otel_exporter_otlp_endpoint,
         page: service.http.is_some(),
     })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(async {
         match command {
             Command::Migrate => boot::migrate(&service, common).await,
@@ -76,6 +79,12 @@ fn start<S: Store<Tx = Transaction>>(
     runtime.shutdown_background();
     telemetry::flush();
     done
+}
+
+/// Half of the processors: lapin has threads of its own, and with more of them work would go to and
+/// fro between threads that wake each other.
+fn threads() -> usize {
+    available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }
 
 /// A wrong value is reported with the variable's name and a value that would be right.

@@ -1,7 +1,20 @@
 use super::*;
 use crate::testing::{Bench, context, context_on, request};
 use futures::FutureExt;
-use messaging::Ledger;
+use messaging::{Ledger, RealWorld};
+
+impl Bench {
+    /// For a lock of this database.
+    async fn somebody_waits(&self) {
+        let held_up = "SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while self.count(held_up).await == 0 {}
+    }
+}
+
+fn drawn_up(key: &str) -> Placed {
+    draw_up(&RealWorld, &request(Some(key))).0
+}
 
 #[tokio::test]
 async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
@@ -67,11 +80,9 @@ async fn who_goes_while_his_order_is_written_has_it() {
     let bench = Bench::new().await;
     let mut gate = bench.context.ledger.begin().await.unwrap();
     sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
-    let held_up = "SELECT count(*) FROM pg_locks WHERE NOT granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     tokio::select! {
         _ = bench.placing.place(request(Some("k"))) => panic!("the table is locked"),
-        () = async { while bench.count(held_up).await == 0 {} } => {}
+        () = bench.somebody_waits() => {}
     }
     drop(gate);
     let answered = loop {
@@ -99,15 +110,46 @@ async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
 }
 
 #[tokio::test]
-async fn a_key_at_work_in_another_process_is_busy() {
+async fn a_key_at_work_in_another_process_is_waited_for() {
     let bench = Bench::new().await;
-    let mut tx = bench.context.ledger.begin().await.unwrap();
-    bench.context.ledger.claim_keys(&mut tx, &["k"]).await.unwrap();
-    assert_eq!(bench.placing.place(request(Some("k"))).await, Err(Refusal::KeyBusy));
-    // Neither does it keep others from their work.
-    bench.placing.place(request(None)).await.unwrap();
-    tx.commit().await.unwrap();
-    bench.placing.place(request(Some("k"))).await.unwrap();
+    for is_placed in [false, true] {
+        let key = format!("placed: {is_placed}");
+        let mut other = bench.context.ledger.begin().await.unwrap();
+        let answer =
+            "INSERT INTO http_idempotency_keys VALUES ($1, '', gen_random_uuid(), 'first')";
+        sqlx::query(answer).bind(&key).execute(&mut *other).await.unwrap();
+        let mut placing = Box::pin(bench.placing.place(request(Some(&key))));
+        tokio::select! {
+            _ = &mut placing => panic!("somebody else has the key"),
+            () = bench.somebody_waits() => {}
+        }
+        if is_placed {
+            other.commit().await.unwrap();
+            // The other one was asked for something else.
+            assert_eq!(placing.await, Err(Refusal::KeyReused));
+        } else {
+            drop(other);
+            placing.await.unwrap();
+        }
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test]
+async fn two_requests_with_one_key_in_one_statement_are_one_order() {
+    let bench = Bench::new().await;
+    let mut page = [drawn_up("k"), drawn_up("k"), drawn_up("other")];
+    let first = page[0].answer.clone().unwrap();
+    let given = bench.context.ledger.place(&page).await.unwrap();
+    assert_eq!(given, [("k".to_owned(), first.clone())].into());
+    let orders = "SELECT count(*) FROM orders JOIN outbox ON order_id = id";
+    assert_eq!(bench.count(orders).await, 2);
+
+    page[2].answer = None;
+    let again = bench.context.ledger.place(&page[..2]).await.unwrap();
+    assert_eq!(again, [("k".to_owned(), first)].into());
+    assert_eq!(bench.count(orders).await, 2);
+    assert!(bench.context.ledger.place(&page[2..]).await.is_err(), "the same order once more");
 }
 
 #[tokio::test]

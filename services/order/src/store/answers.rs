@@ -1,10 +1,10 @@
-//! Idempotency keys of HTTP: who works under one, and what was answered.
+//! What was answered under the idempotency keys of HTTP.
 
 use chrono::{DateTime, Utc};
-use database::{Failure, PgPool, Transaction};
+use database::{Failure, PgConnection, PgPool};
 use events::OrderId;
 use sqlx::FromRow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// What a request with an idempotency key was answered.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -17,57 +17,20 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What is known of some keys.
-#[derive(Debug, Default)]
-pub struct Keys {
-    pub answered: HashMap<String, Answer>,
-    /// Another process is at work under these.
-    pub taken: HashSet<String>,
-}
-
-/// Takes these keys until the transaction ends, where nobody else has them, and tells what was
-/// answered under them before.
-pub async fn claim_keys(tx: &mut Transaction, keys: &[&str]) -> Result<Keys, Failure> {
-    if keys.is_empty() {
-        return Ok(Keys::default());
-    }
-    // A pair of numbers: orders are locked by a single one, and the two kinds never meet.
-    let claimed: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT key, pg_try_advisory_xact_lock(
-             hashtext(key), hashtext('http_idempotency_keys' || key))
-         FROM UNNEST($1::TEXT[]) AS key",
-    )
-    .bind(keys)
-    .fetch_all(&mut **tx)
-    .await?;
-    // A statement of its own: it must see what the last holder of the lock has committed.
-    let answered: Vec<Answer> = sqlx::query_as(
+/// What was answered under these keys, by key.
+pub(super) async fn given(
+    connection: &mut PgConnection,
+    keys: &[&str],
+) -> Result<HashMap<String, Answer>, Failure> {
+    let answers: Vec<Answer> = sqlx::query_as(
         "SELECT key, digest, order_id, answer
          FROM http_idempotency_keys
          WHERE key = ANY($1)",
     )
     .bind(keys)
-    .fetch_all(&mut **tx)
+    .fetch_all(connection)
     .await?;
-    Ok(Keys {
-        answered: answered.into_iter().map(|answer| (answer.key.clone(), answer)).collect(),
-        taken: claimed.into_iter().filter(|(_, ours)| !ours).map(|(key, _)| key).collect(),
-    })
-}
-
-pub(super) async fn insert(tx: &mut Transaction, answers: &[&Answer]) -> Result<(), Failure> {
-    sqlx::query(
-        "INSERT INTO http_idempotency_keys (key, digest, order_id, answer)
-         SELECT *
-         FROM UNNEST($1::TEXT[], $2::BYTEA[], $3::UUID[], $4::TEXT[])",
-    )
-    .bind(answers.iter().map(|answer| answer.key.as_str()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.digest.as_slice()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.order_id).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.body.as_str()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    Ok(answers.into_iter().map(|answer| (answer.key.clone(), answer)).collect())
 }
 
 /// Deletes so many of the answers given before that moment, but for what another process is at.

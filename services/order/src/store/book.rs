@@ -1,28 +1,20 @@
 //! What placing and cancelling need of order's database beside what the loop needs: Postgres in
 //! earnest, in-memory for the simulation.
 
-use super::{Cancellable, Keys, Placed, answers, place, read};
+use super::{Answer, Cancellable, Placed, place, read};
 use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
 use events::OrderId;
 use messaging::{Ledger, PgLedger};
-use std::future::Future;
+use std::{collections::HashMap, future::Future};
 
 pub trait OrderBook: Ledger {
-    /// Takes these idempotency keys until the transaction ends, where nobody else has them, and
-    /// tells what was answered under them before.
-    fn claim_keys(
-        &self,
-        tx: &mut Self::Tx,
-        keys: &[&str],
-    ) -> impl Future<Output = Result<Keys, Failure>> + Send;
-
-    /// Writes new orders, whole: with their answers, and what is said about them.
+    /// Writes new orders, whole: with their answers, and what is said about them. Of an order whose
+    /// idempotency key was answered before nothing is written; gives back these answers, by key.
     fn place(
         &self,
-        tx: &mut Self::Tx,
         placed: &[Placed],
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> impl Future<Output = Result<HashMap<String, Answer>, Failure>> + Send;
 
     /// `None` where there is no such order.
     fn cancellable(
@@ -39,12 +31,8 @@ pub trait OrderBook: Ledger {
 }
 
 impl OrderBook for PgLedger {
-    async fn claim_keys(&self, tx: &mut Transaction, keys: &[&str]) -> Result<Keys, Failure> {
-        answers::claim_keys(tx, keys).await
-    }
-
-    async fn place(&self, tx: &mut Transaction, placed: &[Placed]) -> Result<(), Failure> {
-        place::place(tx, self, placed).await
+    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Failure> {
+        place::place(self, placed).await
     }
 
     async fn cancellable(

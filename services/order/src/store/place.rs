@@ -1,9 +1,12 @@
-//! New orders, many in one transaction.
+//! New orders, many in one statement, which is a transaction by itself.
 
-use super::{answers, write_facts};
-use crate::{store::Answer, view::View};
-use database::{Failure, Transaction};
-use messaging::{Ledger, Outgoing, PgLedger};
+use super::{Answer, answers, write_facts};
+use crate::view::View;
+use anyhow::anyhow;
+use database::Failure;
+use events::OrderId;
+use messaging::{Outgoing, PgLedger};
+use std::collections::{HashMap, HashSet};
 
 /// A new order, with what is said about it and answered.
 pub struct Placed {
@@ -13,49 +16,91 @@ pub struct Placed {
     pub answer: Option<Answer>,
 }
 
-/// Writes all of them, whole.
+/// Writes them, whole, but for those whose idempotency key was answered before: gives back these
+/// answers, by key.
 pub async fn place(
-    tx: &mut Transaction,
     ledger: &PgLedger,
     placed: &[Placed],
-) -> Result<(), Failure> {
+) -> Result<HashMap<String, Answer>, Failure> {
     if placed.is_empty() {
-        return Ok(());
+        return Ok(HashMap::new());
     }
-    insert_orders(tx, placed).await?;
-    let answers: Vec<_> = placed.iter().filter_map(|new| new.answer.as_ref()).collect();
-    if !answers.is_empty() {
-        answers::insert(tx, &answers).await?;
-    }
-    let said: Vec<_> = placed.iter().map(|new| new.said.clone()).collect();
-    ledger.enqueue(tx, &said).await
-}
-
-async fn insert_orders(tx: &mut Transaction, placed: &[Placed]) -> Result<(), Failure> {
     let views = || placed.iter().map(|new| &new.view);
-    sqlx::query(
-        "INSERT INTO orders (id, customer_id, payment_method, total_amount, items, trace,
-             created_at, facts, status, updated_at)
-         SELECT id, customer_id, payment_method, total_amount, items::JSONB, trace,
-             created_at, facts::JSONB, status, updated_at
-         FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
-             $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[])
-             AS new (id, customer_id, payment_method, total_amount, items, trace,
-             created_at, facts, status, updated_at)",
+    let said = || placed.iter().map(|new| &new.said);
+    let answer = |read: fn(&Answer) -> &str| {
+        placed.iter().map(|new| new.answer.as_ref().map(read)).collect::<Vec<_>>()
+    };
+    let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
+    let mut writing = ledger.statement().await?;
+    // Who finds a key in another's hand waits for him; in their order, so that nobody waits in a
+    // circle.
+    let fresh: HashSet<OrderId> = sqlx::query_scalar(
+        "WITH asked AS (
+             SELECT *
+             FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
+                 $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[],
+                 $11::TEXT[], $12::BYTEA[], $13::TEXT[],
+                 $14::UUID[], $15::TEXT[], $16::INTEGER[], $17::TEXT[], $18::UUID[])
+                 AS new (id, customer_id, payment_method, total_amount, items, trace,
+                 created_at, facts, status, updated_at,
+                 key, digest, answer,
+                 event_id, event_type, version, body, caused_by)),
+         answered AS (
+             INSERT INTO http_idempotency_keys (key, digest, order_id, answer)
+             SELECT key, digest, id, answer
+             FROM asked
+             WHERE key IS NOT NULL
+             ORDER BY key, id
+             ON CONFLICT DO NOTHING
+             RETURNING order_id),
+         fresh AS (
+             SELECT *
+             FROM asked
+             WHERE key IS NULL OR id IN (SELECT order_id FROM answered)),
+         placed AS (
+             INSERT INTO orders (id, customer_id, payment_method, total_amount, items, trace,
+                 created_at, facts, status, updated_at)
+             SELECT id, customer_id, payment_method, total_amount, items::JSONB, trace,
+                 created_at, facts::JSONB, status, updated_at
+             FROM fresh),
+         said AS (
+             INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
+             SELECT event_id, event_type, version, id, body, caused_by, trace
+             FROM fresh)
+         SELECT id FROM fresh",
     )
     .bind(views().map(|view| view.id).collect::<Vec<_>>())
     .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
     .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())
     .bind(views().map(|view| view.total_amount.decimal()).collect::<Vec<_>>())
     .bind(views().map(items_text).collect::<Vec<_>>())
-    .bind(placed.iter().map(|new| new.said.trace.as_deref()).collect::<Vec<_>>())
+    .bind(said().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
     .bind(views().map(|view| view.created_at).collect::<Vec<_>>())
     .bind(views().map(|view| write_facts(view.order.timeline())).collect::<Vec<_>>())
     .bind(views().map(|view| view.order.status().name()).collect::<Vec<_>>())
     .bind(views().map(View::updated_at).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(answer(|answer| &answer.key))
+    .bind(digests.collect::<Vec<_>>())
+    .bind(answer(|answer| &answer.body))
+    .bind(said().map(|event| event.id).collect::<Vec<_>>())
+    .bind(said().map(|event| event.event.as_str()).collect::<Vec<_>>())
+    .bind(said().map(|event| i32::from(event.version)).collect::<Vec<_>>())
+    .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
+    .bind(said().map(|event| event.caused_by).collect::<Vec<_>>())
+    .fetch_all(&mut *writing)
+    .await?
+    .into_iter()
+    .collect();
+    let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
+    let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
+    // A statement of its own: it sees what it was that stood in the way.
+    let given =
+        if keys.is_empty() { HashMap::new() } else { answers::given(&mut writing, &keys).await? };
+    writing.keep();
+    match keys.iter().find(|key| !given.contains_key(**key)) {
+        Some(key) => Err(Failure::World(anyhow!("the answer under {key:?} is being forgotten"))),
+        None => Ok(given),
+    }
 }
 
 fn items_text(view: &View) -> String {

@@ -132,20 +132,6 @@ async fn a_list_is_filtered_by_status_and_customer() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_transaction_at_a_time() {
-    let bench = Bench::new().await;
-    bench.placing.place(crate::testing::request(Some("used"))).await.unwrap();
-    let ledger = &bench.context.ledger;
-    let (mut one, mut other) = (ledger.begin().await.unwrap(), ledger.begin().await.unwrap());
-    let first = ledger.claim_keys(&mut one, &["used", "fresh"]).await.unwrap();
-    assert_eq!(first.taken.len(), 0);
-    assert_eq!(first.answered.keys().collect::<Vec<_>>(), ["used"]);
-    let second = ledger.claim_keys(&mut other, &["fresh", "another"]).await.unwrap();
-    assert_eq!(second.taken.into_iter().collect::<Vec<_>>(), ["fresh"]);
-    drop(one);
-}
-
-#[tokio::test]
 async fn old_answers_are_forgotten() {
     let bench = Bench::new().await;
     bench.placing.place(crate::testing::request(Some("a"))).await.unwrap();
@@ -204,8 +190,7 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
 async fn an_empty_batch_is_no_work() {
     let context = context().await;
     let mut tx = context.ledger.begin().await.unwrap();
-    context.ledger.place(&mut tx, &[]).await.unwrap();
-    assert!(context.ledger.claim_keys(&mut tx, &[]).await.unwrap().answered.is_empty());
+    assert!(context.ledger.place(&[]).await.unwrap().is_empty());
     let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
     assert_eq!(loaded.of(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, &loaded).await.unwrap();

@@ -14,7 +14,7 @@ const LOOP: &[CrashPoint] =
     &[Received, Noted, Loaded, Saved, Enqueued, Committed, PutAside, Acknowledged];
 /// Where every publisher comes by.
 const RELAY: &[CrashPoint] = &[Published, Confirmed, Forgotten];
-const HTTP: &[CrashPoint] = &[OrderWritten, OrderCommitted, CancelCommitted];
+const HTTP: &[CrashPoint] = &[OrderCommitted, CancelCommitted];
 const DESK: &[CrashPoint] =
     &[ChargeTaken, ChargeAnswered, VerdictWritten, VerdictCommitted, ChargePutBack];
 

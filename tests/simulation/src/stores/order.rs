@@ -5,8 +5,11 @@ use chrono::{DateTime, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
 use messaging::{Batch, Ledger, Store};
-use order::{Answer, Cancellable, Keys, Order, OrderBook, Placed, Status, View};
-use std::{collections::BTreeMap, sync::Arc};
+use order::{Answer, Cancellable, Order, OrderBook, Placed, Status, View};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 #[derive(Clone, Default)]
 pub struct Orders {
@@ -50,23 +53,25 @@ impl Store for OrderStore {
 }
 
 impl OrderBook for Disk<Orders> {
-    async fn claim_keys(&self, tx: &mut Tx<Orders>, keys: &[&str]) -> Result<Keys, Failure> {
-        let known = &tx.data().answers;
-        let known = keys.iter().filter_map(|key| known.get(*key));
-        let answered = known.map(|answer| (answer.key.clone(), Answer::clone(answer))).collect();
-        Ok(Keys { answered, ..Keys::default() })
-    }
-
-    async fn place(&self, tx: &mut Tx<Orders>, placed: &[Placed]) -> Result<(), Failure> {
+    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Failure> {
+        let mut tx = self.begin().await?;
+        let (mut said, mut given) = (Vec::new(), HashMap::new());
         for new in placed {
-            let Placed { view, answer, said } = new;
-            let row = Row { view: view.clone(), trace: said.trace.clone() };
-            tx.data().rows.insert(view.id, row.into());
-            let answer = answer.iter().map(|answer| (answer.key.clone(), answer.clone().into()));
-            tx.data().answers.extend(answer);
+            let Orders { rows, answers } = tx.data();
+            if let Some(asked) = &new.answer {
+                if let Some(first) = answers.get(&asked.key) {
+                    given.insert(asked.key.clone(), Answer::clone(first));
+                    continue;
+                }
+                answers.insert(asked.key.clone(), asked.clone().into());
+            }
+            let row = Row { view: new.view.clone(), trace: new.said.trace.clone() };
+            rows.insert(new.view.id, row.into());
+            said.push(new.said.clone());
         }
-        let said: Vec<_> = placed.iter().map(|new| new.said.clone()).collect();
-        self.enqueue(tx, &said).await
+        self.enqueue(&mut tx, &said).await?;
+        self.commit(tx).await?;
+        Ok(given)
     }
 
     async fn cancellable(

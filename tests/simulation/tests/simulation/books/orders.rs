@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
 use events::{Item, OrderCreated, OrderId};
 use messaging::Store;
-use order::{Answer, Fact, Order, OrderBook, Placed, View};
+use order::{Answer, Cancellable, Fact, Order, OrderBook, Placed, View};
 use serde_json::json;
 use simulation::books::{self, OrderStore, usual};
 
@@ -78,24 +78,22 @@ where
 }
 
 async fn in_book<L: OrderBook>(book: &L, page: &Page) -> Result<String, Failure> {
-    let mut tx = book.begin().await?;
-    let said = match page {
-        Page::Overdue(before) => {
-            drop(tx);
-            return Ok(format!("{:?}", book.overdue(*before).await?));
-        }
+    match page {
+        Page::Overdue(before) => Ok(format!("{:?}", book.overdue(*before).await?)),
         Page::Place(placed) => {
-            let keys: Vec<_> = placed.answer.iter().map(|answer| answer.key.as_str()).collect();
-            let known = book.claim_keys(&mut tx, &keys).await?;
             // Nobody places an order twice.
-            let is_new = book.cancellable(&mut tx, placed.view.id).await?.is_none();
-            if is_new && known.answered.is_empty() {
-                book.place(&mut tx, std::slice::from_ref(placed)).await?;
+            if cancellable(book, placed.view.id).await?.is_some() {
+                return Ok("it is there".into());
             }
-            format!("{known:?}")
+            Ok(format!("{:?}", book.place(std::slice::from_ref(placed)).await?))
         }
-        Page::Cancel(order) => format!("{:?}", book.cancellable(&mut tx, *order).await?),
-    };
+        Page::Cancel(order) => Ok(format!("{:?}", cancellable(book, *order).await?)),
+    }
+}
+
+async fn cancellable<L: OrderBook>(book: &L, id: OrderId) -> Result<Option<Cancellable>, Failure> {
+    let mut tx = book.begin().await?;
+    let found = book.cancellable(&mut tx, id).await?;
     book.commit(tx).await?;
-    Ok(said)
+    Ok(found)
 }
