@@ -104,7 +104,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 break;
             };
             self.send_away(troubled, &mut *publisher).await?;
-            intake.settle().await?;
+            intake.handled().await?;
             if self.progress.is_away() {
                 return Err(BrokerError::away("nothing was heard for a while, so all begins anew"));
             }

@@ -5,7 +5,7 @@ use super::Consumer;
 use crate::{BrokerError, Deliveries, Delivery, Ledger, Session, Store};
 use futures::future::select_all;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How often it looks whether it has caught up.
@@ -13,6 +13,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The next batch waits for company, since what a transaction costs is shared by all that are in
 /// it: a millisecond for each message beyond the first in the last one.
 const LINGER_MAX: Duration = Duration::from_millis(16);
+/// What is handled is acknowledged so long after the first of it, or when it fills a batch: each
+/// acknowledgement is written to the broker's log, which holds up what is published meanwhile. A
+/// message that comes again since a crash was faster changes nothing.
+const SETTLE_AFTER: Duration = Duration::from_millis(50);
 
 /// A delivery, and the place of its queue among the service's.
 pub(super) type Arrived = (usize, Delivery);
@@ -24,6 +28,10 @@ pub(super) struct Intake {
     had_room: bool,
     /// How long the next batch waits for company.
     linger: Duration,
+    /// Handed out, and not acknowledged.
+    unsettled: usize,
+    /// When those of them that are handled are to be acknowledged, if there are any.
+    settle_at: Option<Instant>,
 }
 
 struct Source {
@@ -43,7 +51,14 @@ impl Intake {
             let deliveries = session.consume(&queue.name).await?;
             sources.push(Source { queue: place, deliveries, is_behind: true });
         }
-        Ok(Self { sources, batch_max: consumer.batch_max, had_room: true, linger: Duration::ZERO })
+        Ok(Self {
+            sources,
+            batch_max: consumer.batch_max,
+            had_room: true,
+            linger: Duration::ZERO,
+            unsettled: 0,
+            settle_at: None,
+        })
     }
 
     /// `None` when told to stop. Empty now and then, for as long as it is behind; `emptied` is told
@@ -55,14 +70,26 @@ impl Intake {
     ) -> Result<Option<Vec<Arrived>>, BrokerError> {
         let ready = self.look(emptied).await?;
         if !ready.is_empty() {
+            self.unsettled += ready.len();
             return Ok(Some(ready));
         }
-        let is_behind = self.is_behind();
-        let mut batch = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(None),
-            batch = self.arrive() => batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?,
-            () = sleep(LOOK_EVERY), if is_behind => Vec::new(),
+        let look_at = Instant::now() + LOOK_EVERY;
+        let mut batch = loop {
+            let (is_behind, settle_at) = (self.is_behind(), self.settle_at);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.settle().await?;
+                    return Ok(None);
+                }
+                batch = self.arrive() => {
+                    break batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?;
+                }
+                () = sleep_until(settle_at.unwrap_or(look_at)), if settle_at.is_some() => {
+                    self.settle().await?;
+                }
+                () = sleep_until(look_at), if is_behind => break Vec::new(),
+            }
         };
         if !self.linger.is_zero() && batch.len() < self.batch_max {
             sleep(self.linger).await;
@@ -70,14 +97,28 @@ impl Intake {
         }
         self.linger = linger_after(batch.len());
         self.had_room = batch.len() < self.batch_max;
+        self.unsettled += batch.len();
         Ok(Some(batch))
     }
 
-    /// Acknowledges everything that was handed out.
-    pub(super) async fn settle(&mut self) -> Result<(), BrokerError> {
+    /// All that was handed out is handled: it is acknowledged, now or soon.
+    pub(super) async fn handled(&mut self) -> Result<(), BrokerError> {
+        if self.unsettled == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let settle_at = *self.settle_at.get_or_insert(now + SETTLE_AFTER);
+        if self.unsettled >= self.batch_max || settle_at <= now {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), BrokerError> {
         for source in &mut self.sources {
             source.deliveries.settle().await?;
         }
+        (self.unsettled, self.settle_at) = (0, None);
         Ok(())
     }
 

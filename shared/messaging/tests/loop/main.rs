@@ -23,6 +23,21 @@ async fn a_message_changes_the_state_once_and_is_answered_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_handled_is_acknowledged_soon_and_at_the_end() {
+    let shop = Shop::open().await;
+    shop.pay(1, 5);
+    until(|| async { shop.total(1).await == 5 }).await;
+    assert_eq!(shop.broker.depth(QUEUE), 1, "a second one may come");
+    shop.quiet().await;
+    shop.pay(1, 2);
+    until(|| async { shop.total(1).await == 7 }).await;
+    let broker = shop.broker.clone();
+    assert_eq!(broker.depth(QUEUE), 1);
+    shop.close().await;
+    assert_eq!(broker.depth(QUEUE), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_of_one_batch_see_each_other() {
     let shop = Shop::open().await;
     for coins in [1, 2, 3] {
