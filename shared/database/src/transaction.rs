@@ -11,13 +11,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// Who writes goes by keys, so that one plan does for all. Postgres would plan most statements anew
 /// for each array, which takes longer than to do what they say to a few rows. Who reads goes by
 /// values of which there are few or many, and has a plan for each.
 const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
-/// The rest of the pool is for those who only read.
-const KEPT_MAX: usize = 4;
 /// A server that went and came back took longer than this.
 const SURELY_THERE: Duration = Duration::from_millis(100);
 
@@ -25,7 +27,8 @@ const SURELY_THERE: Duration = Duration::from_millis(100);
 pub struct Transactions {
     pool: PgPool,
     kept: Arc<Mutex<Vec<Rested>>>,
-    kept_max: usize,
+    /// Half of the pool; the rest is for those who only read.
+    room: Arc<Semaphore>,
 }
 
 struct Rested {
@@ -39,6 +42,8 @@ pub struct Writing {
     /// Until it is given away.
     connection: Option<PoolConnection<Postgres>>,
     home: Transactions,
+    /// After the connection: who gets the room finds it.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// Dropped without `commit`, it never happened.
@@ -48,47 +53,51 @@ pub struct Transaction {
 
 impl Transactions {
     pub fn new(pool: PgPool) -> Self {
-        let half = pool.options().get_max_connections() / 2;
-        let kept_max = KEPT_MAX.min(half.try_into().unwrap_or(KEPT_MAX));
-        Self { pool, kept: Arc::default(), kept_max }
+        let half = usize::try_from(pool.options().get_max_connections() / 2).unwrap_or(1);
+        Self { pool, kept: Arc::default(), room: Arc::new(Semaphore::new(half.max(1))) }
     }
 
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        while let Some(Rested { connection, .. }) = self.take() {
+        let mut writing = self.room().await?;
+        while let Some(Rested { mut connection, .. }) = self.take() {
             // Its server may have gone since: then so have those of the others.
-            if let Ok(begun) = self.begin_on(connection).await {
-                return Ok(begun);
+            if PgTransactionManager::begin(&mut connection, None).await.is_ok() {
+                writing.connection = Some(connection);
+                return Ok(Transaction { writing });
             }
         }
-        self.begin_on(self.open().await?).await
+        let mut connection = self.open().await?;
+        PgTransactionManager::begin(&mut connection, None).await?;
+        writing.connection = Some(connection);
+        Ok(Transaction { writing })
     }
 
     /// For a statement that is a transaction by itself, and so cannot be tried twice.
     pub async fn statement(&self) -> Result<Writing, Error> {
+        let mut writing = self.room().await?;
         while let Some(Rested { mut connection, since }) = self.take() {
             if since.elapsed() < SURELY_THERE || connection.ping().await.is_ok() {
-                return Ok(self.lend(connection));
+                writing.connection = Some(connection);
+                return Ok(writing);
             }
         }
-        Ok(self.lend(self.open().await?))
+        writing.connection = Some(self.open().await?);
+        Ok(writing)
+    }
+
+    async fn room(&self) -> Result<Writing, Error> {
+        let room = self.room.clone().acquire_owned();
+        let room = timeout(self.pool.options().get_acquire_timeout(), room).await;
+        let room = room.ok().and_then(Result::ok).ok_or(Error::PoolTimedOut)?;
+        Ok(Writing { connection: None, home: self.clone(), room: Some(room) })
     }
 
     async fn open(&self) -> Result<PoolConnection<Postgres>, Error> {
         let mut connection = self.pool.acquire().await?;
-        // Those who read must not find it.
+        // Those who read must not find it, nor anybody one on which a transaction is half begun.
         connection.close_on_drop();
         connection.execute(PLAN_ONCE).await?;
         Ok(connection)
-    }
-
-    async fn begin_on(&self, connection: PoolConnection<Postgres>) -> Result<Transaction, Error> {
-        let mut begun = Transaction { writing: self.lend(connection) };
-        PgTransactionManager::begin(&mut begun, None).await?;
-        Ok(begun)
-    }
-
-    fn lend(&self, connection: PoolConnection<Postgres>) -> Writing {
-        Writing { connection: Some(connection), home: self.clone() }
     }
 
     fn take(&self) -> Option<Rested> {
@@ -96,10 +105,7 @@ impl Transactions {
     }
 
     fn keep(&self, connection: PoolConnection<Postgres>) {
-        let mut kept = self.kept();
-        if kept.len() < self.kept_max {
-            kept.push(Rested { connection, since: Instant::now() });
-        }
+        self.kept().push(Rested { connection, since: Instant::now() });
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Rested>> {
@@ -161,11 +167,12 @@ impl Drop for Writing {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        let home = self.home.clone();
+        let (home, room) = (self.home.clone(), self.room.take());
         tokio::spawn(async move {
             if connection.ping().await.is_ok() {
                 home.keep(connection);
             }
+            drop(room);
         });
     }
 }
@@ -183,6 +190,8 @@ impl Drop for Transaction {
 mod tests {
     use super::*;
     use crate::testing::throwaway;
+    use std::collections::HashSet;
+    use tokio::task::JoinSet;
 
     async fn backend(connection: &mut PgConnection) -> i32 {
         sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await.unwrap()
@@ -236,15 +245,8 @@ mod tests {
         assert_eq!(planned_anew, 0);
         tx.commit().await.unwrap();
         // Nor do those who read ever get a connection of those who write.
-        let max = pool.options().get_max_connections() as usize;
-        let mut open = Vec::new();
-        for _ in 0..max {
-            open.push(transactions.begin().await.unwrap());
-        }
-        for tx in open {
-            tx.commit().await.unwrap();
-        }
-        for _ in 0..max {
+        drop(transactions);
+        for _ in 0..pool.options().get_max_connections() {
             let mode: String =
                 sqlx::query_scalar("SHOW plan_cache_mode").fetch_one(&pool).await.unwrap();
             assert_eq!(mode, "auto");
@@ -278,7 +280,7 @@ mod tests {
         let mut writing = transactions.statement().await.unwrap();
         let first = backend(&mut writing).await;
         let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut *writing);
-        assert!(tokio::time::timeout(SURELY_THERE, sleep).await.is_err());
+        assert!(timeout(SURELY_THERE, sleep).await.is_err());
         drop(writing);
         while transactions.kept().is_empty() {
             tokio::task::yield_now().await;
@@ -303,19 +305,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readers_are_left_connections() {
+    async fn half_of_the_connections_are_for_those_who_read() {
         let pool = throwaway().await;
         let transactions = Transactions::new(pool.clone());
-        let max = pool.options().get_max_connections() as usize;
-        let mut open = Vec::new();
-        for _ in 0..max {
-            open.push(transactions.begin().await.unwrap());
+        let half = pool.options().get_max_connections() / 2;
+        // Many more than there is room for: each waits its turn, and finds what the last one had.
+        let mut writers = JoinSet::new();
+        for _ in 0..half * 20 {
+            let transactions = transactions.clone();
+            writers.spawn(async move { transact(&transactions, "SELECT 1").await });
         }
-        for tx in open {
-            tx.commit().await.unwrap();
-        }
+        let backends: HashSet<i32> = writers.join_all().await.into_iter().collect();
+        assert_eq!(backends.len(), half as usize);
         let mut readers = Vec::new();
-        for _ in 0..max - KEPT_MAX {
+        for _ in 0..half {
             readers.push(pool.acquire().await.unwrap());
         }
     }

@@ -103,8 +103,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             let Some(troubled) = self.handle_all(batch, stop).await else {
                 break;
             };
-            self.send_away(troubled, &mut *publisher).await?;
-            intake.handled().await?;
+            if troubled.is_empty() {
+                intake.handled().await?;
+            } else {
+                self.send_away(troubled, &mut *publisher).await?;
+                // At once: a crash would leave two of each.
+                intake.settle().await?;
+            }
             if self.progress.is_away() {
                 return Err(BrokerError::away("nothing was heard for a while, so all begins anew"));
             }

@@ -15,9 +15,6 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         troubled: Vec<Troubled>,
         publisher: &mut dyn Publisher,
     ) -> Result<(), BrokerError> {
-        if troubled.is_empty() {
-            return Ok(());
-        }
         let names: Vec<_> =
             troubled.iter().map(|one| self.queues[one.queue].name.as_str()).collect();
         let burst: Vec<_> = troubled.into_iter().map(|one| self.diversion(one)).collect();

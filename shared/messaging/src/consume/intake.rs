@@ -114,7 +114,8 @@ impl Intake {
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<(), BrokerError> {
+    /// Acknowledges it now.
+    pub(super) async fn settle(&mut self) -> Result<(), BrokerError> {
         for source in &mut self.sources {
             source.deliveries.settle().await?;
         }
