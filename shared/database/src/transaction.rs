@@ -1,5 +1,5 @@
-//! Connections for those who write, kept from one transaction to the next: sqlx's pool asks one that
-//! comes back whether it still lives, which would be a round trip more for each of them.
+//! Connections for those who write, kept from one transaction to the next: sqlx's pool asks one
+//! that comes back whether it still lives, which would be a round trip more for each of them.
 
 use sqlx::{
     Connection, Error, Executor, PgConnection, PgPool, Postgres, pool::PoolConnection,
