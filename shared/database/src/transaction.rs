@@ -205,18 +205,23 @@ mod tests {
         pid
     }
 
+    /// As a server does that goes.
+    async fn end(pool: &PgPool, backend: i32) {
+        let ended: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
+            .bind(backend)
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert!(ended);
+    }
+
     #[tokio::test]
     async fn a_connection_is_kept_until_it_is_lost() {
         let pool = throwaway().await;
         let transactions = Transactions::new(pool.clone());
         let first = transact(&transactions, "CREATE TABLE notes (id INTEGER)").await;
         assert_eq!(transact(&transactions, "INSERT INTO notes VALUES (1)").await, first);
-        let killed: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
-            .bind(first)
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        assert!(killed);
+        end(&pool, first).await;
         let next = transact(&transactions, "INSERT INTO notes VALUES (2)").await;
         assert_ne!(next, first);
         assert_eq!(transact(&transactions, "INSERT INTO notes VALUES (3)").await, next);
@@ -263,12 +268,7 @@ mod tests {
         let mut writing = transactions.statement().await.unwrap();
         assert_eq!(backend(&mut writing).await, first);
         writing.keep();
-        let killed: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
-            .bind(first)
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        assert!(killed);
+        end(&pool, first).await;
         transactions.kept()[0].since -= SURELY_THERE;
         let mut writing = transactions.statement().await.unwrap();
         assert_ne!(backend(&mut writing).await, first);
