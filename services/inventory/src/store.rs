@@ -95,15 +95,15 @@ impl Store for Stock {
             }
         }
         if !reservations.is_empty() {
-            save_reservations(tx, &reservations).await?;
+            save_reservations(tx, &reservations);
         }
         if !refused.is_empty() {
-            save_refusals(tx, &refused).await?;
+            save_refusals(tx, &refused);
         }
         let changed = shelves.changed_products.iter();
         let products: Vec<_> = changed.map(|id| (*id, shelves.products[id])).collect();
         if !products.is_empty() {
-            save_products(tx, &products).await?;
+            save_products(tx, &products);
         }
         Ok(())
     }
@@ -154,61 +154,43 @@ async fn lock_products(
     Ok(rows.into_iter().map(|(id, total, reserved)| (id, product(total, reserved))).collect())
 }
 
-async fn save_reservations(
-    tx: &mut Transaction,
-    reservations: &[(OrderId, &Reservation)],
-) -> Result<(), Failure> {
-    sqlx::query(
+fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservation)]) {
+    tx.finally(
         "INSERT INTO reservations (order_id, status)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[])
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
     )
     .bind(reservations.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
+    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>());
     let lines: Vec<_> = reservations
         .iter()
         .filter(|(_, held)| held.status == Status::Reserved)
         .flat_map(|(order, held)| held.quantities.iter().map(|line| (*order, line)))
         .collect();
     let quantities = lines.iter().map(|(_, (_, quantity))| signed(**quantity));
-    sqlx::query(
+    tx.finally(
         "INSERT INTO reservation_items (order_id, product_id, quantity)
          SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
     )
     .bind(lines.iter().map(|(order, _)| *order).collect::<Vec<_>>())
     .bind(lines.iter().map(|(_, (product, _))| **product).collect::<Vec<_>>())
-    .bind(quantities.collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(quantities.collect::<Vec<_>>());
 }
 
-async fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
-    sqlx::query("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])")
-        .bind(orders)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) {
+    tx.finally("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])").bind(orders);
 }
 
-async fn save_products(
-    tx: &mut Transaction,
-    products: &[(ProductId, Product)],
-) -> Result<(), Failure> {
-    sqlx::query(
+fn save_products(tx: &mut Transaction, products: &[(ProductId, Product)]) {
+    tx.finally(
         "UPDATE products
          SET quantity_reserved = changed.reserved
          FROM UNNEST($1::UUID[], $2::BIGINT[]) AS changed (id, reserved)
          WHERE products.id = changed.id",
     )
     .bind(products.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>());
 }
 
 /// What does not fit, the column's own check refuses.
@@ -241,7 +223,7 @@ mod tests {
         let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
         shelves.keep(order, change(shelves.of(order, &[QUILL, PRINT])));
         Stock.save(&mut tx, &shelves).await?;
-        tx.commit().await.unwrap();
+        tx.commit().await?;
         let mut tx = ledger.begin().await.unwrap();
         Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.of(order, &[QUILL, PRINT]))
     }

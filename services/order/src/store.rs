@@ -92,7 +92,7 @@ impl Store for Orders {
             .iter()
             .filter_map(|(id, news)| Some((*id, batch.known.get(id)?, write_facts(news))))
             .collect();
-        sqlx::query(
+        tx.finally(
             "UPDATE orders
              SET facts = orders.facts || new.facts::JSONB,
                  status = new.status,
@@ -104,9 +104,7 @@ impl Store for Orders {
         .bind(changed.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
         .bind(changed.iter().map(|(.., news)| news.as_str()).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, order, _)| order.status().name()).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, order, _)| order.updated_at()).collect::<Vec<_>>())
-        .execute(&mut **tx)
-        .await?;
+        .bind(changed.iter().map(|(_, order, _)| order.updated_at()).collect::<Vec<_>>());
         Ok(())
     }
 

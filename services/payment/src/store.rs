@@ -70,7 +70,8 @@ impl Store for Payments {
     }
 
     async fn save(&self, tx: &mut Transaction, charges: &Charges) -> Result<(), Failure> {
-        save(tx, charges.batch()).await
+        save(tx, charges.batch());
+        Ok(())
     }
 
     fn committed(&self, charges: Charges) {
@@ -95,16 +96,16 @@ pub async fn load(tx: &mut Transaction, orders: &[OrderId]) -> Result<Batch<Paym
     Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
 }
 
-pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Failure> {
+pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
     let changed: Vec<&Charge> =
         batch.changed().filter_map(|(_, payment)| payment.charge.as_ref()).collect();
     if changed.is_empty() {
-        return Ok(());
+        return;
     }
     let of = |read: fn(&Charge) -> i32| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
     let text =
         |read: fn(&Charge) -> Option<&str>| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
-    sqlx::query(
+    tx.finally(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
              charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
@@ -158,10 +159,7 @@ pub async fn save(tx: &mut Transaction, batch: &Batch<Payment>) -> Result<(), Fa
     .bind(changed.iter().map(|c| c.next_call.name()).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.in_doubt).collect::<Vec<_>>())
     .bind(of(|c| c.look_ups.cast_signed()))
-    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>());
 }
 
 /// Takes up what is due, for `claim`: from here on nobody else does, and a crash leaves the mark.
@@ -179,7 +177,7 @@ pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<
     .bind(i64::try_from(max).unwrap_or(i64::MAX))
     .fetch_all(&mut *tx)
     .await?;
-    let taken = change(&mut tx, rows, |charge| charge.take_up(claim)).await?;
+    let taken = change(&mut tx, rows, |charge| charge.take_up(claim))?;
     tx.commit().await?;
     Ok(taken)
 }
@@ -200,13 +198,13 @@ pub async fn put_back(ledger: &PgLedger, age: Duration, max: usize) -> Result<us
     .bind(i64::try_from(max).unwrap_or(i64::MAX))
     .fetch_all(&mut *tx)
     .await?;
-    let left = change(&mut tx, rows, Charge::put_back).await?;
+    let left = change(&mut tx, rows, Charge::put_back)?;
     tx.commit().await?;
     Ok(left.len())
 }
 
 /// Saves what becomes of each.
-async fn change(
+fn change(
     tx: &mut Transaction,
     rows: Vec<Row>,
     how: impl Fn(Charge) -> Charge,
@@ -217,7 +215,7 @@ async fn change(
     for charge in &charges {
         batch.keep(charge.order_id, Payment::from(charge.clone()));
     }
-    save(tx, &batch).await?;
+    save(tx, &batch);
     Ok(charges)
 }
 

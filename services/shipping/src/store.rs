@@ -55,10 +55,10 @@ impl Store for Shipments {
             }
         }
         if !marks.is_empty() {
-            save_marks(tx, &marks).await?;
+            save_marks(tx, &marks);
         }
         if !shipments.is_empty() {
-            save_shipments(tx, &shipments).await?;
+            save_shipments(tx, &shipments);
         }
         Ok(())
     }
@@ -81,23 +81,17 @@ fn dispatch(row: Row) -> Result<Dispatch, Failure> {
     Ok(Dispatch { cancel_marked: row.cancel_marked, shipment: Some(shipment) })
 }
 
-async fn save_marks(tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
-    sqlx::query(
+fn save_marks(tx: &mut Transaction, orders: &[OrderId]) {
+    tx.finally(
         "INSERT INTO cancel_marks (order_id)
          SELECT * FROM UNNEST($1::UUID[])
          ON CONFLICT DO NOTHING",
     )
-    .bind(orders)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(orders);
 }
 
-async fn save_shipments(
-    tx: &mut Transaction,
-    shipments: &[(OrderId, &Shipment)],
-) -> Result<(), Failure> {
-    sqlx::query(
+fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
+    tx.finally(
         "INSERT INTO shipments (order_id, status, tracking_code, freight, delivery_days)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::SMALLINT[])
          ON CONFLICT (order_id) DO UPDATE
@@ -111,10 +105,7 @@ async fn save_shipments(
     .bind(shipments.iter().map(|(_, shipment)| shipment.freight.decimal()).collect::<Vec<_>>())
     .bind(
         shipments.iter().map(|(_, shipment)| i16::from(shipment.delivery_days)).collect::<Vec<_>>(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    );
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod failure;
 mod migrate;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod together;
 mod transaction;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 pub use failure::{Failure, is_hopeless};
 pub use migrate::migrate;
 pub use sqlx::{PgConnection, PgPool};
+pub use together::Written;
 pub use transaction::{Transaction, Transactions, Writing};
 
 /// Limits that make a stuck statement an error that is tried again, rather than a stuck service.

@@ -1,6 +1,7 @@
 //! Connections for those who write, kept from one transaction to the next: sqlx's pool asks one
 //! that comes back whether it still lives, which would be a round trip more for each of them.
 
+use crate::together::{Together, Written};
 use sqlx::{
     Connection, Error, Executor, PgConnection, PgPool, Postgres, pool::PoolConnection,
     postgres::PgTransactionManager,
@@ -49,6 +50,7 @@ pub struct Writing {
 /// Dropped without `commit`, it never happened.
 pub struct Transaction {
     writing: Writing,
+    last: Together,
 }
 
 impl Transactions {
@@ -63,13 +65,13 @@ impl Transactions {
             // Its server may have gone since: then so have those of the others.
             if PgTransactionManager::begin(&mut connection, None).await.is_ok() {
                 writing.connection = Some(connection);
-                return Ok(Transaction { writing });
+                return Ok(Transaction { writing, last: Together::default() });
             }
         }
         let mut connection = self.open().await?;
         PgTransactionManager::begin(&mut connection, None).await?;
         writing.connection = Some(connection);
-        Ok(Transaction { writing })
+        Ok(Transaction { writing, last: Together::default() })
     }
 
     /// For a statement that is a transaction by itself, and so cannot be tried twice.
@@ -127,7 +129,18 @@ impl Writing {
 }
 
 impl Transaction {
+    /// Does this last, together with whatever else is done last.
+    pub fn finally(&mut self, statement: &str) -> Written<'_> {
+        self.last.add(statement)
+    }
+
+    /// Does now what is done last.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        self.last.execute(&mut self.writing).await
+    }
+
     pub async fn commit(mut self) -> Result<(), Error> {
+        self.finish().await?;
         PgTransactionManager::commit(&mut self).await?;
         self.writing.rest();
         Ok(())

@@ -243,11 +243,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         crash_at(CrashPoint::Loaded);
         let said = self.decide(&fresh, &mut known)?;
         self.store.save(&mut tx, &known).await?;
-        crash_at(CrashPoint::Saved);
         if !said.is_empty() {
             self.ledger.enqueue(&mut tx, &said).await?;
         }
-        crash_at(CrashPoint::Enqueued);
         self.ledger.commit(tx).await?;
         crash_at(CrashPoint::Committed);
         self.outbox.wake(said);

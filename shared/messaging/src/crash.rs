@@ -9,10 +9,8 @@ pub enum CrashPoint {
     /// Its keys are in the idempotency table; nothing is committed.
     Noted,
     Loaded,
-    /// The states are saved; nothing is committed.
-    Saved,
-    /// All is written; nothing is committed.
-    Enqueued,
+    /// States and outbox are written; nothing is committed.
+    Written,
     /// Committed, not acknowledged.
     Committed,
     /// On a retry rung or among the dead letters, and still in its queue.
@@ -32,8 +30,6 @@ pub enum CrashPoint {
     ChargeTaken,
     /// The provider has answered, and nothing is written.
     ChargeAnswered,
-    /// The answer is written; nothing is committed.
-    VerdictWritten,
     /// The answer is committed, and nobody is told.
     VerdictCommitted,
     /// What a crash has left in hand is due again.

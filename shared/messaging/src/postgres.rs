@@ -1,6 +1,6 @@
 //! The ledger on Postgres.
 
-use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
+use crate::{CrashPoint, Failure, Handled, Ledger, Novelty, Outgoing, crash_at};
 use database::{PgPool, Transaction, Transactions, Writing};
 use events::{EventId, OrderId};
 use sqlx::{FromRow, types::Uuid};
@@ -39,7 +39,9 @@ impl Ledger for PgLedger {
         Ok(self.transactions.begin().await?)
     }
 
-    async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
+    async fn commit(&self, mut tx: Transaction) -> Result<(), Failure> {
+        tx.finish().await?;
+        crash_at(CrashPoint::Written);
         Ok(tx.commit().await?)
     }
 
@@ -98,7 +100,7 @@ impl Ledger for PgLedger {
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        sqlx::query(
+        tx.finally(
             "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
              SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
                  $6::UUID[], $7::TEXT[])",
@@ -109,9 +111,7 @@ impl Ledger for PgLedger {
         .bind(said.iter().map(|event| event.order_id).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.caused_by).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
-        .execute(&mut **tx)
-        .await?;
+        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>());
         Ok(())
     }
 

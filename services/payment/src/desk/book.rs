@@ -65,6 +65,7 @@ impl ChargeBook for PgLedger {
     }
 
     async fn save(&self, tx: &mut Transaction, payments: &Batch<Payment>) -> Result<(), Failure> {
-        store::save(tx, payments).await
+        store::save(tx, payments);
+        Ok(())
     }
 }

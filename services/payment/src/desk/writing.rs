@@ -86,7 +86,6 @@ impl Desk {
         if !said.is_empty() {
             context.ledger.enqueue(&mut tx, &said).await?;
         }
-        crash_at(CrashPoint::VerdictWritten);
         context.ledger.commit(tx).await?;
         crash_at(CrashPoint::VerdictCommitted);
         context.outbox.wake(said);

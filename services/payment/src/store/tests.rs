@@ -16,7 +16,7 @@ async fn put(ledger: &PgLedger, charge: Charge) {
     let mut tx = ledger.begin().await.unwrap();
     let mut batch = load(&mut tx, &[charge.order_id]).await.unwrap();
     batch.keep(charge.order_id, charge.into());
-    save(&mut tx, &batch).await.unwrap();
+    save(&mut tx, &batch);
     tx.commit().await.unwrap();
 }
 
