@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it looks whether it has caught up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The next batch waits for company, since what a transaction costs is shared by all that are in
-/// it: a millisecond for each message beyond the first in the last one.
-const LINGER_MAX: Duration = Duration::from_millis(16);
+/// A batch waits for company, since what a transaction costs is shared by all that are in it: so
+/// many times what the last one took, which is more the less the machine has to spare.
+const LINGER: u32 = 2;
+const LINGER_MAX: Duration = Duration::from_millis(50);
 /// What is handled is acknowledged so long after the first of it, or when it fills a batch: each
 /// acknowledgement is written to the broker's log, which holds up what is published meanwhile. A
 /// message that comes again since a crash was faster changes nothing.
@@ -26,8 +27,8 @@ pub(super) struct Intake {
     batch_max: usize,
     /// The last batch took what there was, so that a queue may be empty now.
     had_room: bool,
-    /// How long the next batch waits for company.
-    linger: Duration,
+    /// How many the last batch were, and since when they are at work.
+    last: Option<(usize, Instant)>,
     /// Handed out, and not acknowledged.
     unsettled: usize,
     /// When those of them that are handled are to be acknowledged, if there are any.
@@ -55,7 +56,7 @@ impl Intake {
             sources,
             batch_max: consumer.batch_max,
             had_room: true,
-            linger: Duration::ZERO,
+            last: None,
             unsettled: 0,
             settle_at: None,
         })
@@ -68,6 +69,10 @@ impl Intake {
         stop: &CancellationToken,
         emptied: impl FnMut(usize),
     ) -> Result<Option<Vec<Arrived>>, BrokerError> {
+        let linger = self
+            .last
+            .take()
+            .map_or(Duration::ZERO, |(handled, since)| linger_after(handled, since.elapsed()));
         let ready = self.look(emptied).await?;
         if !ready.is_empty() {
             self.unsettled += ready.len();
@@ -91,11 +96,11 @@ impl Intake {
                 () = sleep_until(look_at), if is_behind => break Vec::new(),
             }
         };
-        if !self.linger.is_zero() && batch.len() < self.batch_max {
-            sleep(self.linger).await;
+        if !linger.is_zero() && batch.len() < self.batch_max {
+            sleep(linger).await;
             self.fill(&mut batch);
         }
-        self.linger = linger_after(batch.len());
+        self.last = Some((batch.len(), Instant::now()));
         self.had_room = batch.len() < self.batch_max;
         self.unsettled += batch.len();
         Ok(Some(batch))
@@ -171,14 +176,26 @@ impl Intake {
 }
 
 /// None after one: whoever is alone is not kept waiting.
-fn linger_after(handled: usize) -> Duration {
-    let company = handled.saturating_sub(1).try_into().unwrap_or(u64::MAX);
-    Duration::from_millis(company).min(LINGER_MAX)
+fn linger_after(handled: usize, took: Duration) -> Duration {
+    if handled > 1 { took.saturating_mul(LINGER).min(LINGER_MAX) } else { Duration::ZERO }
 }
 
 impl Source {
     fn ready(&mut self, max: usize) -> Vec<Arrived> {
         let ready = self.deliveries.ready(max).into_iter();
         ready.map(|delivery| (self.queue, delivery)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_alone_does_not_wait_and_nobody_waits_for_long() {
+        let took = Duration::from_millis(3);
+        assert_eq!(linger_after(1, took), Duration::ZERO);
+        assert_eq!(linger_after(2, took), Duration::from_millis(6));
+        assert_eq!(linger_after(2, Duration::MAX), LINGER_MAX);
     }
 }
