@@ -60,38 +60,46 @@ impl Transactions {
     }
 
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        let mut writing = self.room().await?;
-        while let Some(Rested { mut connection, .. }) = self.take() {
-            // Its server may have gone since: then so have those of the others.
-            if PgTransactionManager::begin(&mut connection, None).await.is_ok() {
-                writing.connection = Some(connection);
-                return Ok(Transaction { writing, last: Together::default() });
-            }
-        }
-        let mut connection = self.open().await?;
-        PgTransactionManager::begin(&mut connection, None).await?;
-        writing.connection = Some(connection);
+        let writing = self.lend(self.begun()).await?;
         Ok(Transaction { writing, last: Together::default() })
     }
 
     /// For a statement that is a transaction by itself, and so cannot be tried twice.
     pub async fn statement(&self) -> Result<Writing, Error> {
-        let mut writing = self.room().await?;
-        while let Some(Rested { mut connection, since }) = self.take() {
-            if since.elapsed() < SURELY_THERE || connection.ping().await.is_ok() {
-                writing.connection = Some(connection);
-                return Ok(writing);
-            }
-        }
-        writing.connection = Some(self.open().await?);
-        Ok(writing)
+        self.lend(self.living()).await
     }
 
-    async fn room(&self) -> Result<Writing, Error> {
+    /// Once there is room for it.
+    async fn lend(
+        &self,
+        connection: impl Future<Output = Result<PoolConnection<Postgres>, Error>> + Send,
+    ) -> Result<Writing, Error> {
         let room = self.room.clone().acquire_owned();
         let room = timeout(self.pool.options().get_acquire_timeout(), room).await;
         let room = room.ok().and_then(Result::ok).ok_or(Error::PoolTimedOut)?;
-        Ok(Writing { connection: None, home: self.clone(), room: Some(room) })
+        let connection = Some(connection.await?);
+        Ok(Writing { connection, home: self.clone(), room: Some(room) })
+    }
+
+    async fn begun(&self) -> Result<PoolConnection<Postgres>, Error> {
+        while let Some(Rested { mut connection, .. }) = self.take() {
+            // Its server may have gone since: then so have those of the others.
+            if PgTransactionManager::begin(&mut connection, None).await.is_ok() {
+                return Ok(connection);
+            }
+        }
+        let mut connection = self.open().await?;
+        PgTransactionManager::begin(&mut connection, None).await?;
+        Ok(connection)
+    }
+
+    async fn living(&self) -> Result<PoolConnection<Postgres>, Error> {
+        while let Some(Rested { mut connection, since }) = self.take() {
+            if since.elapsed() < SURELY_THERE || connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+        self.open().await
     }
 
     async fn open(&self) -> Result<PoolConnection<Postgres>, Error> {
