@@ -29,6 +29,7 @@ pub mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
+pub mod raw;
 mod running;
 mod spawn;
 mod tail;

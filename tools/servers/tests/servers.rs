@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use servers::raw::{Property, RawProperties, RawPublisher, hostile};
 use servers::{Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, ports};
 
 /// A directory of a test's own, deleted with its watchdog.
@@ -151,6 +152,40 @@ async fn rabbitmq_has_its_users_and_policies_and_keeps_its_queues_through_a_cras
     let process = server.process();
     server.stop().await.unwrap();
     assert!(!process.is_alive() && ports::is_free(config.port));
+}
+
+#[tokio::test]
+async fn rabbitmq_takes_whatever_bytes_are_published_by_hand() {
+    servers::install::ensure().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    let config = rabbit(&lifetime, "rabbitmq-raw");
+    let server = RabbitMq::start(config.clone()).await.unwrap();
+    let quorum = json!({ "durable": true, "arguments": { "x-queue-type": "quorum" } });
+    put(&server, "queues/%2f/payment.order-created", &quorum).await;
+
+    let connect = || RawPublisher::connect("127.0.0.1", config.port, "admin", "admin", "/");
+    let mut publisher = connect().await.unwrap();
+    let mut ids = 0;
+    let all = hostile("order.created", || {
+        ids += 1;
+        format!("id-{ids}")
+    });
+    for one in &all {
+        let properties = one.properties.bytes();
+        let published = publisher.publish("", b"payment.order-created", &properties, &one.body);
+        published.await.unwrap_or_else(|why| panic!("{}: {why:#}", one.name));
+    }
+    let plain = RawProperties::of("order.created", "plain", "order");
+    let unrouted = publisher.publish("", b"\xff", &plain.bytes(), b"{}").await.unwrap_err();
+    assert_eq!(unrouted.to_string(), "no queue takes it");
+
+    let ready = publisher.ready("payment.order-created").await.unwrap();
+    assert_eq!(ready as usize, all.len());
+
+    let wrong = plain.with(Property::UserId, b"other");
+    let refused = publisher.publish("", b"payment.order-created", &wrong.bytes(), b"{}").await;
+    assert!(format!("{:#}", refused.unwrap_err()).contains("PRECONDITION_FAILED"));
+    assert!(RawPublisher::connect("127.0.0.1", config.port, "admin", "no", "/").await.is_err());
 }
 
 #[tokio::test]
