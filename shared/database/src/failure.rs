@@ -1,5 +1,6 @@
 //! The one distinction that matters when a statement fails: is it us, or the world.
 
+use refinery_core::error::Kind;
 use std::fmt;
 
 /// Why a piece of database work did not happen.
@@ -39,12 +40,25 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// Whether waiting cannot help: the login is wrong, or the database does not exist.
-pub fn is_hopeless(why: &anyhow::Error) -> bool {
-    why.chain().any(|cause| {
+/// What to do where waiting cannot help: the login is wrong, the database does not exist, or its
+/// schema is not this release's past.
+pub fn hopeless(why: &anyhow::Error) -> Option<&'static str> {
+    why.chain().find_map(|cause| {
+        if let Some(refinery) = cause.downcast_ref::<refinery_core::Error>()
+            && matches!(
+                refinery.kind(),
+                Kind::DivergentVersion(..) | Kind::MissingVersion(_) | Kind::RepeatedVersion(_)
+            )
+        {
+            return Some(
+                "the schema was made by another release, and not by an older or newer one of this \
+                 history: start the release that made it, or name another database (DATABASE_URL)",
+            );
+        }
         let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref::<sqlx::Error>() else {
-            return false;
+            return None;
         };
         matches!(refusal.code().as_deref(), Some("28P01" | "28000" | "3D000" | "42501"))
+            .then_some("the database refuses us; check DATABASE_URL")
     })
 }

@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::{str::FromStr, time::Duration};
 use uuid::Uuid;
 
-pub use failure::{Failure, is_hopeless};
+pub use failure::{Failure, hopeless};
 pub use migrate::migrate;
 pub use sqlx::{PgConnection, PgPool};
 pub use together::Written;

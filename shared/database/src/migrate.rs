@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use refinery_core::{
-    Migration,
+    Migration, Report, Target,
+    error::WrapMigrationError,
     traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, postgres::PgRow};
@@ -12,7 +13,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 const LOCK: i64 = 0x5155_4144_5249_4c4c;
 
 /// Brings the schema up to date. `history` is the table that remembers what has been applied.
-/// Replicas that boot together take turns.
+/// Replicas that boot together take turns. A newer release may have been here before, since
+/// migrations only add: its schema serves this one too.
 pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
     // A connection of its own, closed afterwards: closing it gives the lock back, come what may.
     let options = (*pool.connect_options()).clone().options([
@@ -22,18 +24,43 @@ pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> 
     ]);
     let mut connection = PgConnection::connect_with(&options).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
-    let report = Migrator(&mut connection)
-        .migrate(migrations, true, true, false, refinery_core::Target::Latest, history)
-        .await
-        .with_context(|| format!("cannot apply the migrations of {history}"));
+    let report = Migrator(&mut connection).bring_up_to_date(history, migrations).await;
     connection.close().await?;
-    for migration in report?.applied_migrations() {
+    let report = report.with_context(|| format!("cannot apply the migrations of {history}"))?;
+    for migration in report.applied_migrations() {
         tracing::info!(%migration, "schema migrated");
     }
     Ok(())
 }
 
 struct Migrator<'a>(&'a mut PgConnection);
+
+impl Migrator<'_> {
+    async fn bring_up_to_date(
+        &mut self,
+        history: &str,
+        migrations: &[Migration],
+    ) -> Result<Report, refinery_core::Error> {
+        let last = migrations.iter().map(Migration::version).max();
+        let mut newer = self.applied(history).await?;
+        newer.retain(|migration| Some(migration.version()) > last);
+        for migration in &newer {
+            tracing::warn!(%migration, history, "the schema is a newer release's, and serves us");
+        }
+        // To refinery they are ours, so that it still refuses any other difference.
+        let known = [migrations, &newer].concat();
+        self.migrate(&known, true, true, false, Target::Latest, history).await
+    }
+
+    async fn applied(&mut self, history: &str) -> Result<Vec<Migration>, refinery_core::Error> {
+        let is_there = format!("SELECT to_regclass('{history}') IS NOT NULL");
+        let is_there: bool = sqlx::query_scalar(AssertSqlSafe(is_there))
+            .fetch_one(&mut *self.0)
+            .await
+            .migration_err("cannot look for the schema's history", None)?;
+        if is_there { self.get_applied_migrations(history).await } else { Ok(Vec::new()) }
+    }
+}
 
 impl AsyncTransaction for Migrator<'_> {
     type Error = sqlx::Error;
@@ -70,4 +97,57 @@ fn applied(row: &PgRow) -> Result<Migration, sqlx::Error> {
     let checksum =
         checksum.parse().map_err(|why: std::num::ParseIntError| unreadable(why.into()))?;
     Ok(Migration::applied(version, name, on, checksum))
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::{hopeless, testing::throwaway};
+
+    const HISTORY: &str = "history";
+    const NOTES: (&str, &str) = ("V1__notes", "CREATE TABLE notes (id INTEGER)");
+    const TEXT: (&str, &str) = ("V2__text", "ALTER TABLE notes ADD COLUMN text TEXT");
+    const TAGS: (&str, &str) = ("V3__tags", "CREATE TABLE tags (id INTEGER)");
+
+    async fn deploy(pool: &PgPool, release: &[(&str, &str)]) -> anyhow::Result<()> {
+        let migrations = release.iter().map(|(name, sql)| Migration::unapplied(name, sql).unwrap());
+        migrate(pool, HISTORY, &migrations.collect::<Vec<_>>()).await
+    }
+
+    async fn versions(pool: &PgPool) -> Vec<i32> {
+        let versions = "SELECT version FROM history ORDER BY version";
+        sqlx::query_scalar(versions).fetch_all(pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_older_release_starts_on_the_schema_of_a_newer_one_and_leaves_it_as_it_is() {
+        let pool = throwaway().await;
+        deploy(&pool, &[NOTES]).await.unwrap();
+        deploy(&pool, &[NOTES, TEXT, TAGS]).await.unwrap();
+        for release in [&[NOTES][..], &[NOTES, TEXT]] {
+            deploy(&pool, release).await.unwrap();
+            assert_eq!(versions(&pool).await, [1, 2, 3]);
+        }
+        deploy(&pool, &[NOTES, TEXT, TAGS]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_is_not_this_releases_past_is_refused_for_good() {
+        let other = ("V2__text", "ALTER TABLE notes ADD COLUMN words TEXT");
+        let cases: [(&[(&str, &str)], &[(&str, &str)], &str); 3] = [
+            (&[NOTES, other], &[NOTES, TEXT], "V2__text"),
+            // One that was left out, on either side.
+            (&[NOTES, TEXT, TAGS], &[NOTES, TAGS], "V2__text"),
+            (&[NOTES, TAGS], &[NOTES, TEXT, TAGS], "V2__text"),
+        ];
+        for (there, ours, named) in cases {
+            let pool = throwaway().await;
+            deploy(&pool, there).await.unwrap();
+            let before = versions(&pool).await;
+            let why = deploy(&pool, ours).await.unwrap_err();
+            assert!(format!("{why:#}").contains(named), "{why:#}");
+            assert!(hopeless(&why).unwrap().contains("another release"), "{why:#}");
+            assert_eq!(versions(&pool).await, before);
+        }
+    }
 }

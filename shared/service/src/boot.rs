@@ -97,8 +97,8 @@ impl<S: Store> Service<S> {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             };
-            if database::is_hopeless(&why) {
-                return Err(why.context("the database refuses us; check DATABASE_URL"));
+            if let Some(advice) = database::hopeless(&why) {
+                return Err(why.context(advice));
             }
             patience.complain(&format!("the database is not ready: {why:#}"));
             tokio::select! {

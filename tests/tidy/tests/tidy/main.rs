@@ -3,5 +3,6 @@
 mod choreography;
 mod documents;
 mod events;
+mod migrations;
 mod purity;
 mod size;
