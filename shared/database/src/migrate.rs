@@ -104,12 +104,14 @@ mod tests {
     use super::*;
     use crate::{hopeless, testing::throwaway};
 
+    type Release = [(&'static str, &'static str)];
+
     const HISTORY: &str = "history";
     const NOTES: (&str, &str) = ("V1__notes", "CREATE TABLE notes (id INTEGER)");
     const TEXT: (&str, &str) = ("V2__text", "ALTER TABLE notes ADD COLUMN text TEXT");
     const TAGS: (&str, &str) = ("V3__tags", "CREATE TABLE tags (id INTEGER)");
 
-    async fn deploy(pool: &PgPool, release: &[(&str, &str)]) -> anyhow::Result<()> {
+    async fn deploy(pool: &PgPool, release: &Release) -> anyhow::Result<()> {
         let migrations = release.iter().map(|(name, sql)| Migration::unapplied(name, sql).unwrap());
         migrate(pool, HISTORY, &migrations.collect::<Vec<_>>()).await
     }
@@ -134,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn a_schema_that_is_not_this_releases_past_is_refused_for_good() {
         let other = ("V2__text", "ALTER TABLE notes ADD COLUMN words TEXT");
-        let cases: [(&[(&str, &str)], &[(&str, &str)], &str); 3] = [
+        let cases: [(&Release, &Release, &str); 3] = [
             (&[NOTES, other], &[NOTES, TEXT], "V2__text"),
             // One that was left out, on either side.
             (&[NOTES, TEXT, TAGS], &[NOTES, TAGS], "V2__text"),

@@ -3,10 +3,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Clocks differ. What is further ahead has no place to be kept in.
+/// The clocks of the services' databases differ. What is further ahead has no place to be kept in.
 const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
-/// The last key of a day is refused for as long before the day's keys are dropped, by whoever has
-/// another clock.
+/// The last key of a day is refused for as long before the day's keys are dropped, though the
+/// database's clock be set back meanwhile.
 const MARGIN: TimeDelta = TimeDelta::days(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Boot and shutdown, in order: database, migrations, broker, topology, consumers, HTTP; and back.
 
-use crate::{Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
+use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
 use anyhow::Context as _;
 use database::{PgPool, Transaction};
 use messaging::{
@@ -19,6 +19,7 @@ const BROKER_GRACE: Duration = Duration::from_secs(2);
 pub struct Running {
     pub pool: PgPool,
     pub broker: Arc<dyn Broker>,
+    /// The machine's clock and dice; what it does goes by the database's clock.
     pub world: Arc<dyn World>,
     pub tuning: Tuning,
     pub health_file: PathBuf,
@@ -85,16 +86,21 @@ impl<S: Store> Service<S> {
     /// Both sets of migrations, once, and room for the idempotency keys of the days to come.
     pub async fn migrate(&self, pool: &PgPool) -> anyhow::Result<()> {
         database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
-        partitions::make(pool, RealWorld.now()).await?;
+        partitions::make(pool).await?;
         database::migrate(pool, "schema_history", &self.migrations).await
     }
 
-    /// Waits for the database for as long as that can help.
-    async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<()> {
+    /// Waits for the database for as long as that can help, and goes by its clock from then on.
+    async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<Clock> {
         let mut patience = Patience::new(around.world.clone());
+        let clock = Clock::new(around.world.clone());
         loop {
-            let why = match self.migrate(&around.pool).await {
-                Ok(()) => return Ok(()),
+            let ready = async {
+                self.migrate(&around.pool).await?;
+                Ok(clock.look(&around.pool).await?)
+            };
+            let why: anyhow::Error = match ready.await {
+                Ok(()) => return Ok(clock),
                 Err(why) => why,
             };
             if let Some(advice) = database::hopeless(&why) {
@@ -114,10 +120,13 @@ impl<S: Store<Tx = Transaction>> Service<S> {
     pub async fn run(self, around: Running) -> anyhow::Result<()> {
         // What a process before this one has noted is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
-        if let Err(why) = self.migrate_patiently(&around).await {
-            return if around.stop.is_cancelled() { Ok(()) } else { Err(why) };
-        }
-        let Running { pool, broker, world, tuning, health_file, stop } = around;
+        let clock = match self.migrate_patiently(&around).await {
+            Ok(clock) => Arc::new(clock),
+            Err(_) if around.stop.is_cancelled() => return Ok(()),
+            Err(why) => return Err(why),
+        };
+        let world: Arc<dyn World> = clock.clone();
+        let Running { pool, broker, tuning, health_file, stop, .. } = around;
         let ledger = PgLedger::new(pool);
         let (line, outbox) = self.line(broker.clone(), &ledger, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
@@ -144,7 +153,14 @@ impl<S: Store<Tx = Transaction>> Service<S> {
                 Ok(line.run(&stop).await?)
             }
         });
-        spawn_workers(&mut tasks, self.workers, &context, health_file);
+        spawn_workers(&mut tasks, self.workers, &context);
+        tasks.spawn({
+            let context = context.clone();
+            async move {
+                context.health.keep(&context.ledger.pool, &clock, health_file, &context.stop).await;
+                Ok(())
+            }
+        });
         let looking = sampling::run(self.samples, context.clone());
         tasks.spawn(async move {
             looking.await;
@@ -166,12 +182,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
     }
 }
 
-fn spawn_workers(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    workers: Vec<Worker>,
-    context: &Context,
-    health_file: PathBuf,
-) {
+fn spawn_workers(tasks: &mut JoinSet<anyhow::Result<()>>, workers: Vec<Worker>, context: &Context) {
     for Worker { what, work } in workers {
         let work = work(context.clone());
         tasks.spawn(async move {
@@ -180,11 +191,6 @@ fn spawn_workers(
             Ok(())
         });
     }
-    let context = context.clone();
-    tasks.spawn(async move {
-        context.health.keep(&context.ledger.pool, health_file, &context.stop).await;
-        Ok(())
-    });
 }
 
 /// Waits for the end; a task that fails or panics ends all the others.

@@ -1,12 +1,14 @@
 //! A service's state, for probes: in a file, since three of the four open no port.
 
+use crate::clock::{Clock, complaint};
 use anyhow::{Context as _, bail, ensure};
+use chrono::TimeDelta;
 use messaging::Standing;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
 use telemetry::metrics;
@@ -14,24 +16,30 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const NOTED_EVERY: Duration = Duration::from_millis(500);
-const STALE_AFTER: Duration = Duration::from_secs(5);
+const STALE_AFTER_S: f64 = 5.0;
 
 pub struct Health {
     database: AtomicBool,
     standing: watch::Receiver<Standing>,
+    /// How far the machine's clock is ahead of the database's.
+    ahead_ms: AtomicI64,
 }
 
 /// What stands in the file.
 #[derive(Serialize, Deserialize)]
 struct Note {
     pid: u32,
+    /// When it was written, by the kernel's clock that nothing sets.
+    uptime_s: f64,
     database: bool,
     consuming: bool,
+    #[serde(default)]
+    clock_ahead_ms: i64,
 }
 
 impl Health {
     pub const fn new(standing: watch::Receiver<Standing>) -> Self {
-        Self { database: AtomicBool::new(false), standing }
+        Self { database: AtomicBool::new(false), standing, ahead_ms: AtomicI64::new(0) }
     }
 
     /// Whether the database answered when last asked.
@@ -49,16 +57,23 @@ impl Health {
         *self.standing.borrow() == Standing::CaughtUp
     }
 
-    /// Asks the database and writes the file, until stopped; then the file goes.
+    /// What is wrong with the machine's clock, if anything.
+    pub fn clock(&self) -> Option<String> {
+        complaint(TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Acquire)))
+    }
+
+    /// Asks the database for the time and writes the file, until stopped; then the file goes.
     pub(crate) async fn keep(
         &self,
         pool: &database::PgPool,
+        clock: &Clock,
         file: PathBuf,
         stop: &CancellationToken,
     ) {
         let mut complained = false;
         while !stop.is_cancelled() {
-            let asked = tokio::time::timeout(Duration::from_secs(2), ping(pool)).await;
+            let asked = tokio::time::timeout(Duration::from_secs(2), clock.look(pool)).await;
+            self.compare(clock.ahead());
             self.database.store(matches!(asked, Ok(Ok(()))), Ordering::Release);
             metrics::CONSUMING.set(f64::from(u8::from(self.consuming())), []);
             if let Err(why) = self.note(&file)
@@ -74,12 +89,25 @@ impl Health {
         let _ = fs::remove_file(&file);
     }
 
+    fn compare(&self, ahead: TimeDelta) {
+        metrics::CLOCK_AHEAD.set(ahead.as_seconds_f64(), []);
+        let before = self.clock();
+        self.ahead_ms.store(ahead.num_milliseconds(), Ordering::Release);
+        match (before, self.clock()) {
+            (None, Some(wrong)) => tracing::error!("{wrong}"),
+            (Some(_), None) => tracing::info!("the machine's clock is right again"),
+            _ => {}
+        }
+    }
+
     /// Renamed into place, so that nobody reads half of it.
     fn note(&self, file: &Path) -> std::io::Result<()> {
         let note = Note {
             pid: std::process::id(),
+            uptime_s: uptime_s()?,
             database: self.database(),
             consuming: self.consuming(),
+            clock_ahead_ms: self.ahead_ms.load(Ordering::Acquire),
         };
         let fresh = file.with_extension("new");
         fs::write(&fresh, serde_json::to_vec(&note)?)?;
@@ -87,18 +115,22 @@ impl Health {
     }
 }
 
-async fn ping(pool: &database::PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT 1").execute(pool).await.map(|_| ())
-}
-
 /// Whether the service that writes this file is well.
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let note = running(file)?;
-    match (note.database, note.consuming) {
-        (true, true) => Ok(()),
-        (false, _) => bail!("the database does not answer"),
-        (true, false) => bail!("not consuming: no session with the broker"),
+    match (note.database, note.consuming, complaint(TimeDelta::milliseconds(note.clock_ahead_ms))) {
+        (true, true, None) => Ok(()),
+        (true, true, Some(wrong)) => bail!(wrong),
+        (false, ..) => bail!("the database does not answer"),
+        (true, false, _) => bail!("not consuming: no session with the broker"),
     }
+}
+
+/// For how long the machine has been up.
+fn uptime_s() -> std::io::Result<f64> {
+    let text = fs::read_to_string("/proc/uptime")?;
+    let first = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    first.ok_or_else(|| std::io::Error::other("/proc/uptime tells no time"))
 }
 
 /// Whether it runs, however its servers are: to start it anew would not bring them back.
@@ -109,10 +141,14 @@ pub fn check_alive(file: &Path) -> anyhow::Result<()> {
 fn running(file: &Path) -> anyhow::Result<Note> {
     let shown = file.display();
     let text = fs::read(file).with_context(|| format!("not running: there is no {shown}"))?;
-    let age = fs::metadata(file)?.modified()?.elapsed().unwrap_or_default();
-    ensure!(age < STALE_AFTER, "not running: {shown} was last written {} s ago", age.as_secs());
     let note: Note =
         serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
+    let age_s = uptime_s()? - note.uptime_s;
+    // One from before the machine started is not fresh either.
+    ensure!(
+        (0.0..STALE_AFTER_S).contains(&age_s),
+        "not running: {shown} was last written {age_s:.0} s ago"
+    );
     // A process that was killed leaves its last note behind.
     let process = Path::new("/proc").join(note.pid.to_string());
     ensure!(process.exists(), "not running: it has died");
@@ -139,6 +175,10 @@ mod tests {
         standing.send_replace(Standing::Behind);
         health.note(&file).unwrap();
         check(&file).unwrap();
+        health.compare(TimeDelta::minutes(-15));
+        health.note(&file).unwrap();
+        assert!(check(&file).unwrap_err().to_string().contains("15 min behind the database's"));
+        check_alive(&file).unwrap();
     }
 
     #[test]
@@ -152,13 +192,21 @@ mod tests {
         check(&file).unwrap_err();
         check_alive(&file).unwrap();
 
-        fs::write(&file, r#"{"pid":4194305,"database":true,"consuming":true}"#).unwrap();
+        let edit = |what: &str, to: serde_json::Value| {
+            health.note(&file).unwrap();
+            let mut note: serde_json::Value =
+                serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            note[what] = to;
+            fs::write(&file, note.to_string()).unwrap();
+        };
+        edit("pid", 4_194_305.into());
         assert!(check(&file).unwrap_err().to_string().contains("it has died"));
         assert!(check_alive(&file).unwrap_err().to_string().contains("it has died"));
-        health.note(&file).unwrap();
-        let past = fs::metadata(&file).unwrap().modified().unwrap() - STALE_AFTER;
-        fs::File::options().write(true).open(&file).unwrap().set_modified(past).unwrap();
-        assert!(check(&file).unwrap_err().to_string().contains("last written"));
-        assert!(check_alive(&file).unwrap_err().to_string().contains("last written"));
+        for age_s in [-60.0, 6.0] {
+            edit("uptime_s", (uptime_s().unwrap() - age_s).into());
+            for verdict in [check(&file), check_alive(&file)] {
+                assert!(verdict.unwrap_err().to_string().contains("last written"));
+            }
+        }
     }
 }

@@ -4,13 +4,14 @@ use crate::Context;
 use messaging::partitions;
 use std::time::Duration;
 
-pub const PERIOD: Duration = Duration::from_mins(10);
+/// Shorter than a retry ladder: without a partition for today every message fails.
+pub const PERIOD: Duration = Duration::from_secs(20);
 
 /// Any number of replicas may do it at once.
 pub async fn tend(context: Context) -> anyhow::Result<()> {
-    let (ledger, now) = (&context.ledger, context.world.now());
-    partitions::make(&ledger.pool, now).await?;
-    let dropped = partitions::drop_old(&ledger.pool, context.kept, now).await?;
+    let pool = &context.ledger.pool;
+    partitions::make(pool).await?;
+    let dropped = partitions::drop_old(pool, context.kept).await?;
     if dropped > 0 {
         tracing::info!(partitions = dropped, "old idempotency keys are dropped");
     }

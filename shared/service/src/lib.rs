@@ -7,6 +7,7 @@
 //! ```
 
 mod boot;
+mod clock;
 mod command;
 mod health;
 mod http;
@@ -28,6 +29,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub use boot::Running;
+pub use clock::Clock;
 pub use command::main;
 pub use health::Health;
 pub use messaging::parse_duration;

@@ -32,6 +32,8 @@ macro_rules! metrics {
 metrics! {
     "every service" {
         CONSUMING: Gauge, "consuming", [], "1 while connected to RabbitMQ and consuming";
+        CLOCK_AHEAD: Gauge, "clock_ahead_seconds", [],
+            "how far the machine's clock is ahead of the database's, by which the service goes";
         HANDLED: Counter, "messages_handled_total", ["queue"],
             "messages whose change is committed";
         DUPLICATES: Counter, "messages_duplicate_total", ["queue"],

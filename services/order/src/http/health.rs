@@ -10,6 +10,9 @@ pub async fn alive() -> Json<Value> {
 
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let health = &app.context.health;
+    if let Some(wrong) = health.clock() {
+        return Err(Problem::not_ready(&wrong));
+    }
     match (health.database(), health.consuming()) {
         (true, true) => Ok(Json(json!({ "status": "ready" }))),
         (false, true) => Err(Problem::not_ready("the database is not reached")),

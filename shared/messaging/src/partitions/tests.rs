@@ -50,14 +50,14 @@ async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
 }
 
 async fn names(pool: &PgPool) -> Vec<String> {
-    let days = days(&mut pool.acquire().await.unwrap()).await.unwrap();
-    days.into_iter().map(name_of).collect()
+    let there = there(&mut pool.acquire().await.unwrap()).await.unwrap();
+    there.into_iter().map(|part| name_of(part.last_day())).collect()
 }
 
 #[tokio::test]
 async fn every_key_has_a_place_and_is_known_there_also_at_the_boundaries() {
     let pool = migrated().await;
-    make(&pool, noon()).await.unwrap();
+    make_at(&pool, noon()).await.unwrap();
     let days = TimeDelta::days(7);
     let all = [
         DateTime::UNIX_EPOCH,
@@ -81,12 +81,12 @@ async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_en
     let pool = migrated().await;
     let kept = Kept::days(3);
     let said = [midnight() - MOMENT, midnight(), noon()];
-    make(&pool, noon()).await.unwrap();
+    make_at(&pool, noon()).await.unwrap();
     note(&pool, &said).await.unwrap();
     let mut now = noon();
     while now < noon() + TimeDelta::days(8) {
-        make(&pool, now).await.unwrap();
-        drop_old(&pool, kept, now).await.unwrap();
+        make_at(&pool, now).await.unwrap();
+        drop_at(&pool, kept, now).await.unwrap();
         let behind = now - TimeDelta::days(1);
         for at in said.into_iter().filter(|at| kept.check(*at, behind).is_ok()) {
             assert!(is_known(&pool, at).await, "{at} is gone at {now}");
@@ -103,49 +103,92 @@ async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_en
 #[tokio::test]
 async fn a_long_pause_leaves_no_gap() {
     let pool = migrated().await;
-    make(&pool, noon()).await.unwrap();
+    make_at(&pool, noon()).await.unwrap();
     let later = noon() + TimeDelta::days(60);
-    make(&pool, later).await.unwrap();
+    make_at(&pool, later).await.unwrap();
     assert_eq!(names(&pool).await.len(), 9 + 9, "one for all of the pause, and those ahead");
     let days: Vec<_> = (0..61).map(|day| noon() + TimeDelta::days(day)).collect();
     assert_eq!(note(&pool, &days).await.unwrap(), [Novelty::New; 61]);
-    assert_eq!(drop_old(&pool, Kept::days(60), later).await.unwrap(), 0);
-    assert_eq!(drop_old(&pool, Kept::days(30), later).await.unwrap(), 9, "the pause stays whole");
+    assert_eq!(drop_at(&pool, Kept::days(60), later).await.unwrap(), 0);
+    assert_eq!(drop_at(&pool, Kept::days(30), later).await.unwrap(), 9, "the pause stays whole");
     assert!(is_known(&pool, later - TimeDelta::days(40)).await);
 }
 
 #[tokio::test]
 async fn replicas_make_and_drop_at_the_same_time() {
     let pool = migrated().await;
-    let made = (0..8).map(|_| make(&pool, noon()));
+    let made = (0..8).map(|_| make_at(&pool, noon()));
     assert!(futures::future::join_all(made).await.iter().all(Result::is_ok));
     assert_eq!(names(&pool).await.len(), 9);
     let later = noon() + TimeDelta::days(40);
-    make(&pool, later).await.unwrap();
-    let dropped = (0..8).map(|_| drop_old(&pool, Kept::default(), later));
+    make_at(&pool, later).await.unwrap();
+    let dropped = (0..8).map(|_| drop_at(&pool, Kept::default(), later));
     let dropped: Vec<_> = futures::future::join_all(dropped).await;
     // One that waits for another longer than a moment leaves the rest for the next time.
     let total: usize = dropped.into_iter().map(Result::unwrap_or_default).sum();
     assert!(total > 0);
-    drop_old(&pool, Kept::default(), later).await.unwrap();
+    drop_at(&pool, Kept::default(), later).await.unwrap();
     assert_eq!(names(&pool).await[0], "idempotency_keys_20260409");
 }
 
 #[tokio::test]
 async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
     let pool = migrated().await;
-    make(&pool, noon()).await.unwrap();
+    make_at(&pool, noon()).await.unwrap();
     let mut batch = pool.begin().await.unwrap();
     let insert = "INSERT INTO idempotency_keys VALUES ($1, 'x', $1, '')";
     sqlx::query(insert).bind(id(noon())).execute(&mut *batch).await.unwrap();
     let later = noon() + TimeDelta::days(99);
-    make(&pool, later).await.unwrap();
+    make_at(&pool, later).await.unwrap();
     note(&pool, &[later]).await.unwrap();
 
     let began = Instant::now();
-    let dropped = drop_old(&pool, Kept::default(), later).await;
+    let dropped = drop_at(&pool, Kept::default(), later).await;
     assert!(matches!(dropped, Err(Failure::World(_))), "it is tried again later: {dropped:?}");
     assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
     batch.rollback().await.unwrap();
-    assert_eq!(drop_old(&pool, Kept::default(), later).await.unwrap(), 9);
+    assert_eq!(drop_at(&pool, Kept::default(), later).await.unwrap(), 9);
+}
+
+/// As by the clock of a replica, before it was the database's; or by a database's that was wrong.
+#[tokio::test]
+async fn whatever_a_wrong_clock_has_made_and_dropped_there_is_room_for_today() {
+    for wrong in [-400, -40, -1, 1, 40, 400].map(TimeDelta::days) {
+        let pool = migrated().await;
+        make_at(&pool, noon()).await.unwrap();
+        make_at(&pool, noon() + wrong).await.unwrap();
+        drop_at(&pool, Kept::default(), noon() + wrong).await.unwrap();
+        make_at(&pool, noon()).await.unwrap();
+        let days: Vec<_> = (-1..=7).map(|day| noon() + TimeDelta::days(day)).collect();
+        assert_eq!(note(&pool, &days).await.unwrap(), [Novelty::New; 9], "{wrong}");
+        let made = names(&pool).await;
+        make_at(&pool, noon()).await.unwrap();
+        assert_eq!(names(&pool).await, made, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_gone_is_made_again_if_it_is_still_needed() {
+    let pool = migrated().await;
+    make_at(&pool, noon()).await.unwrap();
+    for day in ["20260228", "20260301", "20260304"].map(|day| format!("idempotency_keys_{day}")) {
+        run(&mut pool.acquire().await.unwrap(), &format!("DROP TABLE {day}")).await.unwrap();
+        make_at(&pool, noon()).await.unwrap();
+        assert!(names(&pool).await.contains(&day), "{day}");
+    }
+    // Of days long ago it cannot be told any more what was handled.
+    let later = noon() + TimeDelta::days(5);
+    make_at(&pool, later).await.unwrap();
+    run(&mut pool.acquire().await.unwrap(), "DROP TABLE idempotency_keys_20260302").await.unwrap();
+    make_at(&pool, later).await.unwrap();
+    assert!(note(&pool, &[noon() + TimeDelta::days(1)]).await.is_err());
+}
+
+#[tokio::test]
+async fn it_goes_by_the_databases_clock() {
+    let pool = migrated().await;
+    make(&pool).await.unwrap();
+    let now: DateTime<Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&pool).await.unwrap();
+    assert_eq!(note(&pool, &[now]).await.unwrap(), [Novelty::New]);
+    assert_eq!(drop_old(&pool, Kept::default()).await.unwrap(), 0);
 }
