@@ -96,7 +96,7 @@ impl Desk {
                 () = context.deaf.cancelled() => return,
             };
             crash_at(CrashPoint::ChargeTaken);
-            self.spawn(context, taken, answers.clone());
+            self.spawn(taken, answers.clone());
         }
     }
 
@@ -164,7 +164,7 @@ impl Desk {
     /// How many calls the provider may have at the same time. While it fails nothing is taken up,
     /// so that waiting costs no attempt.
     async fn allowed<L: ChargeBook>(&self, context: &Context<L>) -> Result<usize, Duration> {
-        match self.counter.room(context.world.now()) {
+        match self.counter.room() {
             Room::Calls(allowed) => return Ok(allowed),
             Room::Nothing { for_now } => return Err(for_now),
             Room::Probe => {}
@@ -175,9 +175,8 @@ impl Desk {
             answered = timeout(self.settings.gateway_timeout, self.gateway.probe()) => answered,
         };
         let failed = answered.map_or(true, |verdict| verdict.is_fault());
-        let at = context.world.now();
-        self.counter.probed(at, failed);
-        match self.counter.room(at) {
+        self.counter.probed(failed);
+        match self.counter.room() {
             Room::Calls(allowed) => {
                 tracing::info!("the provider answers again: charges go on, few at first");
                 Ok(allowed)
@@ -204,7 +203,7 @@ impl Desk {
         }
         let any = !charges.is_empty();
         for (charge, permit) in charges.into_iter().zip(permits) {
-            self.spawn(context, Taken { charge, permit }, answers.clone());
+            self.spawn(Taken { charge, permit }, answers.clone());
         }
         Ok(any)
     }
@@ -216,19 +215,14 @@ impl Desk {
     }
 
     /// A slow provider keeps nobody waiting but its own customer.
-    fn spawn<L: ChargeBook>(
-        &self,
-        context: &Context<L>,
-        Taken { mut charge, permit }: Taken,
-        answers: mpsc::UnboundedSender<InHand>,
-    ) {
-        let (desk, world) = (self.clone(), context.world.clone());
+    fn spawn(&self, Taken { mut charge, permit }: Taken, answers: mpsc::UnboundedSender<InHand>) {
+        let desk = self.clone();
         tokio::spawn(async move {
             let Some(verdict) = desk.ask(&mut charge).await else {
                 return;
             };
             let failed = verdict.is_fault();
-            if let Some(opened) = desk.counter.record(world.now(), failed) {
+            if let Some(opened) = desk.counter.record(failed) {
                 tracing::warn!(
                     failures = opened.failures,
                     calls = opened.calls,

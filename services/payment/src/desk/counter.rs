@@ -7,7 +7,6 @@ use crate::{
     breaker::{Breaker, Limits, Opened, Room},
     payment::{Charge, Payment},
 };
-use chrono::{DateTime, Utc};
 use events::{OrderId, ProductId};
 use messaging::{Batch, Known};
 use std::{
@@ -17,7 +16,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 
 #[derive(Clone)]
 pub struct Counter(Arc<Inner>);
@@ -27,6 +29,7 @@ struct Inner {
     room: Arc<Semaphore>,
     in_flight_max: usize,
     breaker: Mutex<Breaker>,
+    began: Instant,
     /// Something may be due.
     due: Notify,
     /// For a permit, since the provider bears no more calls than there are.
@@ -41,6 +44,7 @@ impl Counter {
             room: Arc::new(Semaphore::new(limits.in_flight_max)),
             in_flight_max: limits.in_flight_max,
             breaker: Mutex::new(Breaker::new(limits)),
+            began: Instant::now(),
             due: Notify::new(),
             is_waiting: false.into(),
             handed,
@@ -108,16 +112,16 @@ impl Counter {
         self.0.in_flight_max - self.0.room.available_permits()
     }
 
-    pub(super) fn room(&self, at: DateTime<Utc>) -> Room {
-        self.breaker(|breaker| breaker.room(at))
+    pub(super) fn room(&self) -> Room {
+        self.breaker(|breaker| breaker.room(self.0.began.elapsed()))
     }
 
-    pub(super) fn probed(&self, at: DateTime<Utc>, failed: bool) {
-        self.breaker(|breaker| breaker.probed(at, failed));
+    pub(super) fn probed(&self, failed: bool) {
+        self.breaker(|breaker| breaker.probed(self.0.began.elapsed(), failed));
     }
 
-    pub(super) fn record(&self, at: DateTime<Utc>, failed: bool) -> Option<Opened> {
-        self.breaker(|breaker| breaker.record(at, failed))
+    pub(super) fn record(&self, failed: bool) -> Option<Opened> {
+        self.breaker(|breaker| breaker.record(self.0.began.elapsed(), failed))
     }
 
     fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
@@ -227,8 +231,7 @@ mod tests {
     #[test]
     fn a_provider_that_fails_is_left_to_the_desk() {
         let (counter, _handed) = counter(9);
-        let now = DateTime::UNIX_EPOCH;
-        while counter.record(now, true).is_none() {}
+        while counter.record(true).is_none() {}
         assert_eq!(statuses(&decided(&counter, 1)), [Status::Pending]);
     }
 
