@@ -1,4 +1,4 @@
-//! Asks the saga to undo an order, for the customer or because its time is up.
+//! Asks the saga to undo an order, for the customer or because its time is up (`deadline.rs`).
 
 use crate::{
     order::{Cancel, Order, Status},
@@ -10,7 +10,7 @@ use events::{CancelReason, OrderCancelRequested, OrderId};
 use messaging::{CrashPoint, Known, Store, crash_at};
 use serde_json::json;
 use service::Context;
-use std::{slice, time::Duration};
+use std::time::Duration;
 use telemetry::{Span, SpanKind, trace_id};
 
 /// What came of a request, and how the order stands.
@@ -29,60 +29,71 @@ pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
     reason: CancelReason,
     trace: Option<String>,
 ) -> Result<Outcome, Failure> {
-    let ledger = &context.ledger;
-    let mut tx = ledger.begin().await?;
-    ledger.lock_orders(&mut tx, &[order_id]).await?;
-    let Some(known) = ledger.cancellable(&mut tx, order_id).await? else {
-        return Ok(Outcome::Unknown);
-    };
-    let mut loaded = orders.load(&mut tx, &[order_id], &[]).await?;
-    let mut order = loaded.of(order_id, &[]);
-    match order.cancel() {
-        Cancel::TooLate => return Ok(Outcome::TooLate(order.status())),
-        Cancel::UnderWay => return Ok(Outcome::Accepted(order.status())),
-        Cancel::Say => {}
-    }
-    let requested = OrderCancelRequested {
-        order_id,
-        reason,
-        payment_method: known.payment_method,
-        total_amount: known.total_amount,
-    };
-    let detail = json!({ "reason": reason });
-    let trace = trace.or(known.trace);
-    let span = Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
-        .with("order_id", order_id);
-    let trace = span.traceparent_or(trace.as_deref());
-    let (fact, said) = say(&*context.world, &requested, detail, trace);
-    order.remember(fact);
-    let status = order.status();
-    loaded.keep(order_id, order);
-    orders.save(&mut tx, &loaded).await?;
-    ledger.enqueue(&mut tx, slice::from_ref(&said)).await?;
-    context.ledger.commit(tx).await?;
-    crash_at(CrashPoint::CancelCommitted);
-    span.end();
-    tracing::info!(%order_id, event_id = %said.id, ?reason,
-        trace_id = trace_id(said.trace.as_deref()), "cancel requested");
-    context.outbox.wake(vec![said]);
-    orders.committed(loaded);
-    Ok(Outcome::Accepted(status))
+    let outcomes = cancel_all(&context, &orders, &[order_id], reason, trace).await?;
+    Ok(outcomes.into_iter().next().unwrap_or(Outcome::Unknown))
 }
 
-/// Cancels what should have ended by now; but not what may have ended long ago, while we were deaf.
-pub async fn overdue<L: OrderBook, S: Store<Tx = L::Tx, State = Order> + Clone>(
-    context: Context<L>,
-    orders: S,
-    deadline: Duration,
-) -> anyhow::Result<()> {
-    if deadline.is_zero() || !context.health.caught_up() {
-        return Ok(());
+/// All of them, or none.
+pub(crate) async fn cancel_all<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
+    context: &Context<L>,
+    orders: &S,
+    ids: &[OrderId],
+    reason: CancelReason,
+    trace: Option<String>,
+) -> Result<Vec<Outcome>, Failure> {
+    let ledger = &context.ledger;
+    let mut tx = ledger.begin().await?;
+    ledger.lock_orders(&mut tx, ids).await?;
+    let mut known = ledger.cancellable(&mut tx, ids).await?;
+    let mut loaded = orders.load(&mut tx, ids, &[]).await?;
+    let (mut said, mut spans) = (Vec::new(), Vec::new());
+    let mut outcomes = Vec::with_capacity(ids.len());
+    for order_id in ids {
+        let mut order = loaded.of(*order_id, &[]);
+        let asked = order.cancel();
+        let Some(known) = known.remove(order_id) else {
+            outcomes.push(Outcome::Unknown);
+            continue;
+        };
+        if asked == Cancel::Say {
+            let trace = trace.clone().or(known.trace);
+            let requested = OrderCancelRequested {
+                order_id: *order_id,
+                reason,
+                payment_method: known.payment_method,
+                total_amount: known.total_amount,
+            };
+            let span =
+                Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
+                    .with("order_id", order_id);
+            let trace = span.traceparent_or(trace.as_deref());
+            let detail = json!({ "reason": reason });
+            let (fact, outgoing) = say(&*context.world, &requested, detail, trace);
+            order.remember(fact);
+            loaded.keep(*order_id, order.clone());
+            said.push(outgoing);
+            spans.push(span);
+        }
+        outcomes.push(match asked {
+            Cancel::TooLate => Outcome::TooLate(order.status()),
+            Cancel::UnderWay | Cancel::Say => Outcome::Accepted(order.status()),
+        });
     }
-    let before = context.world.now() - deadline;
-    for order in context.ledger.overdue(before).await? {
-        cancel(context.clone(), orders.clone(), order, CancelReason::Deadline, None).await?;
+    if said.is_empty() {
+        return Ok(outcomes);
     }
-    Ok(())
+    orders.save(&mut tx, &loaded).await?;
+    ledger.enqueue(&mut tx, &said).await?;
+    ledger.commit(tx).await?;
+    crash_at(CrashPoint::CancelCommitted);
+    spans.into_iter().for_each(Span::end);
+    for request in &said {
+        tracing::info!(order_id = %request.order_id, event_id = %request.id, ?reason,
+            trace_id = trace_id(request.trace.as_deref()), "cancel requested");
+    }
+    context.outbox.wake(said);
+    orders.committed(loaded);
+    Ok(outcomes)
 }
 
 /// Says which orders nothing will happen to by itself any more.
@@ -105,12 +116,8 @@ pub async fn complain(context: Context, deadline: Duration) -> anyhow::Result<()
 mod tests {
     use super::*;
     use crate::testing::{Bench, short};
-    use CancelReason::{Customer, Deadline};
+    use CancelReason::Customer;
     use chrono::TimeDelta;
-    use messaging::Standing;
-    use service::Health;
-    use std::sync::Arc;
-    use tokio::sync::watch;
 
     async fn ask(bench: &Bench, order: OrderId) -> Outcome {
         let (context, orders) = (bench.context.clone(), bench.orders.clone());
@@ -171,39 +178,5 @@ mod tests {
         assert_eq!(ask(&bench, order).await, Outcome::TooLate(Status::Confirmed));
         assert_eq!(ask(&bench, OrderId::nil()).await, Outcome::Unknown);
         assert_eq!(bench.count(SAID).await, 0);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_overdue_for_one_who_has_not_yet_heard_everything() {
-        let mut bench = Bench::new().await;
-        bench.placed().await;
-        let clock = crate::testing::Still::new();
-        clock.forward(TimeDelta::hours(1).num_milliseconds());
-        bench.context.world = clock;
-        for (standing, said) in
-            [(Standing::Away, 0), (Standing::Behind, 0), (Standing::CaughtUp, 1)]
-        {
-            bench.context.health = Arc::new(Health::new(watch::channel(standing).1));
-            let (context, orders) = (bench.context.clone(), bench.orders.clone());
-            overdue(context, orders, Duration::from_secs(60)).await.unwrap();
-            assert_eq!(bench.count(SAID).await, said, "{standing:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_overdue_is_cancelled_once_and_only_if_there_is_a_deadline() {
-        let mut bench = Bench::new().await;
-        let order = bench.placed().await;
-        let clock = crate::testing::Still::new();
-        clock.forward(TimeDelta::hours(1).num_milliseconds());
-        bench.context.world = clock;
-        for (deadline, said) in [(0, 0), (7200, 0), (60, 1), (60, 1)] {
-            let (context, orders) = (bench.context.clone(), bench.orders.clone());
-            overdue(context, orders, Duration::from_secs(deadline)).await.unwrap();
-            assert_eq!(bench.count(SAID).await, said);
-        }
-        let known = store::order(&bench.context.ledger.pool, order).await.unwrap().unwrap();
-        let detail = &known.fact("order.cancel-requested").unwrap().detail;
-        assert_eq!(detail["reason"], serde_json::to_value(Deadline).unwrap());
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod cancelling;
+mod deadline;
 mod http;
 mod measure;
 mod on;
@@ -24,9 +25,10 @@ use events::{
 };
 use messaging::Store;
 use service::{Service, parse_duration};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-pub use cancelling::{Outcome, cancel, overdue};
+pub use cancelling::{Outcome, cancel};
+pub use deadline::Deadline;
 pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
 pub use page::{Page, PageSettings};
@@ -81,13 +83,15 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let watchers = orders.watchers.clone();
     let writer = writer.telling(orders.news.clone());
     let Settings { order_deadline, keys_kept, .. } = *settings;
+    let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
     Ok(reactions(orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
         .worker("look for the live page", |context| hub.run(context, watchers))
         .samples(move |context| measure::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
-            overdue(context, orders.clone(), order_deadline)
+            let deadline = deadline.clone();
+            async move { deadline.enforce(&context).await }
         })
         .every(Duration::from_mins(1), "tell of stuck orders", move |context| {
             cancelling::complain(context, order_deadline)

@@ -263,10 +263,9 @@ fn digest(draft: &Draft) -> Vec<u8> {
 
 /// Answers that nobody will ask for again: all of them, in small transactions.
 pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
-    let before = context.world.now() - kept;
     let mut count = 0;
     while !context.stop.is_cancelled() {
-        let gone = store::forget_answers(&context.ledger.pool, before, FORGOTTEN_MAX).await?;
+        let gone = store::forget_answers(&context.ledger.pool, kept, FORGOTTEN_MAX).await?;
         count += gone;
         if gone < FORGOTTEN_MAX.into() {
             break;

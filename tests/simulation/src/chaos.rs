@@ -1,20 +1,21 @@
-//! All that is random in a run, from one seed: what fails, what waits, who crashes; and the only
-//! clock.
+//! All that is random in a run, from one seed: what fails, what waits, who crashes; and the time,
+//! which each machine's clock shows as it can.
 
 use crate::{
     faults::{Faults, Mutant},
     trace::Trace,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{OrderId, SERVICES};
 use messaging::{BrokerError, Message, World};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
+    collections::BTreeSet,
     future::pending,
     ops::Range,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -32,6 +33,11 @@ pub struct Chaos {
     crashes: [[Notify; SERVICES.len()]; REPLICAS_MAX],
     /// What each service was delivered last.
     overheard: Mutex<[Option<Message>; SERVICES.len()]>,
+    /// How far each machine's clock is off, and each database's.
+    machines_off: Mutex<[[TimeDelta; SERVICES.len()]; REPLICAS_MAX]>,
+    databases_off: [TimeDelta; SERVICES.len()],
+    /// Orders that were to be cancelled for their age before they had it.
+    early: Mutex<BTreeSet<OrderId>>,
     /// Until when each service's database is away.
     away: Mutex<[Option<Instant>; SERVICES.len()]>,
     pub faults: Faults,
@@ -60,9 +66,16 @@ impl Chaos {
     /// Within the run's own runtime, whose clock it reads.
     pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
+        let faults = Faults::draw(&mut dice, mutant);
+        let mut each_off = |most_ms| [(); SERVICES.len()].map(|()| off(&mut dice, most_ms));
+        let databases_off = each_off(faults.database_off_ms);
+        let machines_off = [(); REPLICAS_MAX].map(|()| each_off(faults.machine_off_ms));
         Self {
-            faults: Faults::draw(&mut dice, mutant),
+            faults,
             dice: Mutex::new(dice),
+            machines_off: Mutex::new(machines_off),
+            databases_off,
+            early: Mutex::default(),
             began: Instant::now(),
             healed: AtomicBool::new(false),
             trace: Mutex::new(trace),
@@ -162,6 +175,30 @@ impl Chaos {
         self.lock_away()[service] = Some(Instant::now() + span);
     }
 
+    /// What a database's clock shows.
+    pub fn database_now(&self, service: usize) -> DateTime<Utc> {
+        self.now() + self.databases_off[service]
+    }
+
+    /// What a machine's clock shows.
+    pub fn machine_now(&self, place: Place) -> DateTime<Utc> {
+        self.now() + lock(&self.machines_off)[place.replica][place.service]
+    }
+
+    pub fn set_machine(&self, place: Place) {
+        self.note(place.name(), "has its clock set", &[]);
+        let off = off(&mut self.dice(), self.faults.machine_off_ms);
+        lock(&self.machines_off)[place.replica][place.service] = off;
+    }
+
+    pub fn cancels_early(&self, order: OrderId) {
+        lock(&self.early).insert(order);
+    }
+
+    pub fn early(&self) -> Vec<OrderId> {
+        lock(&self.early).iter().copied().collect()
+    }
+
     pub fn overhear(&self, service: usize, message: &Message) {
         lock(&self.overheard)[service] = Some(message.clone());
     }
@@ -187,6 +224,11 @@ impl Chaos {
     }
 }
 
+fn off(dice: &mut StdRng, most_ms: u64) -> TimeDelta {
+    let most = most_ms.cast_signed();
+    TimeDelta::milliseconds(dice.random_range(-most..=most))
+}
+
 /// Nobody else runs: one thread is all.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -202,5 +244,21 @@ impl World for Chaos {
 
     fn random(&self) -> u64 {
         self.dice().random()
+    }
+}
+
+/// A machine as a process finds it.
+pub struct Machine {
+    pub chaos: Arc<Chaos>,
+    pub place: Place,
+}
+
+impl World for Machine {
+    fn now(&self) -> DateTime<Utc> {
+        self.chaos.machine_now(self.place)
+    }
+
+    fn random(&self) -> u64 {
+        self.chaos.random()
     }
 }

@@ -30,6 +30,10 @@ pub struct Faults {
     pub provider_down: f64,
     /// The provider does not answer, and has, will, or will never have done what it was asked.
     pub provider_lost: f64,
+    /// A machine's clock is off by as much, at most.
+    pub machine_off_ms: u64,
+    /// Those of databases keep time better.
+    pub database_off_ms: u64,
     /// A gremlin acts at intervals of this many milliseconds, at most.
     pub gremlin_every_ms: u64,
 }
@@ -45,7 +49,13 @@ pub enum Mutant {
     /// Another content under a known id passes for a repetition.
     IgnoresForgeries,
     ReaperChargesBlindly,
+    /// A process believes its machine's clock, and not its database's.
+    GoesByItsOwnClock,
+    /// Only in what an order's age is.
+    DeadlineByItsOwnClock,
 }
+
+const HOUR_MS: f64 = 3_600_000.0;
 
 impl Faults {
     pub fn draw(dice: &mut StdRng, mutant: Option<Mutant>) -> Self {
@@ -68,12 +78,17 @@ impl Faults {
             ack_lost: share(0.05),
             provider_down: share(0.7),
             provider_lost: share(0.3),
+            machine_off_ms: 1 + share(26.0 * HOUR_MS) as u64,
+            database_off_ms: 1 + share(HOUR_MS / 6.0) as u64,
             gremlin_every_ms: 1 + (share(1.0) * 30_000.0) as u64 + 4_000,
         };
         match mutant {
             // It shows where a charge is lost on its way, then the process, and then the provider.
             Some(Mutant::ReaperChargesBlindly) => {
                 Self { crash: 0.01, provider_down: 0.7, provider_lost: 0.3, ..drawn }
+            }
+            Some(Mutant::GoesByItsOwnClock | Mutant::DeadlineByItsOwnClock) => {
+                Self { machine_off_ms: 26 * HOUR_MS as u64, ..drawn }
             }
             _ => drawn,
         }

@@ -3,8 +3,9 @@
 //! clock are others.
 
 use crate::{
-    chaos::{Chaos, Place, REPLICAS_MAX, lock},
+    chaos::{Chaos, Machine, Place, REPLICAS_MAX, lock},
     disk::Disk,
+    faults::Mutant,
     provider::Provider,
     snapshot::waiting_queues,
     stores::{
@@ -18,16 +19,16 @@ use crate::{
 use clap::{Args, Command};
 use events::{EventId, SERVICES};
 use messaging::{Broker, Kept, Ladder, MemoryBroker, QueueType, Store, World};
-use order::Placing;
+use order::{Deadline, Placing};
 use payment::Desk;
-use service::{Context, Health, Service, Tuning};
+use service::{Clock, Context, Health, Service, Tuning};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub const ORDER: usize = 0;
 pub const PAYMENT: usize = 1;
 pub const INVENTORY: usize = 2;
 pub const SHIPPING: usize = 3;
+
+const CLOCK_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Fleet {
     pub chaos: Arc<Chaos>,
@@ -148,9 +151,10 @@ impl Fleet {
         let (mut process, context) = self.run(&order::reactions(OrderStore), &orders);
         let (placing, writer) = Placing::channel(64);
         process.tasks.spawn(writer.run(context.clone()));
-        let deadline = self.order_deadline;
-        process.every(Duration::from_secs(1), context.clone(), move |context| async move {
-            order::overdue(context, OrderStore, deadline).await.is_ok()
+        let deadline = Arc::new(Deadline::new(OrderStore, self.order_deadline));
+        process.every(Duration::from_secs(1), context.clone(), move |context| {
+            let deadline = deadline.clone();
+            async move { deadline.enforce(&context).await.is_ok() }
         });
         let ended = process.ended.clone();
         lock(&self.fronts)[replica] = Some(Front { placing, context, ended });
@@ -177,8 +181,13 @@ impl Fleet {
     {
         let (chaos, place) = (self.chaos.clone(), disk.place);
         let doomed = disk.doomed.clone();
-        let wire = Wire { broker: self.broker.clone(), chaos, place, doomed };
-        let world: Arc<dyn World> = self.chaos.clone();
+        let wire = Wire { broker: self.broker.clone(), chaos: chaos.clone(), place, doomed };
+        let machine = Arc::new(Machine { chaos: chaos.clone(), place });
+        let clock = Arc::new(Clock::new(machine.clone()));
+        let world: Arc<dyn World> = match chaos.is_broken(Mutant::GoesByItsOwnClock) {
+            true => machine,
+            false => clock.clone(),
+        };
         let batch_max = self.chaos.among(&[1, 3, 100]);
         let (kept, queue_type) = (Kept::default(), QueueType::default());
         let tuning = Tuning { ladder: Ladder::default(), kept, queue_type, batch_max };
@@ -200,12 +209,35 @@ impl Fleet {
             deaf: deaf.clone(),
         };
         let mut tasks = JoinSet::new();
+        tasks.spawn(look_at_clock(clock, disk.clone()));
         let stopped = stop.clone();
         tasks.spawn(async move {
             let _deaf = deaf.drop_guard();
             line.run(&stopped).await.expect("the broker is there or away");
         });
         (Process { tasks, stop, ended: CancellationToken::new() }, context)
+    }
+}
+
+/// At once, and then as `service::Health` does it.
+fn look_at_clock<D>(clock: Arc<Clock>, disk: Disk<D>) -> impl Future<Output = ()>
+where
+    D: Clone + Default + Send + Sync + 'static,
+{
+    let Disk { chaos, place, .. } = disk;
+    clock.observe(chaos.database_now(place.service), Instant::now());
+    async move {
+        loop {
+            sleep(CLOCK_EVERY).await;
+            let away = chaos.database_fails(place, chaos.faults.database, "shows no time", &[]);
+            let asked = Instant::now();
+            sleep(chaos.within(0..chaos.among(&[2, 2000]))).await;
+            let shown = chaos.database_now(place.service);
+            sleep(chaos.within(0..chaos.among(&[2, 2000]))).await;
+            if away.is_ok() {
+                clock.observe(shown, asked);
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What happens to the system from outside: cut cables, servers that are away, poison, forgeries,
-//! and people who replay dead letters, perhaps twice.
+//! What happens to the system from outside: cut cables, servers that are away, clocks that are set,
+//! poison, forgeries, and people who replay dead letters, perhaps twice.
 
 use crate::{chaos::lock, fleet::Fleet};
 use chrono::TimeDelta;
@@ -52,7 +52,7 @@ impl Gremlins {
         let chaos = &fleet.chaos;
         while !chaos.is_healed() {
             sleep(chaos.within(1..chaos.faults.gremlin_every_ms)).await;
-            match chaos.below(8) {
+            match chaos.below(9) {
                 0 | 1 => {
                     chaos.note("broker", "cut", &[]);
                     fleet.broker.cut();
@@ -70,6 +70,10 @@ impl Gremlins {
                 4 => self.poison(fleet),
                 5 => self.forge(fleet).await,
                 6 => self.bring_old(fleet),
+                7 => {
+                    let places: Vec<_> = fleet.places().collect();
+                    chaos.set_machine(chaos.among(&places));
+                }
                 _ => drop(self.replay(fleet)),
             }
         }

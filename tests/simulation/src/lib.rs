@@ -96,6 +96,10 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
     snapshot.told = customers.told();
     snapshot.poisoned = Some(gremlins.poisoned());
     broken.extend(check(&snapshot, Quiet::Yes));
+    broken.extend(chaos.early().into_iter().map(|order| Violation {
+        order_id: Some(order),
+        ..plainly(1, "it is cancelled for its age before it has it".into())
+    }));
     broken.extend(customers.lies().into_iter().map(|lie| plainly(1, lie)));
     broken.extend(gremlins.innocent().into_iter().map(|letter| plainly(5, letter)));
     broken.extend(gremlins.unrefused().into_iter().map(|forged| plainly(6, forged)));

@@ -1,10 +1,9 @@
 //! What was answered under the idempotency keys of HTTP.
 
-use chrono::{DateTime, Utc};
 use database::{Failure, PgConnection, PgPool};
 use events::OrderId;
 use sqlx::FromRow;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 /// What a request with an idempotency key was answered.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -33,23 +32,20 @@ pub(super) async fn given(
     Ok(answers.into_iter().map(|answer| (answer.key.clone(), answer)).collect())
 }
 
-/// Deletes so many of the answers given before that moment, but for what another process is at.
-pub async fn forget_answers(
-    pool: &PgPool,
-    before: DateTime<Utc>,
-    max: u32,
-) -> Result<u64, Failure> {
+/// Deletes so many of the answers that are older than that by the database's clock, but for what
+/// another process is at.
+pub async fn forget_answers(pool: &PgPool, kept: Duration, max: u32) -> Result<u64, Failure> {
     let gone = sqlx::query(
         "DELETE FROM http_idempotency_keys
          WHERE key IN (
              SELECT key
              FROM http_idempotency_keys
-             WHERE created_at < $1
+             WHERE created_at < now() - $1 * INTERVAL '1 millisecond'
              ORDER BY created_at
              LIMIT $2
              FOR UPDATE SKIP LOCKED)",
     )
-    .bind(before)
+    .bind(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
     .bind(i64::from(max))
     .execute(pool)
     .await?;

@@ -2,11 +2,10 @@
 //! earnest, in-memory for the simulation.
 
 use super::{Answer, Cancellable, Placed, place, read};
-use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
 use events::OrderId;
 use messaging::{Ledger, PgLedger};
-use std::{collections::HashMap, future::Future};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 pub trait OrderBook: Ledger {
     /// Writes new orders, whole: with their answers, and what is said about them. Of an order whose
@@ -16,17 +15,20 @@ pub trait OrderBook: Ledger {
         placed: &[Placed],
     ) -> impl Future<Output = Result<HashMap<String, Answer>, Failure>> + Send;
 
-    /// `None` where there is no such order.
+    /// Of those that there are.
     fn cancellable(
         &self,
         tx: &mut Self::Tx,
-        order: OrderId,
-    ) -> impl Future<Output = Result<Option<Cancellable>, Failure>> + Send;
+        orders: &[OrderId],
+    ) -> impl Future<Output = Result<HashMap<OrderId, Cancellable>, Failure>> + Send;
 
-    /// Orders placed before that moment that run on as if nothing were wrong, oldest first.
+    /// Orders of at least that age, by the database's clock, that run on as if nothing were wrong;
+    /// those that come after the given one, oldest first.
     fn overdue(
         &self,
-        before: DateTime<Utc>,
+        age: Duration,
+        after: OrderId,
+        max: usize,
     ) -> impl Future<Output = Result<Vec<OrderId>, Failure>> + Send;
 }
 
@@ -38,12 +40,17 @@ impl OrderBook for PgLedger {
     async fn cancellable(
         &self,
         tx: &mut Transaction,
-        order: OrderId,
-    ) -> Result<Option<Cancellable>, Failure> {
-        read::cancellable(tx, order).await
+        orders: &[OrderId],
+    ) -> Result<HashMap<OrderId, Cancellable>, Failure> {
+        read::cancellable(tx, orders).await
     }
 
-    async fn overdue(&self, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
-        read::overdue(&self.pool, before).await
+    async fn overdue(
+        &self,
+        age: Duration,
+        after: OrderId,
+        max: usize,
+    ) -> Result<Vec<OrderId>, Failure> {
+        read::overdue(&self.pool, age, after, max).await
     }
 }

@@ -10,7 +10,7 @@ use database::{Failure, PgConnection, PgPool};
 use events::{Event, Money, OrderCancelRequested, OrderId, PaymentMethod};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, Postgres, QueryBuilder};
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 use uuid::Uuid;
 
 pub(super) const VIEW: &str = "
@@ -92,41 +92,52 @@ pub struct Cancellable {
     pub trace: Option<String>,
 }
 
+/// Of those that there are.
 pub async fn cancellable(
     connection: &mut PgConnection,
-    id: OrderId,
-) -> Result<Option<Cancellable>, Failure> {
-    let row: Option<(String, Decimal, Option<String>)> = sqlx::query_as(
-        "SELECT payment_method, total_amount, trace
+    orders: &[OrderId],
+) -> Result<HashMap<OrderId, Cancellable>, Failure> {
+    let rows: Vec<(OrderId, String, Decimal, Option<String>)> = sqlx::query_as(
+        "SELECT id, payment_method, total_amount, trace
          FROM orders
-         WHERE id = $1",
+         WHERE id = ANY($1)",
     )
-    .bind(id)
-    .fetch_optional(connection)
+    .bind(orders)
+    .fetch_all(connection)
     .await?;
-    let Some((payment_method, total_amount, trace)) = row else {
-        return Ok(None);
-    };
-    let payment_method = payment_method.parse().map_err(Failure::data)?;
-    let total_amount = Money::new(total_amount).map_err(Failure::data)?;
-    Ok(Some(Cancellable { payment_method, total_amount, trace }))
+    rows.into_iter()
+        .map(|(id, payment_method, total_amount, trace)| {
+            let payment_method = payment_method.parse().map_err(Failure::data)?;
+            let total_amount = Money::new(total_amount).map_err(Failure::data)?;
+            Ok((id, Cancellable { payment_method, total_amount, trace }))
+        })
+        .collect()
 }
 
-/// Orders placed before that moment that run on as if nothing were wrong, oldest first.
-pub async fn overdue(pool: &PgPool, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
+/// Orders of at least that age, by the database's clock, that run on as if nothing were wrong;
+/// those that come after the given one, oldest first.
+pub async fn overdue(
+    pool: &PgPool,
+    age: Duration,
+    after: OrderId,
+    max: usize,
+) -> Result<Vec<OrderId>, Failure> {
     let orders = sqlx::query_scalar(
         "SELECT id
          FROM orders
          WHERE outcome IS NULL
              AND status = ANY($1)
-             AND created_at < $2
-             AND NOT facts @> jsonb_build_array(jsonb_build_object('event', $3::TEXT))
+             AND created_at < now() - $2 * INTERVAL '1 millisecond'
+             AND id > $3
+             AND NOT facts @> jsonb_build_array(jsonb_build_object('event', $4::TEXT))
          ORDER BY id
-         LIMIT 100",
+         LIMIT $5",
     )
     .bind(Status::RUNNING.map(Status::name))
-    .bind(before)
+    .bind(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    .bind(after)
     .bind(OrderCancelRequested::NAME)
+    .bind(i64::try_from(max).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await?;
     Ok(orders)

@@ -1,15 +1,23 @@
 //! Orders and the answers to idempotency keys.
 
-use crate::disk::{Disk, Tx};
-use chrono::{DateTime, Utc};
+use crate::{
+    disk::{Disk, Tx},
+    faults::Mutant,
+};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
-use messaging::{Batch, Ledger, Store};
+use messaging::{Batch, Ledger, Store, World};
 use order::{Answer, Cancellable, Order, OrderBook, Placed, Status, View};
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Bound,
     sync::Arc,
+    time::Duration,
 };
+
+/// What a clock may err that was looked at through a slow line.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(4);
 
 #[derive(Clone, Default)]
 pub struct Orders {
@@ -21,6 +29,8 @@ pub struct Orders {
 pub struct Row {
     pub view: View,
     trace: Option<String>,
+    /// By no clock that anybody has.
+    placed_at: DateTime<Utc>,
 }
 
 #[derive(Clone)]
@@ -54,6 +64,7 @@ impl Store for OrderStore {
 
 impl OrderBook for Disk<Orders> {
     async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Failure> {
+        let placed_at = self.chaos.now();
         let mut tx = self.begin().await?;
         let (mut said, mut given) = (Vec::new(), HashMap::new());
         for new in placed {
@@ -65,7 +76,8 @@ impl OrderBook for Disk<Orders> {
                 }
                 answers.insert(asked.key.clone(), asked.clone().into());
             }
-            let row = Row { view: new.view.clone(), trace: new.said.trace.clone() };
+            let (view, trace) = (new.view.clone(), new.said.trace.clone());
+            let row = Row { view, trace, placed_at };
             rows.insert(new.view.id, row.into());
             said.push(new.said.clone());
         }
@@ -77,26 +89,38 @@ impl OrderBook for Disk<Orders> {
     async fn cancellable(
         &self,
         tx: &mut Tx<Orders>,
-        order: OrderId,
-    ) -> Result<Option<Cancellable>, Failure> {
-        Ok(tx.data().rows.get(&order).map(|row| Cancellable {
-            payment_method: row.view.payment_method,
-            total_amount: row.view.total_amount,
-            trace: row.trace.clone(),
-        }))
+        orders: &[OrderId],
+    ) -> Result<HashMap<OrderId, Cancellable>, Failure> {
+        let rows = &tx.data().rows;
+        let known = orders.iter().filter_map(|id| {
+            let Row { view, trace, .. } = &**rows.get(id)?;
+            let trace = trace.clone();
+            let (payment_method, total_amount) = (view.payment_method, view.total_amount);
+            Some((*id, Cancellable { payment_method, total_amount, trace }))
+        });
+        Ok(known.collect())
     }
 
-    async fn overdue(&self, before: DateTime<Utc>) -> Result<Vec<OrderId>, Failure> {
+    async fn overdue(
+        &self,
+        age: Duration,
+        after: OrderId,
+        max: usize,
+    ) -> Result<Vec<OrderId>, Failure> {
+        let now = match self.chaos.is_broken(Mutant::DeadlineByItsOwnClock) {
+            true => self.chaos.machine_now(self.place),
+            false => self.chaos.database_now(self.place.service),
+        };
         self.look(|orders| {
-            let mut late: Vec<_> = orders
-                .rows
-                .values()
-                .map(|row| &row.view)
-                .filter(|view| view.created_at < before && runs_on(&view.order))
-                .map(|view| (view.created_at, view.id))
-                .collect();
-            late.sort_unstable();
-            late.into_iter().map(|(_, id)| id).take(100).collect()
+            let rows = orders.rows.range((Bound::Excluded(after), Bound::Unbounded));
+            let is_late = |row: &Row| row.view.created_at < now - age && runs_on(&row.view.order);
+            let late: Vec<_> = rows.filter(|(_, row)| is_late(row)).take(max).collect();
+            for (id, row) in &late {
+                if row.placed_at + age > self.chaos.now() + TOLERANCE {
+                    self.chaos.cancels_early(**id);
+                }
+            }
+            late.into_iter().map(|(id, _)| *id).collect()
         })
         .await
     }

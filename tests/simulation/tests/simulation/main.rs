@@ -69,3 +69,13 @@ fn what_is_handled_again_changes_nothing() {
 fn a_reaper_that_charges_blindly_is_noticed() {
     is_caught_within(200, Mutant::ReaperChargesBlindly);
 }
+
+#[test]
+fn a_process_that_goes_by_its_machines_clock_is_noticed() {
+    is_caught_within(20, Mutant::GoesByItsOwnClock);
+}
+
+#[test]
+fn a_deadline_by_the_clock_of_a_replica_is_noticed() {
+    is_caught_within(20, Mutant::DeadlineByItsOwnClock);
+}

@@ -1,7 +1,7 @@
 //! Orders as they are placed, and what is asked about them.
 
 use super::{SEEDS, STEPS, Twins, Tx, moment, said::*, told};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use database::{Failure, Transaction};
 use events::{Item, OrderCreated, OrderId};
 use messaging::Store;
@@ -25,7 +25,7 @@ async fn order_knows_the_same() {
                 5 => twins.hear(scheduled).await,
                 6 => twins.hear(refused).await,
                 7 => twins.do_in_book(&Page::Cancel(id)).await,
-                8 => twins.do_in_book(&Page::Overdue(moment(id.as_bytes()[15].into()))).await,
+                8 => twins.do_in_book(&Page::Overdue(minute(id) + TimeDelta::seconds(30))).await,
                 _ => {
                     let place = Page::Place(twins.draw_up(id, items).into());
                     twins.do_in_book(&place).await;
@@ -47,8 +47,10 @@ where
     P: Store<Tx = Transaction, State = Order>,
 {
     async fn do_in_book(&mut self, page: &Page) {
-        let memory = in_book(&self.memory, page).await;
-        assert_eq!(told(memory), told(in_book(&self.postgres, page).await));
+        let memory = in_book(&self.memory, page, self.memory.chaos.database_now(0)).await;
+        let clock = sqlx::query_scalar("SELECT now()").fetch_one(&self.postgres.pool).await;
+        let postgres = in_book(&self.postgres, page, clock.expect("it has a clock")).await;
+        assert_eq!(told(memory), told(postgres));
         self.know_the_same().await;
     }
 
@@ -56,7 +58,7 @@ where
     fn draw_up(&mut self, order_id: OrderId, items: Vec<Item>) -> Placed {
         let created = created(order_id, &items);
         let (fact, said) = order::say(&*self.memory.chaos, &created, json!({}), None);
-        let created_at = moment(order_id.as_bytes()[15].into());
+        let created_at = minute(order_id);
         let key = format!("key {}", order_id.as_bytes()[15] / 2);
         let (digest, body) = (vec![order_id.as_bytes()[15]], "{}".into());
         let answer = (self.below(3) > 0).then_some(Answer { key, digest, order_id, body });
@@ -77,9 +79,21 @@ where
     }
 }
 
-async fn in_book<L: OrderBook>(book: &L, page: &Page) -> Result<String, Failure> {
+/// Of its own, and far from that of its neighbours.
+fn minute(order: OrderId) -> DateTime<Utc> {
+    moment(60 * i64::from(order.as_bytes()[15]))
+}
+
+async fn in_book<L: OrderBook>(
+    book: &L,
+    page: &Page,
+    now: DateTime<Utc>,
+) -> Result<String, Failure> {
     match page {
-        Page::Overdue(before) => Ok(format!("{:?}", book.overdue(*before).await?)),
+        Page::Overdue(before) => {
+            let age = (now - before).to_std().map_err(Failure::data)?;
+            Ok(format!("{:?}", book.overdue(age, OrderId::nil(), 9).await?))
+        }
         Page::Place(placed) => {
             // Nobody places an order twice.
             if cancellable(book, placed.view.id).await?.is_some() {
@@ -93,7 +107,7 @@ async fn in_book<L: OrderBook>(book: &L, page: &Page) -> Result<String, Failure>
 
 async fn cancellable<L: OrderBook>(book: &L, id: OrderId) -> Result<Option<Cancellable>, Failure> {
     let mut tx = book.begin().await?;
-    let found = book.cancellable(&mut tx, id).await?;
+    let found = book.cancellable(&mut tx, &[id]).await?.remove(&id);
     book.commit(tx).await?;
     Ok(found)
 }

@@ -1,0 +1,237 @@
+//! Cancels what should have ended by now: all of it, a batch in a transaction.
+
+use crate::{cancelling::cancel_all, order::Order, store::OrderBook};
+use anyhow::bail;
+use database::Failure;
+use events::{CancelReason, OrderId};
+use messaging::Store;
+use service::Context;
+use std::{
+    mem,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A database that fails so often in one run is left alone until the next.
+const FAILURES_MAX: usize = 10;
+
+pub struct Deadline<S> {
+    orders: S,
+    /// Zero is never.
+    after: Duration,
+    /// Where the next run begins, so that one which was given up does not end at the same order.
+    from: Mutex<OrderId>,
+}
+
+/// What a run could not do.
+#[derive(Default)]
+struct Troubles {
+    failures: usize,
+    orders: Vec<OrderId>,
+    last: Option<Failure>,
+}
+
+impl<S> Deadline<S> {
+    pub const fn new(orders: S, after: Duration) -> Self {
+        Self { orders, after, from: Mutex::new(OrderId::nil()) }
+    }
+
+    /// Not while there is something unheard: an order may have ended long ago.
+    pub async fn enforce<L: OrderBook>(&self, context: &Context<L>) -> anyhow::Result<()>
+    where
+        S: Store<Tx = L::Tx, State = Order>,
+    {
+        let mut from = mem::take(&mut *self.from.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut troubles = Troubles::default();
+        let goes_on = || context.health.caught_up() && !context.stop.is_cancelled();
+        while !self.after.is_zero() && goes_on() {
+            let late = context.ledger.overdue(self.after, from, context.batch_max).await?;
+            let Some(last) = late.last().copied() else { break };
+            from = last;
+            self.cancel(context, late, &mut troubles).await;
+            if troubles.are_too_many() {
+                *self.from.lock().unwrap_or_else(PoisonError::into_inner) = from;
+                break;
+            }
+        }
+        troubles.tell()
+    }
+
+    /// Only the culprit pays: what fails together is tried by halves.
+    async fn cancel<L: OrderBook>(
+        &self,
+        context: &Context<L>,
+        late: Vec<OrderId>,
+        troubles: &mut Troubles,
+    ) where
+        S: Store<Tx = L::Tx, State = Order>,
+    {
+        let mut groups = vec![late];
+        while let Some(mut group) = groups.pop()
+            && !troubles.are_too_many()
+        {
+            let reason = CancelReason::Deadline;
+            let Err(why) = cancel_all(context, &self.orders, &group, reason, None).await else {
+                continue;
+            };
+            troubles.failures += usize::from(matches!(why, Failure::World(_)));
+            troubles.last = Some(why);
+            if let [order] = group[..] {
+                troubles.orders.push(order);
+            } else {
+                let second = group.split_off(group.len() / 2);
+                groups.extend([second, group]);
+            }
+        }
+    }
+}
+
+impl Troubles {
+    const fn are_too_many(&self) -> bool {
+        self.failures >= FAILURES_MAX
+    }
+
+    fn tell(self) -> anyhow::Result<()> {
+        match (self.last, self.orders.first()) {
+            (None, _) => Ok(()),
+            (Some(why), None) => bail!("overdue orders wait: {why}"),
+            (Some(why), Some(order)) => {
+                bail!(
+                    "{} overdue orders cannot be cancelled, such as {order}: {why}",
+                    self.orders.len()
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{store, testing::Bench};
+    use messaging::{Ledger, Standing};
+    use service::Health;
+    use std::sync::Arc;
+    use tokio::sync::watch;
+
+    const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    async fn run(bench: &Bench, deadline: Duration) -> anyhow::Result<()> {
+        Deadline::new(bench.orders.clone(), deadline).enforce(&bench.context).await
+    }
+
+    /// All orders were placed so long ago.
+    async fn placed_ago(bench: &Bench, minutes: i64) {
+        sqlx::query("UPDATE orders SET created_at = now() - $1 * INTERVAL '1 minute'")
+            .bind(minutes)
+            .execute(&bench.context.ledger.pool)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overdue_for_one_who_has_not_yet_heard_everything() {
+        let mut bench = Bench::new().await;
+        bench.placed().await;
+        placed_ago(&bench, 60).await;
+        for (standing, said) in
+            [(Standing::Away, 0), (Standing::Behind, 0), (Standing::CaughtUp, 1)]
+        {
+            bench.context.health = Arc::new(Health::new(watch::channel(standing).1));
+            run(&bench, MINUTE).await.unwrap();
+            assert_eq!(bench.count(SAID).await, said, "{standing:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_overdue_is_cancelled_once_and_only_if_there_is_a_deadline() {
+        let bench = Bench::new().await;
+        let order = bench.placed().await;
+        placed_ago(&bench, 60).await;
+        for (deadline, said) in [(0, 0), (7200, 0), (60, 1), (60, 1)] {
+            run(&bench, Duration::from_secs(deadline)).await.unwrap();
+            assert_eq!(bench.count(SAID).await, said);
+        }
+        let known = store::order(&bench.context.ledger.pool, order).await.unwrap().unwrap();
+        let detail = &known.fact("order.cancel-requested").unwrap().detail;
+        assert_eq!(detail["reason"], serde_json::to_value(CancelReason::Deadline).unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_databases_clock_decides_what_is_overdue() {
+        let mut bench = Bench::new().await;
+        bench.placed().await;
+        let clock = crate::testing::Still::new();
+        clock.forward(24 * 3_600_000);
+        bench.context.world = clock;
+        run(&bench, MINUTE).await.unwrap();
+        assert_eq!(bench.count(SAID).await, 0);
+    }
+
+    /// So many orders as one that is there.
+    async fn many(bench: &Bench, count: i32) {
+        sqlx::query(
+            "INSERT INTO orders (id, customer_id, payment_method, total_amount, items, created_at,
+                 facts, status, updated_at)
+             SELECT gen_random_uuid(), customer_id, payment_method, total_amount, items, created_at,
+                 facts, status, updated_at
+             FROM orders, generate_series(2, $1)",
+        )
+        .bind(count)
+        .execute(&bench.context.ledger.pool)
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_an_outage_all_that_is_overdue_is_cancelled_in_one_run() {
+        let bench = Bench::new().await;
+        bench.placed().await;
+        many(&bench, 1_000).await;
+        placed_ago(&bench, 60).await;
+        run(&bench, MINUTE).await.unwrap();
+        assert_eq!(bench.count(SAID).await, 1_000);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_cannot_be_cancelled_holds_up_no_other() {
+        let bench = Bench::new().await;
+        bench.placed().await;
+        many(&bench, 500).await;
+        placed_ago(&bench, 60).await;
+        let pool = &bench.context.ledger.pool;
+        let broken: Vec<OrderId> = sqlx::query_scalar(
+            "UPDATE orders
+             SET facts = '[{}]'
+             WHERE id IN ((SELECT id FROM orders ORDER BY id LIMIT 1)
+                 UNION ALL (SELECT id FROM orders ORDER BY id OFFSET 300 LIMIT 1))
+             RETURNING id",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        let why = run(&bench, MINUTE).await.unwrap_err().to_string();
+        assert!(why.starts_with("2 overdue orders cannot be cancelled"), "{why}");
+        assert!(broken.iter().any(|order| why.contains(&order.to_string())), "{why}");
+        assert_eq!(bench.count(SAID).await, 498);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_locked_holds_up_no_other() {
+        let mut bench = Bench::new().await;
+        bench.placed().await;
+        many(&bench, 20).await;
+        placed_ago(&bench, 60).await;
+        // Each try with it waits for as long as a lock may take.
+        bench.context.batch_max = 2;
+        let ledger = &bench.context.ledger;
+        let oldest = "SELECT id FROM orders ORDER BY id LIMIT 1";
+        let oldest: OrderId = sqlx::query_scalar(oldest).fetch_one(&ledger.pool).await.unwrap();
+        let mut tx = ledger.begin().await.unwrap();
+        ledger.lock_orders(&mut tx, &[oldest]).await.unwrap();
+        let why = run(&bench, MINUTE).await.unwrap_err().to_string();
+        assert!(why.contains(&oldest.to_string()), "{why}");
+        assert_eq!(bench.count(SAID).await, 19);
+    }
+}
