@@ -2,6 +2,7 @@
 
 mod broker;
 mod check;
+mod clock;
 mod collector;
 mod command;
 mod fault;
@@ -14,6 +15,7 @@ mod python;
 mod surely;
 
 pub use broker::BrokerView;
+pub use clock::WrongClock;
 pub use collector::{Collector, Span};
 pub use command::{Said, saga};
 pub use fault::{mend, refuse};

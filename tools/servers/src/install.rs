@@ -11,6 +11,9 @@ use tokio::process::Command;
 /// The package, and the program.
 const BROWSER: &str = "chromium";
 
+/// The package, and what it brings: a clock of its own for one process.
+const FAKETIME: (&str, &str) = ("faketime", "faketime/libfaketimeMT.so.1");
+
 /// The program, and its packages.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
@@ -48,6 +51,19 @@ pub async fn python() -> Result<PathBuf> {
         install(PYTHON).await?;
     }
     python_with_venv().await.context("python3 and python3-venv were installed, and do not work")
+}
+
+/// The library that gives a process another time of day, installed where it is missing.
+pub async fn faketime() -> Result<PathBuf> {
+    let (package, library) = FAKETIME;
+    let find = || {
+        let mut folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+        folders.find_map(|folder| Some(folder.path().join(library)).filter(|path| path.exists()))
+    };
+    if find().is_none() {
+        install(&[package]).await?;
+    }
+    find().context("faketime was installed, and has no library below /usr/lib")
 }
 
 /// Debian has the part that makes environments in a package of its own.
@@ -107,6 +123,7 @@ fn wanted(packages: &[&str]) -> String {
     let named = packages.join(" and ");
     let place = match packages {
         [BROWSER] | ["python3", ..] => "on the PATH",
+        [name] if *name == FAKETIME.0 => "with its library below /usr/lib",
         _ => {
             "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \
              packages have them, and erl and epmd on the PATH"

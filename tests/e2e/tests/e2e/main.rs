@@ -1,5 +1,6 @@
 //! The whole system, by the real binaries on real servers: one file a subject.
 
+mod clocks;
 mod contract;
 mod crash_points;
 mod crashes;
@@ -21,4 +22,5 @@ mod races;
 mod tail;
 mod topology;
 mod traces;
+mod upgrades;
 mod why;
