@@ -5,6 +5,7 @@ use crate::{
     behaviour::{Behaviour, Change},
     books::{Books, Charge, Key, Record, Refund, Word},
     ledger::Ledger,
+    lies::{Answer, Lie, pending},
 };
 use axum::{
     Json, Router,
@@ -19,6 +20,7 @@ use futures::stream;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -36,9 +38,11 @@ struct Inner {
     ledger: Ledger,
     behaviour: Behaviour,
     calls: u32,
+    /// How often it told each.
+    lied: BTreeMap<Lie, u32>,
+    /// Charges that it has taken in and not decided.
+    pending: BTreeSet<Key>,
 }
-
-type Answer = (StatusCode, Json<Value>);
 
 pub fn routes(provider: Provider) -> Router {
     Router::new()
@@ -54,7 +58,9 @@ pub fn routes(provider: Provider) -> Router {
 
 impl Provider {
     pub fn new(books: Books, ledger: Ledger, behaviour: Behaviour) -> Self {
-        Self(Arc::new(Mutex::new(Inner { books, ledger, behaviour, calls: 0 })))
+        let (lied, pending) = Default::default();
+        let inner = Inner { books, ledger, behaviour, calls: 0, lied, pending };
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -62,31 +68,68 @@ impl Provider {
     }
 
     /// Thinks, does it, and answers; in a task of its own, since whoever hangs up meanwhile does
-    /// not undo it.
+    /// not undo it. A new charge, named by its key, may be left undecided for a while.
     async fn work(
         self,
         thinks: Duration,
+        charge: Option<Key>,
         act: impl FnOnce(&mut Inner) -> Answer + Send + 'static,
     ) -> Response {
         let working = tokio::spawn(async move {
             let latency = Duration::from_millis(self.inner().behaviour.latency_ms);
             sleep(latency + thinks).await;
-            let (answer, behaviour) = self.inner().act(act);
+            let (lie, behaviour) = self.inner().called();
+            let new = charge.filter(|key| self.inner().books.look_up(key).is_none());
+            let answer = match (lie, new) {
+                _ if behaviour.down => unavailable(),
+                (Some(Lie::Pending), Some(key)) => self.leave_undecided(key, act),
+                (_, Some(key)) if self.inner().pending.contains(&key) => pending(),
+                _ => act(&mut self.inner()),
+            };
             sleep(Duration::from_millis(behaviour.answer_latency_ms)).await;
-            if behaviour.hang_up { broken(answer) } else { answer.into_response() }
+            match lie {
+                _ if behaviour.hang_up => broken(answer),
+                Some(lie) => lie.tell(answer),
+                None => answer.into_response(),
+            }
         });
         working
             .await
             .unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "a bug").into_response())
     }
+
+    /// It is decided later, whether or not anybody asks; once, however often it is asked for.
+    fn leave_undecided(
+        &self,
+        key: Key,
+        act: impl FnOnce(&mut Inner) -> Answer + Send + 'static,
+    ) -> Answer {
+        let mut inner = self.inner();
+        if inner.pending.insert(key.clone()) {
+            let (provider, wait) = (self.clone(), inner.behaviour.pending_ms);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(wait)).await;
+                let mut inner = provider.inner();
+                inner.pending.remove(&key);
+                let _decided = act(&mut inner);
+            });
+        }
+        pending()
+    }
 }
 
 impl Inner {
-    fn act(&mut self, act: impl FnOnce(&mut Self) -> Answer) -> (Answer, Behaviour) {
+    /// Counts the call; whether it is lied to, and how the provider behaves now.
+    fn called(&mut self) -> (Option<Lie>, Behaviour) {
         let call = self.calls;
         self.calls = self.calls.wrapping_add(1);
-        let behaviour = self.behaviour;
-        (if behaviour.fails(call) { unavailable() } else { act(self) }, behaviour)
+        let mut behaviour = self.behaviour.clone();
+        behaviour.down = behaviour.fails(call);
+        let lie = behaviour.lie(call).filter(|_| !behaviour.down && !behaviour.hang_up);
+        if let Some(lie) = lie {
+            *self.lied.entry(lie).or_default() += 1;
+        }
+        (lie, behaviour)
     }
 
     /// A promise is on disk before it is given.
@@ -117,6 +160,7 @@ async fn charge(State(provider): State<Provider>, headers: HeaderMap, body: Byte
     };
     let slow = charge.payment_method == PaymentMethod::CardSlow;
     let thinks = if slow { SLOW } else { Duration::ZERO };
+    let named = Some(key.clone());
     let act = move |inner: &mut Inner| {
         let word = inner.books.charge(&key, charge);
         match inner.answer(word) {
@@ -128,7 +172,7 @@ async fn charge(State(provider): State<Provider>, headers: HeaderMap, body: Byte
             answer => answer,
         }
     };
-    provider.work(thinks, act).await
+    provider.work(thinks, named, act).await
 }
 
 async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
@@ -140,7 +184,7 @@ async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Byte
         let word = inner.books.refund(&key, refund);
         inner.answer(word)
     };
-    provider.work(Duration::ZERO, act).await
+    provider.work(Duration::ZERO, None, act).await
 }
 
 async fn look_up(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
@@ -150,9 +194,10 @@ async fn look_up(State(provider): State<Provider>, Path(key): Path<Key>) -> Resp
             body["asked"] = inner.books.asked(&key).into();
             (status, Json(body))
         }
+        None if inner.pending.contains(&key) => pending(),
         None => problem(StatusCode::NOT_FOUND, "this key was never charged"),
     };
-    provider.work(Duration::ZERO, act).await
+    provider.work(Duration::ZERO, None, act).await
 }
 
 async fn void(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
@@ -160,7 +205,7 @@ async fn void(State(provider): State<Provider>, Path(key): Path<Key>) -> Respons
         let word = inner.books.void(&key);
         inner.answer(word)
     };
-    provider.work(Duration::ZERO, act).await
+    provider.work(Duration::ZERO, None, act).await
 }
 
 /// All that it has taken and given back, one entry a key; told even while it is down.
@@ -191,6 +236,7 @@ async fn charges(State(provider): State<Provider>) -> Json<Value> {
         "totals": {
             "charges": taken.len(), "refunds": given_back.len(),
             "declined": declined, "voided": voided, "calls": inner.calls,
+            "pending": inner.pending.len(), "lies": inner.lied,
         },
         "charges": taken,
         "refunds": given_back,
@@ -198,7 +244,7 @@ async fn charges(State(provider): State<Provider>) -> Json<Value> {
 }
 
 async fn behaviour(State(provider): State<Provider>) -> Json<Behaviour> {
-    Json(provider.inner().behaviour)
+    Json(provider.inner().behaviour.clone())
 }
 
 async fn change(State(provider): State<Provider>, body: Bytes) -> Response {
@@ -207,9 +253,9 @@ async fn change(State(provider): State<Provider>, body: Bytes) -> Response {
         Err(wrong) => return wrong.into_response(),
     };
     let mut inner = provider.inner();
-    match inner.behaviour.with(&change) {
+    match inner.behaviour.with(change) {
         Ok(changed) => {
-            inner.behaviour = changed;
+            inner.behaviour = changed.clone();
             Json(changed).into_response()
         }
         Err(why) => problem(StatusCode::BAD_REQUEST, &why.to_string()).into_response(),

@@ -5,6 +5,7 @@ mod behaviour;
 mod books;
 mod http;
 mod ledger;
+mod lies;
 
 use anyhow::{Context, Result, ensure};
 use behaviour::Behaviour;
@@ -26,7 +27,8 @@ use tokio::{
 /// A stand-in for a payment provider: charges, declines and fails by payment method
 ///
 /// It charges a key once, and answers it the same for ever. `PUT /behaviour` makes it slow, lets it
-/// fail, or takes it down and up again while it runs; `GET /charges` shows its books.
+/// fail, takes it down and up again, or makes it lie (`{"lies": ["proxy_503", "pending"], "share":
+/// 0.3}`) while it runs; `GET /charges` shows its books.
 #[derive(Parser)]
 #[command(name = "mock-gateway", version)]
 struct MockGateway {
@@ -78,7 +80,7 @@ async fn run(told: &MockGateway) -> Result<()> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     eprintln!("mock-gateway: a payment provider on {url}; to take it down, say");
     eprintln!("  curl -X PUT {url}/behaviour -d '{{\"down\": true}}'");
-    let routes = http::routes(Provider::new(books, ledger, told.behaviour));
+    let routes = http::routes(Provider::new(books, ledger, told.behaviour.clone()));
     tokio::select! {
         served = axum::serve(listener, routes) => served.context("cannot serve"),
         _ = terminate.recv() => Ok(()),
