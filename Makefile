@@ -6,7 +6,7 @@ RELEASE := cargo build --release --locked -p order -p payment -p inventory -p sh
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos test simulate mutants alerts lint ci
+        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ chaos: build ## break everything under load, on servers of its own, then verify 
 test: ## run all tests, on servers of their own
 	cargo build --workspace --all-targets --locked
 	$(TARGET)/debug/saga with-servers -- cargo test --workspace --locked
+
+fuzz: ## feed whatever reads what comes from outside with what nobody would send, CASES times each
+	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz_
 
 simulate: ## run the fleet in memory, SEEDS times with everything going wrong, or SEED=n once again
 	@cargo run --release --locked -p simulation

@@ -67,6 +67,8 @@ pub fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod fuzz;
 
 /// Tables and arrays are the broker's own notes, and are not carried along.
 fn header(value: &AMQPValue) -> Option<Header> {

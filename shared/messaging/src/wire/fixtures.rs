@@ -3,6 +3,8 @@
 
 mod samples;
 
+pub(super) use samples::all as samples;
+
 use super::{message, properties};
 use crate::{Header, Message, Outgoing, Queue};
 use events::{EVENTS, Event};
@@ -90,9 +92,9 @@ fn read(fixture: &str) -> Message {
 }
 
 /// One event, with its type forgotten.
-struct Sample {
-    outgoing: Outgoing,
-    decode: fn(&Message) -> Result<Value, String>,
+pub(super) struct Sample {
+    pub outgoing: Outgoing,
+    pub decode: fn(&Message) -> Result<Value, String>,
 }
 
 fn decode<E: Event>(message: &Message) -> Result<Value, String> {

@@ -75,7 +75,7 @@ impl Line {
             _ => bail!("give its payload as one of body (JSON), text and hex"),
         };
         let headers = self.headers.into_iter().map(|(name, value)| Ok((name, header(value)?)));
-        let message = Message {
+        let message = Self::checked(Message {
             id: self.message_id,
             kind: self.kind,
             correlation_id: self.correlation_id,
@@ -84,8 +84,21 @@ impl Line {
             content_type: self.content_type,
             headers: headers.collect::<Result<_>>()?,
             body,
-        };
+        })?;
         Ok((Letter { parked: self.queue, message }, old_digest))
+    }
+
+    /// What AMQP has no room for cannot be published.
+    fn checked(message: Message) -> Result<Message> {
+        const SHORT_MAX: usize = 255;
+        let Message { id, kind, correlation_id, app_id, content_type, headers, .. } = &message;
+        let properties = [id, kind, correlation_id, app_id, content_type].into_iter().flatten();
+        let long = properties.chain(headers.keys()).find(|text| text.len() > SHORT_MAX);
+        if let Some(text) = long {
+            let start: String = text.chars().take(20).collect();
+            bail!("{start:?}… is longer than {SHORT_MAX} bytes: AMQP has no room for more");
+        }
+        Ok(message)
     }
 }
 
@@ -115,6 +128,9 @@ fn unhex(digits: &str) -> Result<Vec<u8>> {
     });
     pairs.collect::<Option<_>>().context("hex takes pairs of 0 to 9 and a to f")
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +172,19 @@ mod tests {
         let line: Line = serde_json::from_str(&text.replace(":7}", ":6}")).unwrap();
         let (mended, old) = line.letter().unwrap();
         assert_ne!(mended.message.digest(), old);
+    }
+
+    #[test]
+    fn what_amqp_has_no_room_for_is_refused() {
+        let long = "é".repeat(128);
+        let mut id = with_body(b"{}");
+        id.message.id = Some(long.clone());
+        let mut name = with_body(b"{}");
+        name.message.headers.insert(long, 1.into());
+        for letter in [id, name] {
+            let why = Line::of(&letter).letter().unwrap_err().to_string();
+            assert!(why.contains("longer than 255 bytes"), "{why}");
+        }
     }
 
     #[test]
