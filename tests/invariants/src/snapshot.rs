@@ -132,6 +132,9 @@ pub struct DeadLetter {
     pub order_id: Option<OrderId>,
     pub event: Option<String>,
     pub reason: Option<String>,
+    /// Of its body, where that is known.
+    #[serde(default)]
+    pub digest: Option<Digest>,
 }
 
 /// The message goes on under a new id, since its bytes are not the old ones.

@@ -116,6 +116,7 @@ fn mail(cast: &Cast, about: &About, whole: &mut Snapshot) {
                 order_id: Some(order_id),
                 event: Some(said.event),
                 reason: None,
+                digest: Some(digest),
             }),
         }
     }

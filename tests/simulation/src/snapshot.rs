@@ -144,6 +144,7 @@ fn dead_letter(queue: &str, letter: &Message) -> DeadLetter {
         order_id: letter.correlation_id.as_ref().and_then(|id| id.parse().ok()),
         event: letter.kind.clone(),
         reason: letter.text(header::REASON),
+        digest: letter.digest().try_into().ok(),
     }
 }
 

@@ -5,8 +5,10 @@ mod fault;
 mod faults;
 mod fleet;
 mod live;
+mod memory;
 mod page;
 mod plan;
+mod poison;
 mod proxy;
 mod report;
 mod tap;
@@ -27,10 +29,12 @@ use crate::verify::verify;
 use faults::{Done, Hands};
 use fleet::Fleet;
 use live::Live;
+use memory::Scales;
 use plan::Plan;
 use tap::Tap;
 
 pub use fault::{Fault, Faults};
+pub use faults::can_shift_clocks;
 pub use page::page;
 pub use plan::Every;
 pub use report::Report;
@@ -95,6 +99,7 @@ impl Chaos {
             ..Load::default()
         };
         let tap = Tap::start(&fleet.places);
+        let scales = Scales::start(&fleet.replicas);
         let mut loading = JoinSet::new();
         let seen = live.clone();
         let wanted = load.orders;
@@ -119,12 +124,14 @@ impl Chaos {
             over.cancel();
             ended = timeout(OVER_WITHIN, loading.join_next()).await;
         }
-        let orders = ended.context("the load does not end")?.context("there is a load")??;
+        let mut orders = ended.context("the load does not end")?.context("there is a load")??;
+        let heavy = faults.iter().flat_map(|done| &done.placed);
+        orders.told.placed.get_or_insert_default().extend(heavy);
         tap.stop().await.context("cannot take the tap's queue away")?;
-        let poisoned = tap.poisoned();
+        let (poison, memory) = (tap.poisoned(), scales.peaks());
         let verdict = verify(&fleet.places, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
         let verdict = verdict.await.map_err(|why| format!("{why:#}"));
-        Ok(Report::new(self, faults, orders, &poisoned, verdict, started.elapsed()))
+        Ok(Report::new(self, faults, orders, (&poison, memory), verdict, started.elapsed()))
     }
 
     /// One after the other, until the time is over or all orders have been placed.

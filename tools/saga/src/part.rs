@@ -25,7 +25,12 @@ impl Part {
     }
 
     pub fn start(&mut self) -> Result<()> {
-        let process = self.service.start()?;
+        self.start_with(&[])
+    }
+
+    /// Once, with this in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        let process = self.service.start_with(environment)?;
         self.watchdog.ends(process, Signal::SIGKILL)?;
         self.process = Some(process);
         Ok(())

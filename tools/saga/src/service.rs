@@ -101,7 +101,7 @@ impl Service {
         self.home.join("logs").join(format!("{}.log", self.name))
     }
 
-    fn pid_file(&self) -> PathBuf {
+    pub fn pid_file(&self) -> PathBuf {
         self.home.join("pids").join(self.name)
     }
 
@@ -127,6 +127,11 @@ impl Service {
     }
 
     pub fn start(&self) -> Result<Process> {
+        self.start_with(&[])
+    }
+
+    /// With this in its environment besides.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Result<Process> {
         self.check_binary()?;
         for file in [self.pid_file(), self.health_file()] {
             let directory = file.parent().context("it lies in a directory")?;
@@ -137,6 +142,7 @@ impl Service {
         }
         let mut command = background(&self.binary);
         command.arg("run").envs(self.environment.iter().cloned());
+        command.envs(environment.iter().copied());
         let (process, _) = spawn(&mut command, &self.log_file())?;
         process.record(&self.pid_file())?;
         Ok(process)

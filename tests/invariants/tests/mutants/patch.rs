@@ -65,6 +65,7 @@ impl Of for Snapshot {
             order_id: Some(order),
             event: Some(event.into()),
             reason: Some("panic: a test".into()),
+            digest: None,
         };
         self.dead_letters.push(letter.clone());
         self.poisoned.as_mut().unwrap().extend(letter.message_id.clone());

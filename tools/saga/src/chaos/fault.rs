@@ -28,10 +28,22 @@ pub enum Fault {
     MessageDuplicate,
     MessageShuffle,
     MessagePoison,
+    /// A link swallows everything that its connections say from now on, for ever.
+    Silence,
+    /// Messages that no service would say, into every queue.
+    Bytes,
+    /// A replica whose clock is wrong.
+    Clock,
+    /// Large orders while the broker says nothing.
+    Weight,
+    /// A provider whose answers are odd.
+    Lies,
+    /// A service on the next release's schema, which says the next release's events.
+    Upgrade,
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::ServiceKill,
         Self::ServiceFreeze,
         Self::ProviderKill,
@@ -47,7 +59,16 @@ impl Fault {
         Self::MessageDuplicate,
         Self::MessageShuffle,
         Self::MessagePoison,
+        Self::Silence,
+        Self::Bytes,
+        Self::Clock,
+        Self::Weight,
+        Self::Lies,
+        Self::Upgrade,
     ];
+
+    /// What there is where no faults are named.
+    pub const USUAL: [Self; 15] = *Self::ALL.first_chunk().expect("there are more");
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -66,6 +87,12 @@ impl Fault {
             Self::MessageDuplicate => "message-duplicate",
             Self::MessageShuffle => "message-shuffle",
             Self::MessagePoison => "message-poison",
+            Self::Silence => "silence",
+            Self::Bytes => "bytes",
+            Self::Clock => "clock",
+            Self::Weight => "weight",
+            Self::Lies => "lies",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -80,7 +107,14 @@ impl Fault {
             Self::BrokerFreeze => 0..=1_000,
             Self::BrokerAlarm | Self::LinkLatency | Self::LinkHalfOpen => 2_000..=8_000,
             Self::LinkReset => 300..=2_000,
-            Self::MessageDuplicate | Self::MessageShuffle | Self::MessagePoison => 0..=0,
+            Self::MessageDuplicate
+            | Self::MessageShuffle
+            | Self::MessagePoison
+            | Self::Silence
+            | Self::Bytes => 0..=0,
+            Self::Clock | Self::Lies => 4_000..=12_000,
+            Self::Weight => 5_000..=15_000,
+            Self::Upgrade => 1_000..=2_000,
         }
     }
 
@@ -88,11 +122,13 @@ impl Fault {
     pub fn targets(self) -> Vec<Target> {
         let postgres = (0..SERVICES.len()).map(Target::Postgres);
         match self {
-            Self::ServiceKill | Self::ServiceFreeze => {
+            Self::ServiceKill | Self::ServiceFreeze | Self::Clock => {
                 (0..SERVICES.len() * REPLICAS).map(Target::Replica).collect()
             }
-            Self::ProviderKill => vec![Target::Provider],
+            Self::ProviderKill | Self::Lies => vec![Target::Provider],
+            Self::Upgrade => (0..SERVICES.len()).map(Target::Service).collect(),
             Self::PostgresKill | Self::PostgresStop => postgres.collect(),
+            Self::Silence => postgres.chain([Target::Broker; SERVICES.len()]).collect(),
             // The broker's links as often as those of all databases together.
             Self::LinkReset | Self::LinkHalfOpen | Self::LinkLatency => {
                 let broker = [Target::Broker; SERVICES.len()];
@@ -117,6 +153,8 @@ pub enum Target {
     Postgres(usize),
     /// Each service's first, then each one's second.
     Replica(usize),
+    /// Both of a service's, and its database.
+    Service(usize),
     /// Those who place orders, on their way to the order service.
     Customers,
 }
@@ -131,6 +169,7 @@ impl fmt::Display for Target {
                 let (service, copy) = (place % SERVICES.len(), place / SERVICES.len() + 1);
                 write!(out, "{} {copy}", SERVICES[service])
             }
+            Self::Service(place) => out.write_str(SERVICES[*place]),
             Self::Customers => out.write_str("customers"),
         }
     }
@@ -148,7 +187,7 @@ pub struct Faults(pub Vec<Fault>);
 
 impl Default for Faults {
     fn default() -> Self {
-        Self(Fault::ALL.into())
+        Self(Fault::USUAL.into())
     }
 }
 

@@ -1,9 +1,17 @@
 //! Does to the system what a step of the plan says, puts it right again, and tells how long the
 //! system took to recover.
 
+mod bytes;
+mod clock;
+mod lies;
+mod silence;
+mod upgrade;
+mod weight;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use events::OrderId;
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -27,6 +35,10 @@ const ORDER: usize = 0;
 /// How long a server may take to start.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+pub fn can_shift_clocks() -> bool {
+    clock::library().is_some()
+}
+
 /// A step that has been done, or could not be.
 #[derive(Debug, Serialize)]
 pub struct Done {
@@ -39,6 +51,9 @@ pub struct Done {
     /// What exactly was done.
     pub detail: String,
     pub recoveries: Vec<Recovery>,
+    /// Orders that are a part of it, and were answered 201.
+    #[serde(skip)]
+    pub placed: Vec<OrderId>,
     /// Why it could not be done, or why nothing recovered from it.
     pub error: Option<String>,
 }
@@ -55,11 +70,12 @@ pub struct Hands<'a> {
     pub tap: &'a Tap,
     pub live: &'a Live,
     recoveries: Vec<Recovery>,
+    placed: Vec<OrderId>,
 }
 
 impl<'a> Hands<'a> {
     pub const fn new(fleet: &'a mut Fleet, tap: &'a Tap, live: &'a Live) -> Self {
-        Self { fleet, tap, live, recoveries: Vec::new() }
+        Self { fleet, tap, live, recoveries: Vec::new(), placed: Vec::new() }
     }
 
     /// What goes wrong with it is told in what is returned.
@@ -71,7 +87,8 @@ impl<'a> Hands<'a> {
             Ok(detail) => (detail, None),
             Err(why) => (String::new(), Some(format!("{why:#}"))),
         };
-        Done { step, at_s, took_s, detail, recoveries: self.recoveries, error }
+        let Self { recoveries, placed, .. } = self;
+        Done { step, at_s, took_s, detail, recoveries, placed, error }
     }
 
     async fn carry_out(&mut self, step: &Step) -> Result<String> {
@@ -88,6 +105,12 @@ impl<'a> Hands<'a> {
             (Fault::LinkReset | Fault::LinkHalfOpen | Fault::LinkLatency, _) => {
                 self.spoil_link(step).await
             }
+            (Fault::Silence, _) => self.silence(step).await,
+            (Fault::Bytes, _) => self.bytes(step).await,
+            (Fault::Clock, Target::Replica(place)) => self.clock(place, step).await,
+            (Fault::Weight, _) => self.weight(step).await,
+            (Fault::Lies, _) => self.lies(step).await,
+            (Fault::Upgrade, Target::Service(place)) => self.upgrade(place, step).await,
             (fault, _) => self.meddle(fault, step).await,
         }
     }
@@ -213,12 +236,7 @@ impl<'a> Hands<'a> {
         if let Some(noticed) = noticed {
             self.recovered(Measure::Noticed, noticed?);
         }
-        let services = match step.target {
-            Target::Postgres(place) => vec![place],
-            Target::Customers => vec![ORDER],
-            _ => ALL.into(),
-        };
-        self.flows(since, &services, Measure::Flows).await?;
+        self.flows(since, &beyond(step.target), Measure::Flows).await?;
         let cut = self.fleet.link(step.target)?.cut() - before;
         ensure!(step.fault == Fault::LinkLatency || cut > 0, "no connection was in the way");
         Ok(match step.fault {
@@ -240,6 +258,15 @@ impl<'a> Hands<'a> {
         let put = put.context("cannot put messages into queues")?;
         self.flows(Since::now(), &ALL, Measure::Flows).await?;
         Ok(format!("{put} deliveries {what}"))
+    }
+}
+
+/// The services that use a link.
+fn beyond(link: Target) -> Vec<usize> {
+    match link {
+        Target::Postgres(place) => vec![place],
+        Target::Customers => vec![ORDER],
+        _ => ALL.into(),
     }
 }
 

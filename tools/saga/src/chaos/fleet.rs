@@ -82,7 +82,9 @@ impl Fleet {
             Target::Broker => Ok(&self.links.broker),
             Target::Customers => Ok(&self.links.customers),
             Target::Postgres(place) => Ok(&self.links.postgres[place]),
-            Target::Replica(_) | Target::Provider => bail!("there is no proxy before {target}"),
+            Target::Replica(_) | Target::Service(_) | Target::Provider => {
+                bail!("there is no proxy before {target}")
+            }
         }
     }
 

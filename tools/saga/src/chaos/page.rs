@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Report;
 use super::faults::Done;
+use super::memory::Peak;
 use crate::draw::count;
 use crate::html::{STYLE, TAKES_ALL, escaped};
 
@@ -38,6 +39,7 @@ pub fn page(report: &Report) -> String {
     }
     endings(&mut page, report);
     recovery(&mut page, report);
+    memory(&mut page, report);
     timeline(&mut page, report);
     faults(&mut page, report);
     page
@@ -84,6 +86,24 @@ fn recovery(page: &mut String, report: &Report) {
     page.push_str("</table>");
 }
 
+fn memory(page: &mut String, report: &Report) {
+    page.push_str(
+        "<h2>Memory at most</h2><table><tr><th>service<th class=n>RSS MB<th class=n>PSS MB\
+         <th class=n>its container's MB",
+    );
+    for peak in &report.memory {
+        let class = if peak.is_too_much() { "bad" } else { "good" };
+        let Peak { service, rss_mb, pss_mb, limit_mb } = peak;
+        write!(
+            page,
+            "<tr class={class}><td>{service}<td class=n>{rss_mb:.0}<td class=n>{pss_mb:.0}\
+             <td class=n>{limit_mb:.0}"
+        )
+        .expect(TAKES_ALL);
+    }
+    page.push_str("</table>");
+}
+
 fn timeline(page: &mut String, report: &Report) {
     page.push_str("<h2>Timeline</h2>");
     for name in report.faults_by_name.keys() {
@@ -110,7 +130,7 @@ fn faults(page: &mut String, report: &Report) {
     page.push_str(
         "<h2>Faults</h2><table><tr><th class=n>at s<th>fault<th>target<th class=n>took s<th>what",
     );
-    for Done { step, at_s, took_s, detail, error, recoveries } in &report.faults {
+    for Done { step, at_s, took_s, detail, error, recoveries, .. } in &report.faults {
         let class = if error.is_some() { "bad" } else { "" };
         let mut what = error.as_ref().unwrap_or(detail).clone();
         for one in recoveries {

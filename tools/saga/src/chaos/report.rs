@@ -1,6 +1,6 @@
 //! What a run has shown, and whether that is good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use invariants::OrderStatus;
@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::Chaos;
 use super::fault::Fault;
 use super::faults::Done;
+use super::memory::Peak;
 use super::plan::Plan;
+use super::poison::Poison;
 use super::watch::Measure;
 use crate::draw::some;
 use crate::load;
@@ -26,6 +28,8 @@ pub struct Report {
     pub faults: Vec<Done>,
     pub faults_by_name: BTreeMap<&'static str, usize>,
     pub recovery: Vec<Recovered>,
+    /// What each service took at most.
+    pub memory: Vec<Peak>,
     pub orders: load::Report,
     /// Messages that were put into queues and make no sense: all of them are to be dead letters.
     pub poisoned: usize,
@@ -55,7 +59,7 @@ impl Report {
         asked: &Chaos,
         faults: Vec<Done>,
         orders: load::Report,
-        poisoned: &BTreeSet<String>,
+        (poison, memory): (&Poison, Vec<Peak>),
         verdict: Result<Verdict, String>,
         took: Duration,
     ) -> Self {
@@ -66,10 +70,11 @@ impl Report {
         let mut breaks = not_done(asked, &faults);
         breaks.extend(not_ended(asked, &orders));
         breaks.extend(otherwise_than_asked(&faults, &orders));
+        breaks.extend(too_large(&memory));
         match &verdict {
             Ok(verdict) => {
                 breaks.extend(not_held(verdict));
-                breaks.extend(not_accounted_for(verdict, poisoned));
+                breaks.extend(not_accounted_for(verdict, poison));
             }
             Err(why) => breaks.push(format!("cannot be verified: {why}")),
         }
@@ -83,10 +88,11 @@ impl Report {
             asked: asked.clone(),
             took_s: took.as_secs_f64(),
             recovery: recovered(&faults),
+            memory,
             faults_by_name,
             lost: of([1, 4, 5]) + orders.unfinished,
             doubled: of([2, 3, 6]),
-            poisoned: poisoned.len(),
+            poisoned: poison.number(),
             dead_letters: verify.as_ref().map_or(0, |verdict| verdict.dead_letters.len()),
             faults,
             orders,
@@ -123,10 +129,12 @@ fn not_ended(asked: &Chaos, orders: &load::Report) -> Vec<String> {
     bad.map(|(number, what)| format!("{} {what}", some(number, "order"))).collect()
 }
 
-/// Where the provider itself was away, a card that fails twice of its own may have failed for good.
+/// Where the provider itself was away, or odd, a card that fails twice of its own may have failed
+/// for good.
 fn otherwise_than_asked(faults: &[Done], orders: &load::Report) -> Vec<String> {
     const BY_PROVIDER: [Scenario; 2] = [Scenario::Flaky, Scenario::CancelUncharged];
-    let was_away = faults.iter().any(|done| done.step.fault == Fault::ProviderKill);
+    let is_his = |done: &Done| matches!(done.step.fault, Fault::ProviderKill | Fault::Lies);
+    let was_away = faults.iter().any(is_his);
     let excused = BY_PROVIDER
         .map(|scenario| format!("{} ended {}", scenario.name(), OrderStatus::PaymentFailed.name()));
     let ends = orders.unexpected_ends.iter();
@@ -143,22 +151,18 @@ fn not_held(verdict: &Verdict) -> Vec<String> {
 }
 
 /// All that was poisoned is a dead letter, once, and nothing else is.
-fn not_accounted_for(verdict: &Verdict, poisoned: &BTreeSet<String>) -> Vec<String> {
-    let mut missing = poisoned.clone();
-    let mut breaks = Vec::new();
-    for letter in &verdict.dead_letters {
-        let id = letter.message_id.as_deref().unwrap_or("a message without an id");
-        if !missing.remove(id) {
-            let why = letter.reason.as_deref().unwrap_or("no reason");
-            let is_again = poisoned.contains(id);
-            let what = if is_again { "a second time" } else { "and nobody poisoned it" };
-            breaks.push(format!("{} holds {id}, {what}: {why}", letter.queue));
-        }
-    }
+fn not_accounted_for(verdict: &Verdict, poison: &Poison) -> Vec<String> {
+    let mut breaks = poison.unaccounted(&verdict.dead_letters);
     let purged = verdict.purged.iter().map(|letter| &letter.queue);
     breaks.extend(purged.map(|queue| format!("somebody has purged {queue}")));
-    breaks.extend(missing.iter().map(|id| format!("{id} was poisoned, and is no dead letter")));
     breaks
+}
+
+fn too_large(memory: &[Peak]) -> impl Iterator<Item = String> {
+    let large = memory.iter().filter(|peak| peak.is_too_much());
+    large.map(|Peak { service, rss_mb, limit_mb, .. }| {
+        format!("{service} took {rss_mb:.0} MB, and its container has {limit_mb:.0}")
+    })
 }
 
 fn recovered(faults: &[Done]) -> Vec<Recovered> {

@@ -1,7 +1,7 @@
 //! Listens in on everything that is said, so that real messages can be delivered once more, later
 //! and in another order; and puts nonsense into queues.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::poison::Poison;
 use crate::snapshot::Places;
 
 const QUEUE: &str = "chaos.tap";
@@ -34,8 +35,7 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 pub struct Tap {
     amqp_url: String,
     heard: Arc<Mutex<VecDeque<Message>>>,
-    /// By message id.
-    poison: Mutex<BTreeSet<String>>,
+    poison: Mutex<Poison>,
     listening: Mutex<JoinSet<()>>,
 }
 
@@ -103,13 +103,25 @@ impl Tap {
             (queue_name(step.service, step.hears), nonsense(step.hears, &mut chance))
         });
         let nonsense: Vec<_> = nonsense.collect();
-        let ids = nonsense.iter().filter_map(|(_, message)| message.id.clone());
-        lock(&self.poison).extend(ids);
+        for (queue, message) in &nonsense {
+            self.poisons(queue, &message.body, message.id.as_deref().unwrap_or_default());
+        }
         self.put(nonsense).await
     }
 
-    /// The message ids of all that was put into queues and makes no sense.
-    pub fn poisoned(&self) -> BTreeSet<String> {
+    /// The newest of these events, the newest first.
+    pub fn newest_of(&self, event: &str) -> Vec<Message> {
+        let is_it = |message: &&Message| message.kind.as_deref() == Some(event);
+        lock(&self.heard).iter().rev().filter(is_it).cloned().collect()
+    }
+
+    /// This was put into a queue, and is to be a dead letter.
+    pub fn poisons(&self, queue: &str, body: &[u8], what: impl Into<String>) {
+        lock(&self.poison).add(queue, body, what);
+    }
+
+    /// All of that.
+    pub fn poisoned(&self) -> Poison {
         lock(&self.poison).clone()
     }
 

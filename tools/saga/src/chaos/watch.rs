@@ -16,6 +16,7 @@ use super::fault::REPLICAS;
 use super::fleet::Fleet;
 use super::live::Live;
 use super::tap::Tap;
+use crate::draw::some;
 use crate::part::Part;
 use crate::settings::SERVICES;
 use crate::snapshot::{Broker, Places};
@@ -40,6 +41,12 @@ pub enum Measure {
     Flows,
     /// From the moment at which the broker says nothing any more until every service knows.
     Noticed,
+    /// From the moment at which a link is silent for ever until an event flows.
+    SilentFlows,
+    /// Until every order of before is final.
+    Settled,
+    /// From the last hostile message until all of them are dead letters.
+    Parked,
 }
 
 impl Measure {
@@ -49,6 +56,10 @@ impl Measure {
             Self::BrokerFlows => Some(Duration::from_secs(5)),
             Self::DatabaseFlows => Some(Duration::from_secs(3)),
             Self::Noticed => Some(Duration::from_secs(20)),
+            Self::SilentFlows => Some(Duration::from_secs(30)),
+            // Of these some wait for a card that is never there.
+            Self::Settled => Some(Duration::from_secs(60)),
+            Self::Parked => Some(Duration::from_secs(10)),
             Self::Flows => None,
         }
     }
@@ -60,6 +71,9 @@ impl Measure {
             Self::DatabaseFlows => "Postgres ready → first event",
             Self::Flows => "fault over → first event",
             Self::Noticed => "broker silent → noticed by all",
+            Self::SilentFlows => "link silent → first event",
+            Self::Settled => "earlier orders → all final",
+            Self::Parked => "hostile → dead letter",
         }
     }
 }
@@ -143,6 +157,26 @@ impl Since {
         }
     }
 
+    /// Until every order that was placed before is final.
+    pub async fn settled(&self, places: &Places, bound: Duration) -> Result<Duration> {
+        let url = places.databases.get("order").context("every service has a database")?;
+        let mut open = 0;
+        let looked = async {
+            let mut database = PgConnection::connect(url).await?;
+            loop {
+                open = open_before(&mut database, self.by_clock).await?;
+                if open == 0 {
+                    return Ok(self.at.elapsed());
+                }
+                sleep(LOOK_EVERY * 10).await;
+            }
+        };
+        match timeout(bound, looked).await {
+            Ok(found) => found,
+            Err(_) => bail!("{} of before not final after {bound:?}", some(open, "order")),
+        }
+    }
+
     async fn heard_by(&self, places: &Places, service: &str) -> Result<()> {
         let url = places.databases.get(service).context("every service has a database")?;
         loop {
@@ -176,6 +210,19 @@ impl Since {
         })?;
         Ok(self.at.elapsed())
     }
+}
+
+async fn open_before(database: &mut PgConnection, moment: DateTime<Utc>) -> sqlx::Result<usize> {
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*)
+         FROM orders
+         WHERE outcome IS NULL
+             AND created_at < $1",
+    )
+    .bind(moment)
+    .fetch_one(database)
+    .await?;
+    Ok(usize::try_from(open).unwrap_or_default())
 }
 
 async fn has_heard(database: &mut PgConnection, since: DateTime<Utc>) -> sqlx::Result<bool> {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use messaging::{RealWorld, World, parse_duration};
 use servers::install;
 
-use crate::chaos::{Chaos, Every, Fault, Faults, Report, page};
+use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks, page};
 use crate::colour::Colour;
 use crate::disk::{REPORT, ensure_room, write_report};
 use crate::draw::{self, count, some};
@@ -27,6 +27,7 @@ const PAGE: &str = "report.html";
 const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   saga chaos --for 1m --faults broker,postgres-kill
+  saga chaos --for 30s --orders 300 --faults bytes    one kind, for a while
   saga chaos --seed 7                                 the same faults again
   saga chaos --for 20m --orders 20000 --faults broker,postgres --every 5s..40s
   make chaos SEED=7 FOR=20m ORDERS=20000 FAULTS=broker,postgres EVERY=5s..40s";
@@ -47,7 +48,7 @@ pub struct ChaosCommand {
     /// For how long there are faults, at most
     #[arg(long = "for", env = "FOR", default_value = "5m", value_parser = parse_duration)]
     length: Duration,
-    /// Which faults, by name or first word [default: all]
+    /// Which faults, by name or first word [default: all of those before `silence`]
     #[arg(long, env = "FAULTS")]
     faults: Option<Faults>,
     /// Place so many orders, and end once that is done [default: as many as there is time for]
@@ -82,7 +83,7 @@ impl ChaosCommand {
         let chaos = Chaos {
             seed: self.seed.unwrap_or_else(|| RealWorld.random() % 1_000_000),
             length: self.length,
-            faults: self.faults.clone().unwrap_or_default(),
+            faults: possible(self.faults.clone())?,
             every: self.every,
             orders: self.orders,
             rate: self.rate,
@@ -113,6 +114,19 @@ impl ChaosCommand {
         let is_good = report.breaks.is_empty();
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// What this machine cannot do is left out, unless it is asked for by name.
+fn possible(named: Option<Faults>) -> Result<Faults> {
+    const MISSING: &str = "libfaketime is missing, which shifts a clock: apt-get install faketime";
+    let is_named = named.is_some();
+    let mut faults = named.unwrap_or_default();
+    if faults.0.contains(&Fault::Clock) && !can_shift_clocks() {
+        ensure!(!is_named, MISSING);
+        eprintln!("the fault clock is left out: {MISSING}");
+        faults.0.retain(|fault| *fault != Fault::Clock);
+    }
+    Ok(faults)
 }
 
 /// What an earlier run has left is not taken for this one's.
@@ -169,6 +183,7 @@ fn print(report: &Report, folder: &Path) {
         ]);
     }
     table.print();
+    memory(report);
     draw::line(format_args!(
         "{} poisoned, {}",
         some(report.poisoned, "message"),
@@ -184,4 +199,18 @@ fn print(report: &Report, folder: &Path) {
         let folder = folder.display();
         draw::line(format_args!("see {folder}; the same faults again: --seed {seed}"));
     }
+}
+
+fn memory(report: &Report) {
+    let mut table = draw::Table::new(&["memory at most", "RSS MB", "PSS MB", "limit MB"]);
+    for peak in &report.memory {
+        let colour = if peak.is_too_much() { Colour::Red } else { Colour::Green };
+        table.row(vec![
+            (None, peak.service.into()),
+            (Some(colour), format!("{:.0}", peak.rss_mb)),
+            (None, format!("{:.0}", peak.pss_mb)),
+            (None, format!("{:.0}", peak.limit_mb)),
+        ]);
+    }
+    table.print();
 }

@@ -1,7 +1,7 @@
 //! What is ordered: one product by all, which is what a flash sale is, or one of many by each.
 
 use anyhow::{Context, Result};
-use events::{Item, ProductId, QUILL};
+use events::{Item, Money, ProductId, QUILL};
 use messaging::{RealWorld, World};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -47,6 +47,13 @@ impl Goods {
             *item = Item { product_id, quantity, ..item.clone() };
         }
         is_limited
+    }
+
+    /// A piece of each thing that is on the shelf.
+    pub fn one_of_each(&self) -> Vec<Item> {
+        let unit_price = Money::cents(100);
+        let item = |(product_id, _)| Item { product_id, quantity: 1, unit_price };
+        self.stock().into_iter().map(item).collect()
     }
 
     fn stock(&self) -> Vec<(ProductId, u64)> {

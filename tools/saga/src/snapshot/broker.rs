@@ -145,6 +145,7 @@ fn dead_letter(queue: &str, message: &Message) -> DeadLetter {
         order_id: order_of(message),
         event: message.kind.clone(),
         reason: message.text(header::REASON),
+        digest: message.digest().try_into().ok(),
     }
 }
 

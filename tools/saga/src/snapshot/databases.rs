@@ -289,6 +289,7 @@ async fn purged(connection: &mut PgConnection) -> Result<Vec<DeadLetter>> {
         order_id,
         event,
         reason,
+        digest: None,
     });
     Ok(letters.collect())
 }

@@ -66,6 +66,11 @@ fn in_properties(add: &mut Add<'_>) {
     add("cluster_id is no UTF-8", &|it| it.property(Property::ClusterId, NO_TEXT));
     add("correlation_id holds a NUL", &|it| it.property(Property::CorrelationId, b"a\0b"));
     add("type is long", &|it| it.property(Property::Type, &[b'x'; 255]));
+    add("it expires at once", &|it| it.property(Property::Expiration, b"0"));
+    add("its priority is the highest", &|mut it| {
+        it.properties = it.properties.priority(u8::MAX);
+        it
+    });
     add("no properties at all", &|mut it| {
         (it.message_id, it.properties) = (None, RawProperties::default());
         it

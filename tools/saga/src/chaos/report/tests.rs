@@ -6,6 +6,7 @@ use super::*;
 use crate::chaos::fault::Faults;
 use crate::chaos::faults::Recovery;
 use crate::chaos::plan::{Every, Step};
+use crate::chaos::poison::digest;
 use crate::verify::Checked;
 
 /// A run in which all went well.
@@ -13,7 +14,8 @@ struct Run {
     asked: Chaos,
     faults: Vec<Done>,
     orders: load::Report,
-    poisoned: BTreeSet<String>,
+    poison: Poison,
+    memory: Vec<Peak>,
     verdict: Result<Verdict, String>,
 }
 
@@ -40,21 +42,26 @@ impl Run {
             took_s: 1.0,
             detail: "killed".into(),
             recoveries,
+            placed: Vec::new(),
             error: None,
         });
-        let poisoned = BTreeSet::from(["poison".to_owned()]);
+        let mut poison = Poison::default();
+        poison.add("order.payment-failed", b"poison", "the poison");
+        let memory = vec![Peak { service: "order", rss_mb: 60.0, pss_mb: 50.0, limit_mb: 256.0 }];
         Self {
             faults: faults.collect(),
             orders: all_final(10),
             verdict: Ok(clean(vec![letter("poison")])),
-            poisoned,
+            poison,
+            memory,
             asked,
         }
     }
 
     fn report(self) -> Report {
-        let Self { asked, faults, orders, poisoned, verdict } = self;
-        Report::new(&asked, faults, orders, &poisoned, verdict, Duration::from_secs(9))
+        let Self { asked, faults, orders, poison, memory, verdict } = self;
+        let seen = (&poison, memory);
+        Report::new(&asked, faults, orders, seen, verdict, Duration::from_secs(9))
     }
 
     fn verdict(&mut self) -> &mut Verdict {
@@ -75,6 +82,7 @@ fn letter(id: &str) -> DeadLetter {
         order_id: None,
         event: None,
         reason: None,
+        digest: Some(digest(id.as_bytes())),
     }
 }
 
@@ -114,7 +122,7 @@ fn a_good_run_has_no_breaks_and_tells_how_long_recovery_took() {
 /// What must not pass, and how it is told.
 type Sabotage = (&'static str, fn(&mut Run));
 
-const SABOTAGE: [Sabotage; 13] = [
+const SABOTAGE: [Sabotage; 14] = [
     ("2: the order is charged twice", |run| {
         let why = "the order is charged twice".into();
         run.verdict().violations.push(Violation { invariant: 2, order_id: None, why });
@@ -135,7 +143,8 @@ const SABOTAGE: [Sabotage; 13] = [
     ("fault 2, service-kill", |run| run.faults[1].error = Some("it cannot be killed".into())),
     ("nothing went wrong", |run| run.faults.clear()),
     ("and nobody poisoned it", |run| run.verdict().dead_letters.push(letter("an event"))),
-    ("is no dead letter", |run| run.verdict().dead_letters.clear()),
+    ("does not hold the poison", |run| run.verdict().dead_letters.clear()),
+    ("order took 300 MB, and its container has 256", |run| run.memory[0].rss_mb = 300.0),
 ];
 
 #[test]

@@ -1,0 +1,62 @@
+//! What was put into queues on purpose and is to be a dead letter, each as often as it was put
+//! there, with its bytes as they were.
+
+use std::collections::BTreeMap;
+
+use invariants::{DeadLetter, Digest};
+use messaging::dead_letters;
+use sha2::{Digest as _, Sha256};
+
+/// Where it is to lie, and of which body.
+type Place = (String, Digest);
+
+#[derive(Clone, Debug, Default)]
+pub struct Poison(BTreeMap<Place, Vec<String>>);
+
+impl Poison {
+    /// `what` is how it is called where it is missing.
+    pub fn add(&mut self, queue: &str, body: &[u8], what: impl Into<String>) {
+        self.0.entry((dead_letters(queue), digest(body))).or_default().push(what.into());
+    }
+
+    pub fn number(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// How many lie in each queue of dead letters at last.
+    pub fn by_queue(&self) -> BTreeMap<&str, usize> {
+        let mut numbers = BTreeMap::new();
+        for ((queue, _), all) in &self.0 {
+            *numbers.entry(queue.as_str()).or_default() += all.len();
+        }
+        numbers
+    }
+
+    /// Why these dead letters are not just what was poisoned.
+    pub fn unaccounted(&self, letters: &[DeadLetter]) -> Vec<String> {
+        let mut missing = self.0.clone();
+        let mut wrong = Vec::new();
+        for letter in letters {
+            let place = letter.digest.map(|digest| (letter.queue.clone(), digest));
+            let left = place.as_ref().and_then(|place| missing.get_mut(place));
+            let is_known = left.is_some();
+            if left.and_then(Vec::pop).is_none() {
+                let id = letter.message_id.as_deref().unwrap_or("a message without an id");
+                let why = letter.reason.as_deref().unwrap_or("no reason");
+                let what = if is_known { "a second time" } else { "and nobody poisoned it" };
+                wrong.push(format!("{} holds {id}, {what}: {why}", letter.queue));
+            }
+        }
+        for ((queue, _), all) in missing {
+            let told = all.iter().map(|what| format!("{queue} does not hold {what}"));
+            wrong.extend(told.map(|told| format!("{told}, which was poisoned")));
+        }
+        wrong
+    }
+}
+
+/// As the idempotency tables keep it.
+pub fn digest(body: &[u8]) -> Digest {
+    let digest = Sha256::digest(body);
+    *digest.first_chunk().expect("it is longer")
+}
