@@ -68,9 +68,9 @@ microbench: saga ## measure what one message costs, step by step
 chaos: build ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(SAGA) chaos
 
-test: ## run all tests, on servers of their own
+test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked
-	$(TARGET)/debug/saga with-servers -- cargo test --workspace --locked
+	$(TARGET)/debug/saga with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
 
 fuzz: ## feed whatever reads what comes from outside with what nobody would send, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz_

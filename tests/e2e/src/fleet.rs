@@ -6,7 +6,7 @@ use futures::future::join_all;
 use messaging::{Ladder, QueueShape, RealWorld, Topology, World};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
-use servers::{Postgres, RabbitMq, Watchdog, ports};
+use servers::{Postgres, RabbitMq, Watchdog, ports, release};
 use sqlx::PgPool;
 use std::{
     collections::BTreeMap,
@@ -67,15 +67,30 @@ impl Fleet {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
-        let (rabbit, postgres) =
-            tokio::try_join!(own::rabbitmq(&folder, &watchdog), own::postgres(&folder, &watchdog))
-                .expect("the servers start");
-        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
-        let urls = (postgres.superuser_url(), rabbit.url(), management);
+        let (rabbit, postgres) = tokio::try_join!(
+            own::rabbitmq(&folder, &watchdog, own::given_root()),
+            own::postgres(&folder, &watchdog)
+        )
+        .expect("the servers start");
+        let urls = (postgres.superuser_url(), rabbit.url(), own::management_url(&rabbit));
         let mut fleet = Self::on(urls, folder, watchdog, &[]).await;
         fleet.own_rabbit = Some(rabbit);
         fleet.own_postgres = Some(postgres);
         fleet.launch().await
+    }
+
+    /// With the RabbitMQ of this Debian release; `None` where this machine cannot have it.
+    pub async fn start_on(release: &str, settings: &[(&str, &str)]) -> Option<Self> {
+        let roots = crate::process::target().join("../rabbitmq");
+        let root = release::rabbitmq_or_skip(&roots, release).await?;
+        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
+        let folder = folder();
+        watchdog.deletes(&folder).expect("the watchdog listens");
+        let rabbit = own::rabbitmq(&folder, &watchdog, Some(root)).await.expect("it starts");
+        let urls = (given(TEST_POSTGRES_URL), rabbit.url(), own::management_url(&rabbit));
+        let mut fleet = Self::on(urls, folder, watchdog, settings).await;
+        fleet.own_rabbit = Some(rabbit);
+        Some(fleet.launch().await)
     }
 
     /// Everything but the services.
@@ -356,9 +371,7 @@ fn given(name: &str) -> String {
 }
 
 fn folder() -> PathBuf {
-    let target = crate::process::binary("order-service");
-    let target = target.parent().expect("a binary stands in a folder");
-    let folder = target.join("e2e").join(RealWorld.new_id().simple().to_string());
+    let folder = crate::process::target().join("e2e").join(RealWorld.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     folder
 }

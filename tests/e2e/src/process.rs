@@ -28,6 +28,12 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The folder that they are in.
+pub fn target() -> PathBuf {
+    let binary = binary("order-service");
+    binary.parent().expect("a binary stands in a folder").into()
+}
+
 impl ServiceProcess {
     /// It ends with its owner, however that ends.
     pub fn start(

@@ -117,6 +117,7 @@ impl<'a> Home<'a> {
             user: self.settings.rabbitmq_user.clone(),
             password: self.settings.rabbitmq_password.clone(),
             definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
+            root: None,
             lifetime: Lifetime::Detached,
         }
     }

@@ -25,6 +25,18 @@ pub struct Programs {
     /// The directory with `rabbitmq-server`.
     pub rabbitmq: PathBuf,
     pub epmd: PathBuf,
+    /// The directory with `erl`, where that is not on the PATH.
+    pub erlang: Option<PathBuf>,
+}
+
+impl Programs {
+    /// With RabbitMQ and its Erlang from another root than the machine's (`release::rabbitmq`).
+    #[must_use]
+    pub fn with_rabbitmq_of(self, root: &Path) -> Self {
+        let erlang = root.join("usr/lib/erlang/bin");
+        let (rabbitmq, epmd) = (root.join("usr/lib/rabbitmq/bin"), erlang.join("epmd"));
+        Self { rabbitmq, epmd, erlang: Some(erlang), ..self }
+    }
 }
 
 /// Installs what is missing, without starting the machine's own servers. Where all is there it only
@@ -81,7 +93,7 @@ pub fn find() -> Result<Programs> {
     let (postgres, rabbitmq, epmd) = (postgres(), rabbitmq(), on_path("epmd"));
     let all = postgres.zip(rabbitmq).zip(epmd);
     let ((postgres, rabbitmq), epmd) = all.context("a program vanished while it was looked for")?;
-    Ok(Programs { postgres, rabbitmq, epmd })
+    Ok(Programs { postgres, rabbitmq, epmd, erlang: None })
 }
 
 /// The packages, by Debian's names, each with the version of what is there.

@@ -30,6 +30,7 @@ mod postgres;
 mod process;
 mod rabbitmq;
 pub mod raw;
+pub mod release;
 mod running;
 mod spawn;
 mod tail;

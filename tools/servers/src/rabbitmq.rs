@@ -39,6 +39,8 @@ pub struct RabbitConfig {
     /// Joined to what every node gets (the user, the virtual host `/`), in the form
     /// of RabbitMQ's own definitions: `{"users": […], "permissions": […]}`.
     pub definitions: Vec<Value>,
+    /// Where RabbitMQ is taken from (`release::rabbitmq`), where not from the machine.
+    pub root: Option<PathBuf>,
     pub lifetime: Lifetime,
 }
 
@@ -57,9 +59,9 @@ impl RabbitMq {
             let dir = config.dir.display();
             bail!("RabbitMQ in {dir} runs already as pid {}", process.pid);
         }
-        let programs = install::find()?;
+        let programs = programs(&config)?;
         let network = node::Network { epmd: ports::free()?, distribution: ports::free()? };
-        node::write_settings(&config, &network)?;
+        node::write_settings(&config, &programs, &network)?;
 
         let epmd = start_epmd(&config, &programs, &network).await?;
         let command = &mut node::command(&config, &programs, &network);
@@ -154,7 +156,13 @@ impl RabbitMq {
 
     /// Blocks whoever publishes while the node uses more than this share of the machine's memory.
     pub async fn limit_memory(&self, share: f64) -> Result<()> {
-        self.control(&["set_vm_memory_high_watermark", &share.to_string()]).await
+        self.control(&["set_vm_memory_high_watermark", &share.to_string()]).await.map(|_| ())
+    }
+
+    /// What an Erlang expression comes to within the node.
+    pub async fn eval(&self, expression: &str) -> Result<String> {
+        let said = self.control(&["--quiet", "eval", expression]).await?;
+        Ok(said.trim().to_owned())
     }
 
     /// Whether it takes no messages just now, for want of memory or of room on the disk.
@@ -167,15 +175,15 @@ impl RabbitMq {
     }
 
     /// Has its own `rabbitmqctl` do something.
-    async fn control(&self, arguments: &[&str]) -> Result<()> {
-        let program = install::find()?.rabbitmq.join("rabbitmqctl");
+    async fn control(&self, arguments: &[&str]) -> Result<String> {
+        let program = programs(&self.config)?.rabbitmq.join("rabbitmqctl");
         let environment = self.config.dir.join("environment");
         let mut command = tokio::process::Command::new("sh");
         command.args(["-c", ". \"$0\" && exec \"$@\""]).arg(&environment).arg(&program);
         let output = command.args(arguments).kill_on_drop(true).output().await?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "rabbitmqctl {} failed: {said}", arguments.join(" "));
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Closes connections, writes everything down and ends; the data stays.
@@ -201,6 +209,14 @@ impl RabbitMq {
         *self = Self::start(config).await?;
         Ok(())
     }
+}
+
+fn programs(config: &RabbitConfig) -> Result<install::Programs> {
+    let machine = install::find()?;
+    Ok(match &config.root {
+        Some(root) => machine.with_rabbitmq_of(root),
+        None => machine,
+    })
 }
 
 fn start(command: &mut Command, config: &RabbitConfig, pid_file: &str) -> Result<Running> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use servers::raw::{Property, RawProperties, RawPublisher, hostile};
-use servers::{Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, ports};
+use servers::{
+    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, ports, release,
+};
 
 /// A directory of a test's own, deleted with its watchdog.
 fn directory(lifetime: &Lifetime, name: &str) -> PathBuf {
@@ -111,6 +113,7 @@ fn rabbit(lifetime: &Lifetime, name: &str) -> RabbitConfig {
                 "definition": { "delivery-limit": 1000 },
             }] }),
         ],
+        root: None,
         lifetime: lifetime.clone(),
     }
 }
@@ -203,6 +206,27 @@ async fn two_rabbitmq_run_side_by_side_and_only_on_the_loopback() {
     let processes = [one.process(), other.process()];
     drop((one, other));
     assert!(processes.iter().all(|process| !process.is_alive()));
+}
+
+/// Each version reads other settings; one that it does not know it passes over in silence.
+#[tokio::test]
+async fn every_version_of_rabbitmq_does_as_its_settings_say() {
+    servers::install::ensure().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    let mut roots = vec![None];
+    for name in release::NEWER {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../rabbitmq");
+        roots.extend(release::rabbitmq_or_skip(&dir, name).await.map(Some));
+    }
+    for (at, root) in roots.into_iter().enumerate() {
+        let config = RabbitConfig { root, ..rabbit(&lifetime, &format!("rabbit-version-{at}")) };
+        let mut server = RabbitMq::start(config).await.unwrap();
+        let told = "{maps:get(wal_max_size_bytes, ra_system:fetch(quorum_queues)),
+                     application:get_env(rabbit, max_message_size), rabbit:product_version()}.";
+        let told = server.eval(told).await.unwrap();
+        assert!(told.starts_with("{64000000,{ok,1048576},"), "{told}");
+        server.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use clap::Args;
 use nix::sys::signal::Signal;
 use servers::{
     Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, install, ports,
+    release,
 };
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -26,6 +27,10 @@ use crate::stop::Stop;
 #[command(after_help = "Example:
   saga with-servers -- cargo test --workspace")]
 pub struct WithServers {
+    /// Take RabbitMQ from another Debian release, by its code name (downloads it once); the command
+    /// finds it by TEST_RABBITMQ_ROOT
+    #[arg(long, value_name = "RELEASE")]
+    rabbitmq: Option<String>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -42,11 +47,16 @@ impl WithServers {
         watchdog.deletes(&dir)?;
 
         let starting = async {
+            let root = match self.rabbitmq.as_deref() {
+                Some(name) => Some(release::rabbitmq(Path::new("target/rabbitmq"), name).await?),
+                None => None,
+            };
             let postgres = Postgres::start(postgres(&dir, &watchdog)?);
-            let rabbit = RabbitMq::start(rabbit(&dir, &watchdog)?);
-            tokio::try_join!(postgres, rabbit)
+            let rabbit = RabbitMq::start(rabbit(&dir, root.clone(), &watchdog)?);
+            let (postgres, rabbit) = tokio::try_join!(postgres, rabbit)?;
+            anyhow::Ok((postgres, rabbit, root))
         };
-        let (postgres, rabbit) = tokio::select! {
+        let (postgres, rabbit, root) = tokio::select! {
             started = starting => started?,
             code = stop.asked() => return Ok(ExitCode::from(code)),
         };
@@ -56,6 +66,7 @@ impl WithServers {
             .env("TEST_POSTGRES_URL", postgres.superuser_url())
             .env("TEST_AMQP_URL", rabbit.url())
             .env("TEST_RABBITMQ_MANAGEMENT_URL", management)
+            .envs(root.map(|root| ("TEST_RABBITMQ_ROOT", root)))
             .spawn()
             .with_context(|| format!("cannot start {}", self.command[0]))?;
         if let Some(process) = child.id().and_then(Process::of) {
@@ -100,7 +111,7 @@ fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<PostgresConfig> {
     })
 }
 
-fn rabbit(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
+fn rabbit(dir: &Path, root: Option<PathBuf>, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
     Ok(RabbitConfig {
         dir: dir.join("rabbitmq"),
         port: ports::free()?,
@@ -108,6 +119,7 @@ fn rabbit(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
         user: "admin".into(),
         password: "admin".into(),
         definitions: Vec::new(),
+        root,
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
 }

@@ -17,7 +17,11 @@ pub struct Network {
     pub distribution: u16,
 }
 
-pub fn write_settings(config: &RabbitConfig, network: &Network) -> Result<()> {
+pub fn write_settings(
+    config: &RabbitConfig,
+    programs: &install::Programs,
+    network: &Network,
+) -> Result<()> {
     let dir = &config.dir;
     clear_half_made_data(dir)?;
     fs::create_dir_all(dir.join("home"))
@@ -28,8 +32,9 @@ pub fn write_settings(config: &RabbitConfig, network: &Network) -> Result<()> {
         ("definitions.json", definitions),
         ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
         ("rabbitmq.conf", settings(config)),
+        ("advanced.config", ADVANCED.to_owned()),
         // For whoever wants to use rabbitmqctl on this node.
-        ("environment", environment(dir, network)),
+        ("environment", environment(dir, programs, network)),
     ];
     for (name, text) in files {
         let file = dir.join(name);
@@ -54,8 +59,12 @@ fn clear_half_made_data(dir: &Path) -> Result<()> {
 }
 
 /// What quorum queues have written stays in memory until a file of this size is full; usually one
-/// of half a gigabyte.
-const WAL_MAX: u64 = 64_000_000;
+/// of half a gigabyte. The first is read up to RabbitMQ 4.2, the second from 4.3 on; each passes
+/// over the other, which in `rabbitmq.conf` would be an error.
+const ADVANCED: &str = "\
+[{ra, [{wal_max_size_bytes, 64000000}]},
+ {rabbit, [{quorum_wal_max_size_bytes, 64000000}]}].
+";
 
 fn settings(config: &RabbitConfig) -> String {
     let RabbitConfig { port, management_port, .. } = config;
@@ -69,20 +78,23 @@ fn settings(config: &RabbitConfig) -> String {
          loopback_users = none\n\
          disk_free_limit.absolute = 200MB\n\
          vm_memory_high_watermark.relative = 0.4\n\
-         raft.wal_max_size_bytes = {WAL_MAX}\n\
+         max_message_size = 1048576\n\
          log.file = rabbit.log\n\
          log.file.level = info\n\
          log.console = false\n"
     )
 }
 
-fn environment(dir: &Path, network: &Network) -> String {
-    format!(
-        "export HOME='{}' ERL_EPMD_PORT={} RABBITMQ_NODENAME={NODE_NAME} \
+fn environment(dir: &Path, programs: &install::Programs, network: &Network) -> String {
+    let erlang =
+        programs.erlang.iter().map(|it| format!("export PATH='{}':\"$PATH\"\n", it.display()));
+    erlang.collect::<String>()
+        + &format!(
+            "export HOME='{}' ERL_EPMD_PORT={} RABBITMQ_NODENAME={NODE_NAME} \
          RABBITMQ_CONF_ENV_FILE=/dev/null\n",
-        dir.join("home").display(),
-        network.epmd
-    )
+            dir.join("home").display(),
+            network.epmd
+        )
 }
 
 const STARTED_ONCE: &str = "started-once";
@@ -100,9 +112,10 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
     let dir = &config.dir;
     let mut command = background(programs.rabbitmq.join("rabbitmq-server"));
     let path = std::env::var("PATH").unwrap_or_default();
+    let erlang = programs.erlang.iter().map(|it| format!("{}:", it.display())).collect::<String>();
     command
         .env_clear()
-        .env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin"))
+        .env("PATH", format!("{erlang}{path}:/usr/sbin:/usr/bin:/sbin:/bin"))
         .env("LANG", "C.UTF-8")
         .env("HOME", dir.join("home"))
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
