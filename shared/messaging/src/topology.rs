@@ -175,6 +175,15 @@ impl Topology {
         topology
     }
 
+    /// The queues that its service hears its events in.
+    pub fn consumed(&self) -> impl Iterator<Item = &str> {
+        let own = format!("{}.", self.service);
+        self.queues.iter().filter_map(move |(name, shape)| {
+            let heard = matches!(shape, QueueShape::Main { .. }) && name.starts_with(&own);
+            heard.then_some(name.as_str())
+        })
+    }
+
     #[must_use]
     pub fn with(self, queue_type: QueueType) -> Self {
         Self { queue_type, ..self }

@@ -193,6 +193,8 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(","),
         Value::String(text) => text.clone(),
+        // RabbitMQ 4.3 leaves out what is not so.
+        Value::Null => "false".to_owned(),
         other => other.to_string(),
     }
 }

@@ -17,7 +17,7 @@ use dead_letters::{
     Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
 };
 use events::words::span;
-use messaging::{Kept, header, is_parking};
+use messaging::{Broker, Kept, RabbitMq, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
 use service::Context;
@@ -75,6 +75,14 @@ impl Operator {
     pub fn new(amqp_url: &str) -> Option<Self> {
         let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
         (!amqp_url.is_empty()).then(operator)
+    }
+
+    pub fn broker(&self) -> Option<Arc<dyn Broker>> {
+        let broker = RabbitMq::new(&self.amqp_url, 1);
+        broker
+            .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is no address: {why}"))
+            .ok()
+            .map(|it| Arc::new(it) as _)
     }
 
     async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, Hold)> {

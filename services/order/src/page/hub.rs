@@ -176,7 +176,7 @@ impl Hub {
     }
 
     async fn queues(&self, context: &Context) {
-        let mut looking = Looking::new(context.broker.clone(), &context.ladder);
+        let mut looking = Looking::new(context, self.inner.operator.as_ref());
         let mut reasons = Reasons::default();
         loop {
             // Nothing is shown of a broker that is away.

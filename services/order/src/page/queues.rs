@@ -1,15 +1,17 @@
 //! What waits in the broker, seen from outside: looked at, never taken.
 
+use super::dead::Operator;
 use crate::NAME;
 use events::SAGA;
 use messaging::{
-    Broker, BrokerError, Depth, Ladder, Lookout, Topology, dead_letters, is_parking, queue_name,
+    Broker, BrokerError, Depth, Lookout, Topology, dead_letters, is_parking, queue_name,
 };
+use service::Context;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Every queue at one moment; empty where nobody could look.
+/// The queues that may be looked at, at one moment; empty while there is no broker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Queues {
     depths: BTreeMap<String, Depth>,
@@ -21,8 +23,9 @@ pub struct Sums {
     /// Of the queue that has the fewest.
     pub consumers: u32,
     pub waiting: u32,
-    pub retrying: u32,
-    pub dead: u32,
+    /// Unknown, as the dead letters, where only an operator may look.
+    pub retrying: Option<u32>,
+    pub dead: Option<u32>,
 }
 
 impl Queues {
@@ -30,19 +33,20 @@ impl Queues {
         self.depths.get(queue).map(|depth| depth.consumers)
     }
 
-    /// `None` where nobody could look.
+    /// `None` where its queues may not be looked at.
     pub fn of(&self, service: &str) -> Option<Sums> {
         let heard = SAGA.iter().filter(|step| step.service == service);
-        let mut sums = Sums { consumers: u32::MAX, ..Sums::default() };
+        let mut sums = Sums { consumers: u32::MAX, dead: Some(0), ..Sums::default() };
         for queue in heard.map(|step| queue_name(service, step.hears)) {
             let depth = self.depths.get(&queue)?;
             sums.consumers = sums.consumers.min(depth.consumers);
             sums.waiting += depth.ready;
-            sums.dead += self.depths.get(&dead_letters(&queue)).map_or(0, |dead| dead.ready);
+            let dead = self.depths.get(&dead_letters(&queue)).map(|dead| dead.ready);
+            sums.dead = sums.dead.zip(dead).map(|(sum, dead)| sum + dead);
         }
         let rungs = format!("{service}.retry.");
         let rungs = self.depths.iter().filter(|(name, _)| name.starts_with(&rungs));
-        sums.retrying = rungs.map(|(_, depth)| depth.ready).sum();
+        sums.retrying = rungs.map(|(_, depth)| depth.ready).reduce(|sum, ready| sum + ready);
         Some(sums)
     }
 
@@ -61,10 +65,22 @@ pub struct Looking {
 }
 
 impl Looking {
-    pub fn new(broker: Arc<dyn Broker>, ladder: &Ladder) -> Self {
+    /// At all queues as an operator; without one, as order at those that it consumes from: since
+    /// RabbitMQ 4.3 a user is told only of what he has a right on.
+    pub fn new(context: &Context, operator: Option<&Operator>) -> Self {
         // The others' rungs are taken to be as ours are; those that are not there are passed over.
-        let names = Topology::whole(ladder).queues.into_iter().map(|(name, _)| name).collect();
-        Self { broker, names, lookout: None }
+        let all = Topology::whole(&context.ladder);
+        match operator.and_then(Operator::broker) {
+            Some(broker) => {
+                let names = all.queues.into_iter().map(|(name, _)| name).collect();
+                Self { broker, names, lookout: None }
+            }
+            None => {
+                let own = Topology { service: NAME.into(), ..all };
+                let names = own.consumed().map(ToOwned::to_owned).collect();
+                Self { broker: context.broker.clone(), names, lookout: None }
+            }
+        }
     }
 
     pub async fn look(&mut self) -> Result<Queues, BrokerError> {

@@ -102,6 +102,7 @@ impl Scene {
             .iter()
             .flat_map(|service| {
                 let sums = queues.of(service);
+                let dead = sums.and_then(|it| it.dead);
                 let number = |name: &str, text: Option<String>, is_alarm: bool| {
                     let text = text.unwrap_or_else(|| "–".into());
                     (format!("{service}.{name}"), Number { text, is_alarm })
@@ -115,12 +116,8 @@ impl Scene {
                 [
                     number("consumers", consumers, sums.is_some_and(|it| it.consumers == 0)),
                     number("waiting", sums.map(|it| told(it.waiting)), false),
-                    number("retrying", sums.map(|it| told(it.retrying)), false),
-                    number(
-                        "dead",
-                        sums.map(|it| told(it.dead)),
-                        sums.is_some_and(|it| it.dead > 0),
-                    ),
+                    number("retrying", sums.and_then(|it| it.retrying).map(told), false),
+                    number("dead", dead.map(told), dead.is_some_and(|dead| dead > 0)),
                 ]
             })
             .collect();

@@ -1,4 +1,4 @@
-//! Looks at queues by declaring them passively, which takes no right to read or to configure.
+//! Looks at queues by declaring them passively. RabbitMQ 4.3 wants some right on each, whichever.
 
 use super::{explain, in_time};
 use crate::{BrokerError, Depth, Lookout};

@@ -23,4 +23,5 @@ mod tail;
 mod topology;
 mod traces;
 mod upgrades;
+mod versions;
 mod why;

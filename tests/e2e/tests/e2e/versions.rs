@@ -1,0 +1,94 @@
+//! The saga on newer RabbitMQs than the machine's own: its services come as users with the least
+//! rights, and each ending, retries, dead letters and the page are as they are elsewhere.
+
+use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, ready};
+use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, mend, order, until};
+use messaging::{Ladder, Message, Topology};
+
+#[tokio::test]
+async fn the_saga_runs_on_the_rabbitmq_of_debian_13() {
+    if let Some(fleet) = runs_on("trixie").await {
+        the_page_sees_what_it_may(fleet).await;
+    }
+}
+
+#[tokio::test]
+async fn the_saga_runs_on_the_rabbitmq_of_debian_14() {
+    if let Some(fleet) = runs_on("forky").await {
+        the_page_sees_what_it_may(fleet).await;
+    }
+}
+
+async fn runs_on(release: &str) -> Option<Fleet> {
+    let fleet = Fleet::start_on(release, &[("DEMO", "1")]).await?;
+    every_ending(&fleet).await;
+    dead_letters_come_back(&fleet).await;
+    Some(fleet)
+}
+
+async fn every_ending(fleet: &Fleet) {
+    let wishes = [
+        ("pix", PLENTY, "CONFIRMED"),
+        ("card_flaky", PLENTY, "CONFIRMED"),
+        ("card_declined", PLENTY, "PAYMENT_FAILED"),
+        ("card_unavailable", PLENTY, "PAYMENT_FAILED"),
+        ("pix", SOLD_OUT, "CANCELLED"),
+        ("pix", OVERSIZED, "CANCELLED"),
+    ];
+    let cancelled = fleet.place(&order("card_flaky", PLENTY, 1)).await;
+    assert_eq!(fleet.cancel(cancelled).await, 202);
+    for (method, product, status) in wishes {
+        let id = fleet.place(&order(method, product, 1)).await;
+        assert_eq!(fleet.ends(id).await["status"], status, "{method}");
+    }
+    assert_eq!(fleet.ends(cancelled).await["status"], "CANCELLED");
+}
+
+/// One up all rungs of the ladder, and one that is nonsense.
+async fn dead_letters_come_back(fleet: &Fleet) {
+    fleet.broker.put(QUEUE, &Message { body: b"nonsense".into(), ..Message::default() }).await;
+    until(SOON, || async {
+        let dead = ready(fleet, DLQ).await;
+        if dead == 1 { Ok(()) } else { Err(format!("{dead} dead letters")) }
+    })
+    .await;
+    assert_eq!(fleet.broker.drain(DLQ).await.len(), 1);
+    let stock = fleet.pool("inventory").await;
+    let orders = die(fleet, &stock, 1).await;
+    mend(&stock, TABLE).await;
+    let replayed = fleet.saga(&["dlq", "replay", QUEUE, "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    assert_eq!(fleet.ends(orders[0]).await["status"], "CONFIRMED");
+    fleet.verify().await;
+
+    let asked = Topology::whole(&Ladder::default()).definitions(&fleet.broker.vhost);
+    fleet.broker.import(asked).await;
+    let check = fleet.saga(&["topology", "--check"]).await;
+    assert_eq!(check.code, Some(0), "{check:?}");
+}
+
+/// Of its own queues as the service; of all, where an operator is named.
+async fn the_page_sees_what_it_may(mut fleet: Fleet) {
+    let seen = async |fleet: &Fleet| {
+        let page = fleet.http.get(&fleet.order_url).send().await.unwrap().text().await.unwrap();
+        let consumers = |service: &&str| {
+            let number = format!(r#"data-number="{service}.consumers">1 consumer<"#);
+            page.contains(&number)
+        };
+        SERVICES.into_iter().filter(consumers).collect::<Vec<_>>()
+    };
+    let sees = async |fleet: &Fleet, wanted: &[&str]| {
+        until(SOON, || async {
+            let seen = seen(fleet).await;
+            if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
+        })
+        .await;
+    };
+    sees(&fleet, &["order"]).await;
+    fleet.take("order").kill();
+    let operator = fleet.broker.amqp_url.clone();
+    fleet.spawn_as("order", "order", &[("OPERATOR_AMQP_URL", &operator)]);
+    fleet.ready().await;
+    sees(&fleet, &SERVICES).await;
+    fleet.close().await;
+}
