@@ -8,6 +8,17 @@ password() {
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
 
+# service, password: the users, where a password is its user's name so far. By the shell alone, since every
+# user of the machine sees a program's arguments.
+with_password() {
+  while IFS= read -r line; do
+    case $line in
+      *"\"password\": \"$1\""*) line=${line%%\"$1\"*}\"$2\"${line#*\"$1\"} ;;
+    esac
+    printf '%s\n' "$line"
+  done
+}
+
 # name
 secret() {
   printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\nstringData:\n' "$1"
@@ -21,8 +32,7 @@ entry() {
 
 for service in order payment inventory shipping; do
   password=$(password)
-  # There, a password is its user's name.
-  users=$(printf '%s\n' "$users" | sed "s/\"password\": \"$service\"/\"password\": \"$password\"/")
+  users=$(printf '%s\n' "$users" | with_password "$service" "$password")
   secret "$service-amqp"
   entry uri "amqp://$service:$password@rabbitmq:5672/%2f"
 done

@@ -96,6 +96,7 @@ struct Synchronous {
     method: Method,
     number: u16,
     data_durability: Durability,
+    failover_quorum: bool,
 }
 
 #[derive(Deserialize, Serialize)]

@@ -5,13 +5,17 @@ use kubernetes::{
     Kustomization, OPERATORS, Whole, complaints, container, documents, items, of_kind, text,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tidy::{read, root};
 
 /// What the script prints, by the Secrets' names.
 fn secrets() -> BTreeMap<String, Value> {
+    secrets_with(&mut Command::new("sh"))
+}
+
+fn secrets_with(shell: &mut Command) -> BTreeMap<String, Value> {
     let script = root().join(OPERATORS).join("secrets.sh");
-    let run = Command::new("sh").arg(script).output().expect("there is a shell");
+    let run = shell.arg(script).output().expect("there is a shell");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let printed = String::from_utf8(run.stdout).expect("it prints text");
     let secrets = documents(&printed).into_iter();
@@ -97,6 +101,47 @@ fn the_broker_imports_the_users_and_the_topology() {
     assert_eq!(generated[0].files, ["topology.json"]);
 }
 
+/// In Compose for RabbitMQ of any version; here for the one that is named.
+#[test]
+fn the_broker_bounds_messages_and_its_log_as_compose_does() {
+    let (_, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
+    let here = text(&broker["spec"]["rabbitmq"]["additionalConfig"]);
+    let largest = "max_message_size = 1048576\n";
+    assert!(here.contains(largest) && read("deploy/rabbitmq/rabbitmq.conf").contains(largest));
+    assert!(here.contains("quorum_queue.wal_max_size_bytes = 64000000\n"), "{here}");
+    let advanced = read("deploy/rabbitmq/advanced.config");
+    for setting in ["{ra, [{wal_max_size_bytes,", "{rabbit, [{quorum_wal_max_size_bytes,"] {
+        assert!(advanced.contains(&format!("{setting} 64000000}}]}}")), "{setting}");
+    }
+}
+
+#[test]
+fn no_password_is_an_argument_of_a_program() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recorded");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let record = folder.join("arguments");
+    std::fs::write(&record, "").expect("it can be written");
+    // Every program that the script may start: it finds no other.
+    for program in ["cat", "dirname", "od", "sed", "tr"] {
+        let shim = format!(
+            "#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>'{}'\nexec /usr/bin/{program} \"$@\"\n",
+            record.display()
+        );
+        let file = folder.join(program);
+        std::fs::write(&file, shim).expect("it can be written");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    }
+    let secrets = secrets_with(Command::new("/bin/sh").env("PATH", &folder));
+    let recorded = std::fs::read_to_string(&record).expect("it can be read");
+    assert!(recorded.contains("/od "), "programs are recorded: {recorded}");
+    let mut passwords = vec![text(&secrets["rabbitmq-admin"]["password"]).to_owned()];
+    let users = imported(&secrets, "users.json");
+    passwords.extend(items(&users["users"]).iter().map(|user| text(&user["password"]).to_owned()));
+    for password in passwords {
+        assert!(!recorded.contains(&password), "{recorded}");
+    }
+}
+
 #[test]
 fn the_brokers_nodes_are_kept_apart() {
     let (name, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
@@ -109,8 +154,13 @@ fn the_brokers_nodes_are_kept_apart() {
 fn servers_are_of_the_version_that_compose_has() {
     let compose = read("docker-compose.yml");
     let (_, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
-    let image = format!("    image: {}\n", text(&broker["spec"]["image"]));
-    assert!(compose.contains(&image), "docker-compose.yml has no{image}");
+    let image = text(&broker["spec"]["image"]);
+    let used = format!("    image: ${{RABBITMQ_IMAGE:-{image}}}\n");
+    assert!(compose.contains(&used), "docker-compose.yml has no{used}");
+    // A newer minor version may refuse what an older one has left on the disk.
+    let (_, tag) = image.rsplit_once(':').expect("a tag");
+    let version: Vec<_> = tag.trim_end_matches("-management").split('.').collect();
+    assert!(version.len() == 2 && version.iter().all(|it| it.parse::<u32>().is_ok()), "{tag}");
 
     let common = documents(&read(&format!("{OPERATORS}/every-database.yaml"))).remove(0);
     let (_, version) = text(&common["spec"]["imageName"]).rsplit_once(':').expect("a version");
@@ -123,10 +173,26 @@ fn every_service_has_its_database_as_compose_has_it() {
     let names: Vec<_> = clusters.iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(names, SERVICES.iter().map(|it| format!("{it}-db")).collect::<Vec<_>>());
     let compose = read("docker-compose.yml");
+    let init = read("deploy/postgres/init.sh");
+    assert!(init.contains(r#"CREATE DATABASE :"name" OWNER :"name""#), "{init}");
     for (name, cluster) in clusters {
         let made = &cluster["spec"]["bootstrap"]["initdb"];
         assert_eq!(made["database"], made["owner"]);
+        let told = format!("SERVICE_DB: {} }}\n", text(&made["database"]));
+        assert!(compose.contains(&told), "docker-compose.yml has no {told}");
         let address = format!("@{name}:5432/{}\n", text(&made["database"]));
         assert!(compose.contains(&address), "docker-compose.yml has no {address}");
     }
+}
+
+/// What was acknowledged is in a commit: no failover may forget one.
+#[test]
+fn only_an_instance_that_has_every_commit_is_promoted() {
+    let common = documents(&read(&format!("{OPERATORS}/every-database.yaml"))).remove(0);
+    let synchronous = &common["spec"]["postgresql"]["synchronous"];
+    let safe = json!({
+        "method": "any", "number": 1, "dataDurability": "required", "failoverQuorum": true,
+    });
+    assert_eq!(*synchronous, safe);
+    assert_eq!(common["spec"]["instances"], 3, "one may be lost");
 }

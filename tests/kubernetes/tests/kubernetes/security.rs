@@ -1,6 +1,9 @@
 //! A service that has been broken into can do little: it is nobody, writes nothing, asks nobody.
 
-use kubernetes::{BASE, Kustomization, OPERATORS, Target, container, of_kind, patch_of_all};
+use kubernetes::{
+    BASE, Kustomization, OPERATORS, Target, container, documents, items, of_kind, patch_of_all,
+    text,
+};
 use serde_json::{Value, json};
 use tidy::read;
 
@@ -48,5 +51,28 @@ fn no_service_gets_round_the_patch() {
     for patch in Kustomization::read(OPERATORS).patches {
         let databases = Target { group: "postgresql.cnpg.io".into(), kind: "Cluster".into() };
         assert_eq!(patch.target, databases, "{}", patch.path);
+    }
+}
+
+/// The same for the servers that Compose runs, as far as their images can.
+#[test]
+fn no_server_of_compose_can_gain_rights_and_no_service_is_its_databases_superuser() {
+    let compose = documents(&read("docker-compose.yml")).remove(0);
+    let services = compose["services"].as_object().expect("there are services");
+    for (name, service) in services {
+        assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]), "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        let Some(owner) = name.strip_suffix("-db") else {
+            assert_eq!(service["cap_add"], Value::Null, "{name}");
+            continue;
+        };
+        let told = &service["environment"];
+        let address = text(&services[owner]["environment"]["DATABASE_URL"]);
+        let role = text(&told["SERVICE_DB"]);
+        assert!(address.starts_with(&format!("postgres://{role}:")), "{address}");
+        assert_ne!(text(&told["POSTGRES_USER"]), role, "{name}");
+        assert_eq!(told["POSTGRES_DB"], Value::Null, "{name}: its init script makes it");
+        let init = "./deploy/postgres/init.sh:/docker-entrypoint-initdb.d/init.sh:ro";
+        assert!(items(&service["volumes"]).contains(&json!(init)), "{name}");
     }
 }
