@@ -1,49 +1,27 @@
-//! Postgres as the services use it: a pool that gives up on locks in time, migrations that several
+//! Postgres as the services use it: a pool in which every wait has an end, migrations that several
 //! replicas may run at once, and the one distinction that matters when a statement fails.
 
+mod connection;
 mod failure;
+mod limits;
 mod migrate;
+mod pool;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 mod together;
 mod transaction;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::{str::FromStr, time::Duration};
 use uuid::Uuid;
 
+pub use connection::PgConnection;
 pub use failure::{Failure, hopeless};
+pub use limits::Limits;
 pub use migrate::migrate;
-pub use sqlx::{PgConnection, PgPool};
+pub use pool::PgPool;
 pub use together::Written;
-pub use transaction::{Transaction, Transactions, Writing};
-
-/// Limits that make a stuck statement an error that is tried again, rather than a stuck service.
-/// And plans that always go by an index: Postgres keeps the plan of a prepared statement, and one
-/// made while a table is new and empty would read all of it again and again as it grows.
-const SESSION: [(&str, &str); 6] = [
-    ("enable_seqscan", "off"),
-    // What must read a whole table all the same looks so dear then that it would be compiled first.
-    ("jit", "off"),
-    ("lock_timeout", "5s"),
-    ("statement_timeout", "30s"),
-    ("idle_in_transaction_session_timeout", "60s"),
-    ("synchronous_commit", "on"),
-];
-
-/// A pool that connects when first asked: waiting for the database is the caller's to show.
-pub fn pool(url: &str, name: &str, connections_max: u32) -> Result<PgPool, sqlx::Error> {
-    // sqlx takes any scheme for Postgres.
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(sqlx::Error::Configuration("it does not begin with postgres://".into()));
-    }
-    let options = PgConnectOptions::from_str(url)?.application_name(name).options(SESSION);
-    Ok(PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(5))
-        .test_before_acquire(false)
-        .connect_lazy_with(options))
-}
+pub use transaction::Transaction;
 
 /// Makes this transaction the only one that works on these orders until it ends. Takes the locks in
 /// order, so that two batches never wait for each other; works where no row exists yet.

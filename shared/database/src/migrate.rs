@@ -1,36 +1,66 @@
 //! refinery's migrations over an sqlx connection.
 
+use crate::{PgPool, connection::late};
 use anyhow::Context;
 use refinery_core::{
     Migration, Report, Target,
     error::WrapMigrationError,
     traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction},
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgRow};
+use std::time::Duration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::{sleep, timeout};
 
 /// Any number that is the same in all replicas: refinery itself takes no lock.
 const LOCK: i64 = 0x5155_4144_5249_4c4c;
+/// A table may be long.
+const MIGRATION_MAX: Duration = Duration::from_mins(10);
+/// For what only asks.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+const TURN_EVERY: Duration = Duration::from_millis(100);
 
 /// Brings the schema up to date. `history` is the table that remembers what has been applied.
 /// Replicas that boot together take turns. A newer release may have been here before, since
 /// migrations only add: its schema serves this one too.
 pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
     // A connection of its own, closed afterwards: closing it gives the lock back, come what may.
-    let options = (*pool.connect_options()).clone().options([
+    let options = pool.options().clone().options([
         ("lock_timeout", "0"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
     ]);
-    let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+    let limits = pool.limits();
+    let connected = PgConnection::connect_with(&options);
+    let mut connection = in_time("a connection", limits.acquire(), connected).await?;
+    let turn = wait_for_turn(&mut connection);
+    in_time("another replica's migration", MIGRATION_MAX, turn).await?;
     let report = Migrator(&mut connection).bring_up_to_date(history, migrations).await;
-    connection.close().await?;
+    in_time("a goodbye", limits.ping(), connection.close()).await?;
     let report = report.with_context(|| format!("cannot apply the migrations of {history}"))?;
     for migration in report.applied_migrations() {
         tracing::info!(%migration, "schema migrated");
     }
     Ok(())
+}
+
+/// Asks again and again: a wait for the lock itself would not see that the server has gone.
+async fn wait_for_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    loop {
+        let asked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
+        if in_time("a statement", ANSWER_MAX, asked.fetch_one(&mut *connection)).await? {
+            return Ok(());
+        }
+        sleep(TURN_EVERY).await;
+    }
+}
+
+async fn in_time<T>(
+    what: &str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late(what, limit)))
 }
 
 struct Migrator<'a>(&'a mut PgConnection);
@@ -69,20 +99,24 @@ impl AsyncTransaction for Migrator<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        let mut transaction = self.0.begin().await?;
-        let mut count = 0;
-        for query in queries {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(query))).await?;
-            count += 1;
-        }
-        transaction.commit().await?;
-        Ok(count)
+        let all = async {
+            let mut transaction = self.0.begin().await?;
+            let mut count = 0;
+            for query in queries {
+                transaction.execute(sqlx::raw_sql(AssertSqlSafe(query))).await?;
+                count += 1;
+            }
+            transaction.commit().await?;
+            Ok(count)
+        };
+        in_time("a migration", MIGRATION_MAX, all).await
     }
 }
 
 impl AsyncQuery<Vec<Migration>> for Migrator<'_> {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, sqlx::Error> {
-        let rows = self.0.fetch_all(AssertSqlSafe(query)).await?;
+        let asked = self.0.fetch_all(AssertSqlSafe(query));
+        let rows = in_time("a statement", ANSWER_MAX, asked).await?;
         rows.iter().map(applied).collect()
     }
 }

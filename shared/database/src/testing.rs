@@ -1,17 +1,22 @@
 //! A database a test, on the server that the test set-up has started.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+mod link;
+
+use crate::{Limits, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::env;
+
+pub use link::Link;
 
 /// Where the test set-up says its Postgres is.
 pub const TEST_POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
 /// A new, empty database. It goes with the server, which goes with the test run.
 pub async fn throwaway() -> PgPool {
-    super::pool(&throwaway_url().await, "test", 10).expect("the URL was made here")
+    PgPool::new(&throwaway_url().await, "test", 10, Limits::DEFAULT).expect("the URL was made here")
 }
 
-async fn throwaway_url() -> String {
+pub async fn throwaway_url() -> String {
     let server = env::var(TEST_POSTGRES_URL).unwrap_or_else(|_| {
         panic!(
             "{TEST_POSTGRES_URL} is not set: run `make test`, or `saga with-servers -- cargo test …`"

@@ -1,7 +1,8 @@
 //! Several statements in one, so that they cost one round trip.
 
+use crate::PgConnection;
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, Error, PgConnection, Postgres, Type, error::BoxDynError,
+    Arguments, AssertSqlSafe, Encode, Error, Postgres, Type, error::BoxDynError,
     postgres::PgArguments,
 };
 use std::mem::take;
@@ -68,8 +69,7 @@ fn renumbered(statement: &str, before: usize) -> String {
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::*;
-    use crate::testing::throwaway;
-    use sqlx::PgPool;
+    use crate::{PgPool, testing::throwaway};
 
     async fn notes(pool: &PgPool) -> Vec<(i32, String)> {
         sqlx::query_as("SELECT id, text FROM notes ORDER BY id").fetch_all(pool).await.unwrap()

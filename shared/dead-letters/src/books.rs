@@ -4,7 +4,7 @@ use crate::{Deed, Letter, Past};
 use anyhow::Result;
 use events::EventId;
 use messaging::{CrashPoint, crash_at};
-use sqlx::postgres::PgConnection;
+use sqlx::{Executor, Postgres};
 use std::{collections::HashMap, future::Future};
 use uuid::Uuid;
 
@@ -37,11 +37,10 @@ impl Key {
 
 /// What the database of this service knows of these. Of a letter that another was to hear it may
 /// know what a person did, and never that it was handled.
-pub async fn pasts_in(
-    database: &mut PgConnection,
-    service: &str,
-    letters: &[&Letter],
-) -> Result<Vec<Past>> {
+pub async fn pasts_in<C>(database: &mut C, service: &str, letters: &[&Letter]) -> Result<Vec<Past>>
+where
+    for<'c> &'c mut C: Executor<'c, Database = Postgres>,
+{
     let own = |letter: &&&Letter| letter.is_for(service);
     let ids: Vec<Uuid> =
         letters.iter().filter(own).filter_map(|letter| letter.event_id()).collect();
@@ -62,7 +61,7 @@ pub async fn pasts_in(
          WHERE message_id = ANY($1)",
     )
     .bind(keys.iter().map(|key| key.message_id.as_str()).collect::<Vec<_>>())
-    .fetch_all(database)
+    .fetch_all(&mut *database)
     .await?
     .into_iter()
     .map(|(queue, message_id, digest, new)| (Key { queue, message_id, digest }, new))
@@ -76,7 +75,10 @@ pub async fn pasts_in(
     Ok(letters.iter().zip(keys).map(past).collect())
 }
 
-pub async fn revive_in(database: &mut PgConnection, letter: &Letter) -> Result<bool> {
+pub async fn revive_in<C>(database: &mut C, letter: &Letter) -> Result<bool>
+where
+    for<'c> &'c mut C: Executor<'c, Database = Postgres>,
+{
     let Key { queue, message_id, digest } = Key::of(letter);
     let this = "queue = $1 AND message_id = $2 AND digest = $3";
     let delete = format!("DELETE FROM dead_letter_actions WHERE {this} AND action = 'purged'");
@@ -89,5 +91,5 @@ pub async fn revive_in(database: &mut PgConnection, letter: &Letter) -> Result<b
         .await?;
     crash_at(CrashPoint::LetterRevived);
     let look = sqlx::query_scalar(sqlx::AssertSqlSafe(look));
-    Ok(look.bind(queue).bind(message_id).bind(digest).fetch_one(database).await?)
+    Ok(look.bind(queue).bind(message_id).bind(digest).fetch_one(&mut *database).await?)
 }

@@ -3,8 +3,8 @@
 
 use crate::{Failure, Kept};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use database::{PgConnection, PgPool};
-use sqlx::{AssertSqlSafe, Postgres, Transaction, types::Uuid};
+use database::{PgConnection, PgPool, Transaction};
+use sqlx::{AssertSqlSafe, types::Uuid};
 
 /// More than an event's id may be ahead of our clock, and than a job may fail unnoticed.
 const AHEAD: Days = Days::new(7);
@@ -31,7 +31,7 @@ async fn clock(pool: &PgPool) -> Result<DateTime<Utc>, Failure> {
 
 async fn make_at(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Failure> {
     let today = now.date_naive();
-    if missing(&there(&mut *pool.acquire().await?).await?, today).is_empty() {
+    if missing(&there(&mut pool.acquire().await?).await?, today).is_empty() {
         return Ok(());
     }
     let mut tx = locked(pool).await?;
@@ -51,7 +51,7 @@ async fn drop_at(pool: &PgPool, kept: Kept, now: DateTime<Utc>) -> Result<usize,
     let first_kept = kept.droppable_before(now).date_naive();
     let is_old = |part: &Part| part.last_day() < first_kept;
     let mut dropped = 0;
-    while there(&mut *pool.acquire().await?).await?.iter().any(is_old) {
+    while there(&mut pool.acquire().await?).await?.iter().any(is_old) {
         let mut tx = locked(pool).await?;
         run(&mut tx, "SET LOCAL lock_timeout = '100ms'").await?;
         // Another replica may have been faster.
@@ -129,7 +129,7 @@ fn part(bounds: &str) -> Option<Part> {
 }
 
 /// Of all replicas one at a time.
-async fn locked(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Failure> {
+async fn locked(pool: &PgPool) -> Result<Transaction, Failure> {
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     Ok(tx)

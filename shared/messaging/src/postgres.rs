@@ -1,7 +1,7 @@
 //! The ledger on Postgres.
 
 use crate::{CrashPoint, Failure, Handled, Ledger, Novelty, Outgoing, crash_at};
-use database::{PgPool, Transaction, Transactions, Writing};
+use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
 use sqlx::{FromRow, types::Uuid};
 use std::collections::{HashMap, HashSet};
@@ -18,17 +18,16 @@ pub fn migrations() -> Vec<refinery_core::Migration> {
 #[derive(Clone)]
 pub struct PgLedger {
     pub pool: PgPool,
-    transactions: Transactions,
 }
 
 impl PgLedger {
-    pub fn new(pool: PgPool) -> Self {
-        Self { transactions: Transactions::new(pool.clone()), pool }
+    pub const fn new(pool: PgPool) -> Self {
+        Self { pool }
     }
 
     /// For a statement that is a transaction by itself.
-    pub async fn statement(&self) -> Result<Writing, Failure> {
-        Ok(self.transactions.statement().await?)
+    pub async fn statement(&self) -> Result<PgConnection, Failure> {
+        Ok(self.pool.statement().await?)
     }
 }
 
@@ -36,7 +35,7 @@ impl Ledger for PgLedger {
     type Tx = Transaction;
 
     async fn begin(&self) -> Result<Transaction, Failure> {
-        Ok(self.transactions.begin().await?)
+        Ok(self.pool.begin().await?)
     }
 
     async fn commit(&self, mut tx: Transaction) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
 use anyhow::Context as _;
-use database::{PgPool, Transaction};
+use database::{Limits, PgPool, Transaction};
 use messaging::{
     Broker, Kept, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World, partitions,
 };
@@ -58,7 +58,8 @@ pub async fn migrate<S: Store>(service: &Service<S>, common: &Common) -> anyhow:
 
 fn pool<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<PgPool> {
     let name = format!("{}-service", service.name);
-    database::pool(&common.database_url()?, &name, common.database_connections).context(
+    let limits = Limits::new(common.database_deadline);
+    PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
         "DATABASE_URL is no Postgres address; an example: \
          DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
     )

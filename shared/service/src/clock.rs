@@ -34,7 +34,7 @@ impl Clock {
     pub async fn look(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut connection = pool.acquire().await?;
         let asked = Instant::now();
-        let shown = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *connection);
+        let shown = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut connection);
         self.observe(shown.await?, asked);
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use messaging::{Ladder, QueueType};
-use std::{fs, path::PathBuf};
+use messaging::{Ladder, QueueType, parse_duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -52,6 +52,11 @@ pub struct Common {
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "12")]
     #[arg(value_name = "DATABASE_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=500))]
     pub database_connections: u32,
+    /// How long the database may leave a statement unanswered until its connection is thrown away;
+    /// the database itself ends it a fifth earlier
+    #[arg(long, env = "DATABASE_DEADLINE", default_value = "10s")]
+    #[arg(value_name = "DATABASE_DEADLINE", value_parser = parse_deadline)]
+    pub database_deadline: Duration,
 }
 
 impl Common {
@@ -88,6 +93,12 @@ fn secret(
         }
         (None, None) => bail!("{name} is not set; an example: {name}={example}"),
     }
+}
+
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    let deadline = parse_duration(text)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_mins(2);
+    if allowed.contains(&deadline) { Ok(deadline) } else { Err("it is 1s to 2m".into()) }
 }
 
 fn parse_format(text: &str) -> Result<telemetry::LogFormat, String> {

@@ -87,7 +87,7 @@ pub async fn place(
     .bind(said().map(|event| i32::from(event.version)).collect::<Vec<_>>())
     .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
     .bind(said().map(|event| event.caused_by).collect::<Vec<_>>())
-    .fetch_all(&mut *writing)
+    .fetch_all(&mut writing)
     .await?
     .into_iter()
     .collect();
@@ -96,7 +96,6 @@ pub async fn place(
     // A statement of its own: it sees what it was that stood in the way.
     let given =
         if keys.is_empty() { HashMap::new() } else { answers::given(&mut writing, &keys).await? };
-    writing.keep();
     match keys.iter().find(|key| !given.contains_key(**key)) {
         Some(key) => Err(Failure::World(anyhow!("the answer under {key:?} is being forgotten"))),
         None => Ok(given),

@@ -211,9 +211,9 @@ async fn orders_are_found_by_their_index_even_while_there_are_none() {
         "SET plan_cache_mode = force_generic_plan",
         "PREPARE load (UUID[]) AS SELECT id, facts::TEXT FROM orders WHERE id = ANY($1)",
     ] {
-        sqlx::raw_sql(setup).execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql(setup).execute(&mut connection).await.unwrap();
     }
     let plan: Vec<(String,)> =
-        sqlx::query_as("EXPLAIN EXECUTE load('{}')").fetch_all(&mut *connection).await.unwrap();
+        sqlx::query_as("EXPLAIN EXECUTE load('{}')").fetch_all(&mut connection).await.unwrap();
     assert!(plan.iter().any(|(line,)| line.contains("orders_pkey")), "{plan:?}");
 }

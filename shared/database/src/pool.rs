@@ -1,0 +1,282 @@
+//! Connections to Postgres. sqlx's pool has no deadline for a server that is silent (neither for a
+//! statement nor for its own ping), so this is one of ours over sqlx's connections: whatever waits
+//! has an end, and a connection that was silent is thrown away.
+
+use crate::{Limits, PgConnection, Transaction, connection::late};
+use sqlx::{
+    Connection, Error,
+    postgres::{PgConnectOptions, PgTransactionManager},
+};
+use sqlx_core::transaction::TransactionManager;
+use std::{
+    fmt,
+    io::ErrorKind,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+/// Plans that always go by an index: Postgres keeps the plan of a prepared statement, and one made
+/// while a table is new and empty would read all of it again and again as it grows.
+const SESSION: [(&str, &str); 3] = [
+    ("enable_seqscan", "off"),
+    // What must read a whole table all the same looks so dear then that it would be compiled first.
+    ("jit", "off"),
+    ("synchronous_commit", "on"),
+];
+/// Who writes goes by keys, so that one plan does for all. Postgres would plan most statements anew
+/// for each array, which takes longer than to do what they say to a few rows. Who reads goes by
+/// values of which there are few or many, and has a plan for each.
+const PLAN_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
+/// A server that went and came back took longer than this.
+const SURELY_THERE: Duration = Duration::from_millis(100);
+/// Connections are renewed, since what is between us and the server may have changed.
+const LIFETIME: Duration = Duration::from_mins(10);
+pub(crate) const IDLE_MAX: Duration = Duration::from_mins(3);
+
+#[derive(Clone)]
+pub struct PgPool(Arc<Inner>);
+
+struct Inner {
+    options: PgConnectOptions,
+    limits: Limits,
+    connections_max: u32,
+    reading: Lane,
+    writing: Lane,
+    opened: AtomicU32,
+    is_closed: AtomicBool,
+}
+
+/// Who writes and who reads have connections of their own, half of them each: neither waits for the
+/// other.
+struct Lane {
+    room: Arc<Semaphore>,
+    options: PgConnectOptions,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    live: Live,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    Write,
+}
+
+pub(crate) struct Live {
+    pub raw: sqlx::PgConnection,
+    expires: Instant,
+}
+
+/// What a connection must do to be given away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Ping,
+    /// Which proves as much, in the same time.
+    Begin,
+}
+
+impl PgPool {
+    /// Connects when first asked: waiting for the database is the caller's to show.
+    pub fn new(url: &str, name: &str, connections_max: u32, limits: Limits) -> Result<Self, Error> {
+        // sqlx takes any scheme for Postgres.
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(Error::Configuration("it does not begin with postgres://".into()));
+        }
+        let options = PgConnectOptions::from_str(url)?
+            .application_name(name)
+            .options(SESSION)
+            .options(limits.session());
+        let half = (connections_max / 2).max(1);
+        let others = connections_max.saturating_sub(half).max(1);
+        Ok(Self(Arc::new(Inner {
+            reading: Lane::new(others, options.clone()),
+            writing: Lane::new(half, options.clone().options([PLAN_ONCE])),
+            options,
+            limits,
+            connections_max,
+            opened: 0.into(),
+            is_closed: false.into(),
+        })))
+    }
+
+    /// A connection to read on.
+    pub async fn acquire(&self) -> Result<PgConnection, Error> {
+        self.lend(Purpose::Read, Proof::Ping).await
+    }
+
+    /// One to write on, for a statement that is a transaction by itself, and so cannot be tried
+    /// twice.
+    pub async fn statement(&self) -> Result<PgConnection, Error> {
+        self.lend(Purpose::Write, Proof::Ping).await
+    }
+
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Ok(Transaction::new(self.lend(Purpose::Write, Proof::Begin).await?))
+    }
+
+    /// No connection is given away any more.
+    pub fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        self.forget_idle();
+    }
+
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.0.options
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    pub fn connections_max(&self) -> u32 {
+        self.0.connections_max
+    }
+
+    async fn lend(&self, purpose: Purpose, proof: Proof) -> Result<PgConnection, Error> {
+        let until = Instant::now() + self.limits().acquire();
+        let found = timeout_at(until, async {
+            let room = self.lane(purpose).room.clone().acquire_owned().await;
+            let room = room.map_err(|_| Error::PoolClosed)?;
+            let live = self.find(purpose, proof, until).await?;
+            Ok(PgConnection::new(live, self.clone(), purpose, room))
+        });
+        found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
+    }
+
+    /// Dropped half-way, it drops the connection: nobody gets one on which a transaction is half
+    /// begun.
+    async fn find(&self, purpose: Purpose, proof: Proof, until: Instant) -> Result<Live, Error> {
+        while let Some(Idle { mut live, since }) = self.take(purpose)? {
+            if proof == Proof::Ping && since.elapsed() < SURELY_THERE {
+                return Ok(live);
+            }
+            match timeout(self.limits().ping(), prove(&mut live.raw, proof)).await {
+                Ok(Ok(())) => return Ok(live),
+                // Its server may have gone since: then so have those of the others.
+                Ok(Err(_)) => {}
+                // Nor will the others answer, and each would be waited for.
+                Err(_) => self.forget_idle(),
+            }
+        }
+        let mut raw = self.connect(purpose, until).await?;
+        if proof == Proof::Begin {
+            prove(&mut raw, proof).await?;
+        }
+        Ok(Live { raw, expires: Instant::now() + self.lifetime() })
+    }
+
+    /// A server that starts is waited for.
+    async fn connect(&self, purpose: Purpose, until: Instant) -> Result<sqlx::PgConnection, Error> {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let why = match sqlx::PgConnection::connect_with(&self.lane(purpose).options).await {
+                Ok(raw) => return Ok(raw),
+                Err(why) => why,
+            };
+            let passes = match &why {
+                Error::Io(io) => io.kind() == ErrorKind::ConnectionRefused,
+                Error::Database(refusal) => refusal.is_transient_in_connect_phase(),
+                _ => false,
+            };
+            if !passes || Instant::now() + pause >= until {
+                return Err(why);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(self.limits().acquire() / 5);
+        }
+    }
+
+    fn take(&self, purpose: Purpose) -> Result<Option<Idle>, Error> {
+        if self.0.is_closed.load(Ordering::Acquire) {
+            return Err(Error::PoolClosed);
+        }
+        let mut found = None;
+        let now = Instant::now();
+        for (lane, wanted) in [(&self.0.reading, Purpose::Read), (&self.0.writing, Purpose::Write)]
+        {
+            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|one| one.live.expires > now && one.since + IDLE_MAX > now);
+            if wanted == purpose {
+                found = idle.pop();
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn put(&self, live: Live, purpose: Purpose, room: OwnedSemaphorePermit) {
+        if !self.0.is_closed.load(Ordering::Acquire) {
+            let idle = Idle { live, since: Instant::now() };
+            self.lane(purpose).idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+        }
+        // After the connection: who gets the room finds it.
+        drop(room);
+    }
+
+    /// One of them was silent: no other is waited for.
+    pub(crate) fn forget_idle(&self) {
+        for lane in [&self.0.reading, &self.0.writing] {
+            lane.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Between half of it and all of it, so that not all are renewed at once.
+    fn lifetime(&self) -> Duration {
+        LIFETIME - LIFETIME / 16 * (self.0.opened.fetch_add(1, Ordering::Relaxed) % 8)
+    }
+
+    fn lane(&self, purpose: Purpose) -> &Lane {
+        match purpose {
+            Purpose::Read => &self.0.reading,
+            Purpose::Write => &self.0.writing,
+        }
+    }
+}
+
+impl Lane {
+    fn new(room: u32, options: PgConnectOptions) -> Self {
+        let room = Arc::new(Semaphore::new(room as usize));
+        Self { room, options, idle: Mutex::default() }
+    }
+}
+
+impl fmt::Debug for PgPool {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "PgPool({} connections)", self.0.connections_max)
+    }
+}
+
+async fn prove(raw: &mut sqlx::PgConnection, proof: Proof) -> Result<(), Error> {
+    match proof {
+        Proof::Ping => raw.ping().await,
+        Proof::Begin => PgTransactionManager::begin(raw, None).await,
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+impl PgPool {
+    /// How many connections to write on are idle.
+    pub(crate) fn idle(&self) -> usize {
+        self.0.writing.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// As if it were so much later, for what is idle.
+    pub(crate) fn later(&self, by: Duration) {
+        for lane in [&self.0.reading, &self.0.writing] {
+            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            for one in idle.iter_mut() {
+                (one.since, one.live.expires) = (one.since - by, one.live.expires - by);
+            }
+        }
+    }
+}

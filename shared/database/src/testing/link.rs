@@ -1,0 +1,96 @@
+//! A way to a server that can go silent: nothing comes through any more and nothing is closed, as
+//! where a host dies or a network forgets its connections.
+
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+/// Ends with the one who holds it.
+pub struct Link {
+    address: SocketAddr,
+    /// Counts the silences: a connection is silent that began before the last of them.
+    silences: watch::Sender<u64>,
+    /// What begins is silent at once.
+    is_cut: watch::Sender<bool>,
+    _accepting: JoinSet<()>,
+}
+
+impl Link {
+    /// To the server of this URL, whatever its scheme.
+    pub async fn to(url: &str) -> Self {
+        let server = host_and_port(url).to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let (silences, is_cut) = (watch::Sender::new(0), watch::Sender::new(false));
+        let (silent, cut) = (silences.subscribe(), is_cut.subscribe());
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.expect("it listens");
+                connections.spawn(carry(client, server.clone(), silent.clone(), cut.clone()));
+            }
+        });
+        Self { address, silences, is_cut, _accepting: accepting }
+    }
+
+    /// The same URL by way of here.
+    pub fn url(&self, url: &str) -> String {
+        url.replacen(host_and_port(url), &self.address.to_string(), 1)
+    }
+
+    /// Nothing comes through the connections of now any more; new ones work.
+    pub fn silence(&self) {
+        self.silences.send_modify(|count| *count += 1);
+    }
+
+    /// Nor through new ones.
+    pub fn cut(&self) {
+        self.is_cut.send_replace(true);
+        self.silence();
+    }
+
+    /// New ones work again.
+    pub fn mend(&self) {
+        self.is_cut.send_replace(false);
+    }
+}
+
+async fn carry(
+    mut client: TcpStream,
+    server: String,
+    mut silent: watch::Receiver<u64>,
+    cut: watch::Receiver<bool>,
+) {
+    silent.mark_unchanged();
+    if !*cut.borrow() {
+        let Ok(mut server) = TcpStream::connect(server).await else {
+            return;
+        };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        tokio::select! {
+            biased;
+            _ = silent.changed() => {}
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+        }
+        // Both sockets stay open, and nobody reads them.
+        keep((client, server)).await;
+    } else {
+        keep(client).await;
+    }
+}
+
+async fn keep<T>(sockets: T) {
+    let _kept = sockets;
+    tokio::time::sleep(Duration::MAX).await;
+}
+
+fn host_and_port(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}

@@ -1,0 +1,264 @@
+//! Connections: kept, lent, left in the middle; and on a link that goes silent.
+
+use crate::{
+    Limits, PgConnection, PgPool,
+    pool::IDLE_MAX,
+    testing::{Link, throwaway, throwaway_url},
+};
+use std::{collections::HashSet, time::Duration};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::{Instant, timeout},
+};
+
+const DEADLINE: Duration = Duration::from_millis(800);
+
+/// A pool whose link can go silent, with its link and one that goes another way.
+async fn linked() -> (PgPool, Link, PgPool) {
+    let url = throwaway_url().await;
+    let link = Link::to(&url).await;
+    let pool = |url: &str| PgPool::new(url, "test", 8, Limits::new(DEADLINE)).unwrap();
+    (pool(&link.url(&url)), link, pool(&url))
+}
+
+async fn backend(connection: &mut PgConnection) -> i32 {
+    sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await.unwrap()
+}
+
+async fn run(pool: &PgPool, statement: &'static str) -> Result<i32, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::query(statement).execute(&mut *tx).await?;
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(pid)
+}
+
+async fn transact(pool: &PgPool, statement: &'static str) -> i32 {
+    run(pool, statement).await.unwrap()
+}
+
+async fn count(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM notes").fetch_one(pool).await.unwrap()
+}
+
+/// As a server does that goes.
+async fn end(pool: &PgPool, backend: i32) {
+    let ended: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
+        .bind(backend)
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert!(ended);
+}
+
+/// It fails by the deadline, and not long after it.
+async fn is_late<T>(work: impl Future<Output = Result<T, sqlx::Error>>) {
+    let began = Instant::now();
+    let why = work.await.err().expect("nothing came through");
+    assert!(why.to_string().contains("the database is silent"), "{why}");
+    assert!(began.elapsed() < DEADLINE * 3, "after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_until_it_is_lost() {
+    let pool = throwaway().await;
+    let first = transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    assert_eq!(transact(&pool, "INSERT INTO notes VALUES (1)").await, first);
+    end(&pool, first).await;
+    let next = transact(&pool, "INSERT INTO notes VALUES (2)").await;
+    assert_ne!(next, first);
+    assert_eq!(transact(&pool, "INSERT INTO notes VALUES (3)").await, next);
+}
+
+#[tokio::test]
+async fn only_what_is_written_is_planned_for_good() {
+    let pool = throwaway().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER PRIMARY KEY)").await;
+    let mut tx = pool.begin().await.unwrap();
+    for count in 1..10 {
+        let ids: Vec<i32> = (0..count).collect();
+        sqlx::query("DELETE FROM notes WHERE id = ANY($1)")
+            .bind(ids)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    let planned_anew: i64 = sqlx::query_scalar(
+        "SELECT custom_plans FROM pg_prepared_statements WHERE statement LIKE 'DELETE%'",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(planned_anew, 0);
+    tx.commit().await.unwrap();
+    let mode: String = sqlx::query_scalar("SHOW plan_cache_mode").fetch_one(&pool).await.unwrap();
+    assert_eq!(mode, "auto");
+}
+
+#[tokio::test]
+async fn a_statement_finds_a_server_that_came_back() {
+    let pool = throwaway().await;
+    let first = backend(&mut pool.statement().await.unwrap()).await;
+    assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
+    end(&pool, first).await;
+    pool.later(Duration::from_secs(1));
+    assert_ne!(backend(&mut pool.statement().await.unwrap()).await, first);
+}
+
+#[tokio::test]
+async fn connections_are_renewed() {
+    let pool = throwaway().await;
+    let first = transact(&pool, "SELECT 1").await;
+    let read = backend(&mut pool.acquire().await.unwrap()).await;
+    pool.later(IDLE_MAX);
+    assert_ne!(transact(&pool, "SELECT 1").await, first);
+    assert_ne!(backend(&mut pool.acquire().await.unwrap()).await, read);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_left_in_the_middle_is_kept_when_it_has_come_to_an_end() {
+    let pool = throwaway().await;
+    let mut writing = pool.statement().await.unwrap();
+    let first = backend(&mut writing).await;
+    let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut writing);
+    assert!(timeout(Duration::from_millis(100), sleep).await.is_err());
+    drop(writing);
+    while pool.idle() == 0 {
+        yield_now().await;
+    }
+    assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
+}
+
+#[tokio::test]
+async fn what_is_dropped_never_happened() {
+    let pool = throwaway().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    let mut dropped = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *dropped).await.unwrap();
+    drop(dropped);
+    // Waits for whoever still has a lock on the table.
+    transact(&pool, "LOCK TABLE notes").await;
+    assert_eq!(count(&pool).await, 0);
+}
+
+#[tokio::test]
+async fn half_of_the_connections_are_for_those_who_read() {
+    let pool = throwaway().await;
+    let half = pool.connections_max() / 2;
+    // Many more than there is room for: each waits its turn, and finds what the last one had.
+    let mut writers = JoinSet::new();
+    for _ in 0..half * 20 {
+        let pool = pool.clone();
+        writers.spawn(async move { transact(&pool, "SELECT 1").await });
+    }
+    let backends: HashSet<i32> = writers.join_all().await.into_iter().collect();
+    assert_eq!(backends.len(), half as usize);
+    let mut readers = Vec::new();
+    for _ in 0..half {
+        readers.push(pool.acquire().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_statement_on_a_silent_link_is_late_and_the_next_one_has_another_connection() {
+    let (pool, link, other) = linked().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    let mut reading = pool.acquire().await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    let first = backend(&mut tx).await;
+    link.silence();
+    is_late(sqlx::query("SELECT 1").execute(&mut reading)).await;
+    is_late(sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *tx)).await;
+    // It is gone for good, and says so at once.
+    let why = sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap_err();
+    assert!(why.to_string().contains("thrown away"), "{why}");
+    drop((tx, reading));
+    assert_ne!(transact(&pool, "INSERT INTO notes VALUES (2)").await, first);
+    assert_eq!(count(&other).await, 1);
+}
+
+#[tokio::test]
+async fn a_commit_on_a_silent_link_is_late_and_what_it_held_is_free_soon() {
+    let (pool, link, _other) = linked().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE notes").execute(&mut *tx).await.unwrap();
+    link.silence();
+    is_late(tx.commit()).await;
+    let began = Instant::now();
+    while run(&pool, "INSERT INTO notes VALUES (1)").await.is_err() {
+        assert!(began.elapsed() < DEADLINE * 3, "still locked");
+    }
+    assert_eq!(count(&pool).await, 1);
+}
+
+#[tokio::test]
+async fn idle_connections_that_are_silent_hold_nobody_up() {
+    let (pool, link, _other) = linked().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    // As many as there can be, of both kinds.
+    let mut busy = JoinSet::new();
+    for _ in 0..4 {
+        let pool = pool.clone();
+        busy.spawn(async move {
+            let _reading = pool.acquire().await.unwrap();
+            run(&pool, "SELECT pg_sleep(0.1)").await.unwrap();
+        });
+    }
+    busy.join_all().await;
+    link.silence();
+    pool.later(Duration::from_secs(1));
+    let began = Instant::now();
+    transact(&pool, "INSERT INTO notes VALUES (1)").await;
+    assert_eq!(count(&pool).await, 1);
+    // One of them was waited for, not each.
+    assert!(began.elapsed() < DEADLINE, "after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn neither_a_connection_nor_a_transaction_is_waited_for_without_an_end() {
+    let (pool, link, _other) = linked().await;
+    link.cut();
+    is_late(pool.acquire()).await;
+    is_late(async { pool.begin().await.map(|_| ()) }).await;
+    is_late(sqlx::query("SELECT 1").execute(&pool)).await;
+    link.mend();
+    transact(&pool, "SELECT 1").await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_on_a_silent_link_gives_its_room_back() {
+    let (pool, link, other) = linked().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    for _ in 0..3 {
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            let mut tx = pool.begin().await.unwrap();
+            sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *tx).await.unwrap();
+            all.push(tx);
+        }
+        link.silence();
+        drop(all);
+        // None of these is one of those.
+        let began = Instant::now();
+        while run(&pool, "SELECT 1").await.is_err() {
+            assert!(began.elapsed() < DEADLINE * 3, "no room");
+        }
+    }
+    transact(&other, "LOCK TABLE notes").await;
+    assert_eq!(count(&other).await, 0);
+}
+
+/// sqlx forgets that a transaction may have begun where it was dropped before it heard so: all that
+/// was written on its connection afterwards would be lost.
+#[tokio::test]
+async fn nothing_is_lost_after_a_transaction_that_was_dropped_half_begun() {
+    let pool = throwaway().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    for delay in 0..50 {
+        let _ = timeout(Duration::from_micros(delay * 20), pool.begin()).await;
+        let mut writing = pool.statement().await.unwrap();
+        sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut writing).await.unwrap();
+    }
+    assert_eq!(count(&pool).await, 50);
+}
