@@ -21,6 +21,8 @@ use lapin::{
 use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::Duration};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A goodbye that is not heard holds up nobody: the next session waits for it.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Who hears nothing for twice as long knows that the broker has gone: within 20 seconds, then.
 const HEARTBEAT_S: u16 = 6;
 /// lapin has room for thirty-two frames in each direction, and goes round and round in all of it:
@@ -110,10 +112,9 @@ impl Session for RabbitSession {
     }
 
     async fn close(&self) {
-        for connection in [&self.consuming, &self.publishing] {
-            // It may be closed already; there is nothing left to do either way.
-            let _ = in_time(connection.close(200, "bye".into())).await;
-        }
+        // They may be closed already, or silent; there is nothing left to do either way.
+        let both = [&self.consuming, &self.publishing].map(|one| one.close(200, "bye".into()));
+        let _ = tokio::time::timeout(CLOSE_MAX, join_all(both)).await;
     }
 }
 
