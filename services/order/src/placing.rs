@@ -149,7 +149,10 @@ impl Writer {
         if batch.is_empty() {
             return true;
         }
-        match transact(context, &batch, &self.news).await {
+        let busy = context.health.activities.begin("the writing of orders");
+        let done = transact(context, &batch, &self.news).await;
+        drop(busy);
+        match done {
             Ok(verdicts) => {
                 batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
                 true

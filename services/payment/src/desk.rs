@@ -195,7 +195,9 @@ impl Desk {
     ) -> Result<bool, database::Failure> {
         let claim = context.world.new_id();
         let began = Instant::now();
+        let busy = context.health.activities.begin("the taking up of charges");
         let taken = context.ledger.take_due(claim, permits.len()).await;
+        drop(busy);
         metrics::POLLS.record(began.elapsed(), []);
         let charges = taken?;
         if !charges.is_empty() {

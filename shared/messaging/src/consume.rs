@@ -104,8 +104,10 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 break;
             };
             if troubled.is_empty() {
+                let _busy = self.progress.activities.begin("an acknowledgement");
                 intake.handled().await?;
             } else {
+                let _busy = self.progress.activities.begin("the way of failed messages");
                 self.send_away(troubled, &mut *publisher).await?;
                 // At once: a crash would leave two of each.
                 intake.settle().await?;
@@ -199,8 +201,12 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     ) -> Option<Result<T, Stop>> {
         let mut patience = Patience::new(self.world.clone());
         let began = Instant::now();
+        let _waits = self.progress.activities.begin_wait("a transaction");
         loop {
-            match work().await {
+            let busy = self.progress.activities.begin("a transaction");
+            let done = work().await;
+            drop(busy);
+            match done {
                 Err(Stop::World(why)) => {
                     if began.elapsed() > LONG {
                         self.progress.away();

@@ -1,6 +1,7 @@
 //! Events between services: the envelope, the topology, the brokers, and the one loop that every
 //! consumer in the system is.
 
+mod activity;
 mod broker;
 mod consume;
 mod crash;
@@ -24,6 +25,7 @@ mod topology;
 pub mod wire;
 mod world;
 
+pub use activity::{Activities, Activity, Busy, Kind};
 pub use broker::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, Depth, Lookout, Publication, Publisher,
     Session,

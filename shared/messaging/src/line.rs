@@ -21,6 +21,19 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
     /// Keeps the line open until told to stop; then finishes what is in hand. A refusal that
     /// waiting cannot mend ends it, but only if there never was a session.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let deaf = CancellationToken::new();
+        self.run_to_the_last_word(stop, &deaf, &deaf).await
+    }
+
+    /// The same, where others say something too: tells by `deaf` that no message is handled any
+    /// more, and publishes until all is said.
+    pub async fn run_to_the_last_word(
+        &self,
+        stop: &CancellationToken,
+        deaf: &CancellationToken,
+        said: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let _deaf = deaf.clone().drop_guard();
         let mut patience = Patience::new(self.world.clone());
         let mut opened = false;
         while !stop.is_cancelled() {
@@ -33,7 +46,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
                 Ok(session) => {
                     opened = true;
                     patience.relieved("the broker is there: consuming");
-                    self.serve(Arc::from(session), stop).await
+                    self.serve(Arc::from(session), stop, deaf, said).await
                 }
                 Err(why) => Err(why),
             };
@@ -51,12 +64,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         Ok(())
     }
 
-    /// One session, to its end. The consumer ends first, so that the relay still publishes what it
-    /// said.
+    /// One session, to its end. The relay ends last, so that it still publishes what was said.
     async fn serve(
         &self,
         session: Arc<dyn Session>,
         stop: &CancellationToken,
+        deaf: &CancellationToken,
+        said: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
         self.progress.consumes(self.consumer.queues.iter().map(|queue| queue.name.clone()));
@@ -71,7 +85,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
             async move { relay.run(&*session, &stop).await }
         });
-        let first = tokio::select! {
+        let mut first = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
             Some(ended) = consumer.join_next() => outcome(ended),
@@ -80,6 +94,14 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         self.progress.away();
         consuming.cancel();
         while consumer.join_next().await.is_some() {}
+        if stop.is_cancelled() && first.is_ok() {
+            deaf.cancel();
+            tokio::select! {
+                biased;
+                () = said.cancelled() => {}
+                Some(ended) = relay.join_next() => first = outcome(ended),
+            }
+        }
         relaying.cancel();
         while relay.join_next().await.is_some() {}
         session.close().await;

@@ -1,5 +1,6 @@
 //! How far a service is with what was said while it could not hear.
 
+use crate::Activities;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
@@ -20,11 +21,13 @@ pub enum Standing {
 pub struct Progress {
     standing: watch::Sender<Standing>,
     behind: Mutex<BTreeSet<String>>,
+    pub activities: Activities,
 }
 
 impl Progress {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { standing: watch::Sender::new(Standing::Away), behind: Mutex::default() })
+        let standing = watch::Sender::new(Standing::Away);
+        Arc::new(Self { standing, behind: Mutex::default(), activities: Activities::default() })
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Standing> {

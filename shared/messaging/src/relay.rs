@@ -2,8 +2,8 @@
 //! confirmed it. What a crash leaves behind is found by the sweep.
 
 use crate::{
-    BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Patience, Publisher, Session, World,
-    crash_at, spans,
+    Activities, BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Patience, Publisher, Session,
+    World, crash_at, spans,
 };
 use events::EventId;
 use std::{sync::Arc, time::Duration};
@@ -37,12 +37,21 @@ pub struct Relay<L> {
     fresh: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
     /// How many events go to the broker before their confirms are awaited.
     burst_max: usize,
+    activities: Activities,
 }
 
 impl<L: Ledger> Relay<L> {
     pub fn new(ledger: L, world: Arc<dyn World>, burst_max: usize) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::channel(1024);
-        (Outbox { fresh }, Self { ledger, world, fresh: Mutex::new(receiver), burst_max })
+        let activities = Activities::default();
+        let relay = Self { ledger, world, fresh: Mutex::new(receiver), burst_max, activities };
+        (Outbox { fresh }, relay)
+    }
+
+    /// Notes there what it is doing.
+    #[must_use]
+    pub fn reporting(self, activities: Activities) -> Self {
+        Self { activities, ..self }
     }
 
     /// Publishes until told to stop, and then what is still at hand.
@@ -97,7 +106,10 @@ impl<L: Ledger> Relay<L> {
         let mut publisher = session.publisher().await?;
         let mut patience = Patience::new(self.world.clone());
         loop {
-            match self.ledger.claim_unsent(self.burst_max).await {
+            let busy = self.activities.begin("a look at the outbox");
+            let found = self.ledger.claim_unsent(self.burst_max).await;
+            drop(busy);
+            match found {
                 Ok(found) if !found.is_empty() => {
                     self.publish(&found, &mut *publisher, sent).await?;
                     if !stop.is_cancelled() {
@@ -121,6 +133,7 @@ impl<L: Ledger> Relay<L> {
         publisher: &mut dyn Publisher,
         sent: &mpsc::UnboundedSender<EventId>,
     ) -> Result<(), BrokerError> {
+        let _busy = self.activities.begin("the publication of events");
         let spans: Vec<_> = burst.iter().map(spans::of_publication).collect();
         let publications: Vec<_> =
             burst.iter().zip(&spans).map(|(event, span)| spans::publication(event, span)).collect();
@@ -164,6 +177,7 @@ impl<L: Ledger> Relay<L> {
                 }
             };
             let _ = tokio::time::timeout(FORGET_EVERY, more).await;
+            let _busy = self.activities.begin("the deletion of sent events");
             if let Err(why) = self.ledger.forget_sent(&sent).await {
                 tracing::warn!(
                     events = sent.len(),

@@ -7,11 +7,17 @@ use messaging::{
     Broker, Kept, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World, partitions,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{signal::unix, task::JoinSet};
+use tokio::{
+    signal::unix,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Docker and Kubernetes give ten seconds at least.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
+/// Of these the last, for the relay to publish what HTTP and the workers have said.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// How long HTTP waits for the broker before it opens without.
 const BROKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -130,8 +136,8 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         let Running { pool, broker, tuning, health_file, stop, .. } = around;
         let ledger = PgLedger::new(pool);
         let (line, outbox) = self.line(broker.clone(), &ledger, &world, &tuning);
-        let health = Arc::new(Health::new(line.progress.subscribe()));
-        let deaf = CancellationToken::new();
+        let health = Arc::new(Health::of(&line.progress, ledger.pool.limits()));
+        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
             ledger,
             outbox,
@@ -146,13 +152,10 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         };
 
         let mut standing = line.progress.subscribe();
-        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        tasks.spawn({
-            let stop = stop.clone();
-            async move {
-                let _deaf = deaf.drop_guard();
-                Ok(line.run(&stop).await?)
-            }
+        let (mut tasks, mut relay) = (Tasks::new(), Tasks::new());
+        relay.spawn({
+            let (stop, said) = (stop.clone(), said.clone());
+            async move { Ok(line.run_to_the_last_word(&stop, &deaf, &said).await?) }
         });
         spawn_workers(&mut tasks, self.workers, &context);
         tasks.spawn({
@@ -168,22 +171,29 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             Ok(())
         });
         if let Some(Http { address, routes }) = self.http {
-            let _ =
-                tokio::time::timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away))
-                    .await;
+            let _ = timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away)).await;
             let server = http::Server::bind(address).await?;
             tasks.spawn(server.run(routes(context.clone()), stop.clone()));
         }
         tracing::info!("{} runs", self.name);
-        let ended = first_failure(&mut tasks, &stop).await;
-        let finished = tokio::time::timeout(SHUTDOWN_MAX, drain(&mut tasks)).await;
-        anyhow::ensure!(finished.is_ok(), "stopped in the middle of work that would not end");
+        let ended = tokio::select! {
+            ended = first_failure(&mut relay, &stop) => ended,
+            ended = first_failure(&mut tasks, &stop) => ended,
+        };
+        let until = Instant::now() + SHUTDOWN_MAX;
+        let finished = timeout_at(until - LAST_WORDS_MAX, drain(&mut tasks)).await;
+        said.cancel();
+        let published = timeout_at(until, drain(&mut relay)).await;
+        let all = finished.and(published);
+        anyhow::ensure!(all.is_ok(), "stopped in the middle of work that would not end");
         tracing::info!("{} has stopped", self.name);
         ended
     }
 }
 
-fn spawn_workers(tasks: &mut JoinSet<anyhow::Result<()>>, workers: Vec<Worker>, context: &Context) {
+type Tasks = JoinSet<anyhow::Result<()>>;
+
+fn spawn_workers(tasks: &mut Tasks, workers: Vec<Worker>, context: &Context) {
     for Worker { what, work } in workers {
         let work = work(context.clone());
         tasks.spawn(async move {
@@ -195,10 +205,7 @@ fn spawn_workers(tasks: &mut JoinSet<anyhow::Result<()>>, workers: Vec<Worker>, 
 }
 
 /// Waits for the end; a task that fails or panics ends all the others.
-async fn first_failure(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
+async fn first_failure(tasks: &mut Tasks, stop: &CancellationToken) -> anyhow::Result<()> {
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -215,7 +222,7 @@ async fn first_failure(
     }
 }
 
-async fn drain(tasks: &mut JoinSet<anyhow::Result<()>>) {
+async fn drain(tasks: &mut Tasks) {
     while let Some(ended) = tasks.join_next().await {
         if let Ok(Err(why)) = ended {
             tracing::warn!("while stopping: {why:#}");

@@ -1,11 +1,13 @@
 //! A service's state, for probes: in a file, since three of the four open no port.
 
 use crate::clock::{Clock, complaint};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
-use messaging::Standing;
+use database::Limits;
+use messaging::{Activities, Activity, Kind, Progress, Standing};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
@@ -17,12 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 const NOTED_EVERY: Duration = Duration::from_millis(500);
 const STALE_AFTER_S: f64 = 5.0;
+/// A loop that goes on for more than so many deadlines is stuck: no step of it takes as many.
+const STUCK_AFTER: u32 = 6;
+/// The broker's deadlines are not the database's.
+const STUCK_MIN: Duration = Duration::from_secs(60);
+/// A job has many steps.
+const LONG: u32 = 10;
 
 pub struct Health {
     database: AtomicBool,
     standing: watch::Receiver<Standing>,
     /// How far the machine's clock is ahead of the database's.
     ahead_ms: AtomicI64,
+    /// What the loops are doing.
+    pub activities: Activities,
+    limits: Limits,
 }
 
 /// What stands in the file.
@@ -35,11 +46,24 @@ struct Note {
     consuming: bool,
     #[serde(default)]
     clock_ahead_ms: i64,
+    /// What has been waiting for long, but may yet come to an end.
+    #[serde(default)]
+    waits: Vec<String>,
+    /// What will not.
+    #[serde(default)]
+    stuck: Vec<String>,
 }
 
 impl Health {
-    pub const fn new(standing: watch::Receiver<Standing>) -> Self {
-        Self { database: AtomicBool::new(false), standing, ahead_ms: AtomicI64::new(0) }
+    pub fn new(standing: watch::Receiver<Standing>) -> Self {
+        let (database, ahead_ms) = (AtomicBool::new(false), AtomicI64::new(0));
+        let activities = Activities::default();
+        Self { database, standing, ahead_ms, activities, limits: Limits::DEFAULT }
+    }
+
+    pub(crate) fn of(progress: &Progress, limits: Limits) -> Self {
+        let activities = progress.activities.clone();
+        Self { activities, limits, ..Self::new(progress.subscribe()) }
     }
 
     /// Whether the database answered when last asked.
@@ -60,6 +84,26 @@ impl Health {
     /// What is wrong with the machine's clock, if anything.
     pub fn clock(&self) -> Option<String> {
         complaint(TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Acquire)))
+    }
+
+    /// What has been waiting for so long that this service is not ready, the oldest first.
+    pub fn waits(&self) -> Vec<String> {
+        let mut late = self.activities.since(self.limits.statement() / 2);
+        late.retain(|one| one.kind != Kind::Job);
+        let mut named = HashSet::new();
+        late.retain(|one| named.insert(one.what));
+        late.iter().map(told).collect()
+    }
+
+    /// What goes on for longer than all deadlines together.
+    fn stuck(&self) -> Vec<String> {
+        let bound = (self.limits.statement() * STUCK_AFTER).max(STUCK_MIN);
+        let is_stuck = |one: &&Activity| match one.kind {
+            Kind::Step => true,
+            Kind::Job => one.age() >= bound * LONG,
+            Kind::Wait => false,
+        };
+        self.activities.since(bound).iter().filter(is_stuck).map(told).collect()
     }
 
     /// Asks the database for the time and writes the file, until stopped; then the file goes.
@@ -112,6 +156,8 @@ impl Health {
             database: self.database(),
             consuming: self.consuming(),
             clock_ahead_ms: self.ahead_ms.load(Ordering::Acquire),
+            waits: self.waits(),
+            stuck: self.stuck(),
         };
         let fresh = file.with_extension("new");
         fs::write(&fresh, serde_json::to_vec(&note)?)?;
@@ -119,15 +165,23 @@ impl Health {
     }
 }
 
+fn told(activity: &Activity) -> String {
+    format!("{} has been waiting for {} s", activity.what, activity.age().as_secs())
+}
+
 /// Whether the service that writes this file is well.
 pub fn check(file: &Path) -> anyhow::Result<()> {
-    let note = running(file)?;
-    match (note.database, note.consuming, complaint(TimeDelta::milliseconds(note.clock_ahead_ms))) {
-        (true, true, None) => Ok(()),
-        (true, true, Some(wrong)) => bail!(wrong),
-        (false, ..) => bail!("the database does not answer"),
-        (true, false, _) => bail!("not consuming: no session with the broker"),
+    let mut note = running(file)?;
+    let mut troubles = Vec::new();
+    match (note.database, note.consuming) {
+        (true, true) => {}
+        (false, _) => troubles.push("the database does not answer".into()),
+        (true, false) => troubles.push("not consuming: no session with the broker".into()),
     }
+    troubles.extend(complaint(TimeDelta::milliseconds(note.clock_ahead_ms)));
+    troubles.append(&mut note.waits);
+    ensure!(troubles.is_empty(), troubles.join("; "));
+    Ok(())
 }
 
 /// For how long the machine has been up.
@@ -137,9 +191,12 @@ fn uptime_s() -> std::io::Result<f64> {
     first.ok_or_else(|| std::io::Error::other("/proc/uptime tells no time"))
 }
 
-/// Whether it runs, however its servers are: to start it anew would not bring them back.
+/// Whether it runs and makes progress, however its servers are: to start it anew would not bring
+/// them back. Where they are away each wait ends, and begins again.
 pub fn check_alive(file: &Path) -> anyhow::Result<()> {
-    running(file).map(|_| ())
+    let note = running(file)?;
+    ensure!(note.stuck.is_empty(), "stuck: {}", note.stuck.join("; "));
+    Ok(())
 }
 
 fn running(file: &Path) -> anyhow::Result<Note> {
@@ -183,6 +240,31 @@ mod tests {
         health.note(&file).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("15 min behind the database's"));
         check_alive(&file).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_named_and_what_waits_for_longer_than_all_deadlines_is_stuck() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("health");
+        let health = Health::new(watch::channel(Standing::CaughtUp).1);
+        health.database.store(true, Ordering::Release);
+        let waits = health.activities.begin("a transaction");
+        let _job = health.activities.begin_job("a job");
+        let after = async |seconds| {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            health.note(&file).unwrap();
+            let alive = check_alive(&file).map_err(|why| why.to_string());
+            (check(&file).map_err(|why| why.to_string()), alive)
+        };
+        assert_eq!(after(4).await, (Ok(()), Ok(())));
+        let transaction = |seconds| format!("a transaction has been waiting for {seconds} s");
+        assert_eq!(after(8).await, (Err(transaction(12)), Ok(())));
+        let stuck = format!("stuck: {}", transaction(61));
+        assert_eq!(after(49).await, (Err(transaction(61)), Err(stuck)));
+        drop(waits);
+        assert_eq!(after(500).await, (Ok(()), Ok(())));
+        let stuck = "stuck: a job has been waiting for 601 s".to_owned();
+        assert_eq!(after(40).await, (Ok(()), Err(stuck)));
     }
 
     #[test]

@@ -183,8 +183,9 @@ impl<S: Store> Service<S> {
         world: &Arc<dyn World>,
         tuning: &Tuning,
     ) -> (Line<S, L>, Outbox) {
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), tuning.batch_max);
         let progress = Progress::new();
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), tuning.batch_max);
+        let relay = relay.reporting(progress.activities.clone());
         let consumer = Consumer {
             service: self.name,
             queues: self.queues.clone(),
@@ -217,7 +218,10 @@ async fn repeat(period: Duration, what: &'static str, job: Job, context: Context
             () = context.stop.cancelled() => return,
             () = tokio::time::sleep(period) => {}
         }
-        if let Err(why) = job(context.clone()).await {
+        let busy = context.health.activities.begin_job(what);
+        let done = job(context.clone()).await;
+        drop(busy);
+        if let Err(why) = done {
             tracing::warn!(job = what, "{what}: failed, and is tried again later: {why:#}");
         }
     }

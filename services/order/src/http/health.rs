@@ -14,7 +14,10 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
         return Err(Problem::not_ready(&wrong));
     }
     match (health.database(), health.consuming()) {
-        (true, true) => Ok(Json(json!({ "status": "ready" }))),
+        (true, true) => match &health.waits()[..] {
+            [] => Ok(Json(json!({ "status": "ready" }))),
+            waits => Err(Problem::not_ready(waits.join("; "))),
+        },
         (false, true) => Err(Problem::not_ready("the database is not reached")),
         (true, false) => Err(Problem::not_ready("the broker is not reached")),
         (false, false) => Err(Problem::not_ready("neither database nor broker is reached")),

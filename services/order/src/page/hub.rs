@@ -162,7 +162,9 @@ impl Hub {
         };
         scene.show_queues(&queues);
         scene.dead = dead::board(&queues, &reasons, self.inner.operator.is_some());
+        let busy = context.health.activities.begin_job("a look for the live page");
         let views = store::glance(&context.ledger.pool, &watch.take()).await?;
+        drop(busy);
         let now = context.world.now();
         let views: Vec<_> =
             views.into_iter().map(|view| view.at(now, self.inner.deadline)).collect();

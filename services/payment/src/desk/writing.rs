@@ -33,8 +33,13 @@ impl Desk {
     async fn settle<L: ChargeBook>(&self, context: &Context<L>, answers: Vec<Answered>) {
         let mut patience = Patience::new(context.world.clone());
         let mut groups = vec![answers];
+        let activities = &context.health.activities;
+        let _waits = activities.begin_wait("the writing of the provider's answers");
         while let Some(group) = groups.pop() {
-            match self.transact(context, &group).await {
+            let busy = activities.begin("the writing of the provider's answers");
+            let done = self.transact(context, &group).await;
+            drop(busy);
+            match done {
                 Ok(()) => patience.relieved("the provider's answers are written"),
                 Err(Failure::World(why)) => {
                     patience.complain(&format!("the provider's answers wait: {why:#}"));

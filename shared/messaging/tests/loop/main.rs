@@ -281,3 +281,17 @@ async fn a_database_that_was_away_for_long_leaves_it_behind() {
     assert_eq!(shop.total(1).await, 1);
     shop.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_others_say_when_no_message_is_handled_any_more_is_published_before_the_end() {
+    let shop = Shop::open().await;
+    let (broker, ledger) = (shop.broker.clone(), shop.ledger.clone());
+    shop.stop.cancel();
+    shop.deaf.cancelled().await;
+    shop.pay(1, 1);
+    shop.say(2).await;
+    shop.close().await;
+    assert_eq!(broker.messages("book.till-counted").len(), 1);
+    assert_eq!(ledger.unsent().await.len(), 0);
+    assert_eq!(broker.messages(QUEUE).len(), 1, "the message is the next process'");
+}

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Binding, Consumer, Failure, Kept, Ladder, Line, MemoryBroker, MemoryLedger, MemoryTx,
-    Message, Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing, Store, Topology,
-    World, dead_letters,
+    Batch, Binding, Consumer, Failure, Kept, Ladder, Ledger, Line, MemoryBroker, MemoryLedger,
+    MemoryTx, Message, Outbox, Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing,
+    Store, Topology, World, dead_letters,
 };
 use saga::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,9 @@ pub struct Shop {
     pub broker: MemoryBroker,
     pub ledger: MemoryLedger<Tills>,
     pub stop: CancellationToken,
+    pub deaf: CancellationToken,
+    pub said: CancellationToken,
+    pub outbox: Outbox,
     pub standing: watch::Receiver<Standing>,
     pub line: JoinHandle<Result<(), messaging::BrokerError>>,
 }
@@ -122,7 +125,7 @@ impl Shop {
             queues: vec![queue, back_door],
             store: Arc::new(TillStore),
             ledger: ledger.clone(),
-            outbox,
+            outbox: outbox.clone(),
             ladder: Ladder::default(),
             kept: Kept::default(),
             world: world.clone(),
@@ -151,10 +154,14 @@ impl Shop {
         };
         let stop = CancellationToken::new();
         let mut standing = line.progress.subscribe();
-        let stopped = stop.clone();
-        let line = tokio::spawn(async move { line.run(&stopped).await });
+        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
+        let tokens = (stop.clone(), deaf.clone(), said.clone());
+        let line = tokio::spawn(async move {
+            let (stop, deaf, said) = tokens;
+            line.run_to_the_last_word(&stop, &deaf, &said).await
+        });
         standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
-        Self { broker, ledger, stop, standing, line }
+        Self { broker, ledger, stop, deaf, said, outbox, standing, line }
     }
 
     pub fn pay(&self, order: u128, coins: u32) -> Message {
@@ -178,8 +185,19 @@ impl Shop {
         .await;
     }
 
+    /// As a worker says something, beside what the reactions say.
+    pub async fn say(&self, order: u128) {
+        let said = Said::new(&Counted { order_id: Uuid::from_u128(order), total: 1 });
+        let said = vec![Outgoing::new(&RealWorld, said, None)];
+        let mut tx = self.ledger.begin().await.unwrap();
+        self.ledger.enqueue(&mut tx, &said).await.unwrap();
+        self.ledger.commit(tx).await.unwrap();
+        self.outbox.wake(said);
+    }
+
     pub async fn close(self) {
         self.stop.cancel();
+        self.said.cancel();
         self.line.await.unwrap().unwrap();
     }
 }
