@@ -163,16 +163,25 @@ impl Service {
     }
 
     async fn passes_healthcheck(&self) -> bool {
-        let status = Command::new(&self.binary)
-            .arg("healthcheck")
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .status()
-            .await;
-        status.is_ok_and(|status| status.success())
+        let output = self.healthcheck().output().await;
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    /// What it waits for, by its own word; `None` where it has none.
+    pub async fn trouble(&self) -> Option<String> {
+        self.running()?;
+        let output = timeout(PROBE_BOUND, self.healthcheck().output()).await.ok()?.ok()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        let said = said.split_once("-service: ").map_or(said, |(_, reason)| reason);
+        (!output.status.success() && !said.is_empty()).then(|| said.to_owned())
+    }
+
+    fn healthcheck(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("healthcheck").envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
     }
 
     /// Lets it finish what it has in hand; false when it did not run.

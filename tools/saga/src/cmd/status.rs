@@ -30,6 +30,8 @@ struct Row {
     process: Option<Process>,
     ports: Vec<u16>,
     ready: bool,
+    /// Why it is not.
+    trouble: Option<String>,
 }
 
 impl Status {
@@ -57,11 +59,13 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
         services.push(mock_gateway);
     }
     let mut rows = join_all(services.iter().map(|service| async {
+        let ready = service.is_ready().await;
         Row {
             name: service.name.to_owned(),
             process: service.running(),
             ports: service.port.into_iter().collect(),
-            ready: service.is_ready().await,
+            ready,
+            trouble: if ready { None } else { service.trouble().await },
         }
     }))
     .await;
@@ -74,6 +78,7 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
             Some(rabbitmq) => rabbitmq.is_ready().await,
             None => false,
         },
+        trouble: None,
     });
     for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
         rows.push(Row {
@@ -81,6 +86,7 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
             process: postgres.as_ref().map(Postgres::process),
             ports: vec![database.port],
             ready: postgres.as_ref().is_some_and(Postgres::is_ready),
+            trouble: None,
         });
     }
     Ok(rows)
@@ -103,9 +109,9 @@ impl Row {
         let age = age.and_then(|age| i64::try_from(age.as_millis()).ok());
         let age = age.map_or("-".to_owned(), span);
         let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
-        format!("{:<20} {state} {pid:>8} {age:>8}  {}", self.name, ports.join(", "))
-            .trim_end()
-            .to_owned()
+        let line = format!("{:<20} {state} {pid:>8} {age:>8}  {}", self.name, ports.join(", "));
+        let trouble = self.trouble.as_ref().map(|why| format!("  {why}"));
+        (line.trim_end().to_owned() + &trouble.unwrap_or_default()).trim_end().to_owned()
     }
 
     fn json(&self) -> Value {
@@ -113,6 +119,7 @@ impl Row {
             "name": self.name,
             "state": self.state().0,
             "ready": self.ready,
+            "trouble": self.trouble,
             "pid": self.process.map(|process| process.pid),
             "ports": self.ports,
             "up_seconds": self.process.and_then(|process| process.age()).map(|age| age.as_secs()),

@@ -67,7 +67,10 @@ pub async fn services(services: &[Service]) -> Vec<Finding> {
                 Finding::wrong(name, "has ended by itself", mend)
             }
             None => Finding::wrong(name, "does not run", "`make up` starts it"),
-            Some(_) if !service.is_ready().await => Finding::wrong(name, "is not ready", logs),
+            Some(_) if !service.is_ready().await => {
+                let why = service.trouble().await.map(|why| format!(": {why}"));
+                Finding::wrong(name, format!("is not ready{}", why.unwrap_or_default()), logs)
+            }
             Some(_) if service.is_outdated() => {
                 Finding::odd(name, "has been built anew since it started", "`make up` restarts it")
             }
