@@ -19,6 +19,7 @@ mod poison;
 mod provider;
 mod rabbit;
 mod races;
+mod silence;
 mod tail;
 mod topology;
 mod traces;
