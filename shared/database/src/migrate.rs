@@ -84,8 +84,8 @@ impl Migrator<'_> {
 
     async fn applied(&mut self, history: &str) -> Result<Vec<Migration>, refinery_core::Error> {
         let is_there = format!("SELECT to_regclass('{history}') IS NOT NULL");
-        let is_there: bool = sqlx::query_scalar(AssertSqlSafe(is_there))
-            .fetch_one(&mut *self.0)
+        let asked = sqlx::query_scalar(AssertSqlSafe(is_there)).fetch_one(&mut *self.0);
+        let is_there: bool = in_time("a statement", ANSWER_MAX, asked)
             .await
             .migration_err("cannot look for the schema's history", None)?;
         if is_there { self.get_applied_migrations(history).await } else { Ok(Vec::new()) }
