@@ -1,6 +1,9 @@
 //! The fifth service as it boots in earnest, on a real Postgres and the in-memory broker.
 
-use database::PgPool;
+use database::{
+    Limits, PgPool,
+    testing::{Link, throwaway, throwaway_url},
+};
 use events::{Event, Item, Money, OrderCreated, OrderId, PaymentApproved, ProductId};
 use loyalty::{PointsGiven, Settings};
 use messaging::{
@@ -14,9 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Boots the service, does the test, and stops it.
 async fn while_it_runs(broker: &MemoryBroker, test: impl AsyncFnOnce(&PgPool)) {
+    while_it_runs_on(throwaway().await, broker, test).await;
+}
+
+async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncFnOnce(&PgPool)) {
     let settings = Settings { expire_every: Duration::from_millis(50) };
     let service = loyalty::service(&settings).unwrap();
-    let (pool, stop) = (database::testing::throwaway().await, CancellationToken::new());
+    let stop = CancellationToken::new();
     let around = Running {
         pool: pool.clone(),
         broker: Arc::new(broker.clone()),
@@ -141,6 +148,29 @@ async fn old_points_expire_by_themselves() {
             .await
             .unwrap();
         until("they are good no more", async || count(pool, good).await == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_to_the_database_that_goes_silent_holds_it_up_no_longer_than_its_deadline() {
+    let (broker, _) = broker_with(&[("mail", PointsGiven::NAME)]).await;
+    let url = throwaway_url().await;
+    let link = Link::to(&url).await;
+    let limits = Limits::new(Duration::from_secs(1));
+    let pool = |url: &str| PgPool::new(url, "test", 8, limits).unwrap();
+    let other = pool(&url);
+    while_it_runs_on(pool(&link.url(&url)), &broker, async |_| {
+        let heard = "SELECT COUNT(*) FROM idempotency_keys";
+        for silences in 1..4 {
+            until("it is heard", async || count(&other, heard).await == silences).await;
+            // In the middle of whatever it is at.
+            approve(&broker).await;
+            link.silence();
+        }
+        until("the last is heard", async || count(&other, heard).await == 4).await;
+        let unsent = async || count(&other, "SELECT COUNT(*) FROM outbox").await;
+        until("the outbox is empty", async || unsent().await == 0).await;
     })
     .await;
 }

@@ -2,6 +2,7 @@
 
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use futures::future::join_all;
+use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test]
@@ -21,6 +22,28 @@ async fn told_to_stop_it_finishes_and_ends_with_zero_within_ten_seconds() {
     for id in placed {
         assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     }
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn what_the_provider_says_at_the_end_is_published_before_the_process_has_gone() {
+    let mut fleet = Fleet::start_with_provider(&[]).await;
+    fleet.provider().behave(json!({"latency_ms": 700})).await;
+    let placed = fleet.place(&order("pix", PLENTY, 1)).await;
+    let payments = fleet.pool("payment").await;
+    until(Duration::from_secs(30), || async {
+        let status = "SELECT status FROM payments WHERE order_id = $1";
+        let status: Option<String> =
+            sqlx::query_scalar(status).bind(placed).fetch_optional(&payments).await.unwrap();
+        if status.as_deref() == Some("PROCESSING") { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    let (status, took) = fleet.take("payment").stop().await;
+    assert!(status.success(), "{status} after {took:?}");
+    assert_eq!(fleet.ends(placed).await["status"], "CONFIRMED", "without payment");
+    fleet.spawn("payment");
+    fleet.ready().await;
     fleet.verify().await;
     fleet.close().await;
 }
