@@ -67,7 +67,10 @@ pub struct Front {
 /// What ends with a process.
 struct Process {
     tasks: JoinSet<()>,
+    /// Ends last.
+    line: JoinSet<()>,
     stop: CancellationToken,
+    said: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -120,7 +123,10 @@ impl Fleet {
             tokio::select! {
                 biased;
                 () = chaos.crashed(place) => {}
-                ended = process.tasks.join_next() => panic!(
+                Some(ended) = process.tasks.join_next() => panic!(
+                    "{} has ended by itself: {ended:?}", place.name()
+                ),
+                ended = process.line.join_next() => panic!(
                     "{} has ended by itself: {ended:?}", place.name()
                 ),
             }
@@ -128,11 +134,14 @@ impl Fleet {
                 chaos.note(place.name(), "is told to stop", &[]);
                 process.stop.cancel();
                 let drained = async { while process.tasks.join_next().await.is_some() {} };
+                let _ = timeout(Duration::from_secs(7), drained).await;
+                process.said.cancel();
                 // Then it is killed.
-                let _ = timeout(Duration::from_secs(9), drained).await;
+                let _ = timeout(Duration::from_secs(2), process.line.join_next()).await;
             }
             process.ended.cancel();
             process.tasks.shutdown().await;
+            process.line.shutdown().await;
             sleep(chaos.within(1..4000)).await;
         }
     }
@@ -195,7 +204,7 @@ impl Fleet {
         let (line, outbox) = service.line(broker.clone(), disk, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));
         let stop = CancellationToken::new();
-        let deaf = CancellationToken::new();
+        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
             ledger: disk.clone(),
             outbox,
@@ -208,14 +217,19 @@ impl Fleet {
             stop: stop.clone(),
             deaf: deaf.clone(),
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(look_at_clock(clock, disk.clone()));
-        let stopped = stop.clone();
-        tasks.spawn(async move {
-            let _deaf = deaf.drop_guard();
-            line.run(&stopped).await.expect("the broker is there or away");
+        let mut process = Process {
+            tasks: JoinSet::new(),
+            line: JoinSet::new(),
+            stop: stop.clone(),
+            said: said.clone(),
+            ended: CancellationToken::new(),
+        };
+        process.tasks.spawn(look_at_clock(clock, disk.clone()));
+        process.line.spawn(async move {
+            let ended = line.run_to_the_last_word(&stop, &deaf, &said).await;
+            ended.expect("the broker is there or away");
         });
-        (Process { tasks, stop, ended: CancellationToken::new() }, context)
+        (process, context)
     }
 }
 
