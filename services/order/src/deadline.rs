@@ -230,6 +230,8 @@ mod tests {
         let oldest: OrderId = sqlx::query_scalar(oldest).fetch_one(&ledger.pool).await.unwrap();
         let mut tx = ledger.begin().await.unwrap();
         ledger.lock_orders(&mut tx, &[oldest]).await.unwrap();
+        let forever = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        sqlx::query(forever).execute(&mut *tx).await.unwrap();
         let why = run(&bench, MINUTE).await.unwrap_err().to_string();
         assert!(why.contains(&oldest.to_string()), "{why}");
         assert_eq!(bench.count(SAID).await, 19);
