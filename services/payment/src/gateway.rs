@@ -1,5 +1,6 @@
 //! The payment provider, behind one small interface.
 
+mod answer;
 mod http;
 mod simulated;
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use events::{Money, OrderId, PaymentMethod};
 use uuid::Uuid;
 
+pub use answer::{Answer, Asked, read};
 pub use http::Http;
 pub use simulated::Simulated;
 

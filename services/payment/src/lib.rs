@@ -18,7 +18,7 @@ use service::Service;
 use std::sync::Arc;
 
 pub use desk::{ChargeBook, Charges, Counter, Desk};
-pub use gateway::{Gateway, Http, Request, Simulated};
+pub use gateway::{Answer, Asked, Gateway, Http, Request, Simulated, read};
 pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;
 pub use settings::Settings;
@@ -54,8 +54,8 @@ pub fn reactions<S: Store<State = Payment>>(store: S) -> Service<S> {
 }
 
 fn gateway(settings: &Settings) -> anyhow::Result<Arc<dyn Gateway>> {
-    Ok(match settings.gateway_url() {
-        Some(url) => Arc::new(Http::new(url, settings.gateway_timeout)?),
-        None => Arc::new(Simulated),
+    Ok(match settings.provider()? {
+        Settings::SIMULATED => Arc::new(Simulated),
+        url => Arc::new(Http::new(url, settings.gateway_timeout)?),
     })
 }

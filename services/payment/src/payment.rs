@@ -24,7 +24,8 @@ pub struct Charge {
     pub refund_attempts: u32,
     /// What the desk asks next, or is asking; a refund goes by the status.
     pub next_call: Call,
-    /// A request to charge may have reached the provider, or may yet: nobody knows.
+    /// A request to charge may have reached the provider, or may yet: it is unknown what became of
+    /// it.
     pub in_doubt: bool,
     /// Look-ups and voids since the last charge.
     pub look_ups: u32,
@@ -177,6 +178,11 @@ impl Charge {
             asked => asked,
         };
         Self { in_doubt: true, next_call, ..self }.due(Status::Retrying, Duration::ZERO)
+    }
+
+    /// A request to charge was sent, and may be carried out at any moment unless it was voided.
+    pub const fn may_be_charged(&self) -> bool {
+        self.in_doubt || self.attempts > 0
     }
 
     /// Ends without money, and says so.

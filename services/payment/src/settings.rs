@@ -1,16 +1,18 @@
 //! What payment is told from outside.
 
 use crate::{breaker::Limits, policy::Policy};
+use anyhow::Context;
 use clap::Args;
 use service::parse_duration;
 use std::time::Duration;
 
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The provider, e.g. http://127.0.0.1:3002; unset, it is simulated within this process
+    /// The provider, e.g. http://127.0.0.1:3002; or `simulated`: one within this process, which
+    /// takes no money. It has to be said
     #[arg(long, env = "PAYMENT_GATEWAY_URL", value_name = "PAYMENT_GATEWAY_URL")]
-    gateway_url: Option<String>,
-    /// How long the provider may take to answer; shorter than a shutdown may take
+    pub gateway_url: Option<String>,
+    /// How long the provider may take for its whole answer; shorter than a shutdown may take
     #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
     pub gateway_timeout: Duration,
@@ -53,9 +55,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// None: the simulated provider.
-    pub fn gateway_url(&self) -> Option<&str> {
-        self.gateway_url.as_deref().filter(|url| !url.is_empty())
+    pub const SIMULATED: &str = "simulated";
+
+    /// An address, or `SIMULATED`. Never by default: a deployment that forgets its provider would
+    /// confirm orders without taking money.
+    pub fn provider(&self) -> anyhow::Result<&str> {
+        self.gateway_url.as_deref().filter(|url| !url.is_empty()).context(
+            "PAYMENT_GATEWAY_URL is not set: it names the payment provider, for example \
+             PAYMENT_GATEWAY_URL=http://127.0.0.1:3002; to take no money at all, say \
+             PAYMENT_GATEWAY_URL=simulated",
+        )
     }
 
     pub fn check(&self) -> anyhow::Result<()> {
@@ -82,10 +91,25 @@ impl Settings {
     }
 }
 
-/// As they are when nothing is said about them.
+/// As they are when nothing is said about them but the provider.
 #[cfg(test)]
 pub fn usual() -> Settings {
     use clap::FromArgMatches as _;
-    let matches = Settings::augment_args(clap::Command::new("usual")).get_matches_from(["usual"]);
+    let command = Settings::augment_args(clap::Command::new("usual"));
+    let matches = command.get_matches_from(["usual", "--gateway-url", Settings::SIMULATED]);
     Settings::from_arg_matches(&matches).expect("defaults are possible values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_about_the_provider_there_is_no_service() {
+        for unsaid in [None, Some(String::new())] {
+            let error = crate::service(&Settings { gateway_url: unsaid, ..usual() }).err().unwrap();
+            assert!(error.to_string().contains("PAYMENT_GATEWAY_URL=simulated"), "{error}");
+        }
+        assert!(crate::service(&usual()).is_ok());
+    }
 }

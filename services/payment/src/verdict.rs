@@ -1,8 +1,8 @@
 //! What the provider's answer makes of a payment: as pure a decision as any reaction.
 //!
-//! A payment fails only on the provider's word that nothing is charged. Where an answer is missing,
-//! the payment is in doubt from then on: it is looked up before it is tried again, and voided
-//! before it fails, since the first request may still be on its way.
+//! A payment that was sent to the provider fails only on his word: declined, or voided. Any other
+//! answer than his documented words leaves it in doubt: it is looked up before it is tried again,
+//! and voided before it fails, since the first request may still be on its way.
 
 use crate::payment::{Call, Charge, Payment, Status};
 use crate::policy::Policy;
@@ -22,18 +22,22 @@ pub enum Verdict {
     Voided,
     /// Nothing is charged so far.
     NotCharged,
-    /// This call has done nothing, and may do so later.
+    /// The provider has taken the request in, and decides later.
+    Pending { reason: String },
+    /// Nothing was sent: no connection could be made.
+    Unsent { reason: String },
+    /// An answer that asks for patience. It may be a proxy's, and the call done all the same.
     Unavailable { reason: String, retry_after: Option<Duration> },
-    /// Nobody knows what this call has done, or will do.
+    /// It is unknown what this call has done, or will do.
     Unknown { reason: String },
-    /// The request is wrong, or is not allowed: somebody has to mend something.
+    /// The request seems wrong, or not allowed: an operator has to mend something.
     Refused { reason: String },
 }
 
 impl Verdict {
     /// The provider has failed, as opposed to having said something that nobody likes.
     pub const fn is_fault(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+        matches!(self, Self::Unsent { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
     /// As it is counted.
@@ -43,6 +47,8 @@ impl Verdict {
             Self::Declined { .. } => "declined",
             Self::Voided => "voided",
             Self::NotCharged => "not-charged",
+            Self::Pending { .. } => "pending",
+            Self::Unsent { .. } => "unsent",
             Self::Unavailable { .. } => "unavailable",
             Self::Unknown { .. } => "unknown",
             Self::Refused { .. } => "refused",
@@ -53,9 +59,11 @@ impl Verdict {
         Self::Unavailable { reason: reason.into(), retry_after: None }
     }
 
-    fn reason(self) -> String {
+    pub(crate) fn reason(self) -> String {
         match self {
             Self::Declined { reason }
+            | Self::Pending { reason }
+            | Self::Unsent { reason }
             | Self::Unavailable { reason, .. }
             | Self::Unknown { reason }
             | Self::Refused { reason } => reason,
@@ -99,27 +107,27 @@ fn settle_charge(
         Verdict::Done { reference } => charge.approve(reference),
         Verdict::Declined { reason } => charge.noting(reason).decline(),
         Verdict::Voided => charge.end(),
-        Verdict::NotCharged => charge.try_again(policy, Duration::ZERO),
+        Verdict::NotCharged => charge.try_again(policy),
+        Verdict::Pending { reason } => charge.noting(reason).await_decision(policy),
+        Verdict::Unsent { reason } => {
+            charge.uncounted().noting(reason).ask_again(policy, Duration::ZERO)
+        }
         Verdict::Unavailable { reason, retry_after } => {
-            let wait = retry_after.unwrap_or_default().min(Policy::LONGEST);
+            let at_least = retry_after.unwrap_or_default().min(Policy::LONGEST);
+            let charge = charge.doubted().noting(reason);
             match charge.next_call {
-                Call::Charge => charge.noting(reason).try_again(policy, wait),
-                Call::LookUp | Call::Void => charge.noting(reason).ask_again(policy, wait),
+                // Who answers can be asked at once what he has done.
+                Call::Charge => charge.ask(policy, at_least),
+                Call::LookUp | Call::Void => charge.ask_again(policy, at_least),
             }
         }
         Verdict::Unknown { reason } => {
-            Charge { in_doubt: true, ..charge }.noting(reason).ask_again(policy, Duration::ZERO)
+            charge.doubted().noting(reason).ask_again(policy, Duration::ZERO)
         }
-        Verdict::Refused { reason } => match charge.next_call {
-            Call::Charge if charge.cancel_requested => {
-                charge.noting(reason).try_again(policy, Duration::ZERO)
-            }
-            // Nothing of this is the order's fault: it costs no attempt.
-            Call::Charge => Charge { attempts: charge.attempts.saturating_sub(1), ..charge }
-                .noting(reason)
-                .later(Call::Charge, Policy::LONGEST),
-            Call::LookUp | Call::Void => charge.noting(reason).ask_again(policy, Policy::LONGEST),
-        },
+        // Nothing of this is the order's fault.
+        Verdict::Refused { reason } => {
+            charge.doubted().uncounted().noting(reason).ask_again(policy, Policy::LONGEST)
+        }
     }
 }
 
@@ -167,12 +175,12 @@ impl Charge {
             items: self.items.clone(),
         };
         let provider_ref = Some(provider_ref);
-        let approved = Self { provider_ref, last_error: None, in_doubt: false, ..self };
+        let approved = Self { provider_ref, last_error: None, ..self.decided() };
         Decision::to(approved.rest(Status::Approved).into()).and_say(&said)
     }
 
     fn decline(self) -> Decision<Payment> {
-        let declined = Self { in_doubt: false, ..self };
+        let declined = self.decided();
         if declined.cancel_requested {
             declined.fail(Status::Failed, PaymentFailure::Cancelled)
         } else {
@@ -189,25 +197,54 @@ impl Charge {
         Self { in_doubt: false, ..self }.fail(Status::Failed, reason)
     }
 
-    /// This call has charged nothing. An earlier one, if there is doubt, still may.
-    fn try_again(self, policy: Policy, at_least: Duration) -> Decision<Payment> {
-        match (self.is_given_up(policy), self.in_doubt) {
+    /// A request to charge was sent, and what became of it is unknown.
+    fn doubted(self) -> Self {
+        Self { in_doubt: self.in_doubt || self.next_call == Call::Charge, ..self }
+    }
+
+    /// The provider has tried it, whatever that attempt was counted as.
+    fn decided(self) -> Self {
+        Self { in_doubt: false, attempts: self.attempts.max(1), ..self }
+    }
+
+    /// This try costs no attempt.
+    fn uncounted(self) -> Self {
+        let tried = u32::from(self.next_call == Call::Charge);
+        Self { attempts: self.attempts.saturating_sub(tried), ..self }
+    }
+
+    /// Nothing is charged so far; what was sent still may be.
+    fn try_again(self, policy: Policy) -> Decision<Payment> {
+        match (self.is_given_up(policy), self.may_be_charged()) {
             (true, false) => self.end(),
             (true, true) => self.later(Call::Void, Duration::ZERO),
             (false, _) => {
-                let wait = policy.wait(self.attempts, self.charge_key).max(at_least);
+                let wait = policy.wait(self.attempts, self.charge_key);
                 Self { look_ups: 0, ..self }.later(Call::Charge, wait)
             }
         }
     }
 
-    /// In doubt, it is asked about for as long as that takes.
+    /// It is asked about for as long as that takes.
     fn ask_again(self, policy: Policy, at_least: Duration) -> Decision<Payment> {
+        if self.cancel_requested && !self.may_be_charged() {
+            return self.end();
+        }
         let wait = policy.wait_in_doubt(self.look_ups, self.charge_key).max(at_least);
-        let call = match self.is_given_up(policy) {
-            true => Call::Void,
-            false => Call::LookUp,
+        self.ask(policy, wait)
+    }
+
+    /// The provider decides when he likes: that is no reason to give up, even at the last attempt.
+    fn await_decision(self, policy: Policy) -> Decision<Payment> {
+        let attempts = match self.next_call {
+            Call::Charge | Call::LookUp => self.attempts.min(policy.attempts_max - 1),
+            Call::Void => self.attempts,
         };
+        Self { in_doubt: true, attempts, ..self }.ask_again(policy, Duration::ZERO)
+    }
+
+    fn ask(self, policy: Policy, wait: Duration) -> Decision<Payment> {
+        let call = if self.is_given_up(policy) { Call::Void } else { Call::LookUp };
         self.later(call, wait)
     }
 

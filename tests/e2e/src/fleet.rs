@@ -122,6 +122,7 @@ impl Fleet {
             ("HTTP_ADDR".into(), format!("127.0.0.1:{port}")),
             // Short, so that no test waits long for a retry or for the reaper.
             ("RETRY_DELAYS".into(), LADDER_MS.map(|ms| format!("{ms}ms")).join(",")),
+            ("PAYMENT_GATEWAY_URL".into(), "simulated".into()),
             ("PAYMENT_GATEWAY_TIMEOUT".into(), "1s".into()),
             ("PAYMENT_REAP_AFTER".into(), "2s".into()),
             ("PAYMENT_RETRY_DELAY".into(), "500ms".into()),

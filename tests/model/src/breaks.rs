@@ -6,7 +6,7 @@ use events::{
 use inventory::Shelf;
 use messaging::Message;
 use order::Order;
-use payment::{Charge, Payment, Status, Verdict};
+use payment::{Call, Charge, Payment, Status, Verdict};
 use saga::Decision;
 use shipping::Dispatch;
 use std::time::Duration;
@@ -16,8 +16,14 @@ use uuid::Uuid;
 pub enum Break {
     /// Once the money is back it is due to be charged anew, under another key.
     ChargesAgain,
-    /// A time-out is taken for a no.
+    /// A time-out is taken for a request that was never sent.
     TakesSilenceForNo,
+    /// So is a 503, which may be a proxy's.
+    Takes503ForNo,
+    /// A charge that the provider decides later is taken for one that will never be.
+    TakesPendingForNo,
+    /// So is one that is not charged so far: it fails without a void.
+    FailsUnvoided,
     /// What a crash leaves in hand is charged again, as if nothing had been sent.
     ForgetsTheDoubt,
     /// A cancel fails a payment that is in the provider's hands.
@@ -67,7 +73,7 @@ pub fn payment(
                 Status::Processing => Status::Pending,
                 status => status,
             };
-            shipped(Charge { status, in_doubt: false, ..charge.clone() }.into())
+            shipped(Charge { status, in_doubt: false, attempts: 0, ..charge.clone() }.into())
         }
         (Some(Break::ChargesTheRepeated), Some(charge))
             if is::<OrderCreated>(heard) && charge.status == Status::Approved =>
@@ -89,9 +95,12 @@ pub fn settle(
     shipped: impl Fn(Payment, Verdict) -> Decision<Payment>,
 ) -> Decision<Payment> {
     match (broken, verdict) {
-        (Some(Break::TakesSilenceForNo), Verdict::Unknown { reason }) => {
-            shipped(payment, Verdict::unavailable(reason))
+        (Some(Break::TakesSilenceForNo), Verdict::Unknown { reason })
+        | (Some(Break::Takes503ForNo), Verdict::Unavailable { reason, .. }) => {
+            shipped(payment, Verdict::Unsent { reason })
         }
+        (Some(Break::TakesPendingForNo), Verdict::Pending { .. })
+        | (Some(Break::FailsUnvoided), Verdict::NotCharged) => shipped(payment, Verdict::Voided),
         (Some(Break::ChargesAgain), verdict) => match shipped(payment, verdict) {
             Decision::Change { state: Payment { charge: Some(charge) }, says }
                 if charge.status == Status::Reversed =>
@@ -116,7 +125,9 @@ pub fn taken_up(broken: Option<Break>, charge: Charge) -> Charge {
 pub fn put_back(broken: Option<Break>, charge: Charge) -> Charge {
     match broken {
         Some(Break::ForgetsTheDoubt) => {
-            Charge { in_doubt: charge.in_doubt, next_call: charge.next_call, ..charge.put_back() }
+            let Charge { in_doubt, next_call, attempts, .. } = charge;
+            let attempts = attempts.saturating_sub((next_call == Call::Charge).into());
+            Charge { in_doubt, next_call, attempts, ..charge.put_back() }
         }
         _ => charge.put_back(),
     }

@@ -72,8 +72,12 @@ const fn is_good(action: &Action) -> bool {
     match action.act {
         Act::Replay(_) | Act::Desk(Move::TakeUp) => true,
         Act::Deliver(mail) => matches!(mail.place, Place::UnderWay),
-        Act::Desk(Move::Answer(word)) => !matches!(word, Word::Away | Word::Refused),
-        Act::Desk(Move::Silence | Move::Crash | Move::Late(..)) => false,
+        Act::Desk(Move::Answer(word)) => {
+            !matches!(word, Word::Away | Word::Refused | Word::Pending)
+        }
+        Act::Desk(Move::Decide(..)) => true,
+        Act::Desk(Move::Garbled(..) | Move::Unsent | Move::Silence | Move::Crash) => false,
+        Act::Desk(Move::Late(..)) => false,
         Act::Park(_) | Act::Cancel(_) => false,
     }
 }

@@ -1,9 +1,10 @@
-//! The payment provider, who may say anything that is not against his own books, and may keep it to
-//! himself; and the charge desk that asks him.
+//! The payment provider, who may say anything that is not against his own books, may keep it to
+//! himself, may decide later, and may have his answer replaced on its way; and the charge desk that
+//! asks him.
 
 use crate::{Break, NOW, Switches, breaks};
 use events::{EventId, OrderId};
-use payment::{Call, Charge, Payment, Policy, Status, Verdict};
+use payment::{Answer, Asked, Call, Charge, Payment, Policy, Status, Verdict, read};
 use saga::{Cause, Decision, Said};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,8 @@ const OTHER: Uuid = Uuid::from_u128(2);
 pub struct Provider {
     pub charges: BTreeMap<EventId, Word>,
     pub refunds: BTreeSet<EventId>,
+    /// Charges that he has taken in, and decides later.
+    undecided: BTreeSet<EventId>,
     stray: BTreeSet<Request>,
 }
 
@@ -42,7 +45,9 @@ pub enum Word {
     Declined,
     Voided,
     NotCharged,
-    /// 503.
+    /// He decides later.
+    Pending,
+    /// 503, and nothing was done.
     Away,
     /// 401 and the like.
     Refused,
@@ -53,6 +58,12 @@ pub enum Word {
 pub enum Move {
     TakeUp,
     Answer(Word),
+    /// He does it, and what is heard is another answer, of this status.
+    Garbled(Word, u16),
+    /// No connection can be made.
+    Unsent,
+    /// What was pending is decided.
+    Decide(EventId, Word),
     /// No answer in time. The request may reach the provider later, or never.
     Silence,
     /// Payment crashes with the charge in hand, or is taken for dead.
@@ -73,7 +84,11 @@ pub struct Moved {
 impl Provider {
     /// What he may answer. What he has said once of a key, he says for ever.
     fn words(&self, request: Request) -> Vec<Word> {
-        match request {
+        let words: &[Word] = match request {
+            Request::Charge(key) | Request::LookUp(key) if self.undecided.contains(&key) => {
+                &[Word::Pending]
+            }
+            Request::Void(key) if self.undecided.contains(&key) => &[Word::Voided, Word::Pending],
             Request::Charge(key) => self.said(key).unwrap_or(&[Word::Done, Word::Declined]),
             Request::LookUp(key) => self.said(key).unwrap_or(&[Word::NotCharged]),
             Request::Void(key) => self.said(key).unwrap_or(&[Word::Voided]),
@@ -81,8 +96,8 @@ impl Provider {
                 &[Word::Done]
             }
             Request::Refund(_) => &[Word::Refused],
-        }
-        .to_vec()
+        };
+        words.to_vec()
     }
 
     fn said(&self, key: EventId) -> Option<&[Word]> {
@@ -93,7 +108,11 @@ impl Provider {
         match (request, word) {
             (Request::Charge(key), Word::Done | Word::Declined)
             | (Request::Void(key), Word::Voided) => {
+                self.undecided.remove(&key);
                 self.charges.insert(key, word);
+            }
+            (Request::Charge(key), Word::Pending) => {
+                self.undecided.insert(key);
             }
             (Request::Refund(key), Word::Done) => {
                 self.refunds.insert(key);
@@ -112,18 +131,38 @@ impl Provider {
 
 impl Word {
     fn verdict(self, request: Request) -> Verdict {
+        let asked = request.asked();
         match self {
-            Self::Done => {
-                let kind = if matches!(request, Request::Refund(_)) { "RE" } else { "CH" };
-                Verdict::Done { reference: kind.into() }
+            Self::Done if asked == Asked::Refund => {
+                heard(asked, 200, r#"{"status":"refunded","reference":"RE"}"#)
             }
-            Self::Declined => Verdict::Declined { reason: "422".into() },
-            Self::Voided => Verdict::Voided,
-            Self::NotCharged => Verdict::NotCharged,
-            Self::Away => Verdict::unavailable("503"),
-            Self::Refused => Verdict::Refused { reason: "401".into() },
+            Self::Done => heard(asked, 200, r#"{"status":"approved","reference":"CH"}"#),
+            Self::Declined if asked == Asked::Charge => heard(asked, 422, ""),
+            Self::Declined => heard(asked, 200, r#"{"status":"declined"}"#),
+            Self::Voided if asked == Asked::Charge => heard(asked, 410, r#"{"status":"voided"}"#),
+            Self::Voided => heard(asked, 200, r#"{"status":"voided"}"#),
+            Self::NotCharged => heard(asked, 404, ""),
+            Self::Pending => heard(asked, 202, ""),
+            Self::Away => heard(asked, 503, ""),
+            Self::Refused => heard(asked, 401, ""),
         }
     }
+}
+
+impl Request {
+    const fn asked(self) -> Asked {
+        match self {
+            Self::Charge(_) => Asked::Charge,
+            Self::LookUp(_) => Asked::LookUp,
+            Self::Void(_) => Asked::Void,
+            Self::Refund(_) => Asked::Refund,
+        }
+    }
+}
+
+/// As it comes by HTTP, read by the shipped rule.
+fn heard(asked: Asked, status: u16, body: &str) -> Verdict {
+    read(asked, Answer { status, retry_after: None, body: body.as_bytes() })
 }
 
 /// Has anybody the charge in hand?
@@ -146,6 +185,9 @@ fn request(charge: &Charge) -> Request {
     }
 }
 
+/// What a proxy may make of any answer; a bug, of a charge.
+const GARBLED: [u16; 2] = [503, 201];
+
 /// All that may happen next, the best first.
 pub fn moves(payment: &Payment, provider: &Provider, switches: Switches) -> Vec<(Move, Moved)> {
     let Some(charge) = &payment.charge else {
@@ -156,12 +198,25 @@ pub fn moves(payment: &Payment, provider: &Provider, switches: Switches) -> Vec<
         moves.push(Move::TakeUp);
     }
     if charge.claim.is_some() {
-        let words = provider.words(request(charge));
-        moves.extend(words.into_iter().map(Move::Answer));
+        let asked = request(charge);
+        let mut words = provider.words(asked);
+        if switches.faults {
+            let is_new =
+                |key| !provider.charges.contains_key(key) && !provider.undecided.contains(key);
+            words.extend(
+                matches!(&asked, Request::Charge(key) if is_new(key)).then_some(Word::Pending),
+            );
+        }
+        moves.extend(words.iter().copied().map(Move::Answer));
         if switches.faults {
             moves.extend([Move::Answer(Word::Away), Move::Answer(Word::Refused)]);
-            moves.extend([Move::Silence, Move::Crash]);
+            let garbled = |word: &Word| GARBLED.map(|status| Move::Garbled(*word, status));
+            moves.extend(words.iter().flat_map(garbled));
+            moves.extend([Move::Unsent, Move::Silence, Move::Crash]);
         }
+    }
+    for key in &provider.undecided {
+        moves.extend([Word::Done, Word::Declined].map(|word| Move::Decide(*key, word)));
     }
     for late in &provider.stray {
         let words = provider.words(*late);
@@ -193,6 +248,15 @@ fn moved(made: Move, charge: Charge, mut provider: Provider, broken: Option<Brea
         Move::Answer(word) => {
             provider.note(asked, word);
             settle(&charge, word.verdict(asked))
+        }
+        Move::Garbled(word, status) => {
+            provider.note(asked, word);
+            settle(&charge, heard(asked.asked(), status, ""))
+        }
+        Move::Unsent => settle(&charge, Verdict::Unsent { reason: "no connection".into() }),
+        Move::Decide(key, word) => {
+            provider.note(Request::Charge(key), word);
+            Decision::Nothing
         }
         Move::Late(request, word) => {
             provider.stray.remove(&request);

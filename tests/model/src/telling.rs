@@ -84,6 +84,11 @@ impl Move {
         match self {
             Self::TakeUp => "the desk takes it up".into(),
             Self::Answer(word) => format!("the provider {}", word.tell()),
+            Self::Garbled(word, status) => {
+                format!("the provider {}, and the answer is {status}", word.tell())
+            }
+            Self::Unsent => "the provider cannot be reached".into(),
+            Self::Decide(_, word) => format!("the provider decides, and {}", word.tell()),
             Self::Silence => "the provider does not answer in time".into(),
             Self::Crash => "payment crashes with it in hand".into(),
             Self::Late(request, word) => {
@@ -106,6 +111,7 @@ impl Word {
             Self::Declined => "declines",
             Self::Voided => "will never charge it",
             Self::NotCharged => "has charged nothing",
+            Self::Pending => "decides later",
             Self::Away => "is away",
             Self::Refused => "refuses the request",
         }

@@ -26,8 +26,10 @@ pub struct Faults {
     /// An event is delivered once more, much later.
     pub duplicate: f64,
     pub ack_lost: f64,
-    /// The provider answers 503.
+    /// The provider cannot be reached, or answers 503.
     pub provider_down: f64,
+    /// The provider does what it is asked, and the answer says something else; or it decides later.
+    pub provider_lies: f64,
     /// The provider does not answer, and has, will, or will never have done what it was asked.
     pub provider_lost: f64,
     /// A machine's clock is off by as much, at most.
@@ -53,6 +55,8 @@ pub enum Mutant {
     GoesByItsOwnClock,
     /// Only in what an order's age is.
     DeadlineByItsOwnClock,
+    /// A 503 to a charge is taken for a request that was never sent.
+    Takes503ForNo,
 }
 
 const HOUR_MS: f64 = 3_600_000.0;
@@ -80,6 +84,7 @@ impl Faults {
             provider_lost: share(0.3),
             machine_off_ms: 1 + share(26.0 * HOUR_MS) as u64,
             database_off_ms: 1 + share(HOUR_MS / 6.0) as u64,
+            provider_lies: share(0.4),
             gremlin_every_ms: 1 + (share(1.0) * 30_000.0) as u64 + 4_000,
         };
         match mutant {
@@ -90,6 +95,7 @@ impl Faults {
             Some(Mutant::GoesByItsOwnClock | Mutant::DeadlineByItsOwnClock) => {
                 Self { machine_off_ms: 26 * HOUR_MS as u64, ..drawn }
             }
+            Some(Mutant::Takes503ForNo) => Self { provider_lies: 0.4, ..drawn },
             _ => drawn,
         }
     }

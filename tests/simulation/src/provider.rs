@@ -1,17 +1,21 @@
-//! The payment provider: keeps its word and its books, and answers when it likes.
+//! The payment provider: keeps its word and its books, decides and answers when it likes, and its
+//! answers may be replaced on their way.
 
-use crate::chaos::{Chaos, lock};
+use crate::{
+    chaos::{Chaos, lock},
+    faults::Mutant,
+};
 use async_trait::async_trait;
 use events::{OrderId, PaymentMethod};
 use invariants::Booking;
-use payment::{Gateway, Request, Verdict};
+use payment::{Answer, Asked, Gateway, Request, Verdict, read};
 use std::{
     collections::BTreeMap,
     future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 pub struct Provider {
@@ -25,6 +29,8 @@ struct Books {
     charges: BTreeMap<Uuid, Promise>,
     refunds: BTreeMap<Uuid, Booking>,
     asked: BTreeMap<Uuid, u32>,
+    /// Charges that are decided later, each with when.
+    undecided: BTreeMap<Uuid, (Instant, Request)>,
     /// Requests that are still on their way.
     under_way: usize,
 }
@@ -35,50 +41,102 @@ enum Promise {
     Voided,
 }
 
+/// A status, and what stands in the body.
+type Said = (u16, String);
+
 impl Promise {
-    fn verdict(&self) -> Verdict {
+    fn said(&self) -> Said {
         match self {
-            Self::Charged(booking) => done(booking),
-            Self::Declined => Verdict::Declined { reason: "422: card declined".into() },
-            Self::Voided => Verdict::Voided,
+            Self::Charged(booking) => done("approved", booking),
+            Self::Declined => (200, r#"{"status":"declined","reason":"card declined"}"#.into()),
+            Self::Voided => (200, r#"{"status":"voided"}"#.into()),
         }
     }
 }
 
-fn done(booking: &Booking) -> Verdict {
-    Verdict::Done { reference: booking.key.simple().to_string() }
+fn done(word: &str, booking: &Booking) -> Said {
+    let reference = booking.key.simple();
+    (200, format!(r#"{{"status":"{word}","reference":"{reference}"}}"#))
 }
+
+fn plainly(status: u16) -> Said {
+    (status, String::new())
+}
+
+/// What a proxy may make of any answer, or a bug of the provider's.
+const LIES: [(u16, &str); 7] = [
+    (503, "<html>upstream connect error</html>"),
+    (201, r#"{"status":"approved","reference":"R"}"#),
+    (202, ""),
+    (204, ""),
+    (307, ""),
+    (200, ""),
+    (200, "\0\u{7f}"),
+];
 
 impl Books {
-    fn charge(&mut self, request: &Request) -> Verdict {
+    fn charge(&mut self, request: &Request) -> Said {
+        if self.undecided.contains_key(&request.key) {
+            return plainly(202);
+        }
         let asked = self.asked.entry(request.key).or_default();
         *asked += 1;
-        if let Some(known) = self.charges.get(&request.key) {
-            return known.verdict();
-        }
-        let promise = match request.method {
-            PaymentMethod::CardUnavailable => return Verdict::unavailable("503"),
-            PaymentMethod::CardFlaky if *asked <= 2 => return Verdict::unavailable("503"),
-            PaymentMethod::CardDeclined => Promise::Declined,
-            _ => Promise::Charged(booking(request)),
+        let known = match self.charges.get(&request.key) {
+            Some(known) => known,
+            None => {
+                let promise = match request.method {
+                    PaymentMethod::CardUnavailable => return plainly(503),
+                    PaymentMethod::CardFlaky if *asked <= 2 => return plainly(503),
+                    PaymentMethod::CardDeclined => Promise::Declined,
+                    _ => Promise::Charged(booking(request)),
+                };
+                &*self.charges.entry(request.key).or_insert(promise)
+            }
         };
-        self.charges.entry(request.key).or_insert(promise).verdict()
+        match known {
+            Promise::Charged(_) => known.said(),
+            Promise::Declined => (422, known.said().1),
+            Promise::Voided => (410, known.said().1),
+        }
     }
 
-    fn look_up(&self, request: &Request) -> Verdict {
-        self.charges.get(&request.key).map_or(Verdict::NotCharged, Promise::verdict)
+    /// Takes a charge in, and decides it later, whether or not it is asked about meanwhile.
+    fn take_in(&mut self, request: &Request, wait: Duration) -> Said {
+        if self.charges.contains_key(&request.key) {
+            return self.charge(request);
+        }
+        let decided = (Instant::now() + wait, request.clone());
+        self.undecided.entry(request.key).or_insert(decided);
+        plainly(202)
     }
 
-    fn void(&mut self, request: &Request) -> Verdict {
-        self.charges.entry(request.key).or_insert(Promise::Voided).verdict()
+    /// Decides what is to be decided by now.
+    fn decide(&mut self) -> &mut Self {
+        let due = self.undecided.extract_if(.., |_, (at, _)| *at <= Instant::now());
+        for (_, (_, request)) in due.collect::<Vec<_>>() {
+            self.charge(&request);
+        }
+        self
+    }
+
+    fn look_up(&self, request: &Request) -> Said {
+        match self.charges.get(&request.key) {
+            Some(known) => known.said(),
+            None if self.undecided.contains_key(&request.key) => plainly(202),
+            None => plainly(404),
+        }
+    }
+
+    fn void(&mut self, request: &Request) -> Said {
+        self.charges.entry(request.key).or_insert(Promise::Voided).said()
     }
 
     /// Gives back under any key what it is asked to: that nobody asks twice is not its business.
-    fn refund(&mut self, request: &Request, charge: Uuid) -> Verdict {
+    fn refund(&mut self, request: &Request, charge: Uuid) -> Said {
         let Some(Promise::Charged(_)) = self.charges.get(&charge) else {
-            return Verdict::Refused { reason: "this was never charged".into() };
+            return (422, r#"{"reason":"this was never charged"}"#.into());
         };
-        done(self.refunds.entry(request.key).or_insert_with(|| booking(request)))
+        done("refunded", self.refunds.entry(request.key).or_insert_with(|| booking(request)))
     }
 }
 
@@ -93,7 +151,8 @@ impl Provider {
     }
 
     pub fn is_quiet(&self) -> bool {
-        lock(&self.books).under_way == 0
+        let mut books = lock(&self.books);
+        books.decide().undecided.is_empty() && books.under_way == 0
     }
 
     pub fn books(&self) -> invariants::Provider {
@@ -108,18 +167,18 @@ impl Provider {
         }
     }
 
-    /// A request may come to nothing, or to something that nobody is told, now or much later.
+    /// A request may come to nothing, or to something that is told wrongly or not at all, now or
+    /// much later.
     async fn ask(
         &self,
-        what: &'static str,
+        asked: Asked,
         order: OrderId,
-        act: impl FnOnce(&mut Books) -> Verdict + Send + 'static,
+        act: impl FnOnce(&mut Books) -> Said + Send + 'static,
     ) -> Verdict {
         let Self { chaos, books } = self;
-        chaos.note("provider", what, &[order]);
+        chaos.note("provider", name(asked), &[order]);
         if chaos.chance(chaos.faults.provider_down) {
-            chaos.note("provider", "503", &[order]);
-            return Verdict::unavailable("503");
+            return self.away(asked, order);
         }
         if chaos.chance(chaos.faults.provider_lost) {
             self.lose(order, act);
@@ -131,12 +190,36 @@ impl Provider {
         if chaos.chance(chaos.faults.pause) {
             sleep(chaos.within(0..6000)).await;
         }
-        let verdict = act(&mut lock(books));
-        chaos.note("provider", verdict.name(), &[order]);
-        verdict
+        let said = act(lock(books).decide());
+        if chaos.chance(chaos.faults.provider_lies) {
+            let (status, body) = chaos.among(&LIES);
+            chaos.note("provider", "does it, and is heard to say something else", &[order]);
+            return self.heard(asked, order, (status, body.into()));
+        }
+        self.heard(asked, order, said)
     }
 
-    fn lose(&self, order: OrderId, act: impl FnOnce(&mut Books) -> Verdict + Send + 'static) {
+    fn away(&self, asked: Asked, order: OrderId) -> Verdict {
+        if self.chaos.chance(0.5) {
+            self.chaos.note("provider", "unsent", &[order]);
+            return Verdict::Unsent { reason: "no connection".into() };
+        }
+        self.heard(asked, order, plainly(503))
+    }
+
+    /// As it comes by HTTP, read by the shipped rule.
+    fn heard(&self, asked: Asked, order: OrderId, (status, body): Said) -> Verdict {
+        let verdict = read(asked, Answer { status, retry_after: None, body: body.as_bytes() });
+        self.chaos.note("provider", verdict.name(), &[order]);
+        match verdict {
+            Verdict::Unavailable { reason, .. } if self.chaos.is_broken(Mutant::Takes503ForNo) => {
+                Verdict::Unsent { reason }
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn lose(&self, order: OrderId, act: impl FnOnce(&mut Books) -> Said + Send + 'static) {
         let chaos = self.chaos.clone();
         if chaos.chance(0.3) {
             return chaos.note("provider", "never hears of it", &[order]);
@@ -146,10 +229,19 @@ impl Provider {
         tokio::spawn(async move {
             sleep(later).await;
             let mut books = lock(&books);
-            act(&mut books);
+            act(books.decide());
             books.under_way -= 1;
             chaos.note("provider", "acts, and tells nobody", &[order]);
         });
+    }
+}
+
+const fn name(asked: Asked) -> &'static str {
+    match asked {
+        Asked::Charge => "charge",
+        Asked::LookUp => "look up",
+        Asked::Void => "void",
+        Asked::Refund => "refund",
     }
 }
 
@@ -160,22 +252,26 @@ impl Gateway for Provider {
             sleep(Duration::from_secs(5)).await;
         }
         let (order, request) = (request.order_id, request.clone());
-        self.ask("charge", order, move |books| books.charge(&request)).await
+        if self.chaos.chance(self.chaos.faults.provider_lies / 4.0) {
+            let wait = self.chaos.within(0..40_000);
+            return self.ask(Asked::Charge, order, move |it| it.take_in(&request, wait)).await;
+        }
+        self.ask(Asked::Charge, order, move |books| books.charge(&request)).await
     }
 
     async fn look_up(&self, request: &Request) -> Verdict {
         let (order, request) = (request.order_id, request.clone());
-        self.ask("look up", order, move |books| books.look_up(&request)).await
+        self.ask(Asked::LookUp, order, move |books| books.look_up(&request)).await
     }
 
     async fn void(&self, request: &Request) -> Verdict {
         let (order, request) = (request.order_id, request.clone());
-        self.ask("void", order, move |books| books.void(&request)).await
+        self.ask(Asked::Void, order, move |books| books.void(&request)).await
     }
 
     async fn refund(&self, request: &Request, charge_key: Uuid) -> Verdict {
         let (order, request) = (request.order_id, request.clone());
-        self.ask("refund", order, move |books| books.refund(&request, charge_key)).await
+        self.ask(Asked::Refund, order, move |books| books.refund(&request, charge_key)).await
     }
 
     async fn probe(&self) -> Verdict {

@@ -1,5 +1,6 @@
 //! One of the four services, or the mock gateway, as a process in the background.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -49,8 +50,8 @@ impl Service {
                     environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
                     environment.extend(page(settings));
                 }
-                if let Some(url) = settings.mock_gateway_url().filter(|_| name == "payment") {
-                    environment.push(("PAYMENT_GATEWAY_URL".to_owned(), url));
+                if name == "payment" {
+                    environment.extend(provider(settings));
                 }
                 let binary = binary(&format!("{name}-service"))?;
                 let (variable, home) = ("ORDER_HTTP_PORT", settings.home.clone());
@@ -195,6 +196,15 @@ impl Service {
     }
 }
 
+/// Which provider payment asks; none, where an operator has named one.
+fn provider(settings: &Settings) -> Option<(String, String)> {
+    const NAME: &str = "PAYMENT_GATEWAY_URL";
+    let named = env::var(NAME).ok().or_else(|| settings.dotenv.get(NAME).cloned());
+    let is_named = named.is_some_and(|url| !url.is_empty());
+    let simulated = || (!is_named).then(|| "simulated".to_owned());
+    Some((NAME.to_owned(), settings.mock_gateway_url().or_else(simulated)?))
+}
+
 /// What the live page is told.
 fn page(settings: &Settings) -> [(String, String); 3] {
     let (demo, operator) =
@@ -212,6 +222,6 @@ async fn answers(url: &str) -> bool {
 
 /// What is started is built and installed beside this command.
 fn binary(name: &str) -> Result<PathBuf> {
-    let this = std::env::current_exe().context("cannot tell where this command lies")?;
+    let this = env::current_exe().context("cannot tell where this command lies")?;
     Ok(this.with_file_name(name))
 }

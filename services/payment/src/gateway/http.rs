@@ -1,23 +1,17 @@
 //! A provider that is asked by HTTP, over connections that are kept.
-//!
-//! | it answers | that means |
-//! | --- | --- |
-//! | 200, and a body with `status` | what it says: `approved`, `declined`, `voided`, `refunded` |
-//! | 422 to a charge | declined for good |
-//! | 410 to a charge | voided before |
-//! | 404 to a look-up | nothing charged so far |
-//! | 503, 429 | this call has done nothing; again, not before `Retry-After` |
-//! | (no connection could be made) | the same |
-//! | (nothing in time, or half an answer) | unknown: it is looked up |
-//! | 408, 409, another 5xx, a 200 that says nothing | the same |
-//! | 400, 401, 403, a redirection, and all others | our request is wrong: repeated slowly |
 
-use super::{Gateway, Request};
+use super::{
+    Answer, Asked, Gateway, Request,
+    answer::{clean, read},
+};
 use crate::verdict::Verdict;
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect};
-use serde::Deserialize;
+use reqwest::{
+    Client, RequestBuilder, Response, Url,
+    header::{HeaderValue, RETRY_AFTER},
+    redirect,
+};
 use serde_json::json;
 use std::{error::Error, time::Duration};
 use uuid::Uuid;
@@ -27,25 +21,12 @@ pub struct Http {
     base: String,
 }
 
-/// What was asked: some answers mean something to one question only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Charge,
-    LookUp,
-    Void,
-    Refund,
-}
-
-#[derive(Deserialize)]
-struct Body {
-    status: Option<String>,
-    reference: Option<String>,
-    reason: Option<String>,
-}
+/// What is longer is no answer, and is not read to its end.
+const BODY_MAX: usize = 64 * 1024;
 
 impl Http {
-    /// Whoever asks gives up after `timeout`; a connection has to be there much sooner, since
-    /// without one it is certain that nothing was charged.
+    /// Gives up after `timeout`, wherever the answer is by then; a connection has to be there much
+    /// sooner, since without one it is certain that nothing was charged.
     pub fn new(url: &str, timeout: Duration) -> anyhow::Result<Self> {
         let example = "an example: PAYMENT_GATEWAY_URL=http://127.0.0.1:3002";
         let parsed = Url::parse(url)
@@ -57,6 +38,7 @@ impl Http {
         );
         let client = Client::builder()
             .connect_timeout(timeout / 4)
+            .timeout(timeout)
             .redirect(redirect::Policy::none())
             .build()?;
         Ok(Self { client, base: url.trim_end_matches('/').to_owned() })
@@ -105,31 +87,39 @@ impl Gateway for Http {
     }
 }
 
+/// A trace that is no header is no reason not to ask.
 fn traced(asked: RequestBuilder, request: &Request) -> RequestBuilder {
-    match &request.trace {
+    let trace = request.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
+    match trace {
         Some(trace) => asked.header("traceparent", trace),
         None => asked,
     }
 }
 
 async fn ask(asked: Asked, request: RequestBuilder) -> Verdict {
-    let answered = match request.send().await {
+    let mut answered = match request.send().await {
         Ok(answered) => answered,
-        Err(why) if why.is_connect() => {
-            return Verdict::unavailable(format!("no connection: {}", root_cause(&why)));
-        }
-        // It cannot be sent as it is, whatever the provider does.
-        Err(why) if why.is_builder() => {
-            return Verdict::Refused { reason: format!("no request: {}", root_cause(&why)) };
+        Err(why) if why.is_connect() || why.is_builder() => {
+            return Verdict::Unsent { reason: format!("not sent: {}", root_cause(&why)) };
         }
         Err(why) => return Verdict::Unknown { reason: format!("no answer: {}", root_cause(&why)) },
     };
-    let (status, retry_after) = (answered.status(), retry_after(&answered));
-    match answered.bytes().await {
-        Ok(body) => read(asked, status, retry_after, &body),
-        Err(why) => Verdict::Unknown {
-            reason: format!("{status}, and the connection broke: {}", root_cause(&why)),
-        },
+    let (status, retry_after) = (answered.status().as_u16(), retry_after(&answered));
+    match body(&mut answered).await {
+        Ok(body) => read(asked, Answer { status, retry_after, body: &body }),
+        Err(why) => Verdict::Unknown { reason: format!("{status}, and {why}") },
+    }
+}
+
+async fn body(answered: &mut Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match answered.chunk().await {
+            Ok(Some(more)) if body.len() + more.len() <= BODY_MAX => body.extend_from_slice(&more),
+            Ok(Some(_)) => return Err(format!("a body of more than {BODY_MAX} bytes")),
+            Ok(None) => return Ok(body),
+            Err(why) => return Err(format!("the body broke off: {}", root_cause(&why))),
+        }
     }
 }
 
@@ -139,47 +129,13 @@ fn retry_after(answered: &Response) -> Option<Duration> {
     text.parse().ok().map(Duration::from_secs)
 }
 
-fn read(asked: Asked, status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Verdict {
-    let body: Option<Body> = serde_json::from_slice(bytes).ok();
-    let reason = || {
-        let said = body.as_ref().and_then(|body| body.reason.clone());
-        let said = said.or_else(|| status.canonical_reason().map(Into::into));
-        format!("{}: {}", status.as_u16(), said.unwrap_or_default())
-    };
-    match status.as_u16() {
-        200 => match body.and_then(|body| said(asked, body)) {
-            Some(word) => word,
-            None => Verdict::Unknown { reason: "200, and a body that says nothing known".into() },
-        },
-        422 if asked == Asked::Charge => Verdict::Declined { reason: reason() },
-        410 if asked == Asked::Charge => Verdict::Voided,
-        404 if asked == Asked::LookUp => Verdict::NotCharged,
-        429 | 503 => Verdict::Unavailable { reason: reason(), retry_after },
-        408 | 409 | 500.. => Verdict::Unknown { reason: reason() },
-        _ => Verdict::Refused { reason: reason() },
-    }
-}
-
-fn said(asked: Asked, Body { status, reference, reason }: Body) -> Option<Verdict> {
-    match (asked, status?.as_str()) {
-        (Asked::Refund, "refunded") => Some(Verdict::Done { reference: reference? }),
-        (Asked::Refund, _) => None,
-        (_, "approved") => Some(Verdict::Done { reference: reference? }),
-        (Asked::LookUp | Asked::Void, "declined") => {
-            Some(Verdict::Declined { reason: format!("422: {}", reason.unwrap_or_default()) })
-        }
-        (Asked::LookUp | Asked::Void, "voided") => Some(Verdict::Voided),
-        _ => None,
-    }
-}
-
 /// The outermost error names the address, and the innermost what is wrong.
 fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    clean(&cause.to_string())
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ impl On<OrderCancelRequested> for Payment {
                 Decision::nothing()
             }
             // The provider may have taken it: it is asked never to, or to say so.
-            Status::Pending | Status::Retrying if charge.in_doubt => {
+            Status::Pending | Status::Retrying if charge.may_be_charged() => {
                 let void = Charge { cancel_requested: true, next_call: Call::Void, ..charge };
                 Decision::to(void.due(Status::Retrying, Duration::ZERO).into())
             }
-            // The provider has taken nothing, and is not being asked.
+            // The provider has never been asked.
             Status::Pending | Status::Retrying => Charge { cause: event.as_cause(), ..charge }
                 .fail(Status::Failed, PaymentFailure::Cancelled),
             Status::Processing => Decision::to(Charge { cancel_requested: true, ..charge }.into()),
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_that_waits_is_dropped() {
+    fn a_charge_that_was_never_sent_is_dropped() {
         for status in [Status::Pending, Status::Retrying] {
             let after = given(payment(status)).when(cancel()).then_says(&SAID).state();
             let charge = after.charge.unwrap();
@@ -68,13 +68,15 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_in_doubt_fails_only_by_the_word_of_the_provider() {
-        let in_doubt = Charge { in_doubt: true, ..charge(Status::Retrying) };
-        let after = given(Payment::from(in_doubt)).when(cancel()).then_says_nothing().state();
-        let charge = after.charge.clone().unwrap();
-        assert_eq!((charge.status, charge.next_call), (Status::Retrying, Call::Void));
-        assert_eq!((charge.cancel_requested, charge.due_in), (true, Some(Duration::ZERO)));
-        given(after).when(cancel()).then_nothing();
+    fn a_charge_that_was_sent_fails_only_by_the_word_of_the_provider() {
+        for (in_doubt, attempts) in [(true, 0), (false, 1), (true, 1)] {
+            let sent = Charge { in_doubt, attempts, ..charge(Status::Retrying) };
+            let after = given(Payment::from(sent)).when(cancel()).then_says_nothing().state();
+            let charge = after.charge.clone().unwrap();
+            assert_eq!((charge.status, charge.next_call), (Status::Retrying, Call::Void));
+            assert_eq!((charge.cancel_requested, charge.due_in), (true, Some(Duration::ZERO)));
+            given(after).when(cancel()).then_nothing();
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use super::*;
+use crate::gateway::{Answer, Asked, read};
 use crate::on::examples::{ORDER, charge};
 use events::PaymentFailed;
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 const ME: Uuid = Uuid::from_u128(1);
@@ -8,6 +10,12 @@ const POLICY: Policy = Policy { attempts_max: 5, retry_delay: Duration::from_sec
 
 fn in_hand(attempts: u32) -> Charge {
     Charge { claim: Some(ME), attempts, ..charge(Status::Processing) }
+}
+
+impl Charge {
+    fn asking(self, next_call: Call) -> Self {
+        Self { next_call, ..self }
+    }
 }
 
 fn in_doubt(call: Call, attempts: u32) -> Charge {
@@ -47,6 +55,14 @@ fn unavailable() -> Verdict {
     Verdict::unavailable("503")
 }
 
+fn unsent() -> Verdict {
+    Verdict::Unsent { reason: "no connection".into() }
+}
+
+fn pending() -> Verdict {
+    Verdict::Pending { reason: "202".into() }
+}
+
 fn unknown() -> Verdict {
     Verdict::Unknown { reason: "no answer".into() }
 }
@@ -77,13 +93,24 @@ fn an_approval_counts_whenever_and_however_it_comes() {
 }
 
 #[test]
-fn the_provider_is_asked_again_at_once_then_later_and_later_then_never() {
-    let waited: Vec<_> = (1..5).map(|n| waits(in_hand(n), unavailable())).collect();
-    assert_eq!(waited, [0, 2, 4, 8].map(|seconds| (Call::Charge, false, seconds)));
-    let (after, says) = answer(in_hand(5), unavailable());
+fn where_nothing_was_charged_it_is_tried_at_once_then_later_and_later_then_voided() {
+    let looked_up = |attempts| waits(in_doubt(Call::LookUp, attempts), Verdict::NotCharged);
+    let waited: Vec<_> = (1..5).map(looked_up).collect();
+    assert_eq!(waited, [0, 2, 4, 8].map(|seconds| (Call::Charge, true, seconds)));
+    assert_eq!(looked_up(5), (Call::Void, true, 0));
+    let (after, says) = answer(in_doubt(Call::Void, 5), Verdict::Voided);
     assert_eq!(after.status, Status::Failed);
     let said = PaymentFailed { order_id: ORDER, reason: PaymentFailure::Unavailable, attempts: 5 };
     assert_eq!(says[0].read::<PaymentFailed>(), Some(said));
+}
+
+/// It may be a proxy's answer, after the provider has charged.
+#[test]
+fn an_answer_that_asks_for_patience_is_doubted_and_looked_up_at_once() {
+    for attempts in 1..5 {
+        assert_eq!(waits(in_hand(attempts), unavailable()), (Call::LookUp, true, 0));
+    }
+    assert_eq!(waits(in_hand(5), unavailable()), (Call::Void, true, 0));
 }
 
 #[test]
@@ -93,21 +120,65 @@ fn the_provider_may_ask_for_a_longer_wait_but_not_for_any() {
         retry_after: Some(Duration::from_secs(seconds)),
     };
     assert_eq!(waits(in_hand(1), after(7)).2, 7);
-    assert_eq!(waits(in_hand(4), after(1)).2, 8);
+    assert_eq!(waits(in_doubt(Call::LookUp, 4), after(7)).2, 7);
+    assert_eq!(waits(in_doubt(Call::LookUp, 4), after(1)).2, 2);
     assert_eq!(waits(in_hand(1), after(86_400)).2, Policy::LONGEST.as_secs());
 }
 
 #[test]
-fn after_a_cancel_anything_but_an_approval_fails_as_cancelled() {
+fn after_a_cancel_only_a_no_of_the_provider_fails_it_and_all_else_is_voided() {
+    let cancelled = |call| Charge { cancel_requested: true, next_call: call, ..in_hand(1) };
     let declined = Verdict::Declined { reason: "422".into() };
-    for verdict in [declined, unavailable(), refused(), Verdict::Voided] {
-        let charge = Charge { cancel_requested: true, ..in_hand(1) };
-        assert_eq!(fails(charge, verdict), PaymentFailure::Cancelled);
+    for verdict in [declined, Verdict::Voided] {
+        assert_eq!(fails(cancelled(Call::Charge), verdict), PaymentFailure::Cancelled);
+    }
+    for verdict in [unavailable(), unknown(), refused(), pending(), Verdict::NotCharged] {
+        for call in Call::ALL {
+            let (next, ..) = waits(cancelled(call), verdict.clone());
+            assert_eq!(next, Call::Void, "{verdict:?} to {call:?}");
+        }
     }
 }
 
 #[test]
-fn without_an_answer_it_is_looked_up_and_not_at_once() {
+fn what_was_never_sent_costs_no_attempt_and_waits_for_the_provider() {
+    for attempts in [1, 5] {
+        let (after, says) = answer(in_hand(attempts), unsent());
+        assert_eq!((after.status, after.attempts, says.len()), (Status::Retrying, attempts - 1, 0));
+        assert_eq!((after.next_call, after.in_doubt), (Call::LookUp, false));
+    }
+    let never_sent = |look_ups| Charge { look_ups, ..in_hand(0) }.asking(Call::LookUp);
+    assert_eq!(waits(never_sent(1), unsent()), (Call::LookUp, false, 4));
+    assert!(waits(never_sent(1_000_000), unsent()).2 <= 75);
+    assert_eq!(waits(never_sent(3), Verdict::NotCharged), (Call::Charge, false, 0));
+}
+
+#[test]
+fn what_was_never_sent_is_cancelled_without_the_provider() {
+    for (call, attempts) in [(Call::Charge, 1), (Call::LookUp, 0)] {
+        let charge = Charge { cancel_requested: true, ..in_hand(attempts) }.asking(call);
+        assert_eq!(fails(charge, unsent()), PaymentFailure::Cancelled);
+    }
+    let sent_before = Charge { cancel_requested: true, ..in_hand(2) };
+    assert_eq!(waits(sent_before, unsent()).0, Call::Void);
+}
+
+#[test]
+fn what_is_pending_is_asked_about_until_it_is_decided() {
+    let asked = |call, look_ups, attempts| {
+        waits(Charge { look_ups, ..in_hand(attempts) }.asking(call), pending())
+    };
+    assert_eq!(asked(Call::Charge, 0, 1), (Call::LookUp, true, 2));
+    assert_eq!(asked(Call::LookUp, 1, 5), (Call::LookUp, true, 4), "it is not given up");
+    assert_eq!(asked(Call::Void, 2, 5), (Call::Void, true, 8), "what is given up stays so");
+    assert!(asked(Call::LookUp, 1_000_000, 1).2 <= 75);
+    let (undecided, _) = answer(in_hand(5), pending());
+    let undecided = Charge { claim: Some(ME), status: Status::Processing, ..undecided };
+    assert_eq!(waits(undecided, unavailable()).0, Call::LookUp, "nor for an outage meanwhile");
+}
+
+#[test]
+fn without_a_known_answer_it_is_looked_up_and_not_at_once() {
     for attempts in 1..5 {
         assert_eq!(waits(in_hand(attempts), unknown()), (Call::LookUp, true, 2));
     }
@@ -127,7 +198,6 @@ fn a_look_up_goes_on_for_ever_less_and_less_often() {
 fn what_is_not_charged_yet_is_tried_again_and_stays_in_doubt() {
     assert_eq!(waits(in_doubt(Call::LookUp, 1), Verdict::NotCharged), (Call::Charge, true, 0));
     assert_eq!(waits(in_doubt(Call::LookUp, 2), Verdict::NotCharged), (Call::Charge, true, 2));
-    assert_eq!(waits(in_doubt(Call::Charge, 2), unavailable()), (Call::Charge, true, 2));
     let looked_up = Charge { look_ups: 7, ..in_doubt(Call::LookUp, 1) };
     let (after, _) = answer(looked_up, Verdict::NotCharged);
     assert_eq!(after.look_ups, 0, "the next time it is looked up soon again");
@@ -160,9 +230,12 @@ fn in_doubt_nothing_but_a_void_or_a_refusal_fails_it() {
 fn a_request_that_is_refused_waits_for_somebody_and_costs_no_attempt() {
     let (after, says) = answer(in_hand(5), refused());
     assert_eq!((after.status, after.attempts, says.len()), (Status::Retrying, 4, 0));
-    assert_eq!((after.next_call, after.due_in), (Call::Charge, Some(Policy::LONGEST)));
+    assert_eq!((after.next_call, after.in_doubt), (Call::LookUp, true), "a proxy may say so");
+    assert_eq!(after.due_in, Some(Policy::LONGEST));
     assert_eq!(after.last_error.as_deref(), Some("401"));
     assert_eq!(waits(in_doubt(Call::Void, 5), refused()), (Call::Void, true, 60));
+    let (approved, _) = answer(in_doubt(Call::LookUp, 0), done());
+    assert_eq!(approved.attempts, 1, "that answer was not his");
 }
 
 #[test]
@@ -186,7 +259,9 @@ fn a_refund_is_asked_for_until_it_is_given() {
     let declined = Verdict::Declined { reason: "422".into() };
     for (verdict, noted) in [
         (unavailable(), "503"),
+        (unsent(), "no connection"),
         (unknown(), "no answer"),
+        (pending(), "202"),
         (refused(), "401"),
         (declined, "422"),
         (Verdict::NotCharged, "nothing was charged"),
@@ -218,11 +293,47 @@ fn a_refund_waits_as_long_as_the_provider_asks_for_but_not_for_ever() {
 }
 
 #[test]
-fn each_answer_is_counted_apart_and_two_are_the_providers_fault() {
+fn each_answer_is_counted_apart_and_three_are_the_providers_fault() {
     let declined = Verdict::Declined { reason: "422".into() };
-    let others = [done(), declined, Verdict::Voided, Verdict::NotCharged, refused()];
-    let faults = [unavailable(), unknown()];
+    let others = [done(), declined, Verdict::Voided, Verdict::NotCharged, refused(), pending()];
+    let faults = [unsent(), unavailable(), unknown()];
     assert!(faults.iter().all(Verdict::is_fault) && !others.iter().any(Verdict::is_fault));
     let names: BTreeSet<_> = others.iter().chain(&faults).map(Verdict::name).collect();
-    assert_eq!(names.len(), 7, "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
+}
+
+prop_compose! {
+    fn any_charge_in_hand()(
+        call in prop::sample::select(Call::ALL.to_vec()),
+        attempts in 0..7_u32,
+        in_doubt: bool,
+        cancel_requested: bool,
+        look_ups in 0..9_u32,
+    ) -> Charge {
+        let attempts = if call == Call::Charge { attempts.max(1) } else { attempts };
+        Charge { in_doubt, cancel_requested, look_ups, ..in_hand(attempts) }.asking(call)
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_sent_fails_only_on_the_word_of_the_provider(
+        charge in any_charge_in_hand(),
+        status in prop_oneof![100..600_u16, Just(200), Just(404), Just(410), Just(422)],
+        word in prop_oneof!["approved", "declined", "voided", "refunded", "pending", ".*"],
+    ) {
+        let asked = match charge.next_call {
+            Call::Charge => Asked::Charge,
+            Call::LookUp => Asked::LookUp,
+            Call::Void => Asked::Void,
+        };
+        let body = format!(r#"{{"status":"{word}","reference":"R"}}"#);
+        let verdict = read(asked, Answer { status, retry_after: None, body: body.as_bytes() });
+        let was_sent = charge.may_be_charged();
+        let (after, says) = answer(charge, verdict.clone());
+        let is_word = matches!(verdict, Verdict::Declined { .. } | Verdict::Voided);
+        let has_failed = matches!(after.status, Status::Failed | Status::Declined);
+        prop_assert!(!has_failed || is_word || !was_sent, "{verdict:?}");
+        prop_assert_eq!(after.due_in.is_some(), says.is_empty(), "it goes on, or says how it ended");
+    }
 }

@@ -113,6 +113,7 @@ async fn a_wrong_setting_is_named_with_an_example() {
         ("RETRY_DELAYS", "soon", "RETRY_DELAYS=1s,5s,30s"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT=text"),
         ("PAYMENT_REAP_AFTER", "1ms", "PAYMENT_GATEWAY_TIMEOUT must be shorter"),
+        ("PAYMENT_GATEWAY_URL", "", "PAYMENT_GATEWAY_URL=simulated"),
     ];
     for (number, (name, value, said)) in wrongs.iter().enumerate() {
         let process = format!("wrong-{number}");

@@ -10,6 +10,7 @@ mod deadlines;
 mod endings;
 mod forgeries;
 mod ladder;
+mod lies;
 mod lives;
 mod messages;
 mod metrics;

@@ -69,10 +69,11 @@ fn order_alone_has_http_and_a_service() {
     }
 }
 
-/// What a container is told in its environment.
+/// What a container is told in its environment; of what comes from elsewhere, only the name.
 fn variables(deployment: &Value) -> Vec<(String, String)> {
     let all = container(deployment)["env"].as_array().into_iter().flatten();
-    all.map(|it| (text(&it["name"]).to_owned(), text(&it["value"]).to_owned())).collect()
+    let value = |it: &Value| if it["valueFrom"].is_null() { text(&it["value"]) } else { "" }.into();
+    all.map(|it| (text(&it["name"]).to_owned(), value(it))).collect()
 }
 
 /// The variables that a service listens to.
@@ -146,4 +147,17 @@ fn no_service_is_killed_because_a_server_is_away() {
     }
     let image = read("deploy/docker/Dockerfile");
     assert!(image.contains("ENTRYPOINT [\"/service\"]"), "the probes run /service");
+}
+
+/// A default would let a deployment that forgot its provider confirm orders without any money.
+#[test]
+fn payment_does_not_start_before_its_provider_is_named() {
+    let deployments = of_kind(BASE, "Deployment");
+    let (_, payment) = deployments.iter().find(|(name, _)| name == "payment").expect("it is there");
+    let environment = items(&container(payment)["env"]);
+    let provider = environment.iter().find(|it| it["name"] == "PAYMENT_GATEWAY_URL");
+    let from = &provider.expect("it asks for one")["valueFrom"]["configMapKeyRef"];
+    assert_eq!(*from, json!({ "name": "payment-gateway", "key": "url" }), "and nothing optional");
+    let readme = read("deploy/kubernetes/README.md");
+    assert!(readme.contains("create configmap -n quadrille payment-gateway --from-literal=url="));
 }

@@ -148,7 +148,8 @@ fn put_back(charge: Charge, blindly: bool) -> Charge {
     let (was, in_doubt) = (charge.next_call, charge.in_doubt);
     let charge = charge.put_back();
     if blindly && charge.status != Status::Reversing && was == Call::Charge {
-        return Charge { next_call: Call::Charge, in_doubt, ..charge };
+        let attempts = charge.attempts - 1;
+        return Charge { next_call: Call::Charge, in_doubt, attempts, ..charge };
     }
     charge
 }

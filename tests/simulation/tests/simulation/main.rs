@@ -66,6 +66,11 @@ fn what_is_handled_again_changes_nothing() {
 }
 
 #[test]
+fn a_503_that_is_taken_for_a_no_is_noticed() {
+    is_caught_within(50, Mutant::Takes503ForNo);
+}
+
+#[test]
 fn a_reaper_that_charges_blindly_is_noticed() {
     is_caught_within(200, Mutant::ReaperChargesBlindly);
 }

@@ -16,9 +16,11 @@ fn usual<T: Args>() -> T {
 
 #[test]
 fn every_service_hears_what_the_saga_says_it_hears() {
+    let gateway_url = Some(payment::Settings::SIMULATED.into());
+    let provider = payment::Settings { gateway_url, ..usual() };
     let registered = [
         (order::NAME, order::service(&usual()).map(|service| service.hears())),
-        (payment::NAME, payment::service(&usual()).map(|service| service.hears())),
+        (payment::NAME, payment::service(&provider).map(|service| service.hears())),
         (inventory::NAME, inventory::service(&usual()).map(|service| service.hears())),
         (shipping::NAME, shipping::service(&usual()).map(|service| service.hears())),
     ];

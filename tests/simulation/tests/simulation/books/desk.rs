@@ -13,7 +13,9 @@ use uuid::Uuid;
 #[tokio::test]
 async fn payment_knows_the_same() {
     for seed in 0..SEEDS {
-        let service = payment::service(&usual()).expect("the defaults suit");
+        let gateway_url = Some(payment::Settings::SIMULATED.into());
+        let settings = payment::Settings { gateway_url, ..usual() };
+        let service = payment::service(&settings).expect("the defaults suit");
         let counter = Counter::unmanned();
         let (in_memory, in_postgres) =
             (PaymentStore { counter: counter.clone() }, Payments::new(counter));
@@ -62,11 +64,13 @@ where
 
     fn verdict(&mut self) -> Verdict {
         let reason = String::from("a reason");
-        match self.below(6) {
+        match self.below(8) {
             0 | 1 => Verdict::Done { reference: "ref".into() },
             2 => Verdict::Declined { reason },
             3 => Verdict::NotCharged,
-            4 => Verdict::Unavailable { reason, retry_after: Some(HOUR) },
+            4 => Verdict::Pending { reason },
+            5 => Verdict::Unsent { reason },
+            6 => Verdict::Unavailable { reason, retry_after: Some(HOUR) },
             _ => Verdict::Unknown { reason },
         }
     }

@@ -1,0 +1,116 @@
+//! What an answer means to the question that was asked. Pure; what the provider says is bounded and
+//! cleaned here, so that it can always be written and sent.
+//!
+//! | it answers | that means |
+//! | --- | --- |
+//! | 200, and JSON with `status` | what it says: `approved`, `declined`, `voided`, `refunded` |
+//! | 202; 200, and `pending` | it decides later: asked again until then |
+//! | 422 to a charge | declined for good |
+//! | 410 to a charge, and `voided` | voided before |
+//! | 404 to a look-up | nothing charged so far |
+//! | 503, 429 | not now, says it or a proxy, who cannot know: looked up, not before `Retry-After` |
+//! | another 4xx | our request is wrong: looked up, slowly |
+//! | (no connection could be made) | nothing was sent |
+//! | (nothing in time; a broken, endless or unreadable answer) | unknown: looked up |
+//! | all else: another 2xx, a redirection, another 5xx, a 200 without such a word | the same |
+
+use crate::verdict::Verdict;
+use serde_json::Value;
+use std::time::Duration;
+
+/// What was asked: some answers mean something to one question only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Charge,
+    LookUp,
+    Void,
+    Refund,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    pub body: &'a [u8],
+}
+
+pub fn read(asked: Asked, answer: Answer<'_>) -> Verdict {
+    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+    let reason = || format!("{}: {}", answer.status, text(&body["reason"]).unwrap_or_default());
+    match (answer.status, asked) {
+        (200, _) => said(asked, &body).unwrap_or_else(|| Verdict::Unknown {
+            reason: "200, and a body that says nothing known".into(),
+        }),
+        (202, _) => Verdict::Pending { reason: "202: the provider has not decided yet".into() },
+        (422, Asked::Charge) => Verdict::Declined { reason: reason() },
+        (410, Asked::Charge) if body["status"] == "voided" => Verdict::Voided,
+        (404, Asked::LookUp) => Verdict::NotCharged,
+        (429 | 503, _) => {
+            Verdict::Unavailable { reason: reason(), retry_after: answer.retry_after }
+        }
+        (408 | 409, _) => Verdict::Unknown { reason: reason() },
+        (300..400, _) => Verdict::Unknown {
+            reason: format!("{}: a redirection, which is not followed", answer.status),
+        },
+        (400..500, _) => Verdict::Refused { reason: reason() },
+        _ => Verdict::Unknown { reason: reason() },
+    }
+}
+
+/// A word counts only as the answer to its question.
+fn said(asked: Asked, body: &Value) -> Option<Verdict> {
+    let reference = || text(&body["reference"]).unwrap_or_else(|| "(no reference)".into());
+    Some(match (body["status"].as_str()?, asked) {
+        ("pending", _) => {
+            Verdict::Pending { reason: "pending: the provider has not decided yet".into() }
+        }
+        ("refunded", Asked::Refund) => Verdict::Done { reference: reference() },
+        (_, Asked::Refund) => return None,
+        ("approved", _) => Verdict::Done { reference: reference() },
+        ("declined", Asked::LookUp | Asked::Void) => {
+            let reason = text(&body["reason"]).unwrap_or_default();
+            Verdict::Declined { reason: format!("422: {reason}") }
+        }
+        ("voided", Asked::LookUp | Asked::Void) => Verdict::Voided,
+        _ => return None,
+    })
+}
+
+/// Of a text or a number.
+fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => clean(text),
+        Value::Number(number) => clean(&number.to_string()),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// Characters of a text of the provider's.
+pub(super) const TEXT_MAX: usize = 200;
+
+/// What Postgres, a log line and a page can bear.
+pub(super) fn clean(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut clean: String = characters
+        .by_ref()
+        .take(TEXT_MAX)
+        .map(|it| if is_plain(it) { it } else { char::REPLACEMENT_CHARACTER })
+        .collect();
+    if characters.next().is_some() {
+        clean.pop();
+        clean.push('…');
+    }
+    clean
+}
+
+/// No control character, and none that breaks a line or turns its direction.
+const fn is_plain(character: char) -> bool {
+    !matches!(
+        character,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+#[cfg(test)]
+mod tests;
