@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use saga_cli::chaos::can_shift_clocks;
 use serde_json::Value;
 
 fn saga(arguments: &[&str]) -> Output {
@@ -51,6 +52,38 @@ fn a_small_run_ends_well_and_reports_everything() {
     assert_eq!(orders["placed"], orders["finished"]);
     assert_eq!(orders["placed"], report["verify"]["checked"]["orders"]);
     assert!(!report["recovery"].as_array().unwrap().is_empty());
+}
+
+/// A run by these faults alone, the report of which is returned.
+fn alone(name: &str, faults: &str) -> Value {
+    let folder = format!("chaos-{name}-{}", std::process::id());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    let output = saga(&[
+        "--seed=7",
+        "--for=15s",
+        "--every=1s..2s",
+        "--rate=15",
+        "--mix=confirmed=6,declined=1,sold-out=1,carrier=1",
+        "--json",
+        &format!("--faults={faults}"),
+        &format!("--report={}", folder.display()),
+    ]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    serde_json::from_str(&said).unwrap()
+}
+
+#[test]
+fn another_clock_and_another_schema_change_nothing() {
+    let faults = if can_shift_clocks() { "clock,upgrade" } else { "upgrade" };
+    let report = alone("releases", faults);
+    assert_eq!(report["verify"]["outcome"], "clean");
+    let done = &report["faults_by_name"];
+    assert!(done["upgrade"].as_u64().unwrap() > 0, "{done}");
+    let memory = report["memory"].as_array().unwrap();
+    assert!(memory.len() == 4 && memory.iter().all(|peak| peak["limit_mb"] == 256.0), "{memory:?}");
 }
 
 #[test]
