@@ -25,7 +25,8 @@ const ABOUT: &str = "Places orders and shows what becomes of them. \
     Unknown fields and parameters are ignored, and clients are asked to do the same: answers may \
     gain fields. \
     Whatever goes wrong is told as `application/problem+json` (RFC 9457), with a `type` that \
-    stays; so are an unknown path (404) and a method that a path does not know (405).";
+    stays; so are an unknown path (404), a method that a path does not know (405), no `Host` (400) \
+    and one that is not ours (421).";
 
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut paths: Map<String, Value> = Map::new();

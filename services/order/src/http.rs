@@ -1,17 +1,23 @@
 //! The routes. What is wrong with a request is always told as `application/problem+json`.
 
 mod cancel;
+mod client;
 mod draft;
 mod endings;
 mod follow;
 mod health;
+pub(crate) mod hosts;
 mod limits;
 mod list;
 mod measure;
+mod memory;
 mod news;
 mod place;
 pub(crate) mod problem;
+mod rate;
+mod settings;
 pub(crate) mod sse;
+pub(crate) mod streams;
 mod trace;
 
 use crate::{
@@ -23,17 +29,20 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     middleware,
     routing::{get, post},
 };
+pub(crate) use client::Client;
 pub(crate) use draft::{ITEMS_MAX, QUANTITY_MAX};
 use events::OrderId;
 use limits::Limits;
 pub(crate) use list::{LIMIT, LIMIT_MAX, Listed};
+pub(crate) use news::CAUGHT_UP_MAX;
 pub(crate) use place::KEY_MAX;
 use problem::Problem;
 use service::Context;
+pub use settings::HttpSettings;
 use std::{sync::Arc, time::Duration};
 
 const BODY_MAX: usize = 64 * 1024;
@@ -57,7 +66,7 @@ impl App {
         placing: Placing,
         page: Page,
     ) -> Self {
-        let limits = Arc::new(Limits::new(settings, context.world.clone()));
+        let limits = Arc::new(Limits::new(&settings.http));
         let (page, order_deadline) = (Arc::new(page), settings.order_deadline);
         Self { context, orders, placing, page, limits, order_deadline }
     }
@@ -68,17 +77,21 @@ impl App {
 }
 
 pub fn routes(app: App) -> Router {
+    let limits = app.limits.clone();
     let limited = Router::new()
-        .route("/orders", post(place::place).get(list::list))
+        .route("/orders", get(list::list))
         .route("/orders/endings", get(endings::listen))
         .route("/orders/events", get(news::listen))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))
         .merge(page::routes())
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(middleware::from_fn_with_state(app.limits.clone(), limits::in_flight))
-        .layer(middleware::from_fn_with_state(app.limits.clone(), limits::per_client));
+        .layer(middleware::from_fn(limits::in_time))
+        .route("/orders", post(place::place))
+        .layer(middleware::from_fn_with_state(limits.clone(), limits::in_flight))
+        // Before that: a client that sends slowly holds no place in the line.
+        .layer(middleware::from_fn_with_state(limits.clone(), memory::counted))
+        .layer(middleware::from_fn_with_state(limits.clone(), limits::per_client));
     Router::new()
         .merge(limited)
         .route("/healthz", get(health::alive))
@@ -89,6 +102,8 @@ pub fn routes(app: App) -> Router {
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
         .layer(middleware::from_fn(limits::survive_panics))
+        .layer(middleware::from_fn_with_state(limits.clone(), hosts::ours))
+        .layer(middleware::from_fn_with_state(limits, client::know))
         .layer(middleware::from_fn(measure::requests))
         .with_state(app)
 }

@@ -63,10 +63,10 @@ pub struct Page {
 
 impl Page {
     /// With who looks for it.
-    pub fn new(settings: &PageSettings, order_deadline: Duration) -> (Self, Hub) {
+    pub fn new(settings: &PageSettings, order_deadline: Duration, bytes_max: usize) -> (Self, Hub) {
         let demo = settings.demo.then(|| Demo::new(settings));
         let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
-        let hub = Hub::new(RealWorld.new_id(), order_deadline, operator);
+        let hub = Hub::new(RealWorld.new_id(), order_deadline, operator, bytes_max);
         let rabbitmq_page = settings.rabbitmq_page.clone();
         (Self { hub: hub.clone(), demo, rabbitmq_page }, hub)
     }

@@ -1,30 +1,30 @@
 //! Puts new orders into the database: whatever waits is written in one transaction, by one task
 //! that no client can interrupt.
 
+mod drawing;
 mod keys;
+mod writer;
 
-use crate::{
-    order::Order,
-    saying::say,
-    store::{self, Answer, OrderBook, Placed},
-    telling::{News, Telling},
-    view::View,
-};
-use database::Failure;
-use events::{Item, Money, OrderCreated, OrderId, PaymentMethod};
+use crate::{store, telling::NewsFeed};
+use events::{Item, Money, OrderId, PaymentMethod};
 use keys::{BusyKeys, HeldKey};
-use messaging::{CrashPoint, World, crash_at};
 use serde::Serialize;
-use serde_json::json;
 use service::Context;
-use sha2::{Digest, Sha256};
-use std::{pin::pin, time::Duration};
-use telemetry::{Span, SpanKind, metrics, trace_id};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use telemetry::{Span, SpanKind};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-/// How long requests in hand are still served after the word to stop: as long as HTTP does.
-const FINISH_WITHIN: Duration = Duration::from_secs(6);
+pub use writer::Writer;
+
+/// How long a request waits for the writer, before it is given up.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// Old answers in one transaction.
 const FORGOTTEN_MAX: u32 = 1000;
 
@@ -56,8 +56,10 @@ pub struct Answered {
 pub enum Refusal {
     /// Too many wait already.
     Full,
-    /// The database cannot be reached. The order may have been placed all the same.
+    /// The database cannot be reached, and the order is not placed.
     Away,
+    /// The database went away while the order was written. It may have been placed all the same.
+    Unknown(OrderId),
     /// The first request with this key is still at work.
     KeyBusy,
     /// The key was used for another order.
@@ -73,28 +75,36 @@ type Verdict = Result<Answered, Refusal>;
 pub struct Placing {
     queue: mpsc::Sender<Waiting>,
     busy: BusyKeys,
-}
-
-/// The database's side.
-pub struct Writer {
-    queue: mpsc::Receiver<Waiting>,
-    news: Telling<News>,
+    taken_within: Duration,
 }
 
 struct Waiting {
     request: Request,
     held: Option<HeldKey>,
+    claim: Claim,
     reply: oneshot::Sender<Verdict>,
     /// Kept here, so that it is told even where the client has gone and his order is placed.
     span: Span,
+}
+
+/// Who decides what becomes of a request: its client, who may give it up, or the writer, which has
+/// then begun to write it.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 impl Placing {
     /// Both sides; so many requests may wait.
     pub fn channel(capacity: usize) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(capacity);
-        let writer = Writer { queue: receiver, news: Telling::default() };
-        (Self { queue: sender, busy: BusyKeys::default() }, writer)
+        let placing = Self { queue: sender, busy: BusyKeys::default(), taken_within: TAKEN_WITHIN };
+        (placing, Writer::new(receiver, NewsFeed::default()))
     }
 
     pub async fn place(&self, mut request: Request) -> Verdict {
@@ -105,77 +115,23 @@ impl Placing {
         let caller = request.trace.take();
         let span = Span::begin(caller.as_deref(), SpanKind::Server, format_args!("POST /orders"));
         request.trace = span.traceparent_or(caller.as_deref());
-        let (reply, verdict) = oneshot::channel();
-        let waiting = Waiting { request, held, reply, span };
+        let (reply, mut verdict) = oneshot::channel();
+        let claim = Claim::default();
+        let waiting = Waiting { request, held, claim: claim.clone(), reply, span };
         self.queue.try_send(waiting).map_err(|_| Refusal::Full)?;
+        let said = tokio::select! {
+            biased;
+            said = &mut verdict => said,
+            () = tokio::time::sleep(self.taken_within) => {
+                if claim.take() {
+                    return Err(Refusal::Away);
+                }
+                // It is being written: nobody may be told that it is not.
+                verdict.await
+            }
+        };
         // Without a reply the writer has gone: the service is stopping.
-        verdict.await.unwrap_or(Err(Refusal::Away))
-    }
-}
-
-impl Writer {
-    /// Tells there of what it has written.
-    #[must_use]
-    pub(crate) fn telling(self, news: Telling<News>) -> Self {
-        Self { news, ..self }
-    }
-
-    /// Writes until told to stop and nobody can ask any more.
-    pub async fn run<L: OrderBook>(mut self, context: Context<L>) {
-        let mut closing = pin!(async {
-            context.stop.cancelled().await;
-            tokio::time::sleep(FINISH_WITHIN).await;
-        });
-        let (mut batch, batch_max) = (Vec::new(), context.batch_max);
-        loop {
-            tokio::select! {
-                biased;
-                count = self.queue.recv_many(&mut batch, batch_max) => if count == 0 { return },
-                () = &mut closing => return,
-            }
-            // Whoever has gone, or was told that it took too long, may have asked again elsewhere.
-            batch.retain(|waiting: &Waiting| !waiting.reply.is_closed());
-            if !self.write(&context, std::mem::take(&mut batch)).await {
-                // Those who came meanwhile would only wait for the same answer.
-                while let Ok(waiting) = self.queue.try_recv() {
-                    waiting.answer(Err(Refusal::Away));
-                }
-            }
-        }
-    }
-
-    /// False when the database is away.
-    async fn write<L: OrderBook>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
-        if batch.is_empty() {
-            return true;
-        }
-        let busy = context.health.activities.begin("the writing of orders");
-        let done = transact(context, &batch, &self.news).await;
-        drop(busy);
-        match done {
-            Ok(verdicts) => {
-                batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
-                true
-            }
-            Err(Failure::World(why)) => {
-                tracing::warn!(orders = batch.len(), "orders were not placed: {why:#}");
-                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Away)));
-                false
-            }
-            Err(Failure::Data(why)) if batch.len() == 1 => {
-                tracing::error!("an order was not placed, since the database refuses it: {why:#}");
-                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
-                true
-            }
-            // Only the culprit pays: one by one.
-            Err(Failure::Data(_)) => {
-                let mut reached = true;
-                for waiting in batch {
-                    reached = Box::pin(self.write(context, vec![waiting])).await;
-                }
-                reached
-            }
-        }
+        said.unwrap_or(Err(Refusal::Away))
     }
 }
 
@@ -194,74 +150,6 @@ impl Waiting {
         // A client that has gone finds its order by its key, or in the list.
         let _ = self.reply.send(verdict);
     }
-}
-
-/// All of the batch, or nothing of it.
-async fn transact<L: OrderBook>(
-    context: &Context<L>,
-    batch: &[Waiting],
-    news: &Telling<News>,
-) -> Result<Vec<Verdict>, Failure> {
-    let drawn_up = batch.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
-    let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
-    let given = context.ledger.place(&new).await?;
-    crash_at(CrashPoint::OrderCommitted);
-    let mut placed = Vec::with_capacity(batch.len());
-    let mut verdicts = Vec::with_capacity(batch.len());
-    for (new, answered) in new.into_iter().zip(answered) {
-        let first = new.answer.as_ref().and_then(|asked| Some((asked, given.get(&asked.key)?)));
-        verdicts.push(match first {
-            Some((asked, first)) if asked.digest != first.digest => Err(Refusal::KeyReused),
-            Some((_, first)) => Ok(Answered { order_id: first.order_id, body: first.body.clone() }),
-            None => {
-                placed.push(new);
-                Ok(answered)
-            }
-        });
-    }
-    for Placed { view, said, .. } in &placed {
-        tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
-            trace_id = trace_id(said.trace.as_deref()), "order placed");
-    }
-    metrics::PLACED.add(placed.len(), []);
-    news.tell(placed.iter().flat_map(|new| News::all(new.view.id, &new.view.order)));
-    context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
-    Ok(verdicts)
-}
-
-/// The order, what is said about it, and what is answered.
-fn draw_up(world: &dyn World, request: &Request) -> (Placed, Answered) {
-    let Draft { customer_id, payment_method, items, total_amount } = request.draft.clone();
-    let order_id = world.new_id();
-    let created =
-        OrderCreated { order_id, customer_id, payment_method, total_amount, items: items.clone() };
-    let detail = json!({ "payment_method": payment_method, "total_amount": total_amount });
-    let (fact, said) = say(world, &created, detail, request.trace.clone());
-    let created_at = fact.at;
-    let order = Order::new([fact]);
-    let view = View {
-        id: order_id,
-        customer_id,
-        payment_method,
-        total_amount,
-        items,
-        created_at,
-        order,
-        waits_for: None,
-    };
-    let body = serde_json::to_string(&view).expect("an order is plain data");
-    let answer = request.key.clone().map(|key| Answer {
-        key,
-        digest: digest(&request.draft),
-        order_id,
-        body: body.clone(),
-    });
-    (Placed { view, said, answer }, Answered { order_id, body })
-}
-
-/// Of what is asked for, however the client writes it down.
-fn digest(draft: &Draft) -> Vec<u8> {
-    Sha256::digest(serde_json::to_vec(draft).expect("a draft is plain data")).to_vec()
 }
 
 /// Answers that nobody will ask for again: all of them, in small transactions.

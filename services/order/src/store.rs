@@ -7,8 +7,9 @@ mod place;
 mod read;
 
 use crate::{
+    feed::{Feed, write_event},
     order::{Fact, Order},
-    telling::{Ending, News, Telling},
+    telling::{Ending, News, NewsFeed},
     watchers::Watchers,
 };
 use chrono::{DateTime, Utc};
@@ -25,15 +26,23 @@ use telemetry::metrics;
 
 pub use answers::{Answer, forget_answers};
 pub use book::OrderBook;
-pub use glance::{COUNTED_MAX, count, glance, lately, running, trace};
-pub use place::Placed;
+pub use glance::{COUNTED_MAX, count, further, glance, lately, running, trace};
+pub use place::{Placed, Unwritten};
 pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 
 #[derive(Clone, Default)]
 pub struct Orders {
     pub watchers: Watchers,
-    pub endings: Telling<Ending>,
-    pub news: Telling<News>,
+    pub endings: Feed,
+    pub news: NewsFeed,
+}
+
+impl Orders {
+    /// So many bytes are kept for each kind of streams.
+    pub fn keeping(stream_bytes: usize) -> Self {
+        let (endings, news) = (Feed::new(stream_bytes), NewsFeed::new(stream_bytes));
+        Self { endings, news, ..Self::default() }
+    }
 }
 
 /// Orders as they were loaded, and what they have heard since.
@@ -114,9 +123,16 @@ impl Store for Orders {
         for (_, order) in &ended {
             metrics::ENDED.record(order.age(), [order.status().name()]);
         }
-        self.watchers.wake(batch.news.keys());
-        let ended = ended.into_iter();
-        self.endings.tell(ended.map(|(id, order)| Ending { order_id: id, status: order.status() }));
+        self.watchers.tell(batch.news.keys().filter_map(|id| Some((id, batch.known.get(id)?))));
+        if self.endings.is_heard() && !ended.is_empty() {
+            let ending = |(order_id, order): &(_, &Order)| Ending {
+                order_id: *order_id,
+                status: order.status(),
+            };
+            let (ended, mut text) = (ended.iter().map(ending).collect::<Vec<_>>(), String::new());
+            write_event(&mut text, "ended", &ended, None::<EventId>);
+            self.endings.send(text);
+        }
         let heard =
             batch.news.iter().filter_map(|(id, facts)| Some((*id, batch.known.get(id)?, facts)));
         self.news.tell(heard.flat_map(|(id, order, facts)| {

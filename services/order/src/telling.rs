@@ -1,14 +1,17 @@
-//! Tells whoever listens what happens in this process, a batch at a time. Costs nothing where
-//! nobody listens.
+//! What streams tell of all orders: their events, and how they end.
 
 use crate::{
+    feed::{Feed, Listener, write_event},
     order::{Fact, Order, Status},
     view::Step,
 };
-use events::OrderId;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use events::{EventId, OrderId, said_at};
 use serde::Serialize;
-use std::sync::Arc;
-use tokio::sync::broadcast;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// An order that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,41 +31,85 @@ pub struct News {
     inferred: bool,
 }
 
-pub struct Telling<T>(broadcast::Sender<Arc<[T]>>);
-
-/// Batches that a listener may be behind before it misses some.
-const BEHIND_MAX: usize = 1024;
-
-impl<T: Clone> Default for Telling<T> {
-    fn default() -> Self {
-        Self(broadcast::channel(BEHIND_MAX).0)
-    }
+/// The events of all orders, each told once, whoever finds it first: the one who has written it, or
+/// the look at what other processes write.
+#[derive(Clone, Default)]
+pub struct NewsFeed {
+    feed: Feed,
+    told: Arc<Mutex<Told>>,
 }
 
-impl<T> Clone for Telling<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
+#[derive(Default)]
+struct Told {
+    /// What was said before that is not looked for; none while nobody listens.
+    since: Option<DateTime<Utc>>,
+    /// What was told of what was said since then.
+    ids: BTreeSet<EventId>,
 }
 
-impl<T: Clone> Telling<T> {
-    pub fn tell(&self, told: impl Iterator<Item = T>) {
-        if self.0.receiver_count() == 0 {
+/// Events whose ids are kept. Those of version 7 are in the order of their time.
+const TOLD_MAX: usize = 16 * 1024;
+
+impl NewsFeed {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { feed: Feed::new(bytes_max), told: Arc::default() }
+    }
+
+    /// What is said from that moment on, or a little earlier.
+    pub fn listen(&self, now: DateTime<Utc>) -> Listener {
+        let mut told = self.lock();
+        // An id tells no more of its time.
+        told.since.get_or_insert(now.trunc_subsecs(3));
+        self.feed.listen()
+    }
+
+    pub fn tell(&self, all: impl Iterator<Item = News>) {
+        if !self.feed.is_heard() {
             return;
         }
-        let told: Arc<[_]> = told.collect();
-        if !told.is_empty() {
-            // Whoever listened may have gone this moment.
-            let _ = self.0.send(told);
+        let (mut told, mut text) = (self.lock(), String::new());
+        for news in all {
+            if told.ids.insert(news.fact.event_id) {
+                news.write(&mut text);
+            }
         }
+        while told.ids.len() > TOLD_MAX
+            && let Some(forgotten) = told.ids.pop_first()
+        {
+            let later = said_at(forgotten).map(|at| at + TimeDelta::milliseconds(1));
+            told.since = told.since.max(later);
+        }
+        // In the order in which they were found new.
+        self.feed.send(text);
     }
 
-    pub fn listen(&self) -> broadcast::Receiver<Arc<[T]>> {
-        self.0.subscribe()
+    /// From when on to look for what others write; none where nobody listens.
+    pub fn looked_for_since(&self) -> Option<DateTime<Utc>> {
+        let mut told = self.lock();
+        if !self.feed.is_heard() {
+            *told = Told::default();
+        }
+        told.since
+    }
+
+    /// What was said before is not looked for any more.
+    pub fn looked(&self, earliest: DateTime<Utc>) {
+        let mut told = self.lock();
+        let since = told.since.max(Some(earliest));
+        told.since = since;
+        told.ids.retain(|id| said_at(*id).is_none_or(|at| Some(at) >= since));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl News {
+    pub fn write(&self, text: &mut String) {
+        write_event(text, "said", self, Some(self.fact.event_id));
+    }
+
     /// This fact of an order, and before it what order has not heard.
     pub fn of(order_id: OrderId, order: &Order, fact: &Fact) -> Vec<Self> {
         let unheard = order.unheard(fact);

@@ -1,8 +1,13 @@
 //! A service on a database of its own, without a broker.
 
-use crate::page::Hub;
 use crate::{App, Draft, Order, Orders, Page, Placing, Request, Settings, Writer, routes};
-use axum::Router;
+use crate::{looking, page::Hub};
+use axum::{
+    Router,
+    extract::Request as HttpRequest,
+    http::{HeaderValue, header},
+    middleware,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use database::PgPool;
@@ -70,8 +75,14 @@ impl Bench {
     }
 
     pub fn router(&self) -> Router {
+        self.bare_router().layer(middleware::map_request(with_host))
+    }
+
+    /// For requests that say themselves where they go.
+    pub fn bare_router(&self) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
         let (page, _) = self.page();
+        tokio::spawn(looking::run(self.context.clone(), orders.clone()));
         routes(App::new(&self.settings, self.context.clone(), orders, placing, page))
     }
 
@@ -81,7 +92,7 @@ impl Bench {
     }
 
     fn page(&self) -> (Page, Hub) {
-        let (page, hub) = Page::new(&self.settings.page, self.settings.order_deadline);
+        let (page, hub) = Page::new(&self.settings.page, self.settings.order_deadline, 1 << 20);
         let watchers = self.orders.watchers.clone();
         tokio::spawn(hub.clone().run(self.context.clone(), watchers));
         (page, hub)
@@ -133,6 +144,13 @@ impl Bench {
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.context.ledger.pool).await.unwrap()
     }
+}
+
+/// As every client of HTTP/1.1 says it.
+async fn with_host(mut request: HttpRequest) -> HttpRequest {
+    let host = HeaderValue::from_static("localhost");
+    request.headers_mut().entry(header::HOST).or_insert(host);
+    request
 }
 
 pub fn item(quantity: u32, cents: i64) -> Item {

@@ -1,5 +1,6 @@
-//! Who waits for news of an order, in this process. Waking costs nothing for orders nobody watches.
+//! Who waits for news of an order. Telling costs nothing for orders nobody watches.
 
+use crate::order::Order;
 use events::OrderId;
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,15 +13,18 @@ const LATEST_MAX: usize = 64;
 
 #[derive(Clone, Default)]
 pub struct Watchers {
-    watched: Arc<Mutex<HashMap<OrderId, watch::Sender<()>>>>,
+    watched: Arc<Mutex<Watched>>,
     all: Arc<watch::Sender<VecDeque<OrderId>>>,
 }
+
+/// Each order as it is known to have gone furthest; none where nothing is known yet.
+type Watched = HashMap<OrderId, watch::Sender<Option<Arc<Order>>>>;
 
 /// Holds its order watched for as long as it lives.
 pub struct Watch {
     watchers: Watchers,
     order: OrderId,
-    news: watch::Receiver<()>,
+    news: watch::Receiver<Option<Arc<Order>>>,
 }
 
 /// Holds all orders watched, for the one who watches all.
@@ -39,33 +43,56 @@ impl Watchers {
         Watch { watchers: self.clone(), order, news }
     }
 
-    pub fn wake<'a>(&self, orders: impl IntoIterator<Item = &'a OrderId> + Clone) {
+    /// How these orders stand, who have heard something.
+    pub fn tell<'a>(&self, orders: impl Iterator<Item = (&'a OrderId, &'a Order)> + Clone) {
         if self.all.receiver_count() > 0 {
             self.all.send_modify(|latest| {
-                latest.extend(orders.clone());
+                latest.extend(orders.clone().map(|(id, _)| *id));
                 let surplus = latest.len().saturating_sub(LATEST_MAX);
                 latest.drain(..surplus);
             });
         }
+        self.show(orders);
+    }
+
+    /// To those only who watch one of them.
+    pub fn show<'a>(&self, orders: impl Iterator<Item = (&'a OrderId, &'a Order)>) {
         let watched = self.lock();
         if watched.is_empty() {
             return;
         }
-        for sender in orders.into_iter().filter_map(|order| watched.get(order)) {
-            sender.send_replace(());
+        for (sender, order) in orders.filter_map(|(id, order)| Some((watched.get(id)?, order))) {
+            sender.send_if_modified(|known| {
+                // Who was faster may have told more: what is known only grows.
+                let is_further = facts(known) < order.timeline().len();
+                if is_further {
+                    *known = Some(Arc::new(order.clone()));
+                }
+                is_further
+            });
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, watch::Sender<()>>> {
+    /// The orders that are watched, and how many facts are known of each.
+    pub fn watched(&self) -> Vec<(OrderId, usize)> {
+        self.lock().iter().map(|(id, sender)| (*id, facts(&sender.borrow()))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn facts(known: &Option<Arc<Order>>) -> usize {
+    known.as_ref().map_or(0, |order| order.timeline().len())
+}
+
 impl Watch {
-    /// Something has happened since this was last asked.
-    pub async fn news(&mut self) {
+    /// The order, once something has happened since this was last asked.
+    pub async fn news(&mut self) -> Option<Arc<Order>> {
         // The sender lives as long as we do.
         let _ = self.news.changed().await;
+        self.news.borrow_and_update().clone()
     }
 }
 
@@ -98,31 +125,61 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::order::Fact;
+    use chrono::DateTime;
+    use events::{Event, EventId, InventoryReserved, PaymentApproved, ShippingScheduled};
     use futures::FutureExt;
+    use serde_json::Value;
+
+    fn after(events: u128) -> Order {
+        let names = [PaymentApproved::NAME, InventoryReserved::NAME, ShippingScheduled::NAME];
+        Order::new(names.into_iter().zip(0..events).map(|(event, number)| Fact {
+            event,
+            event_id: EventId::from_u128(number),
+            at: DateTime::UNIX_EPOCH,
+            caused_by: None,
+            detail: Value::Null,
+        }))
+    }
 
     #[test]
-    fn only_those_who_watch_the_order_are_woken() {
+    fn only_those_who_watch_the_order_are_told() {
         let (one, other) = (OrderId::from_u128(1), OrderId::from_u128(2));
         let watchers = Watchers::default();
         let (mut of_one, mut also, mut of_other) =
             (watchers.watch(one), watchers.watch(one), watchers.watch(other));
-        watchers.wake(&[one]);
-        assert!(of_one.news().now_or_never().is_some());
-        assert!(also.news().now_or_never().is_some());
+        watchers.tell([(&one, &after(1))].into_iter());
+        assert!(of_one.news().now_or_never().flatten().is_some());
+        assert!(also.news().now_or_never().flatten().is_some());
         assert!(of_one.news().now_or_never().is_none());
         assert!(of_other.news().now_or_never().is_none());
     }
 
     #[test]
-    fn who_watches_all_is_told_the_latest_once() {
+    fn what_is_known_of_an_order_only_grows() {
+        let order = OrderId::from_u128(1);
         let watchers = Watchers::default();
-        let orders: Vec<_> = (0..100).map(OrderId::from_u128).collect();
-        watchers.wake(&orders);
+        let mut watch = watchers.watch(order);
+        for facts in [2, 1, 2] {
+            watchers.show([(&order, &after(facts))].into_iter());
+        }
+        assert_eq!(watchers.watched(), [(order, 2)]);
+        assert_eq!(watch.news().now_or_never().flatten().as_deref(), Some(&after(2)));
+        watchers.show([(&order, &after(2))].into_iter());
+        assert!(watch.news().now_or_never().is_none());
+    }
+
+    #[test]
+    fn who_watches_all_is_told_the_latest_once() {
+        let (watchers, order) = (Watchers::default(), after(1));
+        let ids: Vec<_> = (0..100).map(OrderId::from_u128).collect();
+        let orders = || ids.iter().map(|id| (id, &order));
+        watchers.tell(orders());
         let mut all = watchers.watch_all();
         assert!(all.take().is_empty(), "nobody watched then");
-        watchers.wake(&orders);
+        watchers.tell(orders());
         assert!(all.news().now_or_never().is_some());
-        assert_eq!(all.take(), orders[orders.len() - LATEST_MAX..]);
+        assert_eq!(all.take(), ids[ids.len() - LATEST_MAX..]);
         assert!(all.take().is_empty() && all.news().now_or_never().is_none());
     }
 

@@ -170,9 +170,9 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             looking.await;
             Ok(())
         });
-        if let Some(Http { address, routes }) = self.http {
+        if let Some(Http { listen, routes }) = self.http {
             let _ = timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away)).await;
-            let server = http::Server::bind(address).await?;
+            let server = http::Server::bind(listen).await?;
             tasks.spawn(server.run(routes(context.clone()), stop.clone()));
         }
         tracing::info!("{} runs", self.name);

@@ -25,13 +25,14 @@ use messaging::{
 use refinery_core::Migration;
 use saga::On;
 use sampling::Sample;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub use boot::Running;
 pub use clock::Clock;
 pub use command::main;
 pub use health::Health;
+pub use http::Listen;
 pub use messaging::parse_duration;
 pub use sampling::seconds_since;
 pub use settings::Common;
@@ -77,7 +78,7 @@ struct Worker {
 }
 
 struct Http {
-    address: SocketAddr,
+    listen: Listen,
     routes: Box<dyn FnOnce(Context) -> Router + Send>,
 }
 
@@ -163,10 +164,10 @@ impl<S: Store> Service<S> {
     #[must_use]
     pub fn http(
         mut self,
-        address: SocketAddr,
+        listen: Listen,
         routes: impl FnOnce(Context) -> Router + Send + 'static,
     ) -> Self {
-        self.http = Some(Http { address, routes: Box::new(routes) });
+        self.http = Some(Http { listen, routes: Box::new(routes) });
         self
     }
 

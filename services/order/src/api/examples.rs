@@ -138,9 +138,7 @@ pub fn stream() -> String {
 /// What is told of all orders, here of one.
 pub fn news() -> String {
     let view = confirmed();
-    let told = News::all(view.id, &view.order).map(|news| {
-        let data = serde_json::to_string(&news).expect("news are plain data");
-        format!("event: said\ndata: {data}\nid: {}\n\n", news.fact.event_id)
-    });
-    told.collect()
+    let mut text = String::new();
+    News::all(view.id, &view.order).for_each(|news| news.write(&mut text));
+    text
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     http::{
-        KEY_MAX, LIMIT, LIMIT_MAX, Listed,
+        CAUGHT_UP_MAX, KEY_MAX, LIMIT, LIMIT_MAX, Listed,
         problem::{Errors, Problem},
     },
     order::Status,
@@ -52,6 +52,7 @@ fn place() -> Operation {
             "some fields are missing or of another type; see errors",
             errors(&[("customer_id", "must be a UUID"), ("items[0].quantity", "is missing")]),
         ),
+        Problem::broken_off(),
         Problem::bad_key(),
         Problem::too_slow(),
         Problem::key_busy(),
@@ -62,6 +63,7 @@ fn place() -> Operation {
             ("items[0].unit_price", "has more than two decimals"),
         ])),
         Problem::key_reused(),
+        Problem::outcome_unknown(examples::order_id()),
     ];
     Operation {
         method: "post",
@@ -72,7 +74,8 @@ fn place() -> Operation {
         about: "Answered as soon as the order is stored, whatever the rest of the system does. \
             Send an `Idempotency-Key`, and a repetition gets the first answer again, byte by byte, \
             and makes no second order: it is safe to ask again after a broken connection. \
-            Only a 201 is remembered for a key.",
+            Only a 201 is remembered for a key. A 503 says that nothing was stored, but for \
+            `outcome-unknown`, which names the order to look for.",
         parameters: vec![key(), traceparent()],
         body: vec![Example::new("order", "Two of one product.", examples::draft())],
         answers: limited([created.with_header(location)], refusals),
@@ -183,17 +186,25 @@ fn follow() -> Operation {
         about: "A stream that ends with the order. Whoever comes again is told everything again.",
         parameters: vec![id()],
         body: vec![],
-        answers: limited([Answer::stream(about, &kinds, &examples::stream())], vec![unknown()]),
+        answers: limited(
+            [Answer::stream(about, &kinds, &examples::stream())],
+            vec![unknown(), too_many()],
+        ),
     }
 }
 
 fn news() -> Operation {
     let about = "`event: said` with a News for each event of any order, as order hears it; \
-        `event: missed` where the reader is too slow. It never ends.";
+        `event: missed` where some were not told, since the reader was too slow or away for too \
+        long. It never ends.";
     let last = Parameter {
         place: "header",
         name: "Last-Event-ID",
-        about: "The last `id` that was told: what was missed since is told first.".into(),
+        about: format!(
+            "The last `id` that was told: what the {CAUGHT_UP_MAX} newest orders have heard since \
+            is told first, and `missed` before it where that does not reach back so far. No id of \
+            an event is ignored."
+        ),
         schema: json!({ "type": "string" }),
         example: json!(examples::order_id()),
     };
@@ -207,11 +218,11 @@ fn news() -> Operation {
         about: "What `saga tail` shows. An event may be told twice to whoever comes back.",
         parameters: vec![last],
         body: vec![],
-        answers: limited([Answer::stream(about, &kinds, &examples::news())], vec![]),
+        answers: limited([Answer::stream(about, &kinds, &examples::news())], vec![too_many()]),
     }
 }
 
-/// What a reader is told who is too slow.
+/// What a reader is told who has missed something: at least so many batches.
 fn missed() -> Value {
     json!({
         "type": "object", "properties": { "batches": { "type": "integer" } },
@@ -239,7 +250,7 @@ fn endings() -> Operation {
         body: vec![],
         answers: limited(
             [Answer::stream(about, &kinds, &format!("event: ended\ndata: {ended}\n\n"))],
-            vec![],
+            vec![too_many()],
         ),
     }
 }
@@ -322,6 +333,10 @@ fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> 
 fn no_json() -> Problem {
     let why = serde_json::from_str::<Value>("{").expect_err("it is cut off");
     Problem::no_json(&why)
+}
+
+fn too_many() -> Problem {
+    Problem::too_many_streams(256)
 }
 
 fn unknown() -> Problem {

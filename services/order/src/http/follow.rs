@@ -4,6 +4,7 @@ use super::{
     App, order_id,
     problem::Problem,
     sse::{self, Events, event},
+    streams,
 };
 use crate::{order::Order, store, view::Step, watchers::Watch};
 use axum::{
@@ -14,26 +15,19 @@ use events::OrderId;
 use futures::{Stream, stream};
 use serde_json::json;
 use service::Context;
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
-use tokio::sync::OwnedSemaphorePermit;
-
-/// Another replica may have written without waking us.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use std::collections::{BTreeSet, VecDeque};
 
 pub async fn follow(
     State(app): State<App>,
     id: Result<Path<OrderId>, PathRejection>,
+    place: streams::Stream,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
-    let permit = app.limits.stream()?;
     // Before the first look, so that nothing falls between the two.
     let watch = app.orders.watchers.watch(id);
     let order = store::order(&app.context.ledger.pool, id).await?;
     let order = order.ok_or_else(|| Problem::no_such_order(id))?;
-    let mut follower = Follower::new(app.context, id, watch, permit);
+    let mut follower = Follower::new(app.context, watch, place);
     follower.show(&order);
     let events = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
@@ -44,18 +38,17 @@ pub async fn follow(
 
 struct Follower {
     context: Context,
-    id: OrderId,
     watch: Watch,
     shown: BTreeSet<&'static str>,
     waiting: VecDeque<Event>,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: streams::Stream,
 }
 
 impl Follower {
-    fn new(context: Context, id: OrderId, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
+    fn new(context: Context, watch: Watch, place: streams::Stream) -> Self {
         let (shown, waiting, ended) = (BTreeSet::new(), VecDeque::new(), false);
-        Self { context, id, watch, shown, waiting, ended, _permit: permit }
+        Self { context, watch, shown, waiting, ended, _place: place }
     }
 
     /// `None` once the order is final, or the service stops.
@@ -67,13 +60,11 @@ impl Follower {
             if self.ended {
                 return None;
             }
-            tokio::select! {
+            let order = tokio::select! {
                 () = self.context.stop.cancelled() => return None,
-                () = self.watch.news() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            // While the database is away there is nothing new to show.
-            if let Ok(Some(order)) = store::order(&self.context.ledger.pool, self.id).await {
+                order = self.watch.news() => order,
+            };
+            if let Some(order) = order {
                 self.show(&order);
             }
         }

@@ -4,19 +4,24 @@ use super::{App, draft, problem::Problem, trace::traceparent};
 use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use std::{collections::BTreeMap, time::Duration};
 
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 pub const KEY_MAX: usize = 255;
 
-pub async fn place(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let key = idempotency_key(request.headers())?;
-    let trace = traceparent(request.headers());
-    let draft = draft::read(&json_body(request).await?)?;
+/// The body has come whole and in time.
+pub async fn place(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    if !is_json(&headers) {
+        return Err(Problem::wrong_media_type());
+    }
+    let (draft, trace) = (draft::read(&body)?, traceparent(&headers));
     Ok(created(app.placing.place(Asked { draft, key, trace }).await?))
 }
 
@@ -25,6 +30,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Full => Self::overloaded(),
             Refusal::Away => Self::database_away(),
+            Refusal::Unknown(order) => Self::outcome_unknown(order),
             Refusal::KeyBusy => Self::key_busy(),
             Refusal::KeyReused => Self::key_reused(),
             Refusal::Broken => Self::internal(),
@@ -38,21 +44,6 @@ fn created(Answered { order_id, body }: Answered) -> Response {
         (header::LOCATION, format!("/orders/{order_id}")),
     ];
     (StatusCode::CREATED, headers, body).into_response()
-}
-
-/// The body, where it says of itself that it is JSON and comes whole and in time.
-async fn json_body(request: Request) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::wrong_media_type());
-    }
-    match tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::too_large())
-        }
-        Ok(Err(refused)) => Err(Problem::malformed(refused.body_text(), BTreeMap::new())),
-        Err(_) => Err(Problem::too_slow()),
-    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -72,6 +72,18 @@ impl Problem {
         Self::malformed(format!("the body is no JSON: {why}"), Errors::new())
     }
 
+    pub fn broken_off() -> Self {
+        Self::malformed(
+            "the body did not come whole; send as much as Content-Length says",
+            Errors::new(),
+        )
+    }
+
+    pub fn no_host() -> Self {
+        let detail = "the header Host must name this service, once";
+        Self::malformed(detail, Errors::new())
+    }
+
     pub fn bad_key() -> Self {
         let max = super::KEY_MAX;
         let detail =
@@ -100,7 +112,7 @@ impl Problem {
 
     pub fn too_slow() -> Self {
         let title = "The request took too long to arrive";
-        let detail = "the body did not arrive in time";
+        let detail = "the body did not arrive in time; send it at once";
         Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
     }
 
@@ -118,6 +130,13 @@ impl Problem {
         let (status, title) = (StatusCode::FORBIDDEN, "Not from here");
         let detail = "only the page itself, opened on this machine, may do that; reload it";
         Self::new(status, "not-from-here", title, detail)
+    }
+
+    pub fn not_our_host() -> Self {
+        let title = "Not under this name";
+        let detail = "the header Host has a name that is not ours; where it should be, add it to \
+             ALLOWED_HOSTS";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "not-our-host", title, detail)
     }
 
     pub fn wrong_method() -> Self {
@@ -150,6 +169,12 @@ impl Problem {
         Self::new(status, "too-many-requests", title, detail).retry_after(seconds)
     }
 
+    pub fn too_many_streams(max: usize) -> Self {
+        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many streams");
+        let detail = format!("this client has {max} event streams open; close one of them first");
+        Self::new(status, "too-many-streams", title, detail).retry_after(1)
+    }
+
     pub fn overloaded() -> Self {
         let detail = "too many requests are at work; try again in a moment";
         Self::unavailable("overloaded", "Overloaded", detail)
@@ -159,6 +184,14 @@ impl Problem {
         let detail =
             "the database cannot be reached; with an Idempotency-Key it is safe to try again";
         Self::unavailable("database-away", "The database is away", detail)
+    }
+
+    pub fn outcome_unknown(order: impl Display) -> Self {
+        let detail = format!(
+            "the database went away while order {order} was written; GET /orders/{order} tells \
+             whether it was, and with an Idempotency-Key it is safe to try again"
+        );
+        Self::unavailable("outcome-unknown", "It is not known whether the order was placed", detail)
     }
 
     pub fn not_ready(detail: impl Into<String>) -> Self {

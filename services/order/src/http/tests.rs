@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod following;
+mod fuzz;
 mod limiting;
 mod placing;
 mod reading;

@@ -6,6 +6,7 @@ use crate::http::{
     App,
     problem::Problem,
     sse::{self, Events},
+    streams,
 };
 use axum::{
     extract::{Query, State},
@@ -16,7 +17,6 @@ use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 /// How long a browser waits before it comes back.
@@ -31,15 +31,15 @@ struct Follower {
     seat: Seat,
     hello: Option<Event>,
     stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _place: streams::Stream,
 }
 
 pub async fn follow(
     State(app): State<App>,
+    place: streams::Stream,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
-    let permit = app.limits.stream()?;
     // A browser that comes back by itself says where it was, and knows better than the address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let seat = app.page.hub.seat(last.or(asked.after.as_deref()));
@@ -47,7 +47,7 @@ pub async fn follow(
     // A browser passes over an event that has no data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = app.context.stop.clone();
-    let follower = Follower { seat, hello: Some(hello), stop, _permit: permit };
+    let follower = Follower { seat, hello: Some(hello), stop, _place: place };
     let frames = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
         Some((Ok(event), follower))

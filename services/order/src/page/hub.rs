@@ -29,7 +29,6 @@ const REST_MAX: Duration = Duration::from_millis(500);
 const REST: u32 = 10;
 /// How long it goes on when the last page has gone: most come back.
 const LINGER: Duration = Duration::from_secs(3);
-const FRAMES_MAX: usize = 256;
 
 #[derive(Clone)]
 pub struct Hub {
@@ -47,6 +46,8 @@ struct Inner {
     deadline: Duration,
     /// Looks at dead letters, where one may.
     operator: Option<Operator>,
+    /// Of the frames that are kept, together.
+    bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -56,6 +57,7 @@ struct Told {
     queues: Queues,
     reasons: Reasons,
     frames: VecDeque<(u64, Arc<str>)>,
+    bytes: usize,
 }
 
 /// One open page.
@@ -73,10 +75,15 @@ pub struct Sent {
 }
 
 impl Hub {
-    pub fn new(run: EventId, deadline: Duration, operator: Option<Operator>) -> Self {
+    pub fn new(
+        run: EventId,
+        deadline: Duration,
+        operator: Option<Operator>,
+        bytes_max: usize,
+    ) -> Self {
         let (latest, _) = watch::channel(0);
         let (told, wanted) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { latest, told, wanted, run, deadline, operator }) }
+        Self { inner: Arc::new(Inner { latest, told, wanted, run, deadline, operator, bytes_max }) }
     }
 
     /// `after` is the id of the last frame that the page knows.
@@ -205,9 +212,13 @@ impl Hub {
             return;
         }
         let number = *self.inner.latest.borrow() + 1;
-        told.frames.push_back((number, text(frame)));
-        if told.frames.len() > FRAMES_MAX {
-            told.frames.pop_front();
+        let text = text(frame);
+        told.bytes += text.len();
+        told.frames.push_back((number, text));
+        while told.bytes > self.inner.bytes_max
+            && let Some((_, gone)) = told.frames.pop_front()
+        {
+            told.bytes -= gone.len();
         }
         drop(told);
         self.inner.latest.send_replace(number);

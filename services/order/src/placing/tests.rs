@@ -1,7 +1,12 @@
-use super::*;
-use crate::testing::{Bench, context, context_on, request};
+use super::{drawing::draw_up, *};
+use crate::{
+    store::{OrderBook, Placed},
+    testing::{Bench, context, context_on, request, settings},
+};
+use database::{Limits, PgPool};
 use futures::FutureExt;
 use messaging::{Ledger, RealWorld};
+use std::pin::pin;
 
 impl Bench {
     /// For a lock of this database.
@@ -133,6 +138,120 @@ async fn a_key_at_work_in_another_process_is_waited_for() {
         }
     }
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+}
+
+/// Waits for one that is held up by a lock, and breaks its connection.
+async fn break_who_waits(bench: &Bench) {
+    bench.somebody_waits().await;
+    let broken = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    assert!(bench.count(broken).await > 0);
+}
+
+#[tokio::test]
+async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() {
+    let (bench, writer) = Bench::without_writer(context().await, 10);
+    let (pool, ledger) = (&bench.context.ledger.pool, &bench.context.ledger);
+    let first = drawn_up("k");
+    ledger.place(std::slice::from_ref(&first)).await.unwrap();
+    // The first statement waits for this gate in its transaction, the second for that table.
+    sqlx::raw_sql(
+        "CREATE FUNCTION wait_for_gate() RETURNS TRIGGER LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
+         CREATE TRIGGER gate AFTER INSERT ON orders
+             FOR EACH STATEMENT EXECUTE FUNCTION wait_for_gate()",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    let mut gate = pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
+    let placing = async {
+        tokio::join!(
+            bench.placing.place(request(None)),
+            bench.placing.place(request(Some("k"))),
+            async { drop(tokio::spawn(writer.run(bench.context.clone()))) }
+        )
+    };
+    let breaking = async {
+        bench.somebody_waits().await;
+        let mut table = pool.begin().await.unwrap();
+        let locking = sqlx::query("LOCK TABLE http_idempotency_keys").execute(&mut *table);
+        let opening = async {
+            let two = "SELECT count(*) FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            while bench.count(two).await < 2 {}
+            gate.commit().await.unwrap();
+        };
+        tokio::join!(locking, opening).0.unwrap();
+        // The order is committed; what the key was answered is still asked for.
+        break_who_waits(&bench).await;
+        assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
+    };
+    let ((fresh, repeated, ()), ()) = tokio::join!(placing, breaking);
+    assert!(store::get(pool, fresh.unwrap().order_id).await.unwrap().is_some());
+    assert_eq!(repeated.unwrap().order_id, first.view.id);
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
+    assert_eq!(bench.count("SELECT count(*) FROM outbox").await, 2);
+}
+
+#[tokio::test]
+async fn an_order_whose_connection_breaks_is_placed_once_all_the_same() {
+    let bench = Bench::new().await;
+    let mut gate = bench.context.ledger.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *gate).await.unwrap();
+    let breaking = async {
+        break_who_waits(&bench).await;
+        drop(gate);
+    };
+    let (placed, ()) = tokio::join!(bench.placing.place(request(None)), breaking);
+    assert!(
+        store::get(&bench.context.ledger.pool, placed.unwrap().order_id).await.unwrap().is_some()
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test]
+async fn while_the_outcome_is_not_known_the_order_to_look_for_is_named() {
+    let url = database::testing::throwaway_url().await;
+    let pool = || PgPool::new(&url, "test", 10, Limits::DEFAULT).unwrap();
+    let (bench, watching) = (Bench::on(context_on(pool())), pool());
+    crate::service(&settings()).unwrap().migrate(&watching).await.unwrap();
+    let mut gate = watching.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *gate).await.unwrap();
+    let watched = Bench::on(context_on(watching.clone()));
+    let breaking = async {
+        watched.somebody_waits().await;
+        bench.lose_database();
+        break_who_waits(&watched).await;
+    };
+    let (placed, ()) = tokio::join!(bench.placing.place(request(None)), breaking);
+    let Err(Refusal::Unknown(order)) = placed else { panic!("{placed:?}") };
+    drop(gate);
+    assert_eq!(store::get(&watching, order).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_request_is_given_up_only_before_it_is_written() {
+    let (mut bench, writer) = Bench::without_writer(context().await, 10);
+    bench.placing.taken_within = Duration::from_millis(1);
+    assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
+
+    let mut gate = bench.context.ledger.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
+    bench.placing.taken_within = Duration::from_millis(100);
+    tokio::spawn(writer.run(bench.context.clone()));
+    let mut placing = pin!(bench.placing.place(request(None)));
+    tokio::select! {
+        given_up = &mut placing => panic!("{given_up:?}"),
+        () = async {
+            bench.somebody_waits().await;
+            tokio::time::sleep(bench.placing.taken_within * 2).await;
+        } => {}
+    }
+    drop(gate);
+    placing.await.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1, "the first was given up");
 }
 
 #[tokio::test]

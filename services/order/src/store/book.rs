@@ -1,11 +1,15 @@
 //! What placing and cancelling need of order's database beside what the loop needs: Postgres in
 //! earnest, in-memory for the simulation.
 
-use super::{Answer, Cancellable, Placed, place, read};
+use super::{Answer, Cancellable, Placed, Unwritten, place, read};
 use database::{Failure, Transaction};
 use events::OrderId;
 use messaging::{Ledger, PgLedger};
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    time::Duration,
+};
 
 pub trait OrderBook: Ledger {
     /// Writes new orders, whole: with their answers, and what is said about them. Of an order whose
@@ -13,7 +17,13 @@ pub trait OrderBook: Ledger {
     fn place(
         &self,
         placed: &[Placed],
-    ) -> impl Future<Output = Result<HashMap<String, Answer>, Failure>> + Send;
+    ) -> impl Future<Output = Result<HashMap<String, Answer>, Unwritten>> + Send;
+
+    /// Which of these orders there are.
+    fn placed(
+        &self,
+        orders: &[OrderId],
+    ) -> impl Future<Output = Result<HashSet<OrderId>, Failure>> + Send;
 
     /// Of those that there are.
     fn cancellable(
@@ -33,8 +43,12 @@ pub trait OrderBook: Ledger {
 }
 
 impl OrderBook for PgLedger {
-    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Failure> {
+    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
         place::place(self, placed).await
+    }
+
+    async fn placed(&self, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {
+        place::placed(&self.pool, orders).await
     }
 
     async fn cancellable(

@@ -11,14 +11,12 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use database::{Failure, PgPool};
-use events::OrderId;
+use events::{OrderId, said_at};
 use sqlx::{Postgres, QueryBuilder};
 
 const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
 const EACH: i64 = 10;
-/// Of the newest, so many are looked at for what has happened lately.
-const LATELY_MAX: i64 = 500;
 /// Counting ends here: it is more than a person can tell apart.
 pub const COUNTED_MAX: i64 = 100_000;
 const OUTCOMES: [Option<Status>; 4] =
@@ -71,16 +69,50 @@ pub async fn running(pool: &PgPool) -> Result<i64, Failure> {
     Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
 }
 
-/// What the newest orders have heard, those to which something has happened since then.
-pub async fn lately(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(OrderId, Order)>, Failure> {
+/// What has happened lately to the newest orders.
+pub struct Lately {
+    pub orders: Vec<(OrderId, Order)>,
+    /// When the oldest was placed that was looked at; none where these were all that there are.
+    pub back_to: Option<DateTime<Utc>>,
+}
+
+/// Those of so many of the newest orders to which something has happened since then.
+pub async fn lately(pool: &PgPool, since: DateTime<Utc>, newest: u32) -> Result<Lately, Failure> {
     let rows: Vec<(OrderId, String)> = sqlx::query_as(
         "SELECT id, facts::TEXT
          FROM (SELECT id, facts, updated_at FROM orders ORDER BY id DESC LIMIT $1) AS newest
          WHERE updated_at >= $2
          ORDER BY id",
     )
-    .bind(LATELY_MAX)
+    .bind(i64::from(newest))
     .bind(since)
+    .fetch_all(pool)
+    .await?;
+    let oldest: Option<OrderId> =
+        sqlx::query_scalar("SELECT id FROM orders ORDER BY id DESC OFFSET $1 LIMIT 1")
+            .bind(i64::from(newest) - 1)
+            .fetch_optional(pool)
+            .await?;
+    let orders = rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?)));
+    Ok(Lately {
+        orders: orders.collect::<Result<_, Failure>>()?,
+        back_to: oldest.and_then(said_at),
+    })
+}
+
+/// Those of these orders of which more is known than so many facts.
+pub async fn further(
+    pool: &PgPool,
+    known: &[(OrderId, usize)],
+) -> Result<Vec<(OrderId, Order)>, Failure> {
+    let rows: Vec<(OrderId, String)> = sqlx::query_as(
+        "SELECT id, orders.facts::TEXT
+         FROM UNNEST($1::UUID[], $2::BIGINT[]) AS known (id, facts)
+         JOIN orders USING (id)
+         WHERE jsonb_array_length(orders.facts) > known.facts",
+    )
+    .bind(known.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, facts)| i64::try_from(*facts).unwrap_or(0)).collect::<Vec<_>>())
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?))).collect()

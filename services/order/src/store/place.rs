@@ -3,12 +3,34 @@
 use super::{Answer, answers, write_facts};
 use crate::view::View;
 use anyhow::anyhow;
-use database::Failure;
+use database::{Failure, PgPool};
 use events::OrderId;
 use messaging::{Outgoing, PgLedger};
 use std::collections::{HashMap, HashSet};
 
+/// Why new orders are not known to be written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// The database is away, and nothing was sent to it.
+    Away(anyhow::Error),
+    /// The answer is lost: all is written, or nothing.
+    Unknown(anyhow::Error),
+    /// The database refuses it and always will; nothing is written.
+    Refused(anyhow::Error),
+}
+
+/// Once the statement is sent.
+impl From<Failure> for Unwritten {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::World(why) => Self::Unknown(why),
+            Failure::Data(why) => Self::Refused(why),
+        }
+    }
+}
+
 /// A new order, with what is said about it and answered.
+#[derive(Clone)]
 pub struct Placed {
     pub view: View,
     pub said: Outgoing,
@@ -21,7 +43,7 @@ pub struct Placed {
 pub async fn place(
     ledger: &PgLedger,
     placed: &[Placed],
-) -> Result<HashMap<String, Answer>, Failure> {
+) -> Result<HashMap<String, Answer>, Unwritten> {
     if placed.is_empty() {
         return Ok(HashMap::new());
     }
@@ -31,7 +53,7 @@ pub async fn place(
         placed.iter().map(|new| new.answer.as_ref().map(read)).collect::<Vec<_>>()
     };
     let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
-    let mut writing = ledger.statement().await?;
+    let mut writing = ledger.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
     // Who finds a key in another's hand waits for him; in their order, so that nobody waits in a
     // circle.
     let fresh: HashSet<OrderId> = sqlx::query_scalar(
@@ -88,20 +110,36 @@ pub async fn place(
     .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
     .bind(said().map(|event| event.caused_by).collect::<Vec<_>>())
     .fetch_all(&mut writing)
-    .await?
+    .await
+    .map_err(Failure::from)?
     .into_iter()
     .collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
     let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
     // A statement of its own: it sees what it was that stood in the way.
-    let given =
-        if keys.is_empty() { HashMap::new() } else { answers::given(&mut writing, &keys).await? };
+    let given = if keys.is_empty() {
+        HashMap::new()
+    } else {
+        // The first statement is done with, whatever is wrong with this one.
+        answers::given(&mut writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
+    };
     match keys.iter().find(|key| !given.contains_key(**key)) {
-        Some(key) => Err(Failure::World(anyhow!("the answer under {key:?} is being forgotten"))),
+        Some(key) => {
+            Err(Unwritten::Unknown(anyhow!("the answer under {key:?} is being forgotten")))
+        }
         None => Ok(given),
     }
 }
 
 fn items_text(view: &View) -> String {
     serde_json::to_string(&view.items).expect("items are plain data")
+}
+
+/// Which of these orders there are.
+pub async fn placed(pool: &PgPool, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {
+    let there: Vec<OrderId> = sqlx::query_scalar("SELECT id FROM orders WHERE id = ANY($1)")
+        .bind(orders)
+        .fetch_all(pool)
+        .await?;
+    Ok(there.into_iter().collect())
 }

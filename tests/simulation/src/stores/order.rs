@@ -8,9 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
 use messaging::{Batch, Ledger, Store, World};
-use order::{Answer, Cancellable, Order, OrderBook, Placed, Status, View};
+use order::{Answer, Cancellable, Order, OrderBook, Placed, Status, Unwritten, View};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Bound,
     sync::Arc,
     time::Duration,
@@ -63,9 +63,9 @@ impl Store for OrderStore {
 }
 
 impl OrderBook for Disk<Orders> {
-    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Failure> {
+    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
         let placed_at = self.chaos.now();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin().await.map_err(|why| Unwritten::Away(why.into()))?;
         let (mut said, mut given) = (Vec::new(), HashMap::new());
         for new in placed {
             let Orders { rows, answers } = tx.data();
@@ -84,6 +84,11 @@ impl OrderBook for Disk<Orders> {
         self.enqueue(&mut tx, &said).await?;
         self.commit(tx).await?;
         Ok(given)
+    }
+
+    async fn placed(&self, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {
+        self.look(|book| orders.iter().copied().filter(|id| book.rows.contains_key(id)).collect())
+            .await
     }
 
     async fn cancellable(

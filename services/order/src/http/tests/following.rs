@@ -1,5 +1,9 @@
 use super::*;
-use crate::testing::{Still, approved, reversed, short};
+use crate::{
+    order::Fact,
+    store,
+    testing::{Still, approved, reversed, short},
+};
 use axum::{body::BodyDataStream, http::request::Builder};
 use events::{OrderId, ShippingFailed, ShippingFailure};
 use futures::StreamExt;
@@ -180,4 +184,79 @@ async fn who_comes_back_is_told_what_he_has_missed() {
     assert_eq!(stream.news().await.1, "payment.approved");
     bench.hear(short(id)).await;
     assert_eq!(stream.news().await.1, "inventory.failed");
+}
+
+#[tokio::test]
+async fn who_has_missed_too_much_is_told_so() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let known = get(&router, &format!("/orders/{id}")).await.json();
+    let last = known["timeline"][0]["event_id"].as_str().unwrap();
+    let back = async || {
+        let request = Request::get("/orders/events").header("last-event-id", last);
+        open(&router, request).await.next().await.unwrap().0
+    };
+    assert_eq!(back().await, "said");
+    // More of them than are looked at, a minute ago and no more.
+    let more = format!(
+        "INSERT INTO orders (id, customer_id, payment_method, total_amount, items, created_at,
+             facts, status, updated_at)
+         SELECT (lpad(to_hex((extract(EPOCH FROM now()) * 1000)::BIGINT), 12, '0')
+                 || '7000' || '8000' || lpad(to_hex(number), 12, '0'))::UUID,
+             customer_id, payment_method, total_amount, items, created_at, facts, status, updated_at
+         FROM orders, generate_series(1, {}) AS number",
+        crate::http::CAUGHT_UP_MAX
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(more)).execute(&bench.context.ledger.pool).await.unwrap();
+    assert_eq!(back().await, "missed");
+}
+
+/// What is written here is told as it is written; one look serves all for what is not.
+#[tokio::test]
+async fn a_stream_asks_no_database_once_it_is_open() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let mut stream = follow(&router, id).await;
+    assert_eq!(stream.step().await, "order.created");
+    let mut order = store::order(&bench.context.ledger.pool, id).await.unwrap().unwrap();
+    bench.lose_database();
+    order.remember(Fact {
+        event: "payment.approved",
+        event_id: RealWorld.new_id(),
+        at: RealWorld.now(),
+        caused_by: None,
+        detail: Value::Null,
+    });
+    bench.orders.watchers.tell([(&id, &order)].into_iter());
+    assert_eq!(stream.step().await, "payment.approved");
+}
+
+#[tokio::test]
+async fn an_event_is_told_once_whoever_finds_it_first() {
+    let bench = Bench::new().await;
+    let router = bench.router();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(open(&router, Request::get("/orders/events")).await);
+    }
+    let other = Bench::on(bench.context.clone());
+    let (mut expected, mut told) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        expected.extend([bench.placed().await, other.placed().await]);
+    }
+    for stream in &mut streams {
+        let mut ids = Vec::new();
+        for _ in &expected {
+            ids.push(stream.news().await.0);
+        }
+        ids.sort_unstable();
+        told.push(ids);
+    }
+    expected.sort_unstable();
+    assert!(told.iter().all(|ids| *ids == expected), "{told:?}");
+    // One more comes next, and nothing once more.
+    let last = bench.placed().await;
+    for stream in &mut streams {
+        assert_eq!(stream.news().await.0, last);
+    }
 }

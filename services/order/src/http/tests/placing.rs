@@ -250,3 +250,21 @@ async fn a_key_has_its_bounds() {
     two.headers_mut().append("idempotency-key", "b".parse().unwrap());
     ask(&router, two).await.problem(400);
 }
+
+#[tokio::test]
+async fn a_trace_is_gone_on_with_only_where_it_is_well_formed() {
+    let bench = Bench::new().await;
+    let router = bench.router();
+    let long = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(32 * 1024));
+    for traceparent in [&long, "00-\u{e9}", "nonsense", ""] {
+        let mut request = post(order().to_string());
+        request.headers_mut().insert("traceparent", traceparent.parse().unwrap());
+        let placed = ask(&router, request).await;
+        assert_eq!(placed.status, StatusCode::CREATED);
+        let path = format!("{}/cancel", placed.header(header::LOCATION));
+        let cancel = Request::post(path).header("traceparent", traceparent);
+        ask(&router, cancel.body(Body::empty()).unwrap()).await;
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM outbox").await, 8);
+    assert_eq!(bench.count("SELECT count(*) FROM outbox WHERE length(trace) <> 55").await, 0);
+}

@@ -99,7 +99,8 @@ async fn in_book<L: OrderBook>(
             if cancellable(book, placed.view.id).await?.is_some() {
                 return Ok("it is there".into());
             }
-            Ok(format!("{:?}", book.place(std::slice::from_ref(placed)).await?))
+            let given = book.place(std::slice::from_ref(placed)).await;
+            given.map(|given| format!("{given:?}")).map_err(|why| Failure::data(format!("{why:?}")))
         }
         Page::Cancel(order) => Ok(format!("{:?}", cancellable(book, *order).await?)),
     }

@@ -1,0 +1,205 @@
+//! Counts the bytes of requests and answers in memory, and reads the body of a request whole before
+//! it takes a place in the line.
+
+use super::{BODY_MAX, limits::Limits, problem::Problem};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// For one that gives way to be gone.
+const ROOM_WITHIN: Duration = Duration::from_millis(200);
+const SMALLEST: usize = 1024;
+
+pub struct Memory {
+    requests: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+    answer_bytes: usize,
+    arriving: Mutex<Arriving>,
+}
+
+/// The bodies that have not come whole, the oldest first.
+#[derive(Default)]
+struct Arriving {
+    bodies: BTreeMap<u64, Arc<Arrival>>,
+    next: u64,
+}
+
+#[derive(Default)]
+struct Arrival {
+    held: AtomicUsize,
+    give_way: Notify,
+}
+
+/// One of them, until it is dropped.
+struct Arrives<'a> {
+    memory: &'a Memory,
+    number: u64,
+    arrival: Arc<Arrival>,
+}
+
+impl Memory {
+    pub fn new(request_bytes: usize, answer_bytes: usize) -> Self {
+        let room = |bytes| Arc::new(Semaphore::new(bytes));
+        let (requests, answers) = (room(request_bytes), room(answer_bytes));
+        Self { requests, answers, answer_bytes, arriving: Mutex::default() }
+    }
+
+    /// The whole body, and the room that it takes up.
+    async fn receive(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+        if body.is_end_stream() {
+            return Ok((Bytes::new(), None));
+        }
+        if body.size_hint().lower() > BODY_MAX as u64 {
+            return Err(Problem::too_large());
+        }
+        let arrives = self.arrives();
+        tokio::select! {
+            biased;
+            read = timeout(BODY_WITHIN, arrives.read(body)) => {
+                read.unwrap_or_else(|_| Err(Problem::too_slow()))
+            }
+            () = arrives.arrival.give_way.notified() => Err(Problem::too_slow()),
+        }
+    }
+
+    fn arrives(&self) -> Arrives<'_> {
+        let mut arriving = self.arriving();
+        let (number, arrival) = (arriving.next, Arc::<Arrival>::default());
+        arriving.next += 1;
+        arriving.bodies.insert(number, arrival.clone());
+        drop(arriving);
+        Arrives { memory: self, number, arrival }
+    }
+
+    /// Has those give way that have been arriving for the longest.
+    fn make_room(&self, bytes: usize) {
+        let mut freed = 0;
+        for arrival in self.arriving().bodies.values() {
+            // Each gives way to one only.
+            let held = arrival.held.swap(0, Ordering::Relaxed);
+            if held > 0 {
+                arrival.give_way.notify_one();
+            }
+            freed += held;
+            if freed >= bytes {
+                return;
+            }
+        }
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Arriving> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps count of an answer until it is sent. One to a request that was counted has its room
+    /// already, so that nothing is done and then not told.
+    async fn weigh(
+        &self,
+        answer: Response,
+        held: Option<OwnedSemaphorePermit>,
+    ) -> Result<Response, Problem> {
+        // A stream, whose parts are counted where they are kept.
+        let Some(bytes) = answer.body().size_hint().exact() else { return Ok(answer) };
+        let room = match held {
+            Some(room) => room,
+            None => {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.answer_bytes);
+                room(&self.answers, bytes).ok_or_else(Problem::overloaded)?
+            }
+        };
+        let (parts, body) = answer.into_parts();
+        let whole = axum::body::to_bytes(body, usize::MAX).await;
+        let whole = whole.map_err(|_| Problem::internal())?;
+        let counted = Bytes::from_owner(Counted { whole, _room: room });
+        Ok(Response::from_parts(parts, Body::from(counted)))
+    }
+}
+
+impl Arrives<'_> {
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+        let (mut chunks, mut whole) = (body.into_data_stream(), Vec::new());
+        let mut held: Option<OwnedSemaphorePermit> = None;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::broken_off())?;
+            let length = whole.len() + chunk.len();
+            if length > BODY_MAX {
+                return Err(Problem::too_large());
+            }
+            if length > whole.capacity() {
+                // Copied, since a chunk keeps the buffer alive of which it is a part.
+                let capacity = length.next_power_of_two().clamp(SMALLEST, BODY_MAX);
+                let more = self.room(capacity - whole.capacity()).await?;
+                whole.reserve_exact(capacity - whole.len());
+                match &mut held {
+                    Some(held) => held.merge(more),
+                    None => held = Some(more),
+                }
+                self.arrival.held.store(whole.capacity(), Ordering::Relaxed);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok((whole.into(), held))
+    }
+
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Some(room) = room(&self.memory.requests, bytes) {
+            return Ok(room);
+        }
+        self.memory.make_room(bytes);
+        let count = u32::try_from(bytes).map_err(|_| Problem::overloaded())?;
+        let room = self.memory.requests.clone().acquire_many_owned(count);
+        let room = timeout(ROOM_WITHIN, room).await.ok().and_then(Result::ok);
+        room.ok_or_else(Problem::overloaded)
+    }
+}
+
+impl Drop for Arrives<'_> {
+    fn drop(&mut self) {
+        self.memory.arriving().bodies.remove(&self.number);
+    }
+}
+
+fn room(of: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    of.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+}
+
+/// Gives its room back when the last of it is sent.
+struct Counted {
+    whole: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.whole
+    }
+}
+
+pub async fn counted(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (body, held) = match limits.memory.receive(body).await {
+        Ok(received) => received,
+        Err(problem) => return problem.into_response(),
+    };
+    let held = held.filter(|_| parts.method == Method::POST);
+    let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+    limits.memory.weigh(answer, held).await.unwrap_or_else(IntoResponse::into_response)
+}

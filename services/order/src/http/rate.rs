@@ -1,0 +1,61 @@
+//! How often one client may ask.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Above this many clients those are forgotten that have been quiet.
+const CLIENTS_MAX: usize = 10_000;
+
+/// A bucket of tokens for each client, as large as what it may ask in a second.
+pub struct Rate {
+    per_second: f64,
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Rate {
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second: per_second.into(), buckets: Mutex::default() }
+    }
+
+    /// The error is the number of seconds until it is worth trying again.
+    pub fn admit(&self, client: IpAddr) -> Result<(), u32> {
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= CLIENTS_MAX {
+            // A bucket that must be full again is as good as none.
+            buckets.retain(|_, bucket| now - bucket.at < Duration::from_secs(1));
+            if buckets.len() >= CLIENTS_MAX {
+                buckets.clear();
+            }
+        }
+        let full = Bucket { tokens: self.per_second, at: now };
+        let bucket = buckets.entry(network(client)).or_insert(full);
+        let elapsed_s = (now - bucket.at).as_secs_f64();
+        let tokens = elapsed_s.mul_add(self.per_second, bucket.tokens).min(self.per_second);
+        let admitted = tokens >= 1.0;
+        *bucket = Bucket { tokens: if admitted { tokens - 1.0 } else { tokens }, at: now };
+        if admitted { Ok(()) } else { Err(1) }
+    }
+}
+
+/// One host has a whole /64 of IPv6 to itself.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let network = v6.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}

@@ -1,0 +1,89 @@
+//! How many event streams may be open: in all, and for one client.
+
+use super::{App, client::Client, problem::Problem, rate::network};
+use axum::{extract::FromRequestParts, http::request::Parts};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Between two events of a stream, for each stream that is open: with many, each has its events in
+/// fewer and larger pieces.
+const REST: Duration = Duration::from_micros(100);
+
+pub struct Streams {
+    max: usize,
+    free: Arc<Semaphore>,
+    per_client: usize,
+    open: Arc<Open>,
+}
+
+type Open = Mutex<HashMap<IpAddr, usize>>;
+
+/// The right to an open stream, for as long as it is kept.
+pub struct Stream {
+    _permit: OwnedSemaphorePermit,
+    /// None where the client is not known, as in tests.
+    client: Option<IpAddr>,
+    open: Arc<Open>,
+    max: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Streams {
+    pub fn new(max: usize, per_client: usize) -> Self {
+        Self { max, free: Arc::new(Semaphore::new(max)), per_client, open: Arc::default() }
+    }
+
+    pub fn open(&self, client: Option<IpAddr>) -> Result<Stream, Problem> {
+        let (free, open) = (self.free.clone(), self.open.clone());
+        let permit = free.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
+        let client = client.map(network);
+        if let Some(client) = client {
+            let mut open = lock(&open);
+            let count = open.entry(client).or_default();
+            if *count >= self.per_client {
+                return Err(Problem::too_many_streams(self.per_client));
+            }
+            *count += 1;
+        }
+        Ok(Stream { _permit: permit, client, open, max: self.max, free })
+    }
+}
+
+impl Stream {
+    /// How long to gather events before the next piece.
+    pub fn rest(&self) -> Duration {
+        let open = self.max.saturating_sub(self.free.available_permits());
+        REST * u32::try_from(open).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(client) = self.client else { return };
+        let mut open = lock(&self.open);
+        if let Some(count) = open.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&client);
+            }
+        }
+    }
+}
+
+fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FromRequestParts<App> for Stream {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let client = parts.extensions.get::<Client>().map(|client| client.address);
+        app.limits.streams.open(client)
+    }
+}

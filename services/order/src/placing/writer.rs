@@ -1,0 +1,175 @@
+//! The database's side of placing: writes whatever waits in one statement, and does not answer
+//! before it knows what became of it, for as long as it can find out.
+
+use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
+use crate::{
+    store::{Answer, OrderBook, Placed, Unwritten},
+    telling::{News, NewsFeed},
+};
+use messaging::{CrashPoint, crash_at};
+use service::Context;
+use std::{collections::HashMap, pin::pin, time::Duration};
+use telemetry::{metrics, trace_id};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+/// How long requests in hand are still served after the word to stop: as long as HTTP does.
+const FINISH_WITHIN: Duration = Duration::from_secs(6);
+/// How long it is tried to find out what was written when the answer was lost.
+const FOUND_OUT_WITHIN: Duration = Duration::from_secs(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+pub struct Writer {
+    queue: mpsc::Receiver<Waiting>,
+    news: NewsFeed,
+}
+
+impl Writer {
+    pub(super) const fn new(queue: mpsc::Receiver<Waiting>, news: NewsFeed) -> Self {
+        Self { queue, news }
+    }
+
+    /// Tells there of what it has written.
+    #[must_use]
+    pub(crate) fn telling(self, news: NewsFeed) -> Self {
+        Self { news, ..self }
+    }
+
+    /// Writes until told to stop and nobody can ask any more.
+    pub async fn run<L: OrderBook>(mut self, context: Context<L>) {
+        let mut closing = pin!(async {
+            context.stop.cancelled().await;
+            sleep(FINISH_WITHIN).await;
+        });
+        let (mut batch, batch_max) = (Vec::new(), context.batch_max);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.queue.recv_many(&mut batch, batch_max) => if count == 0 { return },
+                () = &mut closing => return,
+            }
+            // Whoever has gone, or was told that it took too long, may have asked again elsewhere.
+            batch.retain(|waiting: &Waiting| !waiting.reply.is_closed() && waiting.claim.take());
+            if !self.write(&context, std::mem::take(&mut batch)).await {
+                // Those who came meanwhile would only wait for the same answer.
+                while let Ok(waiting) = self.queue.try_recv() {
+                    waiting.answer(Err(Refusal::Away));
+                }
+            }
+        }
+    }
+
+    /// False when the database is away.
+    async fn write<L: OrderBook>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        let drawn_up = batch.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
+        let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
+        let busy = context.health.activities.begin("the writing of orders");
+        let written = match context.ledger.place(&new).await {
+            Err(Unwritten::Unknown(why)) => {
+                tracing::warn!(orders = new.len(), "looking whether orders are placed: {why:#}");
+                find_out(&context.ledger, &new, why).await
+            }
+            written => written,
+        };
+        drop(busy);
+        match written {
+            Ok(given) => {
+                crash_at(CrashPoint::OrderCommitted);
+                let verdicts = self.tell(context, new, answered, &given);
+                batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
+                true
+            }
+            Err(Unwritten::Away(why)) => {
+                tracing::warn!(orders = batch.len(), "orders were not placed: {why:#}");
+                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Away)));
+                false
+            }
+            Err(Unwritten::Unknown(why)) => {
+                let orders = batch.len();
+                tracing::warn!(orders, "it is not known whether orders were placed: {why:#}");
+                for (waiting, Placed { view, .. }) in batch.into_iter().zip(new) {
+                    waiting.answer(Err(Refusal::Unknown(view.id)));
+                }
+                false
+            }
+            Err(Unwritten::Refused(why)) if batch.len() == 1 => {
+                tracing::error!("an order was not placed, since the database refuses it: {why:#}");
+                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
+                true
+            }
+            // Only the culprit pays: one by one.
+            Err(Unwritten::Refused(_)) => {
+                let mut reached = true;
+                for waiting in batch {
+                    reached = Box::pin(self.write(context, vec![waiting])).await;
+                }
+                reached
+            }
+        }
+    }
+
+    /// What is new goes out; what each is answered.
+    fn tell<L>(
+        &self,
+        context: &Context<L>,
+        new: Vec<Placed>,
+        answered: Vec<Answered>,
+        given: &HashMap<String, Answer>,
+    ) -> Vec<Verdict> {
+        let (mut placed, mut verdicts) = (Vec::new(), Vec::new());
+        for (new, answered) in new.into_iter().zip(answered) {
+            let first = new.answer.as_ref().and_then(|asked| Some((asked, given.get(&asked.key)?)));
+            verdicts.push(match first {
+                Some((asked, first)) if asked.digest != first.digest => Err(Refusal::KeyReused),
+                Some((_, first)) => {
+                    Ok(Answered { order_id: first.order_id, body: first.body.clone() })
+                }
+                None => {
+                    placed.push(new);
+                    Ok(answered)
+                }
+            });
+        }
+        for Placed { view, said, .. } in &placed {
+            tracing::info!(order_id = %view.id, event_id = %said.id, total = %view.total_amount,
+                trace_id = trace_id(said.trace.as_deref()), "order placed");
+        }
+        metrics::PLACED.add(placed.len(), []);
+        self.news.tell(placed.iter().flat_map(|new| News::all(new.view.id, &new.view.order)));
+        context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
+        verdicts
+    }
+}
+
+/// After a lost answer: looks which of them are there, and writes the others. An order has its id
+/// already, so that it is never there twice, whatever the first statement still does.
+async fn find_out<L: OrderBook>(
+    ledger: &L,
+    new: &[Placed],
+    lost: anyhow::Error,
+) -> Result<HashMap<String, Answer>, Unwritten> {
+    let (until, mut last) = (Instant::now() + FOUND_OUT_WITHIN, lost);
+    let ids: Vec<_> = new.iter().map(|new| new.view.id).collect();
+    while Instant::now() < until {
+        let placed = match ledger.placed(&ids).await {
+            Ok(there) => {
+                let missing = new.iter().filter(|new| !there.contains(&new.view.id));
+                ledger.place(&missing.cloned().collect::<Vec<_>>()).await
+            }
+            Err(why) => Err(Unwritten::Away(why.into())),
+        };
+        match placed {
+            Ok(given) => return Ok(given),
+            Err(Unwritten::Away(why) | Unwritten::Unknown(why) | Unwritten::Refused(why)) => {
+                last = why;
+            }
+        }
+        sleep(BETWEEN_LOOKS).await;
+    }
+    Err(Unwritten::Unknown(last))
+}
