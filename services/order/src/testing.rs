@@ -50,7 +50,7 @@ pub async fn context() -> Context {
 
 pub fn context_on(pool: PgPool) -> Context {
     let (ledger, world) = (PgLedger::new(pool), RealWorld::shared());
-    let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100);
+    let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100, 1 << 20);
     let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
     let (broker, ladder) = (Arc::new(MemoryBroker::default()), Ladder::default());
     let (kept, stop, deaf) = Default::default();

@@ -40,6 +40,16 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// Whether a value was refused that no state of the database would take: class 22.
+pub fn is_value(why: &anyhow::Error) -> bool {
+    why.chain().any(|cause| {
+        let refusal = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        refusal
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code.starts_with("22"))
+    })
+}
+
 /// What to do where waiting cannot help: the login is wrong, the database does not exist, or its
 /// schema is not this release's past.
 pub fn hopeless(why: &anyhow::Error) -> Option<&'static str> {

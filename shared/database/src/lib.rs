@@ -16,7 +16,7 @@ mod transaction;
 use uuid::Uuid;
 
 pub use connection::PgConnection;
-pub use failure::{Failure, hopeless};
+pub use failure::{Failure, hopeless, is_value};
 pub use limits::Limits;
 pub use migrate::migrate;
 pub use pool::PgPool;

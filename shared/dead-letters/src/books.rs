@@ -29,10 +29,15 @@ impl Key {
     pub fn of(letter: &Letter) -> Self {
         Self {
             queue: letter.origin().unwrap_or_else(|| letter.parked.clone()),
-            message_id: letter.message.id.clone().unwrap_or_default(),
+            message_id: storable(letter.message.id.as_deref().unwrap_or_default()),
             digest: letter.message.digest(),
         }
     }
+}
+
+/// Anyone may publish anything, and Postgres keeps no NUL.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// What the database of this service knows of these. Of a letter that another was to hear it may

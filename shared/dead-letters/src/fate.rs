@@ -40,6 +40,13 @@ pub fn fate(letter: &Letter, past: &Past, kept: Kept, now: DateTime<Utc>) -> Fat
     let Some(to) = letter.origin() else {
         return refused("nothing tells which queue it came from: export it, then purge it");
     };
+    if let Some(why) = letter.message.unreadable() {
+        let why = format!(
+            "{why}, so it would be dead again: export it, write its properties anew, and import it \
+             with --new-id; or purge it"
+        );
+        return Fate::Refused { why };
+    }
     let Some(said_at) = letter.said_at() else {
         return refused(
             "its message_id is no UUID of version 7, so it would be dead again: export it, and \

@@ -4,8 +4,8 @@
 use anyhow::{Context, Result};
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
-use messaging::{Message, wire};
+use lapin::{Channel, Connection};
+use messaging::{Message, RabbitMq, wire};
 
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
@@ -68,8 +68,7 @@ pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<
     Ok(done.with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??)
 }
 
-/// As whoever this address names.
+/// As the user that this address names.
 pub async fn connect(amqp_url: &str) -> Result<Connection> {
-    let connected = Connection::connect(amqp_url, ConnectionProperties::default());
-    in_time(connected).await
+    Ok(RabbitMq::connection(amqp_url, "operator").await?)
 }

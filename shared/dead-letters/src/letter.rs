@@ -59,7 +59,8 @@ impl Letter {
             let why = self.message.text("x-first-death-reason")?;
             Some(format!("RabbitMQ gave it up: {why}"))
         };
-        let reason = self.message.text(header::REASON).or_else(by_broker);
+        let unreadable = || Some(format!("it cannot be read: {}", self.message.unreadable()?));
+        let reason = self.message.text(header::REASON).or_else(unreadable).or_else(by_broker);
         reason.unwrap_or_else(|| "no reason given".into())
     }
 
@@ -85,6 +86,8 @@ impl Letter {
     /// had an id.
     pub fn mended(&self, body: Vec<u8>, new_id: EventId) -> Message {
         let mut message = self.message.clone();
+        message.headers.remove(header::UNREADABLE);
+        message.headers.remove(header::UNREADABLE_BYTES);
         if let Some(old) = self.event_id() {
             message = message.with(header::CAUSE, old.to_string());
         }

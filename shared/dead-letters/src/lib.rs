@@ -13,7 +13,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use messaging::{Kept, RealWorld, World};
 
-pub use books::{Books, Key, pasts_in, revive_in};
+pub use books::{Books, Key, pasts_in, revive_in, storable};
 pub use fate::{Deed, Fate, Past, fate};
 pub use hand::{Done, Hand, Outcome, Taken, finish};
 pub use held::{Held, connect, in_time};

@@ -4,10 +4,12 @@
 mod alone;
 mod aside;
 mod intake;
+mod repaired;
 
 use crate::{
     BrokerError, CrashPoint, Failure, Kept, Known, Ladder, Ledger, Message, Novelty, Outbox,
-    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
+    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, crash_at,
+    queue::panic_text, spans,
 };
 use events::OrderId;
 use intake::{Arrived, Intake};
@@ -75,14 +77,18 @@ enum Stop {
     /// These messages of the batch, by place, are to blame.
     Culprits(Vec<(usize, Trouble)>),
     /// One message of the batch is to blame, and only the database knows which.
-    Data(String),
+    Data(Trouble),
     World(String),
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Data(why) => Self::Data(format!("{why:#}")),
+            // The state may change; a value that the database cannot take stays what it is.
+            Failure::Data(why) if database::is_value(&why) => {
+                Self::Data(Trouble::Dead(format!("{why:#}")))
+            }
+            Failure::Data(why) => Self::Data(Trouble::Failed(format!("{why:#}"))),
             Failure::World(why) => Self::World(format!("{why:#}")),
         }
     }
@@ -171,9 +177,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 Err(Stop::Data(_)) if group.len() > 1 => {
                     groups.extend(group.into_iter().rev().map(|item| vec![item]));
                 }
-                Err(Stop::Data(why) | Stop::World(why)) => troubled.extend(
-                    group.into_iter().map(|item| item.blamed(Trouble::Failed(why.clone()))),
-                ),
+                Err(Stop::Data(trouble)) => {
+                    troubled.extend(group.into_iter().map(|item| item.blamed(trouble.clone())));
+                }
+                Err(Stop::World(why)) => {
+                    let failed = |item: Item<_>| item.blamed(Trouble::Failed(why.clone()));
+                    troubled.extend(group.into_iter().map(failed));
+                }
             }
         }
         Some(troubled)
@@ -232,6 +242,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             return Ok(());
         }
         let mut tx = self.ledger.begin().await?;
+        self.refuse_repaired(&mut tx, group).await?;
         let fresh = self.note(&mut tx, group).await?;
         crash_at(CrashPoint::Noted);
         if fresh.is_empty() {
@@ -359,12 +370,4 @@ fn split<S>(group: Vec<Item<S>>, mut culprits: Vec<(usize, Trouble)>) -> Split<S
         }
     }
     (innocent, guilty)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", text.as_deref().unwrap_or("without a message"))
 }

@@ -3,7 +3,10 @@
 use crate::{Failure, World};
 use events::{EventId, OrderId};
 use saga::{Cause, Said};
-use std::future::Future;
+use std::{collections::HashMap, future::Future};
+
+/// An event is parked after the session has ended so often while it was published.
+pub const FAILURES_MAX: i32 = 5;
 
 pub trait Ledger: Clone + Send + Sync + 'static {
     /// A transaction. Dropped without `commit`, it never happened.
@@ -20,6 +23,16 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         handled: &[Handled],
     ) -> impl Future<Output = Result<Vec<Novelty>, Failure>> + Send;
 
+    /// Of these dead letters, by queue and key: those that were repaired, and as which event each
+    /// went on.
+    fn repaired(
+        &self,
+        _tx: &mut Self::Tx,
+        _letters: &[(&str, &Handled)],
+    ) -> impl Future<Output = Result<HashMap<EventId, EventId>, Failure>> + Send {
+        async { Ok(HashMap::new()) }
+    }
+
     /// Nobody else works on these orders until the transaction ends.
     fn lock_orders(
         &self,
@@ -34,11 +47,16 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         said: &[Outgoing],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Takes rows that nobody seems to be publishing, and holds them for a while.
-    fn claim_unsent(
+    /// Takes rows that no process seems to be publishing, and holds them for a while.
+    fn claim_unsent(&self, max: usize) -> impl Future<Output = Result<Unsent, Failure>> + Send;
+
+    /// The session ended while these were published: one of them may be the reason. Each goes alone
+    /// from now on, and is parked for a while after too many failures; returns what is parked now.
+    fn suspect(
         &self,
-        max: usize,
-    ) -> impl Future<Output = Result<Vec<Outgoing>, Failure>> + Send;
+        unsent: &[EventId],
+        reason: &str,
+    ) -> impl Future<Output = Result<Vec<EventId>, Failure>> + Send;
 
     /// The broker has these: deletes them.
     fn forget_sent(&self, sent: &[EventId]) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -76,6 +94,14 @@ pub enum Novelty {
     Forged,
 }
 
+/// What a sweep finds.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    pub together: Vec<Outgoing>,
+    /// Is to be published by itself: see `Ledger::suspect`.
+    pub alone: Option<Outgoing>,
+}
+
 /// An event's line in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -89,6 +115,14 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// What it takes in memory, nearly.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.event.len()
+            + self.body.len()
+            + self.trace.as_ref().map_or(0, String::len)
+    }
+
     /// Gives what is said its id, once and for all.
     pub fn new(world: &dyn World, said: Said, cause: Option<&Cause>) -> Self {
         Self {

@@ -36,11 +36,11 @@ pub use database::Failure;
 pub use definitions::users;
 pub use kept::Kept;
 pub use ladder::{Ladder, parse_duration};
-pub use ledger::{Handled, Ledger, Novelty, Outgoing};
+pub use ledger::{Handled, Ledger, Novelty, Outgoing, Unsent};
 pub use line::{Line, Patience};
 pub use memory::{MemoryBroker, MemoryLedger, MemoryTx};
 
-pub use message::{Header, Message, header};
+pub use message::{BODY_MAX, Header, Message, header};
 pub use postgres::{PgLedger, migrations};
 pub use progress::{Progress, Standing};
 pub use queue::{Queue, Received};

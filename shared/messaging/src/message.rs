@@ -4,6 +4,7 @@ use crate::broker::Publication;
 use crate::{Outgoing, exchange_of};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt};
+use telemetry::TraceParent;
 
 /// The names of the headers.
 pub mod header {
@@ -22,6 +23,10 @@ pub mod header {
     /// How often a person has sent it back from the dead letters, and when the last time.
     pub const REPLAYED: &str = "replayed";
     pub const REPLAYED_AT: &str = "replayed-at";
+    /// Why the properties could not be read, and how they begin: the only headers of such a
+    /// message. On this side only; the broker has it as it was.
+    pub const UNREADABLE: &str = "unreadable";
+    pub const UNREADABLE_BYTES: &str = "unreadable-bytes";
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +77,19 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
+/// A larger body is not read. Our own are far below, since requests are.
+pub const BODY_MAX: usize = 256 * 1024;
+
 impl Message {
+    /// Why nothing of it can be handled, nor sent on: it is left to the broker as it is.
+    pub fn unreadable(&self) -> Option<String> {
+        let size = self.body.len();
+        let is_large = size > BODY_MAX;
+        let too_large =
+            || format!("its body takes {} KiB; {} KiB are read", size / 1024, BODY_MAX / 1024);
+        self.text(header::UNREADABLE).or_else(|| is_large.then(too_large))
+    }
+
     /// Of the bytes, which never change for an id.
     pub fn digest(&self) -> Vec<u8> {
         Sha256::digest(&self.body)[..16].to_vec()
@@ -82,10 +99,10 @@ impl Message {
         self.headers.get(header).map(ToString::to_string)
     }
 
-    /// The `traceparent` it travels with.
+    /// The `traceparent` it travels with, where that is one.
     pub fn trace(&self) -> Option<&str> {
         match self.headers.get(header::TRACE)? {
-            Header::Text(text) => Some(text),
+            Header::Text(text) => Some(text.as_str()).filter(|text| is_trace(text)),
             Header::Number(_) => None,
         }
     }
@@ -102,6 +119,10 @@ impl Message {
         self.headers.insert(header.into(), value.into());
         self
     }
+}
+
+fn is_trace(text: &str) -> bool {
+    text.parse::<TraceParent>().is_ok()
 }
 
 impl Outgoing {
@@ -121,8 +142,8 @@ impl Outgoing {
         if let Some(cause) = self.caused_by {
             message = message.with(header::CAUSE, cause.to_string());
         }
-        if let Some(trace) = &self.trace {
-            message = message.with(header::TRACE, trace.as_str());
+        if let Some(trace) = self.trace.as_deref().filter(|text| is_trace(text)) {
+            message = message.with(header::TRACE, trace);
         }
         Publication {
             exchange: exchange_of(events::said_by(&self.event)),

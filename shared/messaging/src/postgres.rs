@@ -1,5 +1,6 @@
 //! The ledger on Postgres.
 
+use crate::ledger::{FAILURES_MAX, Unsent};
 use crate::{CrashPoint, Failure, Handled, Ledger, Novelty, Outgoing, crash_at};
 use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
@@ -94,6 +95,25 @@ impl Ledger for PgLedger {
             .collect())
     }
 
+    async fn repaired(
+        &self,
+        tx: &mut Transaction,
+        letters: &[(&str, &Handled)],
+    ) -> Result<HashMap<EventId, EventId>, Failure> {
+        let repaired: Vec<(String, EventId)> = sqlx::query_as(
+            "SELECT message_id, new_event_id
+             FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BYTEA[]) AS letter (queue, message_id, digest)
+             JOIN dead_letter_actions USING (queue, message_id, digest)
+             WHERE action = 'repaired'",
+        )
+        .bind(letters.iter().map(|(queue, _)| *queue).collect::<Vec<_>>())
+        .bind(letters.iter().map(|(_, key)| key.event_id.to_string()).collect::<Vec<_>>())
+        .bind(letters.iter().map(|(_, key)| key.digest.as_slice()).collect::<Vec<_>>())
+        .fetch_all(&mut **tx)
+        .await?;
+        Ok(repaired.into_iter().filter_map(|(old, new)| Some((old.parse().ok()?, new))).collect())
+    }
+
     async fn lock_orders(&self, tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
         database::lock_orders(tx, orders).await
     }
@@ -114,23 +134,60 @@ impl Ledger for PgLedger {
         Ok(())
     }
 
-    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+    async fn claim_unsent(&self, max: usize) -> Result<Unsent, Failure> {
         let rows: Vec<OutboxRow> = sqlx::query_as(
-            "UPDATE outbox
-             SET due_at = now() + INTERVAL '15 seconds'
-             WHERE event_id IN (
+            "WITH together AS MATERIALIZED (
                  SELECT event_id
                  FROM outbox
-                 WHERE due_at <= now()
+                 WHERE due_at <= now() AND failures = 0
                  ORDER BY due_at
                  LIMIT $1
+                 FOR UPDATE SKIP LOCKED),
+             alone AS MATERIALIZED (
+                 SELECT event_id
+                 FROM outbox
+                 WHERE due_at <= now() AND failures > 0
+                 ORDER BY due_at
+                 LIMIT 1
                  FOR UPDATE SKIP LOCKED)
-             RETURNING event_id, event_type, version, order_id, body, caused_by, trace",
+             UPDATE outbox
+             SET due_at = now() + INTERVAL '15 seconds'
+             FROM (SELECT * FROM together UNION ALL SELECT * FROM alone) AS due
+             WHERE outbox.event_id = due.event_id
+             RETURNING outbox.event_id, event_type, version, order_id, body, caused_by, trace,
+                 failures",
         )
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Outgoing::from).collect())
+        let (together, alone): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.failures == 0);
+        Ok(Unsent {
+            together: together.into_iter().map(Outgoing::from).collect(),
+            alone: alone.into_iter().next().map(Outgoing::from),
+        })
+    }
+
+    async fn suspect(&self, unsent: &[EventId], reason: &str) -> Result<Vec<EventId>, Failure> {
+        let parked = sqlx::query_scalar(
+            "WITH failed AS (
+                 UPDATE outbox
+                 SET failures = failures + 1,
+                     last_error = $2,
+                     parked_at = CASE WHEN failures + 1 >= $3 THEN now() END,
+                     due_at = now() + CASE
+                         WHEN failures + 1 >= $3 THEN INTERVAL '1 hour'
+                         ELSE failures * INTERVAL '1 second' END
+                 WHERE event_id = ANY($1)
+                 RETURNING event_id, parked_at)
+             SELECT event_id FROM failed WHERE parked_at IS NOT NULL",
+        )
+        .bind(unsent)
+        .bind(reason)
+        .bind(FAILURES_MAX)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(parked)
     }
 
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
@@ -167,6 +224,8 @@ impl Ledger for PgLedger {
         sqlx::query(
             "UPDATE outbox
              SET attempts = attempts + 1,
+                 failures = 0,
+                 parked_at = NULL,
                  last_error = $2,
                  due_at = now() + LEAST(5, POWER(2, attempts)) * INTERVAL '1 second'
              WHERE event_id = ANY($1)",
@@ -188,6 +247,7 @@ struct OutboxRow {
     body: String,
     caused_by: Option<Uuid>,
     trace: Option<String>,
+    failures: i32,
 }
 
 impl From<OutboxRow> for Outgoing {

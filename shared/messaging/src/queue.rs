@@ -4,7 +4,11 @@ use crate::{Handled, Message, header, queue_name};
 use chrono::{DateTime, Utc};
 use events::{Event, EventId, OrderId, ProductId, SAGA, said_at};
 use saga::{Cause, Decision, Heard, On};
-use std::sync::Arc;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// One reaction of a service whose states are `S`, its event's type forgotten.
@@ -53,7 +57,8 @@ impl<S: 'static> Queue<S> {
     /// What comes of it goes on with `trace`. The error is the reason for which the message is
     /// dead.
     pub fn decode(&self, message: &Message, trace: Option<String>) -> Result<Received<S>, String> {
-        (self.decode)(message, trace)
+        catch_unwind(AssertUnwindSafe(|| (self.decode)(message, trace)))
+            .unwrap_or_else(|panic| Err(panic_text(&*panic)))
     }
 }
 
@@ -84,6 +89,9 @@ fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, 
     }
     let id = message.id.as_deref().ok_or("the property message_id is missing")?;
     let (id, at) = event_id(id)?;
+    if holds_nul(&message.body) {
+        return Err("the body holds a NUL, which no database keeps".into());
+    }
     let event: E = serde_json::from_slice(&message.body)
         .map_err(|why| format!("the body is no {}: {why}", E::NAME))?;
     let order = event.order_id().to_string();
@@ -97,8 +105,45 @@ fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, 
     Ok(Heard { event, id, at, caused_by, trace })
 }
 
+/// Escaped, which is the only way in which JSON has it.
+fn holds_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(place) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = &rest[place + 1..];
+        if rest.starts_with(b"u0000") {
+            return true;
+        }
+        // What is escaped may be a backslash itself.
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    false
+}
+
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.as_deref().unwrap_or("without a message"))
+}
+
 fn event_id(text: &str) -> Result<(EventId, DateTime<Utc>), String> {
     let id = Uuid::try_parse(text).ok();
     id.and_then(|id| Some((id, said_at(id)?)))
         .ok_or_else(|| format!("message_id {text:?} is no UUID of version 7"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_where_it_is_one() {
+        for json in [r#"{"a":"\u0000"}"#, r#""\\\u0000""#, r#"["\n\u0000"]"#] {
+            assert!(holds_nul(json.as_bytes()), "{json}");
+        }
+        for json in [r#""\\u0000""#, r#""\u0001""#, r#""u0000""#, r#""\"#, ""] {
+            assert!(!holds_nul(json.as_bytes()), "{json}");
+        }
+    }
 }

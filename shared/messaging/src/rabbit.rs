@@ -3,7 +3,10 @@
 //! in any way is dropped, and made anew by the one who asked for it.
 
 mod declare;
+mod frames;
 mod look;
+mod properties;
+mod transport;
 
 use crate::{
     Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
@@ -19,6 +22,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::Duration};
+use telemetry::metrics;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A goodbye that is not heard holds up nobody: the next session waits for it.
@@ -35,8 +39,10 @@ const CONSUMER: &str = "loop";
 /// of a service help one that has enough to do, and else leave it full batches.
 const RANK: &str = "x-priority";
 const RANKS: u64 = 1_000_000;
-/// A quorum queue's header.
+/// A quorum queue's headers, which are not to be published again: how often a message came back,
+/// and (since RabbitMQ 4.3) how often it was handed out.
 const RETURNS: &str = "x-delivery-count";
+const ACQUIRED: &str = "x-acquired-count";
 
 pub struct RabbitMq {
     uri: AMQPUri,
@@ -59,7 +65,12 @@ impl RabbitMq {
 
     async fn open(&self, name: String) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        in_time(Connection::connect_uri(self.uri.clone(), properties)).await
+        in_time(transport::connect(self.uri.clone(), properties)).await
+    }
+
+    /// A connection for a person's tool, as whoever the address names.
+    pub async fn connection(url: &str, name: &str) -> Result<Connection, BrokerError> {
+        Self::new(url, 1).map_err(BrokerError::Login)?.open(name.into()).await
     }
 }
 
@@ -102,7 +113,14 @@ impl Session for RabbitSession {
             wire::table([(RANK, self.rank.into())]),
         ))
         .await?;
-        Ok(Box::new(RabbitDeliveries { channel, consumer, last_tag: None }))
+        let queue = queue.into();
+        Ok(Box::new(RabbitDeliveries {
+            channel,
+            consumer,
+            queue,
+            last_tag: None,
+            unreadable: vec![],
+        }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -121,35 +139,60 @@ impl Session for RabbitSession {
 struct RabbitDeliveries {
     channel: Channel,
     consumer: lapin::Consumer,
+    queue: String,
     /// Of what was handed out and is not yet settled.
     last_tag: Option<u64>,
+    /// Of what can never be handed out, and is to be rejected.
+    unreadable: Vec<u64>,
 }
 
 impl RabbitDeliveries {
-    fn delivered(&mut self, one: lapin::message::Delivery) -> Delivery {
-        self.last_tag = Some(one.delivery_tag);
+    /// `None` where it cannot be read.
+    fn delivered(&mut self, one: lapin::message::Delivery) -> Option<Delivery> {
         let mut message = wire::message(&one.properties, one.data);
-        // The broker's own count, which is not to be published again.
+        if let Some(reason) = message.unreadable() {
+            tracing::error!(queue = self.queue, reason, "dead letter: {reason}");
+            self.unreadable.push(one.delivery_tag);
+            return None;
+        }
+        self.last_tag = Some(one.delivery_tag);
         let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
-        message.headers.remove(RETURNS);
-        Delivery { message, returns: counted.unwrap_or(0).max(u32::from(one.redelivered)) }
+        message.headers.retain(|name, _| ![RETURNS, ACQUIRED].contains(&name.as_str()));
+        let returns = counted.unwrap_or(0).max(u32::from(one.redelivered));
+        Some(Delivery { message, returns })
+    }
+
+    /// The broker itself makes dead letters of them, with every byte of theirs.
+    async fn reject_unreadable(&mut self) -> Result<(), BrokerError> {
+        // Taken first: where this is dropped while it waits, the rejection is sent already.
+        while let Some(tag) = self.unreadable.pop() {
+            let options = BasicRejectOptions { requeue: false };
+            in_time(self.channel.basic_reject(tag, options)).await?;
+            metrics::DEAD.add(1, [&self.queue]);
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Deliveries for RabbitDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
-        let first = self.consumer.next().await?.ok()?;
-        let mut batch = vec![self.delivered(first)];
-        batch.extend(self.ready(max.saturating_sub(1)));
-        Some(batch)
+        loop {
+            self.reject_unreadable().await.ok()?;
+            let first = self.consumer.next().await?.ok()?;
+            if let Some(first) = self.delivered(first) {
+                let mut batch = vec![first];
+                batch.extend(self.ready(max.saturating_sub(1)));
+                return Some(batch);
+            }
+        }
     }
 
     fn ready(&mut self, max: usize) -> Vec<Delivery> {
         let mut ready = Vec::new();
         while ready.len() < max {
             match self.consumer.next().now_or_never() {
-                Some(Some(Ok(delivery))) => ready.push(self.delivered(delivery)),
+                Some(Some(Ok(delivery))) => ready.extend(self.delivered(delivery)),
                 // The end is seen again by the next call.
                 Some(_) | None => break,
             }
@@ -166,6 +209,8 @@ impl Deliveries for RabbitDeliveries {
     }
 
     async fn settle(&mut self) -> Result<(), BrokerError> {
+        // First: what is acknowledged is all that came before.
+        self.reject_unreadable().await?;
         let Some(tag) = self.last_tag.take() else {
             return Ok(());
         };

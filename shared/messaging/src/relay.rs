@@ -3,10 +3,16 @@
 
 use crate::{
     Activities, BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Patience, Publisher, Session,
-    World, crash_at, spans,
+    Unsent, World, crash_at, spans,
 };
 use events::EventId;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -19,33 +25,85 @@ const FORGET_EVERY: Duration = Duration::from_millis(50);
 /// Tells the relay what has just been committed, so that it need not look.
 #[derive(Clone)]
 pub struct Outbox {
-    fresh: mpsc::Sender<Vec<Outgoing>>,
+    fresh: mpsc::UnboundedSender<Vec<Outgoing>>,
+    room: Arc<Room>,
+}
+
+/// For what is handed over and not yet published, in bytes. None while there is no session: all of
+/// it is in the table, where the sweep finds it.
+struct Room {
+    left: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Room {
+    fn open(&self) {
+        self.left.store(self.bytes_max, Ordering::Release);
+    }
+
+    fn close(&self) {
+        self.left.store(0, Ordering::Release);
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::AcqRel);
+    }
+}
+
+fn bytes(said: &[Outgoing]) -> usize {
+    said.iter().map(Outgoing::bytes).sum()
 }
 
 impl Outbox {
     /// Never waits: what does not fit is in the table, where the sweep finds it.
     pub fn wake(&self, said: Vec<Outgoing>) {
-        if !said.is_empty() {
-            let _ = self.fresh.try_send(said);
+        if !said.is_empty() && self.room.take(bytes(&said)) {
+            let _ = self.fresh.send(said);
         }
+    }
+}
+
+/// What is handed over for as long as a session lasts, however that ends.
+struct Fresh<'a> {
+    room: &'a Room,
+    said: &'a mut mpsc::UnboundedReceiver<Vec<Outgoing>>,
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        self.room.close();
+        while self.said.try_recv().is_ok() {}
     }
 }
 
 pub struct Relay<L> {
     ledger: L,
     world: Arc<dyn World>,
-    fresh: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
+    fresh: Mutex<mpsc::UnboundedReceiver<Vec<Outgoing>>>,
+    room: Arc<Room>,
     /// How many events go to the broker before their confirms are awaited.
     burst_max: usize,
     activities: Activities,
 }
 
 impl<L: Ledger> Relay<L> {
-    pub fn new(ledger: L, world: Arc<dyn World>, burst_max: usize) -> (Outbox, Self) {
-        let (fresh, receiver) = mpsc::channel(1024);
-        let activities = Activities::default();
-        let relay = Self { ledger, world, fresh: Mutex::new(receiver), burst_max, activities };
-        (Outbox { fresh }, relay)
+    /// At most `bytes_max` wait in memory to be published.
+    pub fn new(
+        ledger: L,
+        world: Arc<dyn World>,
+        burst_max: usize,
+        bytes_max: usize,
+    ) -> (Outbox, Self) {
+        let (fresh, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Room { left: AtomicUsize::new(0), bytes_max });
+        let outbox = Outbox { fresh, room: room.clone() };
+        let (fresh, activities) = (Mutex::new(receiver), Activities::default());
+        (outbox, Self { ledger, world, fresh, room, burst_max, activities })
     }
 
     /// Notes there what it is doing.
@@ -81,19 +139,22 @@ impl<L: Ledger> Relay<L> {
     ) -> Result<(), BrokerError> {
         let mut publisher = session.publisher().await?;
         let mut fresh = self.fresh.lock().await;
-        // What was said while there was no session has become the sweep's.
-        while fresh.try_recv().is_ok() {}
+        self.room.open();
+        // What is left in it when the session ends is the sweep's.
+        let fresh = Fresh { room: &self.room, said: &mut fresh };
         let (mut waiting, max) = (Vec::new(), self.burst_max);
         loop {
             tokio::select! {
                 biased;
-                count = fresh.recv_many(&mut waiting, max) => if count == 0 { return Ok(()) },
+                count = fresh.said.recv_many(&mut waiting, max) => if count == 0 { return Ok(()) },
                 () = stop.cancelled() => return Ok(()),
             }
             let said: Vec<_> = waiting.drain(..).flatten().collect();
+            let taken = bytes(&said);
             for burst in said.chunks(self.burst_max) {
                 self.publish(burst, &mut *publisher, sent).await?;
             }
+            self.room.give_back(taken);
         }
     }
 
@@ -110,13 +171,16 @@ impl<L: Ledger> Relay<L> {
             let found = self.ledger.claim_unsent(self.burst_max).await;
             drop(busy);
             match found {
-                Ok(found) if !found.is_empty() => {
-                    self.publish(&found, &mut *publisher, sent).await?;
-                    if !stop.is_cancelled() {
+                Ok(Unsent { together, alone }) => {
+                    patience.relieved("the outbox can be read again");
+                    let is_empty = together.is_empty() && alone.is_none();
+                    for burst in [together, Vec::from_iter(alone)] {
+                        self.publish(&burst, &mut *publisher, sent).await?;
+                    }
+                    if !is_empty && !stop.is_cancelled() {
                         continue;
                     }
                 }
-                Ok(_) => patience.relieved("the outbox can be read again"),
                 Err(why) => patience.complain(&format!("the outbox cannot be read: {why}")),
             }
             tokio::select! {
@@ -133,11 +197,20 @@ impl<L: Ledger> Relay<L> {
         publisher: &mut dyn Publisher,
         sent: &mpsc::UnboundedSender<EventId>,
     ) -> Result<(), BrokerError> {
+        if burst.is_empty() {
+            return Ok(());
+        }
         let _busy = self.activities.begin("the publication of events");
         let spans: Vec<_> = burst.iter().map(spans::of_publication).collect();
         let publications: Vec<_> =
             burst.iter().zip(&spans).map(|(event, span)| spans::publication(event, span)).collect();
-        let confirms = publisher.publish(&publications).await?;
+        let confirms = match publisher.publish(&publications).await {
+            Ok(confirms) => confirms,
+            Err(why) => {
+                self.suspect(burst, &why).await;
+                return Err(why);
+            }
+        };
         crash_at(CrashPoint::Confirmed);
         let (mut unroutable, mut refused) = (Vec::new(), Vec::new());
         for ((event, span), confirm) in burst.iter().zip(spans).zip(confirms) {
@@ -154,6 +227,20 @@ impl<L: Ledger> Relay<L> {
         self.postpone(&unroutable, "no queue listens to it").await;
         self.postpone(&refused, "a queue refused it").await;
         Ok(())
+    }
+
+    /// Most likely the broker has gone; but one of these may be what it cannot take.
+    async fn suspect(&self, burst: &[Outgoing], reason: &BrokerError) {
+        let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
+        match self.ledger.suspect(&ids, &reason.to_string()).await {
+            Ok(parked) => {
+                for event_id in parked {
+                    tracing::error!(%event_id, %reason, "an event cannot be published: it is \
+                        parked in the outbox, and tried again in an hour");
+                }
+            }
+            Err(why) => tracing::warn!("cannot note in the outbox what was not taken: {why}"),
+        }
     }
 
     async fn postpone(&self, unsent: &[EventId], reason: &str) {
@@ -189,3 +276,6 @@ impl<L: Ledger> Relay<L> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

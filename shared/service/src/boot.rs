@@ -41,6 +41,7 @@ pub async fn run<S: Store<Tx = Transaction>>(
         kept: Kept::days(common.keep_days),
         queue_type: common.queue_type,
         batch_max: common.batch_max.into(),
+        outbox_memory: common.outbox_memory,
     };
     // The next batches wait here while one is being handled.
     let prefetch = common.batch_max.saturating_mul(4);

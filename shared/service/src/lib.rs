@@ -89,6 +89,8 @@ pub struct Tuning {
     pub kept: Kept,
     pub queue_type: QueueType,
     pub batch_max: usize,
+    /// Bytes that may wait to be published; the table has them all.
+    pub outbox_memory: usize,
 }
 
 impl<S: Store> Service<S> {
@@ -185,7 +187,8 @@ impl<S: Store> Service<S> {
         tuning: &Tuning,
     ) -> (Line<S, L>, Outbox) {
         let progress = Progress::new();
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), tuning.batch_max);
+        let (outbox, relay) =
+            Relay::new(ledger.clone(), world.clone(), tuning.batch_max, tuning.outbox_memory);
         let relay = relay.reporting(progress.activities.clone());
         let consumer = Consumer {
             service: self.name,

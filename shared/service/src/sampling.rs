@@ -42,13 +42,14 @@ async fn look(samples: &[Sample], context: &Context) {
 
 /// Events said and not yet published.
 pub async fn outbox(context: Context) -> anyhow::Result<()> {
-    let (count, oldest): (i64, Option<Uuid>) = sqlx::query_as(
-        "SELECT COUNT(*), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
+    let (count, parked, oldest): (i64, i64, Option<Uuid>) = sqlx::query_as(
+        "SELECT COUNT(*), COUNT(parked_at), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
          FROM outbox",
     )
     .fetch_one(&context.ledger.pool)
     .await?;
     metrics::OUTBOX.set(count as f64, []);
+    metrics::OUTBOX_PARKED.set(parked as f64, []);
     metrics::OUTBOX_AGE.set(seconds_since(oldest, &context), []);
     Ok(())
 }

@@ -48,6 +48,9 @@ pub struct Common {
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
     pub batch_max: u16,
+    /// Bytes of events that may wait in memory to be published; the outbox has them all
+    #[arg(long, env = "OUTBOX_MEMORY", default_value = "4194304", value_name = "OUTBOX_MEMORY")]
+    pub outbox_memory: usize,
     /// Connections to the database, at most
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "12")]
     #[arg(value_name = "DATABASE_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=500))]

@@ -43,6 +43,7 @@ metrics! {
         DEAD: Counter, "messages_dead_total", ["queue"], "messages put among the dead letters";
         OUTBOX: Gauge, "outbox_events", [], "events said and not yet taken by the broker";
         OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest of these";
+        OUTBOX_PARKED: Gauge, "outbox_parked_events", [], "those of them whose publication ended the session again and again";
     }
     "order" {
         RUNNING: Gauge, "orders_running", [], "orders that are not final yet";

@@ -1,11 +1,11 @@
 //! RabbitMQ as a person looks at it: one virtual host, by the management page's API and by AMQP.
 
 use lapin::{
-    Channel, Connection, ConnectionProperties,
+    Channel, Connection,
     options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use messaging::{Message, Publication, wire};
+use messaging::{Message, Publication, RabbitMq, wire};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -59,9 +59,8 @@ impl BrokerView {
 
     /// With its connection, which closes when dropped.
     pub async fn channel(&self) -> (Connection, Channel) {
-        let connection = Connection::connect(&self.amqp_url, ConnectionProperties::default())
-            .await
-            .expect("the broker lets us in");
+        let connection =
+            RabbitMq::connection(&self.amqp_url, "test").await.expect("the broker lets us in");
         let channel = connection.create_channel().await.expect("a channel can be opened");
         (connection, channel)
     }

@@ -33,6 +33,7 @@ async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncF
             kept: Kept::default(),
             queue_type: QueueType::default(),
             batch_max: 100,
+            outbox_memory: 1 << 20,
         },
         health_file: health_file(),
         stop: stop.clone(),

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::Failure;
 use events::{EventId, OrderId};
-use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Novelty, Outgoing};
+use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Novelty, Outgoing, Unsent};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -133,16 +133,22 @@ impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
         self.tables.enqueue(&mut tx.inner, said).await
     }
 
-    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+    async fn claim_unsent(&self, max: usize) -> Result<Unsent, Failure> {
         self.fails("cannot sweep", &[])?;
         let doomed = std::mem::take(&mut *lock(&self.doomed));
         self.tables.forget_sent(&doomed).await?;
         let found = self.tables.claim_unsent(max).await?;
-        if !found.is_empty() {
-            let about: Vec<_> = found.iter().map(|event| event.order_id).collect();
+        let about: Vec<_> =
+            found.together.iter().chain(&found.alone).map(|event| event.order_id).collect();
+        if !about.is_empty() {
             self.chaos.step(self.place, "sweep", &about).await;
         }
         Ok(found)
+    }
+
+    async fn suspect(&self, unsent: &[EventId], reason: &str) -> Result<Vec<EventId>, Failure> {
+        self.fails("cannot suspect", &[])?;
+        self.tables.suspect(unsent, reason).await
     }
 
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {

@@ -199,7 +199,13 @@ impl Fleet {
         };
         let batch_max = self.chaos.among(&[1, 3, 100]);
         let (kept, queue_type) = (Kept::default(), QueueType::default());
-        let tuning = Tuning { ladder: Ladder::default(), kept, queue_type, batch_max };
+        let tuning = Tuning {
+            ladder: Ladder::default(),
+            kept,
+            queue_type,
+            batch_max,
+            outbox_memory: 1 << 20,
+        };
         let broker: Arc<dyn Broker> = Arc::new(wire);
         let (line, outbox) = service.line(broker.clone(), disk, &world, &tuning);
         let health = Arc::new(Health::new(line.progress.subscribe()));

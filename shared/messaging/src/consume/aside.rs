@@ -7,6 +7,9 @@ use crate::{
 };
 use telemetry::{metrics, trace_id};
 
+/// A reason may quote what it is about, and headers must fit into a frame.
+const REASON_MAX: usize = 1024;
+
 impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     /// Brings troubled messages to a retry rung or to the dead letters; afterwards the broker has
     /// them there, and their first copies may be acknowledged.
@@ -43,6 +46,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 (reason, failures, self.ladder.wait(climbed, queue.compensates))
             }
         };
+        let reason = shortened(reason);
         let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
         let trace_id = trace_id(message.trace()).map(ToOwned::to_owned);
         let message = message
@@ -69,5 +73,25 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             let routing_key = dead_letters(&queue);
             Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
         }
+    }
+}
+
+fn shortened(mut reason: String) -> String {
+    if reason.len() > REASON_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_an_end() {
+        assert_eq!(shortened("short".into()), "short");
+        let long = shortened("é".repeat(40_000));
+        assert!(long.ends_with("é…") && long.len() <= REASON_MAX + "…".len(), "{}", long.len());
     }
 }

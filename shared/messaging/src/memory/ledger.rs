@@ -1,5 +1,6 @@
 //! A database without a server: a copy a transaction, put in place by its commit.
 
+use crate::ledger::{FAILURES_MAX, Unsent};
 use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
 use events::{EventId, OrderId};
 use std::{
@@ -26,15 +27,28 @@ pub struct MemoryLedger<D> {
 struct Tables<D> {
     data: D,
     inbox: BTreeMap<EventId, Arc<Handled>>,
-    /// With the time from which on anyone may publish it.
-    outbox: BTreeMap<EventId, (Arc<Outgoing>, Instant)>,
+    outbox: BTreeMap<EventId, Row>,
     suspects: BTreeMap<Vec<u8>, u32>,
+}
+
+#[derive(Clone)]
+struct Row {
+    event: Arc<Outgoing>,
+    /// From then on anyone may publish it.
+    due: Instant,
+    failures: i32,
 }
 
 /// Works on a copy, one transaction at a time; a commit puts the copy in the original's place.
 pub struct MemoryTx<D> {
     original: OwnedMutexGuard<Tables<D>>,
     copy: Tables<D>,
+}
+
+impl Row {
+    fn outgoing(&self) -> Outgoing {
+        Outgoing::clone(&self.event)
+    }
 }
 
 impl<D> MemoryTx<D> {
@@ -54,7 +68,7 @@ impl<D: Clone> MemoryLedger<D> {
     }
 
     pub async fn unsent(&self) -> Vec<Outgoing> {
-        self.tables.lock().await.outbox.values().map(|(event, _)| Outgoing::clone(event)).collect()
+        self.tables.lock().await.outbox.values().map(Row::outgoing).collect()
     }
 
     pub async fn handled(&self) -> Vec<Handled> {
@@ -112,20 +126,42 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
 
     async fn enqueue(&self, tx: &mut MemoryTx<D>, said: &[Outgoing]) -> Result<(), Failure> {
         let due = Instant::now() + Duration::from_secs(2);
-        tx.copy.outbox.extend(said.iter().map(|event| (event.id, (Arc::new(event.clone()), due))));
+        tx.copy.outbox.extend(
+            said.iter()
+                .map(|event| (event.id, Row { event: Arc::new(event.clone()), due, failures: 0 })),
+        );
         Ok(())
     }
 
-    async fn claim_unsent(&self, max: usize) -> Result<Vec<Outgoing>, Failure> {
+    async fn claim_unsent(&self, max: usize) -> Result<Unsent, Failure> {
         let now = Instant::now();
         let mut tables = self.tables.lock().await;
-        let due = tables.outbox.values_mut().filter(|(_, due)| *due <= now).take(max);
-        Ok(due
-            .map(|(event, due)| {
-                *due = now + Duration::from_secs(15);
-                Outgoing::clone(event)
-            })
-            .collect())
+        let mut claim = |which: fn(&Row) -> bool, max| -> Vec<_> {
+            let due = tables.outbox.values_mut().filter(|row| row.due <= now && which(row));
+            due.take(max)
+                .map(|row| {
+                    row.due = now + Duration::from_secs(15);
+                    row.outgoing()
+                })
+                .collect()
+        };
+        let together = claim(|row| row.failures == 0, max);
+        Ok(Unsent { together, alone: claim(|row| row.failures > 0, 1).pop() })
+    }
+
+    async fn suspect(&self, unsent: &[EventId], _reason: &str) -> Result<Vec<EventId>, Failure> {
+        let mut tables = self.tables.lock().await;
+        let mut parked = Vec::new();
+        for id in unsent {
+            let Some(row) = tables.outbox.get_mut(id) else { continue };
+            row.failures += 1;
+            row.due = Instant::now();
+            if row.failures >= FAILURES_MAX {
+                row.due += Duration::from_secs(3600);
+                parked.push(*id);
+            }
+        }
+        Ok(parked)
     }
 
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
@@ -151,8 +187,8 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
     async fn postpone(&self, unsent: &[EventId], _reason: &str) -> Result<(), Failure> {
         let mut tables = self.tables.lock().await;
         for id in unsent {
-            if let Some((_, due)) = tables.outbox.get_mut(id) {
-                *due = Instant::now() + Duration::from_secs(1);
+            if let Some(row) = tables.outbox.get_mut(id) {
+                (row.due, row.failures) = (Instant::now() + Duration::from_secs(1), 0);
             }
         }
         Ok(())

@@ -118,7 +118,7 @@ impl Shop {
         change(&mut queue);
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), 100);
+        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), 100, 1 << 20);
         let progress = Progress::new();
         let consumer = Consumer {
             service: "till",

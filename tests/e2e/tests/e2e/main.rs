@@ -9,6 +9,7 @@ mod dead_letters;
 mod deadlines;
 mod endings;
 mod forgeries;
+mod hostile;
 mod ladder;
 mod lies;
 mod lives;

@@ -174,8 +174,8 @@ async fn listen(url: String, heard: Arc<Mutex<VecDeque<Message>>>) {
     }
 }
 
-async fn hear(url: &str, heard: &Mutex<VecDeque<Message>>) -> lapin::Result<()> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+async fn hear(url: &str, heard: &Mutex<VecDeque<Message>>) -> Result<()> {
+    let connection = RabbitMq::connection(url, "chaos: tap").await?;
     let channel = connection.create_channel().await?;
     let table = FieldTable::default;
     channel.queue_declare(QUEUE.into(), QueueDeclareOptions::default(), table()).await?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
-use dead_letters::{Key, Letter, Past, pasts_in, revive_in};
+use dead_letters::{Key, Letter, Past, pasts_in, revive_in, storable};
 use events::{EventId, OrderId};
 use messaging::{CrashPoint, crash_at};
 
@@ -53,9 +53,9 @@ impl Books {
             .bind(keys.iter().map(|key| key.queue.as_str()).collect::<Vec<_>>())
             .bind(keys.iter().map(|key| key.message_id.as_str()).collect::<Vec<_>>())
             .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
-            .bind(letters.iter().map(|letter| letter.message.kind.as_deref()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| kind(letter)).collect::<Vec<_>>())
             .bind(letters.iter().map(|letter| letter.order_id()).collect::<Vec<_>>())
-            .bind(letters.iter().map(|letter| letter.reason()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| storable(&letter.reason())).collect::<Vec<_>>())
             .execute(self.databases.of(&service)?)
             .await
             .with_context(|| format!("cannot note in the database of {service}"))?;
@@ -94,9 +94,9 @@ impl Books {
             .bind(digest)
             .bind(repair.new_id)
             .bind(&repair.new_digest)
-            .bind(&old.message.kind)
+            .bind(kind(old))
             .bind(old.order_id())
-            .bind(old.reason())
+            .bind(storable(&old.reason()))
             .execute(&mut *database)
             .await?;
         crash_at(CrashPoint::RepairNoted);
@@ -133,6 +133,10 @@ impl Books {
         }
         places
     }
+}
+
+fn kind(letter: &Letter) -> Option<String> {
+    letter.message.kind.as_deref().map(storable)
 }
 
 impl dead_letters::Books for Books {

@@ -64,6 +64,7 @@ fn in_properties(add: &mut Add<'_>) {
     add("content_encoding is no UTF-8", &|it| it.property(Property::ContentEncoding, NO_TEXT));
     add("reply_to is no UTF-8", &|it| it.property(Property::ReplyTo, NO_TEXT));
     add("cluster_id is no UTF-8", &|it| it.property(Property::ClusterId, NO_TEXT));
+    add("message_id holds a NUL", &|it| it.property(Property::MessageId, b"a\0b"));
     add("correlation_id holds a NUL", &|it| it.property(Property::CorrelationId, b"a\0b"));
     add("type is long", &|it| it.property(Property::Type, &[b'x'; 255]));
     add("it expires at once", &|it| it.property(Property::Expiration, b"0"));
@@ -176,9 +177,9 @@ fn in_bodies(add: &mut Add<'_>) {
     add("the body holds a number beyond all", &|it| {
         it.wrapped(br#"{"total_amount":1e999999999,"it":"#, b"}")
     });
-    add("the body is 4 MiB of one text", &|it| {
+    add("the body is 1,000 KiB of one text", &|it| {
         it.wrapped(
-            &[&b"{\"order_id\":\""[..], &vec![b'a'; 4 * KIB * KIB], b"\",\"it\":"].concat(),
+            &[&b"{\"order_id\":\""[..], &vec![b'a'; 1000 * KIB], b"\",\"it\":"].concat(),
             b"}",
         )
     });

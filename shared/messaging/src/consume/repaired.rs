@@ -1,0 +1,38 @@
+//! A dead letter that was repaired went on as another event. The old one may still lie among the
+//! dead letters, and whoever sends it back may not know; its hearer's database does.
+
+use super::{Consumer, Item, Stop, Trouble};
+use crate::{Ledger, Message, Store, header};
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+    /// Blames what was repaired. Only what has failed before is looked for.
+    pub(super) async fn refuse_repaired(
+        &self,
+        tx: &mut L::Tx,
+        group: &[Item<S::State>],
+    ) -> Result<(), Stop> {
+        let again: Vec<_> =
+            group.iter().enumerate().filter(|(_, item)| has_failed(&item.message)).collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        let letters: Vec<_> = again
+            .iter()
+            .map(|(_, item)| (self.queues[item.queue].name.as_str(), &item.received.handled))
+            .collect();
+        let repaired = self.ledger.repaired(tx, &letters).await?;
+        let culprits: Vec<_> = again
+            .iter()
+            .filter_map(|(place, item)| {
+                let new = repaired.get(&item.received.handled.event_id)?;
+                let why = format!("it was repaired and went on as event {new}: purge it");
+                Some((*place, Trouble::Dead(why)))
+            })
+            .collect();
+        if culprits.is_empty() { Ok(()) } else { Err(Stop::Culprits(culprits)) }
+    }
+}
+
+fn has_failed(message: &Message) -> bool {
+    [header::REPLAYED, header::FAILED_AT].iter().any(|name| message.headers.contains_key(*name))
+}

@@ -1,0 +1,162 @@
+//! Rewrites what the broker sends into what lapin can read. lapin ends the connection on a short
+//! string that is no UTF-8, on a header frame above the negotiated size, and on tables nested so
+//! deep that its parser runs out of stack; the broker delivers such a message again, for ever.
+//! Here its properties are replaced by two headers, which say so. Pure.
+
+use super::properties;
+use crate::header;
+
+/// Properties larger than this are replaced: with the headers that a failure adds, a message must
+/// still fit in one frame of ours.
+pub const PROPERTIES_MAX: usize = 16 * 1024;
+/// So many of the replaced bytes are kept beside the message, for a person to look at. The broker
+/// keeps all of them.
+const SHOWN_MAX: usize = 4 * 1024;
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+const BODY: u8 = 3;
+const HEARTBEAT: u8 = 8;
+/// Type, channel, size.
+const HEAD: usize = 7;
+/// Class, weight, size of the body.
+const CONTENT: usize = 12;
+const END: u8 = 0xCE;
+const BASIC: u16 = 60;
+
+#[derive(Default)]
+pub struct Frames {
+    /// Of a frame that has not arrived as a whole; of one that is too large, its beginning.
+    begun: Vec<u8>,
+    /// What is still to come of a frame that is not looked into: its bytes go through, or nowhere.
+    passing: usize,
+    skipping: usize,
+    /// What came is no AMQP, so lapin tells what is wrong with it.
+    is_foreign: bool,
+}
+
+impl Frames {
+    /// Appends to `readable` what lapin may have of it.
+    pub fn push(&mut self, mut raw: &[u8], readable: &mut Vec<u8>) {
+        while !raw.is_empty() {
+            if self.is_foreign {
+                readable.extend(raw);
+                return;
+            }
+            if self.passing > 0 {
+                let (through, rest) = raw.split_at(self.passing.min(raw.len()));
+                readable.extend(through);
+                self.passing -= through.len();
+                raw = rest;
+            } else if self.skipping > 0 {
+                let (skipped, rest) = raw.split_at(self.skipping.min(raw.len()));
+                self.skipping -= skipped.len();
+                raw = rest;
+                if self.skipping == 0 {
+                    self.end(readable);
+                }
+            } else {
+                raw = self.begin(raw, readable);
+            }
+        }
+    }
+
+    /// Goes on with a frame that is looked into; returns what is left.
+    fn begin<'a>(&mut self, raw: &'a [u8], readable: &mut Vec<u8>) -> &'a [u8] {
+        let wanted = if self.begun.len() < HEAD { HEAD } else { self.kept() };
+        let (taken, rest) = raw.split_at((wanted - self.begun.len()).min(raw.len()));
+        self.begun.extend(taken);
+        if self.begun.len() < wanted {
+            return rest;
+        }
+        if wanted > HEAD {
+            self.skipping = HEAD + self.size() + 1 - wanted;
+            if self.skipping == 0 {
+                self.end(readable);
+            }
+            return rest;
+        }
+        match self.begun[0] {
+            METHOD | HEADER => {}
+            BODY | HEARTBEAT => {
+                self.passing = self.size() + 1;
+                readable.append(&mut self.begun);
+            }
+            _ => {
+                self.is_foreign = true;
+                readable.append(&mut self.begun);
+            }
+        }
+        rest
+    }
+
+    fn size(&self) -> usize {
+        u32::from_be_bytes([self.begun[3], self.begun[4], self.begun[5], self.begun[6]]) as usize
+    }
+
+    /// How much of the frame is kept to be looked into.
+    fn kept(&self) -> usize {
+        let whole = HEAD + self.size() + 1;
+        match self.begun[0] {
+            HEADER => whole.min(HEAD + CONTENT + PROPERTIES_MAX),
+            _ => whole,
+        }
+    }
+
+    /// The frame is here.
+    fn end(&mut self, readable: &mut Vec<u8>) {
+        let size = self.size();
+        if self.begun[0] == METHOD {
+            properties::clean_routing(&mut self.begun[HEAD..HEAD + size]);
+            readable.append(&mut self.begun);
+            return;
+        }
+        let is_basic = size >= CONTENT && self.begun[HEAD..HEAD + 2] == BASIC.to_be_bytes();
+        let flaw = if !is_basic {
+            None
+        } else if size > CONTENT + PROPERTIES_MAX {
+            let (kib, max) = ((size - CONTENT) / 1024, PROPERTIES_MAX / 1024);
+            Some(format!("its properties take {kib} KiB; {max} KiB are read"))
+        } else {
+            properties::flaw(self.begun.get(HEAD + CONTENT..HEAD + size).unwrap_or_default())
+        };
+        match flaw {
+            None => readable.append(&mut self.begun),
+            Some(flaw) => {
+                let shown = &self.begun[HEAD + CONTENT..(HEAD + size).min(self.begun.len())];
+                let shown = &shown[..shown.len().min(SHOWN_MAX)];
+                readable.extend(replaced(&self.begun[..HEAD + CONTENT], &flaw, shown));
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+/// The frame of the same message, whose only properties are two headers.
+fn replaced(head: &[u8], flaw: &str, shown: &[u8]) -> Vec<u8> {
+    const HEADERS: u16 = 1 << 13;
+    let mut table = Vec::new();
+    let shown = shown.escape_ascii().to_string();
+    for (name, text) in [(header::UNREADABLE, flaw), (header::UNREADABLE_BYTES, &shown)] {
+        table.push(u8::try_from(name.len()).expect("a name of ours is short"));
+        table.extend(name.as_bytes());
+        table.push(b'S');
+        table.extend(length(text.as_bytes()));
+        table.extend(text.as_bytes());
+    }
+    let mut payload = head[HEAD..].to_vec();
+    payload.extend(HEADERS.to_be_bytes());
+    payload.extend(length(&table));
+    payload.extend(table);
+    let mut frame = head[..3].to_vec();
+    frame.extend(length(&payload));
+    frame.extend(payload);
+    frame.push(END);
+    frame
+}
+
+fn length(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).expect("what is kept is bounded").to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests;

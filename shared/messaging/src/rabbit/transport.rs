@@ -1,0 +1,152 @@
+//! The socket under lapin: one that notices a peer that has gone, and that hands lapin nothing it
+//! cannot read.
+
+use super::frames::Frames;
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures::{AsyncRead, AsyncWrite, Stream};
+use lapin::{
+    AsyncTcpStream, Connection, ConnectionProperties,
+    tcp::TLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
+use socket2::{SockRef, TcpKeepalive};
+use std::{
+    future::ready,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+/// A peer that answers nothing for so long has gone, whatever it was sent.
+const GONE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const READ_MAX: usize = 16 * 1024;
+
+/// Connects; what may never answer is the caller's to end.
+pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
+    let tokio = Tokio::current();
+    let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Guarding(tokio)));
+    Connection::connector(uri, runtime, open, properties).await
+}
+
+type Kit = RuntimeParts<Tokio, Guarding>;
+
+async fn open(uri: AMQPUri, _: Runtime<Kit>) -> lapin::Result<AsyncTcpStream<Guarded>> {
+    let stream = open_guarded(&uri).await?;
+    Ok(AsyncTcpStream::Plain(stream))
+}
+
+async fn open_guarded(uri: &AMQPUri) -> io::Result<Guarded> {
+    let authority = (uri.authority.host.as_str(), uri.authority.port);
+    let socket = TcpStream::connect(authority).await?;
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
+    )?;
+    options.set_tcp_user_timeout(Some(GONE_AFTER))?;
+    let plain = AsyncTcpStream::Plain(socket.compat());
+    let stream = match uri.scheme {
+        AMQPScheme::AMQP => plain,
+        AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, TLSConfig::default()).await?,
+    };
+    Ok(Guarded { stream, frames: Frames::default(), readable: Vec::new(), given: 0 })
+}
+
+pub struct Guarded {
+    stream: AsyncTcpStream<Compat<TcpStream>>,
+    frames: Frames,
+    /// What lapin may have, and how much of it lapin has.
+    readable: Vec<u8>,
+    given: usize,
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        wanted: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        while this.given == this.readable.len() {
+            this.readable.clear();
+            this.given = 0;
+            let mut raw = [0; READ_MAX];
+            match std::task::ready!(Pin::new(&mut this.stream).poll_read(context, &mut raw))? {
+                0 => return Poll::Ready(Ok(0)),
+                read => this.frames.push(&raw[..read], &mut this.readable),
+            }
+        }
+        let ready = &this.readable[this.given..];
+        let count = ready.len().min(wanted.len());
+        wanted[..count].copy_from_slice(&ready[..count]);
+        this.given += count;
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+/// tokio's reactor, but for the type of its streams.
+#[derive(Clone, Debug)]
+pub struct Guarding(Tokio);
+
+impl Reactor for Guarding {
+    type TcpStream = Guarded;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        Err::<Guarded, _>(not_asked_for())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        _: SocketAddr,
+    ) -> impl Future<Output = io::Result<Guarded>> + Send + 'static {
+        ready(Err(not_asked_for()))
+    }
+}
+
+/// lapin connects by `open` alone.
+fn not_asked_for() -> io::Error {
+    io::Error::other("only a connection that is guarded can be had")
+}
