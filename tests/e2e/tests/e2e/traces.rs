@@ -114,12 +114,16 @@ async fn a_compensation_is_in_the_trace_with_every_try_of_it() {
 
     let tried = "inventory: process shipping.failed < shipping: publish shipping.failed";
     let charge = "payment: gateway charge < payment: process order.created";
+    // What came of a charge that was answered 503.
+    let asked = "payment: gateway look-up < payment: process order.created";
     let hops = [
         "order: POST /orders < ",
         "order: publish order.created < order: POST /orders",
         "payment: process order.created < order: publish order.created",
         charge,
+        asked,
         charge,
+        asked,
         charge,
         "payment: publish payment.approved < payment: gateway charge",
         "order: process payment.approved < payment: publish payment.approved",
