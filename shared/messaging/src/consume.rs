@@ -1,5 +1,5 @@
-//! The one loop: batch, inbox, load, decide, save, outbox, commit, acknowledge. Nobody else writes
-//! these steps.
+//! Handles a service's messages in batches: inbox, load, decide, save, outbox, commit, acknowledge,
+//! in this order.
 
 mod alone;
 mod aside;
