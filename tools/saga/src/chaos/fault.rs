@@ -67,8 +67,8 @@ impl Fault {
         Self::Upgrade,
     ];
 
-    /// What the system does not stand yet: these happen only where they are named.
-    pub const ONLY_BY_NAME: [Self; 4] = [Self::Silence, Self::Bytes, Self::Weight, Self::Lies];
+    /// Not among the usual ones: it takes the machine for itself.
+    pub const ONLY_BY_NAME: [Self; 1] = [Self::Weight];
 
     pub const fn name(self) -> &'static str {
         match self {
