@@ -115,7 +115,7 @@ prop_compose! {
 proptest! {
     /// Whatever comes: no panic, a no only in the documented words, and texts that can be kept.
     #[test]
-    fn any_answer_is_read_safely(
+    fn fuzz_any_answer_is_read_safely(
         asked in prop::sample::select(ALL.to_vec()),
         status in prop_oneof![100..600_u16, Just(200), Just(404), Just(410), Just(422), Just(503)],
         body in any_body(),

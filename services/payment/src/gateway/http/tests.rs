@@ -153,7 +153,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// No panic and no wait; never more than the documented words say, never "nothing was sent".
 #[test]
-fn any_bytes_are_read_safely() {
+fn fuzz_any_bytes_are_read_safely() {
     let runtime = Runtime::new().unwrap();
     let usual = ProptestConfig::default();
     // Each takes a connection: a quarter of what a pure property gets.
