@@ -176,7 +176,7 @@ impl Ledger for PgLedger {
                      last_error = $2,
                      parked_at = CASE WHEN failures + 1 >= $3 THEN now() END,
                      due_at = now() + CASE
-                         WHEN failures + 1 >= $3 THEN INTERVAL '1 hour'
+                         WHEN failures + 1 >= $3 THEN INTERVAL '1 minute'
                          ELSE failures * INTERVAL '1 second' END
                  WHERE event_id = ANY($1)
                  RETURNING event_id, parked_at)

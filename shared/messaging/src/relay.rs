@@ -236,7 +236,7 @@ impl<L: Ledger> Relay<L> {
             Ok(parked) => {
                 for event_id in parked {
                     tracing::error!(%event_id, %reason, "an event cannot be published: it is \
-                        parked in the outbox, and tried again in an hour");
+                        parked in the outbox, and tried again in a minute");
                 }
             }
             Err(why) => tracing::warn!("cannot note in the outbox what was not taken: {why}"),

@@ -157,7 +157,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
             row.failures += 1;
             row.due = Instant::now();
             if row.failures >= FAILURES_MAX {
-                row.due += Duration::from_secs(3600);
+                row.due += Duration::from_secs(60);
                 parked.push(*id);
             }
         }
