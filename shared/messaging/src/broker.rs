@@ -87,6 +87,9 @@ pub enum BrokerError {
     /// Not reachable, or the connection broke: waiting helps.
     #[error("the broker is away: {0}")]
     Away(String),
+    /// It ended the connection or the channel, perhaps for what was sent.
+    #[error("the broker ended the connection: {0}")]
+    Ended(String),
     /// The login is wrong: waiting does not help.
     #[error(
         "the broker refuses us: {0}; check user, password and virtual host in AMQP_URL, and what \
@@ -109,5 +112,10 @@ pub enum BrokerError {
 impl BrokerError {
     pub fn away(why: impl Display) -> Self {
         Self::Away(why.to_string())
+    }
+
+    /// Whether waiting may help.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Ended(_))
     }
 }

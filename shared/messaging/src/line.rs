@@ -52,7 +52,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             };
             match broken {
                 Ok(()) => return Ok(()),
-                Err(why) if !opened && !matches!(why, BrokerError::Away(_)) => return Err(why),
+                Err(why) if !opened && !why.is_transient() => return Err(why),
                 Err(why) => patience.complain(&why.to_string()),
             }
             tokio::select! {

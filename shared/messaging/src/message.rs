@@ -84,10 +84,8 @@ impl Message {
     /// Why nothing of it can be handled, nor sent on: it is left to the broker as it is.
     pub fn unreadable(&self) -> Option<String> {
         let size = self.body.len();
-        let is_large = size > BODY_MAX;
-        let too_large =
-            || format!("its body takes {} KiB; {} KiB are read", size / 1024, BODY_MAX / 1024);
-        self.text(header::UNREADABLE).or_else(|| is_large.then(too_large))
+        let large = (size > BODY_MAX).then(|| too_large(size as u64));
+        self.text(header::UNREADABLE).or(large)
     }
 
     /// Of the bytes, which never change for an id.
@@ -119,6 +117,10 @@ impl Message {
         self.headers.insert(header.into(), value.into());
         self
     }
+}
+
+pub fn too_large(body: u64) -> String {
+    format!("its body takes {} KiB; {} KiB are read", body / 1024, BODY_MAX / 1024)
 }
 
 fn is_trace(text: &str) -> bool {

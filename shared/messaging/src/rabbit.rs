@@ -9,7 +9,7 @@ mod properties;
 mod transport;
 
 use crate::{
-    Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
+    BODY_MAX, Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
     Publisher, RealWorld, Session, Topology, World, crash_at, wire,
 };
 use async_trait::async_trait;
@@ -63,14 +63,15 @@ impl RabbitMq {
         Ok(Self { uri, prefetch, rank, may_declare: true.into() })
     }
 
-    async fn open(&self, name: String) -> Result<Connection, BrokerError> {
+    async fn open(&self, name: String, body_max: Option<usize>) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        in_time(transport::connect(self.uri.clone(), properties)).await
+        in_time(transport::connect(self.uri.clone(), properties, body_max)).await
     }
 
-    /// A connection for a person's tool, as whoever the address names.
+    /// A connection for an operator's tool, which reads bodies of any size.
     pub async fn connection(url: &str, name: &str) -> Result<Connection, BrokerError> {
-        Self::new(url, 1).map_err(BrokerError::Login)?.open(name.into()).await
+        let rabbit = Self::new(url, 1).map_err(BrokerError::Login)?;
+        rabbit.open(name.into(), None).await
     }
 }
 
@@ -79,8 +80,8 @@ impl Broker for RabbitMq {
     async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError> {
         let service = &topology.service;
         let (consuming, publishing) = tokio::try_join!(
-            self.open(format!("{service}: consumes")),
-            self.open(format!("{service}: publishes")),
+            self.open(format!("{service}: consumes"), Some(BODY_MAX)),
+            self.open(format!("{service}: publishes"), Some(BODY_MAX)),
         )?;
         let Self { prefetch, rank, .. } = *self;
         let session = RabbitSession { consuming, publishing, prefetch, rank };
@@ -89,7 +90,7 @@ impl Broker for RabbitMq {
     }
 
     async fn look(&self, name: &str) -> Result<Box<dyn Lookout>, BrokerError> {
-        let connection = self.open(name.into()).await?;
+        let connection = self.open(name.into(), None).await?;
         Ok(Box::new(look::RabbitLookout::new(connection)))
     }
 }
@@ -233,7 +234,12 @@ impl Publisher for RabbitPublisher {
             crash_at(CrashPoint::Published);
             join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
         })
-        .await?;
+        .await
+        .map_err(|why| match why {
+            // A message that is too large.
+            BrokerError::Topology(why) => BrokerError::Ended(why),
+            other => other,
+        })?;
         // lapin may attach a returned message to the confirm of a neighbour: go by the message's
         // id.
         let mut returned = HashSet::new();
@@ -293,8 +299,14 @@ async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, B
 }
 
 fn explain(why: &lapin::Error) -> BrokerError {
-    let lapin::ErrorKind::ProtocolError(refusal) = why.kind() else {
-        return BrokerError::away(why);
+    let refusal = match why.kind() {
+        lapin::ErrorKind::ProtocolError(refusal) => refusal,
+        // A broker that closes in the middle of a frame often resets the link before its reason
+        // is read.
+        lapin::ErrorKind::IOError(_) | lapin::ErrorKind::SerialisationError(_) => {
+            return BrokerError::Ended(why.to_string());
+        }
+        _ => return BrokerError::away(why),
     };
     match refusal.kind() {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
@@ -303,6 +315,11 @@ fn explain(why: &lapin::Error) -> BrokerError {
             BrokerError::Topology(why.to_string())
         }
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => BrokerError::Missing(why.to_string()),
-        _ => BrokerError::away(why),
+        // It is being stopped.
+        AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) => BrokerError::away(why),
+        _ => BrokerError::Ended(why.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,7 +207,9 @@ impl<L: Ledger> Relay<L> {
         let confirms = match publisher.publish(&publications).await {
             Ok(confirms) => confirms,
             Err(why) => {
-                self.suspect(burst, &why).await;
+                if matches!(why, BrokerError::Ended(_)) {
+                    self.suspect(burst, &why).await;
+                }
                 return Err(why);
             }
         };
@@ -229,7 +231,7 @@ impl<L: Ledger> Relay<L> {
         Ok(())
     }
 
-    /// Most likely the broker has gone; but one of these may be what it cannot take.
+    /// Most likely the link broke; but one of these may be what the broker cannot take.
     async fn suspect(&self, burst: &[Outgoing], reason: &BrokerError) {
         let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
         match self.ledger.suspect(&ids, &reason.to_string()).await {

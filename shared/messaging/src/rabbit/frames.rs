@@ -1,10 +1,12 @@
 //! Rewrites what the broker sends into what lapin can read. lapin ends the connection on a short
 //! string that is no UTF-8, on a header frame above the negotiated size, and on tables nested so
 //! deep that its parser runs out of stack; the broker delivers such a message again, for ever.
-//! Here its properties are replaced by two headers, which say so. Pure.
+//! Here its properties are replaced by two headers, which say so. Where bodies have a limit, one
+//! that is larger is left out, so that what waits in memory is bounded. Pure.
 
 use super::properties;
-use crate::header;
+use crate::{header, message::too_large};
+use std::collections::HashMap;
 
 /// Properties larger than this are replaced: with the headers that a failure adds, a message must
 /// still fit in one frame of ours.
@@ -25,6 +27,9 @@ const BASIC: u16 = 60;
 
 #[derive(Default)]
 pub struct Frames {
+    body_max: Option<u64>,
+    /// What is still to come of a body that is left out, by channel.
+    left_out: HashMap<[u8; 2], u64>,
     /// Of a frame that has not arrived as a whole; of one that is too large, its beginning.
     begun: Vec<u8>,
     /// What is still to come of a frame that is not looked into: its bytes go through, or nowhere.
@@ -35,6 +40,10 @@ pub struct Frames {
 }
 
 impl Frames {
+    pub fn new(body_max: Option<usize>) -> Self {
+        Self { body_max: body_max.map(|max| max as u64), ..Self::default() }
+    }
+
     /// Appends to `readable` what lapin may have of it.
     pub fn push(&mut self, mut raw: &[u8], readable: &mut Vec<u8>) {
         while !raw.is_empty() {
@@ -75,8 +84,13 @@ impl Frames {
             }
             return rest;
         }
-        match self.begun[0] {
+        let kind = self.begun[0];
+        match kind {
             METHOD | HEADER => {}
+            BODY if self.is_left_out() => {
+                self.skipping = self.size() + 1;
+                self.begun.clear();
+            }
             BODY | HEARTBEAT => {
                 self.passing = self.size() + 1;
                 readable.append(&mut self.begun);
@@ -87,6 +101,21 @@ impl Frames {
             }
         }
         rest
+    }
+
+    fn channel(&self) -> [u8; 2] {
+        [self.begun[1], self.begun[2]]
+    }
+
+    /// Whether a body's frame belongs to one that is.
+    fn is_left_out(&mut self) -> bool {
+        let (channel, size) = (self.channel(), self.size() as u64);
+        let Some(left) = self.left_out.get_mut(&channel) else { return false };
+        *left = left.saturating_sub(size);
+        if *left == 0 {
+            self.left_out.remove(&channel);
+        }
+        true
     }
 
     fn size(&self) -> usize {
@@ -104,6 +133,9 @@ impl Frames {
 
     /// The frame is here.
     fn end(&mut self, readable: &mut Vec<u8>) {
+        if self.begun.is_empty() {
+            return;
+        }
         let size = self.size();
         if self.begun[0] == METHOD {
             properties::clean_routing(&mut self.begun[HEAD..HEAD + size]);
@@ -113,6 +145,8 @@ impl Frames {
         let is_basic = size >= CONTENT && self.begun[HEAD..HEAD + 2] == BASIC.to_be_bytes();
         let flaw = if !is_basic {
             None
+        } else if let Some(body) = self.leave_out() {
+            Some(too_large(body))
         } else if size > CONTENT + PROPERTIES_MAX {
             let (kib, max) = ((size - CONTENT) / 1024, PROPERTIES_MAX / 1024);
             Some(format!("its properties take {kib} KiB; {max} KiB are read"))
@@ -128,6 +162,16 @@ impl Frames {
                 self.begun.clear();
             }
         }
+    }
+
+    /// The size of a body above the limit: none of it comes through.
+    fn leave_out(&mut self) -> Option<u64> {
+        let size = &mut self.begun[HEAD + 4..HEAD + CONTENT];
+        let body = u64::from_be_bytes(size.try_into().expect("it has eight bytes"));
+        self.body_max.filter(|max| body > *max)?;
+        size.fill(0);
+        self.left_out.insert(self.channel(), body);
+        Some(body)
     }
 }
 

@@ -27,20 +27,19 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const READ_MAX: usize = 16 * 1024;
 
 /// Connects; what may never answer is the caller's to end.
-pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
+pub async fn connect(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    body_max: Option<usize>,
+) -> lapin::Result<Connection> {
     let tokio = Tokio::current();
     let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Guarding(tokio)));
+    let open =
+        async move |uri, _| Ok(AsyncTcpStream::Plain(open(&uri, Frames::new(body_max)).await?));
     Connection::connector(uri, runtime, open, properties).await
 }
 
-type Kit = RuntimeParts<Tokio, Guarding>;
-
-async fn open(uri: AMQPUri, _: Runtime<Kit>) -> lapin::Result<AsyncTcpStream<Guarded>> {
-    let stream = open_guarded(&uri).await?;
-    Ok(AsyncTcpStream::Plain(stream))
-}
-
-async fn open_guarded(uri: &AMQPUri) -> io::Result<Guarded> {
+async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
     let authority = (uri.authority.host.as_str(), uri.authority.port);
     let socket = TcpStream::connect(authority).await?;
     socket.set_nodelay(true)?;
@@ -54,7 +53,7 @@ async fn open_guarded(uri: &AMQPUri) -> io::Result<Guarded> {
         AMQPScheme::AMQP => plain,
         AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, TLSConfig::default()).await?,
     };
-    Ok(Guarded { stream, frames: Frames::default(), readable: Vec::new(), given: 0 })
+    Ok(Guarded { stream, frames, readable: Vec::new(), given: 0 })
 }
 
 pub struct Guarded {

@@ -14,6 +14,8 @@ const BYTES_MAX: usize = 100_000;
 #[derive(Default)]
 struct Picky {
     refuses: BTreeSet<Uuid>,
+    /// Takes nothing, as under an alarm.
+    silent_until: Option<Instant>,
     has: std::sync::Mutex<Vec<Uuid>>,
 }
 
@@ -44,7 +46,11 @@ impl Publisher for PickySession {
         let ids: Vec<Uuid> =
             burst.iter().map(|one| one.message.id.as_ref().unwrap().parse().unwrap()).collect();
         if ids.iter().any(|id| self.0.refuses.contains(id)) {
-            return Err(BrokerError::away("501 frame_too_large"));
+            return Err(BrokerError::Ended("501 frame_too_large".into()));
+        }
+        if self.0.silent_until.is_some_and(|until| Instant::now() < until) {
+            sleep(Duration::from_secs(10)).await;
+            return Err(BrokerError::away("no answer within 10 s"));
         }
         self.0.has.lock().unwrap().extend(&ids);
         Ok(vec![Confirm::Stored; ids.len()])
@@ -114,6 +120,18 @@ async fn what_has_failed_with_another_goes_out_alone() {
     relayed(&relay, &broker, Instant::now() + Duration::from_secs(3)).await;
     assert_eq!(broker.has().len(), 5, "once each");
     assert_eq!(ledger.unsent().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
+    let ledger = MemoryLedger::<()>::default();
+    let (_, relay) = Relay::new(ledger.clone(), RealWorld::shared(), 10, BYTES_MAX);
+    let events: Vec<_> = (1..=20).map(said).collect();
+    written(&ledger, &events).await;
+    let over = Instant::now() + Duration::from_secs(600);
+    let broker = Arc::new(Picky { silent_until: Some(over), ..Picky::default() });
+    relayed(&relay, &broker, over + Duration::from_secs(40)).await;
+    assert_eq!(broker.has().len(), 20, "all are published once the alarm is over");
 }
 
 #[tokio::test(start_paused = true)]

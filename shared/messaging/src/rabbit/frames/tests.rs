@@ -126,6 +126,43 @@ fn properties_of_megabytes_are_not_kept() {
 }
 
 #[test]
+fn a_body_above_the_limit_is_left_out_and_its_neighbours_are_not() {
+    const MAX: usize = 100;
+    let header = |size: u64, properties: &[u8]| {
+        frame(HEADER, &[&[0, 60, 0, 0][..], &size.to_be_bytes(), properties].concat())
+    };
+    let of_another = |frame: Vec<u8>| {
+        let mut frame = frame;
+        frame[2] = 9;
+        frame
+    };
+    let fits = [header(MAX as u64, &[0, 0]), frame(BODY, &[1; MAX])].concat();
+    let between = of_another(frame(BODY, &[2; 30]));
+    let raw = [
+        header(101, &[0, 0]),
+        frame(BODY, &[3; 60]),
+        of_another(header(30, &[0, 0])),
+        frame(BODY, &[3; 41]),
+        between.clone(),
+        fits.clone(),
+    ]
+    .concat();
+    for cut in [1, 7, raw.len()] {
+        let (mut frames, mut readable) = (Frames::new(Some(MAX)), Vec::new());
+        raw.chunks(cut).for_each(|part| frames.push(part, &mut readable));
+        assert!(frames.left_out.is_empty());
+        let Ok((rest, AMQPFrame::Header(CHANNEL, content))) = parse_frame(&readable[..]) else {
+            panic!("lapin does not read it");
+        };
+        assert_eq!(content.body_size, 0);
+        let headers = content.properties.headers().clone().unwrap_or_default();
+        let why = &headers.inner()[header::UNREADABLE];
+        assert_eq!(*why, AMQPValue::LongString("its body takes 0 KiB; 256 KiB are read".into()));
+        assert_eq!(rest, [of_another(header(30, &[0, 0])), between.clone(), fits.clone()].concat());
+    }
+}
+
+#[test]
 fn a_routing_key_that_is_no_text_does_not_matter() {
     let deliver =
         [&[0, 60, 0, 60][..], &text(b"tag"), &[0; 9], &text(b"e\xff"), &text(b"\xfe\xffk")];
