@@ -19,7 +19,7 @@ pub async fn ready(fleet: &Fleet, queue: &str) -> u32 {
     fleet.broker.ready(&[queue.into()]).await[0]
 }
 
-async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
+pub async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
     until(SOON, || async {
         let there = ready(fleet, queue).await;
         if there == wanted { Ok(()) } else { Err(format!("{queue} holds {there}")) }

@@ -1,9 +1,10 @@
 //! The saga on newer RabbitMQs than the machine's own: its services come as users with the least
 //! rights, and each ending, retries, dead letters and the page are as they are elsewhere.
 
-use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, ready};
+use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, holds, ready};
 use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, mend, order, until};
 use messaging::{Ladder, Message, Topology};
+use serde_json::json;
 
 #[tokio::test]
 async fn the_saga_runs_on_the_rabbitmq_of_debian_13() {
@@ -14,7 +15,8 @@ async fn the_saga_runs_on_the_rabbitmq_of_debian_13() {
 
 #[tokio::test]
 async fn the_saga_runs_on_the_rabbitmq_of_debian_14() {
-    if let Some(fleet) = runs_on("forky").await {
+    if let Some(mut fleet) = runs_on("forky").await {
+        a_consumer_that_was_cancelled_is_opened_again(&mut fleet).await;
         the_page_sees_what_it_may(fleet).await;
     }
 }
@@ -65,6 +67,36 @@ async fn dead_letters_come_back(fleet: &Fleet) {
     fleet.broker.import(asked).await;
     let check = fleet.saga(&["topology", "--check"]).await;
     assert_eq!(check.code, Some(0), "{check:?}");
+}
+
+/// RabbitMQ 4.3 cancels a consumer that does not acknowledge in time, and leaves its channel open.
+async fn a_consumer_that_was_cancelled_is_opened_again(fleet: &mut Fleet) {
+    let patience = async |fleet: &Fleet, ms: u32| {
+        let policy = json!({
+            "vhost": fleet.broker.vhost, "name": "patience", "pattern": format!("^{QUEUE}$"),
+            "apply-to": "queues", "priority": 9, "definition": { "consumer-timeout": ms },
+        });
+        fleet.broker.import(json!({ "policies": [policy] })).await;
+    };
+    patience(fleet, 500).await;
+    // It counts for consumers that come later.
+    fleet.take("inventory").kill();
+    fleet.spawn("inventory");
+    fleet.ready().await;
+    let stock = fleet.pool("inventory").await;
+    let mut lock = stock.acquire().await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE reservations").execute(&mut *lock).await.unwrap();
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    // It has gone back: the consumer is cancelled, though RabbitMQ 4.3.6 still counts it.
+    holds(fleet, QUEUE, 1).await;
+    patience(fleet, 60_000).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut *lock).await.unwrap();
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    holds(fleet, QUEUE, 0).await;
+    let log = fleet.process("inventory").log();
+    assert!(log.contains("it ended a consumer"), "{log}");
+    fleet.ready().await;
+    fleet.verify().await;
 }
 
 /// Of its own queues as the service; of all, where an operator is named.
