@@ -73,7 +73,7 @@ test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian 
 	$(TARGET)/debug/saga with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
 
 fuzz: ## feed whatever reads what comes from outside with what nobody would send, CASES times each
-	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz_
+	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz
 
 simulate: ## run the fleet in memory, SEEDS times with everything going wrong, or SEED=n once again
 	@cargo run --release --locked -p simulation
