@@ -3,14 +3,14 @@
 use crate::{
     order::{Cancel, Order, Status},
     saying::say,
-    store::{self, OrderBook},
+    store::{self, Cancellable, OrderBook},
 };
 use database::Failure;
-use events::{CancelReason, OrderCancelRequested, OrderId};
-use messaging::{CrashPoint, Known, Store, crash_at};
+use events::{CancelReason, EventId, OrderCancelRequested, OrderId};
+use messaging::{Committer, CrashPoint, States, Store, Wanted, Work};
 use serde_json::json;
 use service::Context;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use telemetry::{Span, SpanKind, trace_id};
 
 /// What came of a request, and how the order stands.
@@ -41,59 +41,92 @@ pub(crate) async fn cancel_all<L: OrderBook, S: Store<Tx = L::Tx, State = Order>
     reason: CancelReason,
     trace: Option<String>,
 ) -> Result<Vec<Outcome>, Failure> {
-    let ledger = &context.ledger;
-    let mut tx = ledger.begin().await?;
-    ledger.lock_orders(&mut tx, ids).await?;
-    let mut known = ledger.cancellable(&mut tx, ids).await?;
-    let mut loaded = orders.load(&mut tx, ids, &[]).await?;
-    let (mut said, mut spans) = (Vec::new(), Vec::new());
-    let mut outcomes = Vec::with_capacity(ids.len());
-    for order_id in ids {
-        let mut order = loaded.of(*order_id, &[]);
-        let asked = order.cancel();
-        let Some(known) = known.remove(order_id) else {
-            outcomes.push(Outcome::Unknown);
-            continue;
-        };
-        if asked == Cancel::Say {
-            let trace = trace.clone().or(known.trace);
-            let requested = OrderCancelRequested {
-                order_id: *order_id,
-                reason,
-                payment_method: known.payment_method,
-                total_amount: known.total_amount,
+    let (known, requested, outcomes) = Default::default();
+    let mut requests = Requests { ids, reason, trace, known, requested, outcomes };
+    let committer = Committer {
+        store: orders,
+        ledger: &context.ledger,
+        outbox: &context.outbox,
+        world: &*context.world,
+    };
+    committer.commit(&mut requests).await?;
+    for Requested { order_id, event_id, span, trace } in requests.requested {
+        span.end();
+        tracing::info!(%order_id, %event_id, ?reason, trace_id = trace_id(trace.as_deref()),
+            "cancel requested");
+    }
+    Ok(requests.outcomes)
+}
+
+/// Requests to cancel, as a unit of work.
+struct Requests<'a> {
+    ids: &'a [OrderId],
+    reason: CancelReason,
+    trace: Option<String>,
+    known: HashMap<OrderId, Cancellable>,
+    requested: Vec<Requested>,
+    outcomes: Vec<Outcome>,
+}
+
+/// An event that is new.
+struct Requested {
+    order_id: OrderId,
+    event_id: EventId,
+    span: Span,
+    trace: Option<String>,
+}
+
+impl<L: OrderBook, S: Store<Tx = L::Tx, State = Order>> Work<S, L> for Requests<'_> {
+    type Stop = Failure;
+
+    const COMMITTED: CrashPoint = CrashPoint::CancelCommitted;
+
+    async fn lock(&mut self, ledger: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
+        ledger.lock_orders(tx, self.ids).await?;
+        self.known = ledger.cancellable(tx, self.ids).await?;
+        Ok(Some(Wanted::orders(self.ids.iter().copied())))
+    }
+
+    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Failure> {
+        for order_id in self.ids {
+            let outcome = match self.known.remove(order_id) {
+                Some(known) => self.request(states, *order_id, known),
+                None => Outcome::Unknown,
             };
-            let span =
-                Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
-                    .with("order_id", order_id);
-            let trace = span.traceparent_or(trace.as_deref());
-            let detail = json!({ "reason": reason });
-            let (fact, outgoing) = say(&*context.world, &requested, detail, trace);
-            order.remember(fact);
-            loaded.keep(*order_id, order.clone());
-            said.push(outgoing);
-            spans.push(span);
+            self.outcomes.push(outcome);
         }
-        outcomes.push(match asked {
-            Cancel::TooLate => Outcome::TooLate(order.status()),
-            Cancel::UnderWay | Cancel::Say => Outcome::Accepted(order.status()),
-        });
+        Ok(())
     }
-    if said.is_empty() {
-        return Ok(outcomes);
+}
+
+impl Requests<'_> {
+    fn request<S: Store<State = Order>>(
+        &mut self,
+        states: &mut States<'_, S>,
+        order_id: OrderId,
+        known: Cancellable,
+    ) -> Outcome {
+        let mut order = states.of(order_id, &[]);
+        match order.cancel() {
+            Cancel::TooLate => return Outcome::TooLate(order.status()),
+            Cancel::UnderWay => return Outcome::Accepted(order.status()),
+            Cancel::Say => {}
+        }
+        let Cancellable { payment_method, total_amount, trace } = known;
+        let (reason, trace) = (self.reason, self.trace.clone().or(trace));
+        let requested = OrderCancelRequested { order_id, reason, payment_method, total_amount };
+        let span = Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
+            .with("order_id", order_id);
+        let trace = span.traceparent_or(trace.as_deref());
+        let (fact, outgoing) = say(states.world(), &requested, json!({ "reason": reason }), trace);
+        order.remember(fact);
+        let (event_id, trace) = (outgoing.id, outgoing.trace.clone());
+        self.requested.push(Requested { order_id, event_id, span, trace });
+        let status = order.status();
+        states.keep(order_id, order);
+        states.say(outgoing);
+        Outcome::Accepted(status)
     }
-    orders.save(&mut tx, &loaded).await?;
-    ledger.enqueue(&mut tx, &said).await?;
-    ledger.commit(tx).await?;
-    crash_at(CrashPoint::CancelCommitted);
-    spans.into_iter().for_each(Span::end);
-    for request in &said {
-        tracing::info!(order_id = %request.order_id, event_id = %request.id, ?reason,
-            trace_id = trace_id(request.trace.as_deref()), "cancel requested");
-    }
-    context.outbox.wake(said);
-    orders.committed(loaded);
-    Ok(outcomes)
 }
 
 /// Says which orders nothing will happen to by itself any more.

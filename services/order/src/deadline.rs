@@ -4,7 +4,7 @@ use crate::{cancelling::cancel_all, order::Order, store::OrderBook};
 use anyhow::bail;
 use database::Failure;
 use events::{CancelReason, OrderId};
-use messaging::Store;
+use messaging::{Bisection, Store};
 use service::Context;
 use std::{
     mem,
@@ -57,7 +57,7 @@ impl<S> Deadline<S> {
         troubles.tell()
     }
 
-    /// Only the culprit pays: what fails together is tried by halves.
+    /// An order that fails holds up no other.
     async fn cancel<L: OrderBook>(
         &self,
         context: &Context<L>,
@@ -66,8 +66,8 @@ impl<S> Deadline<S> {
     ) where
         S: Store<Tx = L::Tx, State = Order>,
     {
-        let mut groups = vec![late];
-        while let Some(mut group) = groups.pop()
+        let mut groups = Bisection::new(late);
+        while let Some(group) = groups.next_group()
             && !troubles.are_too_many()
         {
             let reason = CancelReason::Deadline;
@@ -76,12 +76,7 @@ impl<S> Deadline<S> {
             };
             troubles.failures += usize::from(matches!(why, Failure::World(_)));
             troubles.last = Some(why);
-            if let [order] = group[..] {
-                troubles.orders.push(order);
-            } else {
-                let second = group.split_off(group.len() / 2);
-                groups.extend([second, group]);
-            }
+            troubles.orders.extend(groups.halve(group));
         }
     }
 }

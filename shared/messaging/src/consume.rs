@@ -1,26 +1,19 @@
-//! Handles a service's messages in batches: inbox, load, decide, save, outbox, commit, acknowledge,
-//! in this order.
+//! Handles a service's messages in batches: decodes, commits (`commit.rs`), then acknowledges.
 
 mod alone;
 mod aside;
 mod intake;
+mod messages;
 mod repaired;
 
 use crate::{
-    BrokerError, CrashPoint, Failure, Kept, Known, Ladder, Ledger, Message, Novelty, Outbox,
-    Outgoing, Patience, Progress, Queue, Received, Session, Store, World, crash_at,
-    queue::panic_text, spans,
+    Bisection, BrokerError, Committer, CrashPoint, Failure, Kept, Ladder, Ledger, Message, Outbox,
+    Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
 };
-use events::OrderId;
 use intake::{Arrived, Intake};
-use saga::Decision;
-use std::{
-    collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
-use telemetry::{Span, metrics, trace_id};
+use messages::Messages;
+use std::{sync::Arc, time::Duration};
+use telemetry::Span;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -164,21 +157,17 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 }
             }
         }
-        let mut groups = vec![items];
-        while let Some(group) = groups.pop() {
-            match self.commit(&group, stop).await? {
+        let mut groups = Bisection::new(items);
+        while let Some(group) = groups.next_group() {
+            match self.insist(stop, || self.transact(&group)).await? {
                 Ok(()) => group.into_iter().for_each(|item| item.span.end()),
                 Err(Stop::Culprits(culprits)) => {
                     let (innocent, guilty) = split(group, culprits);
                     troubled.extend(guilty);
-                    groups.push(innocent);
-                }
-                // Only the culprit pays: one by one.
-                Err(Stop::Data(_)) if group.len() > 1 => {
-                    groups.extend(group.into_iter().rev().map(|item| vec![item]));
+                    groups.again(innocent);
                 }
                 Err(Stop::Data(trouble)) => {
-                    troubled.extend(group.into_iter().map(|item| item.blamed(trouble.clone())));
+                    troubled.extend(groups.halve(group).map(|item| item.blamed(trouble)));
                 }
                 Err(Stop::World(why)) => {
                     let failed = |item: Item<_>| item.blamed(Trouble::Failed(why.clone()));
@@ -192,15 +181,6 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     /// Of what is older than the keys nobody knows whether it was handled.
     fn in_time(&self, received: Received<S::State>) -> Result<Received<S::State>, String> {
         self.kept.check(received.said_at, self.world.now()).map(|()| received)
-    }
-
-    /// One transaction, all of it.
-    async fn commit(
-        &self,
-        group: &[Item<S::State>],
-        stop: &CancellationToken,
-    ) -> Option<Result<(), Stop>> {
-        self.insist(stop, || self.transact(group)).await
     }
 
     /// Repeats it for as long as only the world is to blame; `None` when told to stop meanwhile.
@@ -238,124 +218,16 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
     }
 
     async fn transact(&self, group: &[Item<S::State>]) -> Result<(), Stop> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.ledger.begin().await?;
-        self.refuse_repaired(&mut tx, group).await?;
-        let fresh = self.note(&mut tx, group).await?;
-        crash_at(CrashPoint::Noted);
-        if fresh.is_empty() {
-            self.ledger.commit(tx).await?;
-            self.count(group, &fresh);
-            return Ok(());
-        }
-        let orders: BTreeSet<OrderId> =
-            fresh.iter().map(|(_, item)| item.received.order_id()).collect();
-        let orders: Vec<OrderId> = orders.into_iter().collect();
-        let touched: BTreeSet<_> =
-            fresh.iter().flat_map(|(_, item)| &item.received.touches).copied().collect();
-        let touched: Vec<_> = touched.into_iter().collect();
-        let mut known = self.store.load(&mut tx, &orders, &touched).await?;
-        crash_at(CrashPoint::Loaded);
-        let said = self.decide(&fresh, &mut known)?;
-        self.store.save(&mut tx, &known).await?;
-        if !said.is_empty() {
-            self.ledger.enqueue(&mut tx, &said).await?;
-        }
-        self.ledger.commit(tx).await?;
-        crash_at(CrashPoint::Committed);
-        self.outbox.wake(said);
-        self.store.committed(known);
-        self.count(group, &fresh);
+        let mut messages = Messages { consumer: self, group, fresh: Vec::new() };
+        let committer = Committer {
+            store: &*self.store,
+            ledger: &self.ledger,
+            outbox: &self.outbox,
+            world: &*self.world,
+        };
+        committer.commit(&mut messages).await?;
+        messages.count();
         Ok(())
-    }
-
-    fn count(&self, group: &[Item<S::State>], fresh: &[(usize, &Item<S::State>)]) {
-        for (place, queue) in self.queues.iter().enumerate() {
-            let delivered = group.iter().filter(|item| item.queue == place).count();
-            let new = fresh.iter().filter(|(_, item)| item.queue == place).count();
-            metrics::HANDLED.add(new, [&queue.name]);
-            metrics::DUPLICATES.add(delivered - new, [&queue.name]);
-        }
-    }
-
-    /// Puts the batch into the idempotency table, and locks its orders; what is left is to be
-    /// handled now.
-    async fn note<'a>(
-        &self,
-        tx: &mut L::Tx,
-        group: &'a [Item<S::State>],
-    ) -> Result<Vec<(usize, &'a Item<S::State>)>, Stop> {
-        let mut seen = BTreeSet::new();
-        let once: Vec<_> = group
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| {
-                seen.insert((item.received.handled.event_id, &item.received.handled.digest))
-            })
-            .collect();
-        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
-        let novelties = self.ledger.note(tx, &keys).await?;
-        let mut fresh = Vec::with_capacity(once.len());
-        let mut forged = Vec::new();
-        for ((place, item), novelty) in once.into_iter().zip(novelties) {
-            match novelty {
-                Novelty::New => fresh.push((place, item)),
-                Novelty::HandledBefore => tracing::debug!(
-                    queue = self.queues[item.queue].name,
-                    order_id = %item.received.order_id(),
-                    event_id = %item.received.handled.event_id,
-                    "a repeated delivery has no effect"
-                ),
-                Novelty::Forged => {
-                    let reason = "another content was handled under this message_id";
-                    forged.push((place, Trouble::Dead(reason.into())));
-                }
-            }
-        }
-        if forged.is_empty() { Ok(fresh) } else { Err(Stop::Culprits(forged)) }
-    }
-
-    fn decide(
-        &self,
-        fresh: &[(usize, &Item<S::State>)],
-        known: &mut S::Batch,
-    ) -> Result<Vec<Outgoing>, Stop> {
-        let mut said = Vec::new();
-        let mut culprits = Vec::new();
-        for (place, item) in fresh {
-            let received = &item.received;
-            let state = known.of(received.order_id(), &received.touches);
-            match catch_unwind(AssertUnwindSafe(|| (received.decide)(state))) {
-                Ok(Decision::Nothing) => self.log(received, "nothing to do"),
-                Ok(Decision::Change { state, says }) => {
-                    known.keep(received.order_id(), state);
-                    let answers: Vec<_> = says.iter().map(|said| said.event).collect();
-                    self.log(received, &answers.join(", "));
-                    said.extend(
-                        says.into_iter()
-                            .map(|event| Outgoing::new(&*self.world, event, Some(&received.cause))),
-                    );
-                }
-                Ok(Decision::Impossible(reason)) => culprits.push((*place, Trouble::Dead(reason))),
-                Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
-            }
-        }
-        if culprits.is_empty() { Ok(said) } else { Err(Stop::Culprits(culprits)) }
-    }
-
-    fn log(&self, received: &Received<S::State>, answer: &str) {
-        tracing::info!(
-            order_id = %received.order_id(),
-            event_id = %received.handled.event_id,
-            event = received.handled.event,
-            answer,
-            trace_id = trace_id(received.cause.trace.as_deref()),
-            "{} heard {}",
-            self.service,
-            received.handled.event
-        );
     }
 }
 

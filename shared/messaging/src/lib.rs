@@ -3,6 +3,7 @@
 
 mod activity;
 mod broker;
+mod commit;
 mod consume;
 mod crash;
 mod definitions;
@@ -30,6 +31,7 @@ pub use broker::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, Depth, Lookout, Publication, Publisher,
     Session,
 };
+pub use commit::{Bisection, Committer, States, Wanted, Work};
 pub use consume::{Consumer, Trouble};
 pub use crash::{CrashPoint, crash_at};
 pub use database::Failure;

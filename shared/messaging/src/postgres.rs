@@ -11,6 +11,14 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
+/// Begins each statement that writes to the outbox; its values follow in this order.
+#[macro_export]
+macro_rules! insert_into_outbox {
+    () => {
+        "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)"
+    };
+}
+
 /// The tables that every service has.
 pub fn migrations() -> Vec<refinery_core::Migration> {
     embedded::migrations::runner().get_migrations().clone()
@@ -119,11 +127,11 @@ impl Ledger for PgLedger {
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        tx.finally(
-            "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
-             SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
+        tx.finally(concat!(
+            insert_into_outbox!(),
+            " SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
                  $6::UUID[], $7::TEXT[])",
-        )
+        ))
         .bind(said.iter().map(|event| event.id).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.event.as_str()).collect::<Vec<_>>())
         .bind(said.iter().map(|event| i32::from(event.version)).collect::<Vec<_>>())

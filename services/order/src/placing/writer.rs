@@ -6,7 +6,7 @@ use crate::{
     store::{Answer, OrderBook, Placed, Unwritten},
     telling::{News, NewsFeed},
 };
-use messaging::{CrashPoint, crash_at};
+use messaging::{Bisection, CrashPoint, crash_at};
 use service::Context;
 use std::{collections::HashMap, pin::pin, time::Duration};
 use telemetry::{metrics, trace_id};
@@ -63,53 +63,53 @@ impl Writer {
 
     /// False when the database is away.
     async fn write<L: OrderBook>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
-        if batch.is_empty() {
-            return true;
+        let (mut groups, mut reached) = (Bisection::new(batch), true);
+        while let Some(group) = groups.next_group() {
+            let drawn_up = group.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
+            let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
+            let written = Self::place(context, &new).await;
+            reached = matches!(written, Ok(_) | Err(Unwritten::Refused(_)));
+            match written {
+                Ok(given) => {
+                    crash_at(CrashPoint::OrderCommitted);
+                    let verdicts = self.tell(context, new, answered, &given);
+                    group.into_iter().zip(verdicts).for_each(|(one, said)| one.answer(said));
+                }
+                Err(Unwritten::Away(why)) => {
+                    tracing::warn!(orders = group.len(), "orders were not placed: {why:#}");
+                    group.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Away)));
+                }
+                Err(Unwritten::Unknown(why)) => {
+                    let orders = group.len();
+                    tracing::warn!(orders, "it is not known whether orders were placed: {why:#}");
+                    for (waiting, Placed { view, .. }) in group.into_iter().zip(new) {
+                        waiting.answer(Err(Refusal::Unknown(view.id)));
+                    }
+                }
+                Err(Unwritten::Refused(why)) => {
+                    if let Some(waiting) = groups.halve(group) {
+                        let what = "an order was not placed, since the database refuses it";
+                        tracing::error!("{what}: {why:#}");
+                        waiting.answer(Err(Refusal::Broken));
+                    }
+                }
+            }
         }
-        let drawn_up = batch.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
-        let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
-        let busy = context.health.activities.begin("the writing of orders");
-        let written = match context.ledger.place(&new).await {
+        reached
+    }
+
+    /// Gives back the answers to repeated requests, by key.
+    async fn place<L: OrderBook>(
+        context: &Context<L>,
+        new: &[Placed],
+    ) -> Result<HashMap<String, Answer>, Unwritten> {
+        let _busy = context.health.activities.begin("the writing of orders");
+        match context.ledger.place(new).await {
             Err(Unwritten::Unknown(why)) => {
                 tracing::warn!(orders = new.len(), "looking whether orders are placed: {why:#}");
-                find_out(&context.ledger, &new, why).await
+                find_out(&context.ledger, new, why).await
             }
             written => written,
-        };
-        drop(busy);
-        match written {
-            Ok(given) => {
-                crash_at(CrashPoint::OrderCommitted);
-                let verdicts = self.tell(context, new, answered, &given);
-                batch.into_iter().zip(verdicts).for_each(|(waiting, said)| waiting.answer(said));
-                true
-            }
-            Err(Unwritten::Away(why)) => {
-                tracing::warn!(orders = batch.len(), "orders were not placed: {why:#}");
-                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Away)));
-                false
-            }
-            Err(Unwritten::Unknown(why)) => {
-                let orders = batch.len();
-                tracing::warn!(orders, "it is not known whether orders were placed: {why:#}");
-                for (waiting, Placed { view, .. }) in batch.into_iter().zip(new) {
-                    waiting.answer(Err(Refusal::Unknown(view.id)));
-                }
-                false
-            }
-            Err(Unwritten::Refused(why)) if batch.len() == 1 => {
-                tracing::error!("an order was not placed, since the database refuses it: {why:#}");
-                batch.into_iter().for_each(|waiting| waiting.answer(Err(Refusal::Broken)));
-                true
-            }
-            // Only the culprit pays: one by one.
-            Err(Unwritten::Refused(_)) => {
-                let mut reached = true;
-                for waiting in batch {
-                    reached = Box::pin(self.write(context, vec![waiting])).await;
-                }
-                reached
-            }
         }
     }
 

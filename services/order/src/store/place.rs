@@ -5,7 +5,7 @@ use crate::view::View;
 use anyhow::anyhow;
 use database::{Failure, PgPool};
 use events::OrderId;
-use messaging::{Outgoing, PgLedger};
+use messaging::{Outgoing, PgLedger, insert_into_outbox};
 use std::collections::{HashMap, HashSet};
 
 /// Why new orders are not known to be written.
@@ -56,7 +56,7 @@ pub async fn place(
     let mut writing = ledger.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
     // Who finds a key in another's hand waits for him; in their order, so that nobody waits in a
     // circle.
-    let fresh: HashSet<OrderId> = sqlx::query_scalar(
+    let fresh: HashSet<OrderId> = sqlx::query_scalar(concat!(
         "WITH asked AS (
              SELECT *
              FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
@@ -86,11 +86,12 @@ pub async fn place(
                  created_at, facts::JSONB, status, updated_at
              FROM fresh),
          said AS (
-             INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
-             SELECT event_id, event_type, version, id, body, caused_by, trace
+             ",
+        insert_into_outbox!(),
+        " SELECT event_id, event_type, version, id, body, caused_by, trace
              FROM fresh)
          SELECT id FROM fresh",
-    )
+    ))
     .bind(views().map(|view| view.id).collect::<Vec<_>>())
     .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
     .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())

@@ -1,17 +1,18 @@
-//! What the provider has said is written down: verdict and event in one transaction.
+//! Writes the provider's answers: the payments' new states and events in one transaction.
 
-use super::{Answered, ChargeBook, Desk, InHand};
+use super::{Answered, ChargeBook, Counter, Desk, InHand};
 use crate::{
+    Settings,
     payment::{Payment, Status},
     verdict::{Verdict, settle},
 };
 use database::Failure;
-use messaging::{CrashPoint, Known, Outgoing, Patience, crash_at};
-use saga::Decision;
+use events::{OrderId, ProductId};
+use messaging::{Batch, Bisection, Committer, CrashPoint, Patience, States, Store, Wanted, Work};
+use saga::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 impl Desk {
     pub(super) async fn write_down<L: ChargeBook>(
@@ -32,10 +33,10 @@ impl Desk {
     /// reaper.
     async fn settle<L: ChargeBook>(&self, context: &Context<L>, answers: Vec<Answered>) {
         let mut patience = Patience::new(context.world.clone());
-        let mut groups = vec![answers];
+        let mut groups = Bisection::new(answers);
         let activities = &context.health.activities;
         let _waits = activities.begin_wait("the writing of the provider's answers");
-        while let Some(group) = groups.pop() {
+        while let Some(group) = groups.next_group() {
             let busy = activities.begin("the writing of the provider's answers");
             let done = self.transact(context, &group).await;
             drop(busy);
@@ -43,19 +44,18 @@ impl Desk {
                 Ok(()) => patience.relieved("the provider's answers are written"),
                 Err(Failure::World(why)) => {
                     patience.complain(&format!("the provider's answers wait: {why:#}"));
-                    groups.push(group);
+                    groups.again(group);
                     tokio::select! {
                         biased;
                         () = context.stop.cancelled() => return,
                         () = patience.wait() => {}
                     }
                 }
-                Err(Failure::Data(_)) if group.len() > 1 => {
-                    groups.extend(group.into_iter().map(|answered| vec![answered]));
-                }
                 Err(Failure::Data(why)) => {
-                    let order = group.first().map(|answered| answered.charge.order_id.to_string());
-                    tracing::error!(order_id = order, "an answer cannot be written: {why:#}");
+                    if let Some(Answered { charge, .. }) = groups.halve(group) {
+                        let order_id = charge.order_id.to_string();
+                        tracing::error!(order_id, "an answer cannot be written: {why:#}");
+                    }
                 }
             }
         }
@@ -66,40 +66,85 @@ impl Desk {
         context: &Context<L>,
         answers: &[Answered],
     ) -> Result<(), Failure> {
-        let orders: Vec<Uuid> = answers.iter().map(|answered| answered.charge.order_id).collect();
-        let mut tx = context.ledger.begin().await?;
-        context.ledger.lock_orders(&mut tx, &orders).await?;
-        let mut payments = context.ledger.load(&mut tx, &orders).await?;
-        let (mut said, mut processed) = (Vec::new(), Vec::new());
-        for answered in answers {
-            let order = answered.charge.order_id;
-            let (payment, verdict) = (payments.of(order, &[]), answered.verdict.clone());
-            let policy = self.settings.policy();
-            if let Decision::Change { state, says } =
-                settle(payment, &answered.charge, verdict, policy)
-            {
-                // That of the charge in hand, whose trace goes on with the call.
-                let cause = Some(answered.charge.cause.clone());
-                processed.extend(state.charge.as_ref().map(|charge| charge.status.name()));
-                self.log(&state, &answered.verdict, &says);
-                payments.keep(order, state);
-                let outgoing = |said| Outgoing::new(&*context.world, said, cause.as_ref());
-                said.extend(says.into_iter().map(outgoing));
-            }
-        }
-        context.ledger.save(&mut tx, &payments).await?;
-        if !said.is_empty() {
-            context.ledger.enqueue(&mut tx, &said).await?;
-        }
-        context.ledger.commit(tx).await?;
-        crash_at(CrashPoint::VerdictCommitted);
-        context.outbox.wake(said);
-        processed.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
-        self.counter.answered(&payments);
+        let store = Payments { ledger: context.ledger.clone(), counter: self.counter.clone() };
+        let committer = Committer {
+            store: &store,
+            ledger: &context.ledger,
+            outbox: &context.outbox,
+            world: &*context.world,
+        };
+        let mut answers = Answers { answers, settings: &self.settings, statuses: Vec::new() };
+        committer.commit(&mut answers).await?;
+        answers.statuses.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         Ok(())
     }
+}
 
-    fn log(&self, payment: &Payment, verdict: &Verdict, says: &[saga::Said]) {
+/// Payments as the desk loads and saves them.
+struct Payments<L> {
+    ledger: L,
+    counter: Counter,
+}
+
+impl<L: ChargeBook> Store for Payments<L> {
+    type Tx = L::Tx;
+    type State = Payment;
+    type Batch = Batch<Payment>;
+
+    async fn load(
+        &self,
+        tx: &mut L::Tx,
+        orders: &[OrderId],
+        _touched: &[ProductId],
+    ) -> Result<Batch<Payment>, Failure> {
+        self.ledger.load(tx, orders).await
+    }
+
+    async fn save(&self, tx: &mut L::Tx, payments: &Batch<Payment>) -> Result<(), Failure> {
+        self.ledger.save(tx, payments).await
+    }
+
+    fn committed(&self, payments: Batch<Payment>) {
+        self.counter.answered(&payments);
+    }
+}
+
+/// The provider's answers, as a unit of work.
+struct Answers<'a> {
+    answers: &'a [Answered],
+    settings: &'a Settings,
+    /// What the payments have become.
+    statuses: Vec<&'static str>,
+}
+
+impl<L: ChargeBook> Work<Payments<L>, L> for Answers<'_> {
+    type Stop = Failure;
+
+    const COMMITTED: CrashPoint = CrashPoint::VerdictCommitted;
+
+    async fn lock(&mut self, ledger: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
+        let wanted = Wanted::orders(self.answers.iter().map(|answered| answered.charge.order_id));
+        ledger.lock_orders(tx, &wanted.orders).await?;
+        Ok(Some(wanted))
+    }
+
+    fn decide(&mut self, states: &mut States<'_, Payments<L>>) -> Result<(), Failure> {
+        for Answered { charge, verdict } in self.answers {
+            let payment = states.of(charge.order_id, &[]);
+            let decision = settle(payment, charge, verdict.clone(), self.settings.policy());
+            if let Decision::Change { state, says } = decision {
+                self.statuses.extend(state.charge.as_ref().map(|charge| charge.status.name()));
+                self.log(&state, verdict, &says);
+                // The cause of the charge in hand: its trace goes on with the call.
+                states.change(charge.order_id, state, says, &charge.cause);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Answers<'_> {
+    fn log(&self, payment: &Payment, verdict: &Verdict, says: &[Said]) {
         let Some(charge) = &payment.charge else {
             return;
         };

@@ -1,0 +1,116 @@
+//! Turns a group of messages into a unit of work: the inbox keeps repeated and forged messages out,
+//! the reactions decide.
+
+use super::{Consumer, Item, Stop, Trouble};
+use crate::{
+    CrashPoint, Ledger, Novelty, Received, States, Store, Wanted, Work, crash_at, queue::panic_text,
+};
+use saga::Decision;
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+use telemetry::{metrics, trace_id};
+
+pub(super) struct Messages<'a, S: Store, L: Ledger<Tx = S::Tx>> {
+    pub consumer: &'a Consumer<S, L>,
+    pub group: &'a [Item<S::State>],
+    /// Those that were not handled before, with their places in the group.
+    pub fresh: Vec<(usize, &'a Item<S::State>)>,
+}
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
+    type Stop = Stop;
+
+    const COMMITTED: CrashPoint = CrashPoint::Committed;
+
+    async fn lock(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Stop> {
+        self.consumer.refuse_repaired(tx, self.group).await?;
+        self.note(ledger, tx).await?;
+        crash_at(CrashPoint::Noted);
+        if self.fresh.is_empty() {
+            return Ok(None);
+        }
+        let received = || self.fresh.iter().map(|(_, item)| &item.received);
+        let orders: BTreeSet<_> = received().map(Received::order_id).collect();
+        let touched: BTreeSet<_> = received().flat_map(|one| &one.touches).copied().collect();
+        let (orders, touched) = (orders.into_iter().collect(), touched.into_iter().collect());
+        Ok(Some(Wanted { orders, touched }))
+    }
+
+    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Stop> {
+        crash_at(CrashPoint::Loaded);
+        let mut culprits = Vec::new();
+        for (place, item) in &self.fresh {
+            let received = &item.received;
+            let state = states.of(received.order_id(), &received.touches);
+            match catch_unwind(AssertUnwindSafe(|| (received.decide)(state))) {
+                Ok(Decision::Nothing) => self.log(received, "nothing to do"),
+                Ok(Decision::Change { state, says }) => {
+                    let answers: Vec<_> = says.iter().map(|said| said.event).collect();
+                    self.log(received, &answers.join(", "));
+                    states.change(received.order_id(), state, says, &received.cause);
+                }
+                Ok(Decision::Impossible(reason)) => culprits.push((*place, Trouble::Dead(reason))),
+                Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
+            }
+        }
+        if culprits.is_empty() { Ok(()) } else { Err(Stop::Culprits(culprits)) }
+    }
+}
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
+    /// Puts the group into the inbox, which locks its orders, and keeps what is to be handled now.
+    async fn note(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<(), Stop> {
+        let mut seen = BTreeSet::new();
+        let once: Vec<_> = self
+            .group
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| {
+                seen.insert((item.received.handled.event_id, &item.received.handled.digest))
+            })
+            .collect();
+        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
+        let novelties = ledger.note(tx, &keys).await?;
+        let mut forged = Vec::new();
+        for ((place, item), novelty) in once.into_iter().zip(novelties) {
+            match novelty {
+                Novelty::New => self.fresh.push((place, item)),
+                Novelty::HandledBefore => tracing::debug!(
+                    queue = self.consumer.queues[item.queue].name,
+                    order_id = %item.received.order_id(),
+                    event_id = %item.received.handled.event_id,
+                    "a repeated delivery has no effect"
+                ),
+                Novelty::Forged => {
+                    let reason = "another content was handled under this message_id";
+                    forged.push((place, Trouble::Dead(reason.into())));
+                }
+            }
+        }
+        if forged.is_empty() { Ok(()) } else { Err(Stop::Culprits(forged)) }
+    }
+
+    pub fn count(&self) {
+        for (place, queue) in self.consumer.queues.iter().enumerate() {
+            let delivered = self.group.iter().filter(|item| item.queue == place).count();
+            let new = self.fresh.iter().filter(|(_, item)| item.queue == place).count();
+            metrics::HANDLED.add(new, [&queue.name]);
+            metrics::DUPLICATES.add(delivered - new, [&queue.name]);
+        }
+    }
+
+    fn log(&self, received: &Received<S::State>, answer: &str) {
+        tracing::info!(
+            order_id = %received.order_id(),
+            event_id = %received.handled.event_id,
+            event = received.handled.event,
+            answer,
+            trace_id = trace_id(received.cause.trace.as_deref()),
+            "{} heard {}",
+            self.consumer.service,
+            received.handled.event
+        );
+    }
+}
