@@ -2,12 +2,12 @@
 //! at the same time, and writes each answer and its event in one transaction.
 
 mod book;
-mod counter;
 mod writing;
 
 use crate::{
     Settings,
     breaker::Room,
+    counter::{Counter, Taken},
     gateway::{Gateway, Request},
     measure::Asking,
     payment::{Call, Charge, Status},
@@ -23,7 +23,6 @@ use tokio::{
 };
 
 pub use book::ChargeBook;
-pub use counter::{Charges, Counter};
 
 /// How often it looks without being woken: another process may have left something.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -34,12 +33,6 @@ pub struct Desk {
     counter: Counter,
     handed: Arc<Mutex<mpsc::UnboundedReceiver<Taken>>>,
     settings: Settings,
-}
-
-/// A charge that was taken up, with its right to be asked about.
-struct Taken {
-    charge: Charge,
-    permit: OwnedSemaphorePermit,
 }
 
 /// A charge in hand, and what the provider says about it.

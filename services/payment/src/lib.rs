@@ -2,6 +2,7 @@
 //! due; the charge desk does it, so that no message waits for a slow provider.
 
 mod breaker;
+mod counter;
 mod desk;
 mod gateway;
 mod measure;
@@ -17,7 +18,8 @@ use messaging::Store;
 use service::Service;
 use std::sync::Arc;
 
-pub use desk::{ChargeBook, Charges, Counter, Desk};
+pub use counter::{Charges, Counter};
+pub use desk::{ChargeBook, Desk};
 pub use gateway::{Answer, Asked, Gateway, Http, Request, Simulated, read};
 pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;

@@ -1,7 +1,7 @@
 //! All SQL of payment.
 
 use crate::{
-    desk::{Charges, Counter},
+    counter::{Charges, Counter},
     payment::{Call, Charge, Payment, Status},
 };
 use database::{Failure, PgPool, Transaction};
@@ -66,7 +66,11 @@ impl Store for Payments {
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Result<Charges, Failure> {
-        Ok(Charges::new(load(tx, orders).await?, self.counter.clone()))
+        Ok(Charges::new(load(tx, orders).await?))
+    }
+
+    fn decided(&self, charges: &mut Charges, order: OrderId) {
+        self.counter.take_up(charges, order);
     }
 
     async fn save(&self, tx: &mut Transaction, charges: &Charges) -> Result<(), Failure> {

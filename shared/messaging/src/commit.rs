@@ -44,6 +44,7 @@ impl Wanted {
 
 /// The loaded states, what the decisions have made of them, and what is to be said about it.
 pub struct States<'a, S: Store> {
+    store: &'a S,
     world: &'a dyn World,
     batch: S::Batch,
     said: Vec<Outgoing>,
@@ -57,6 +58,7 @@ impl<S: Store> States<'_, S> {
 
     pub fn keep(&mut self, order: OrderId, state: S::State) {
         self.batch.keep(order, state);
+        self.store.decided(&mut self.batch, order);
     }
 
     /// Keeps what a decision changes, and gives each event its id.
@@ -92,7 +94,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Committer<'_, S, L> {
             return Ok(ledger.commit(tx).await?);
         };
         let batch = store.load(&mut tx, &orders, &touched).await?;
-        let mut states = States { world, batch, said: Vec::new() };
+        let mut states = States { store, world, batch, said: Vec::new() };
         work.decide(&mut states)?;
         let States { batch, said, .. } = states;
         store.save(&mut tx, &batch).await?;

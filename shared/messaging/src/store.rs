@@ -22,6 +22,9 @@ pub trait Store: Send + Sync + 'static {
         touched: &[ProductId],
     ) -> impl Future<Output = Result<Self::Batch, Failure>> + Send;
 
+    /// Follows each change of an order's state, before the next decision.
+    fn decided(&self, _batch: &mut Self::Batch, _order: OrderId) {}
+
     fn save(
         &self,
         tx: &mut Self::Tx,
@@ -48,6 +51,11 @@ pub struct Batch<S> {
 impl<S> Batch<S> {
     pub fn new(known: impl IntoIterator<Item = (OrderId, S)>) -> Self {
         Self { known: known.into_iter().collect(), changed: BTreeSet::new() }
+    }
+
+    /// `None` if it is not known.
+    pub fn get(&self, order: OrderId) -> Option<&S> {
+        self.known.get(&order)
     }
 
     /// What is to be saved.

@@ -1,8 +1,9 @@
 //! Writes the provider's answers: the payments' new states and events in one transaction.
 
-use super::{Answered, ChargeBook, Counter, Desk, InHand};
+use super::{Answered, ChargeBook, Desk, InHand};
 use crate::{
     Settings,
+    counter::Counter,
     payment::{Payment, Status},
     verdict::{Verdict, settle},
 };
@@ -66,7 +67,8 @@ impl Desk {
         context: &Context<L>,
         answers: &[Answered],
     ) -> Result<(), Failure> {
-        let store = Payments { ledger: context.ledger.clone(), counter: self.counter.clone() };
+        let store =
+            AnsweredPayments { ledger: context.ledger.clone(), counter: self.counter.clone() };
         let committer = Committer {
             store: &store,
             ledger: &context.ledger,
@@ -80,13 +82,13 @@ impl Desk {
     }
 }
 
-/// Payments as the desk loads and saves them.
-struct Payments<L> {
+/// Payments as the desk loads and saves them: none is taken up before it is written as due.
+struct AnsweredPayments<L> {
     ledger: L,
     counter: Counter,
 }
 
-impl<L: ChargeBook> Store for Payments<L> {
+impl<L: ChargeBook> Store for AnsweredPayments<L> {
     type Tx = L::Tx;
     type State = Payment;
     type Batch = Batch<Payment>;
@@ -117,7 +119,7 @@ struct Answers<'a> {
     statuses: Vec<&'static str>,
 }
 
-impl<L: ChargeBook> Work<Payments<L>, L> for Answers<'_> {
+impl<L: ChargeBook> Work<AnsweredPayments<L>, L> for Answers<'_> {
     type Stop = Failure;
 
     const COMMITTED: CrashPoint = CrashPoint::VerdictCommitted;
@@ -128,7 +130,7 @@ impl<L: ChargeBook> Work<Payments<L>, L> for Answers<'_> {
         Ok(Some(wanted))
     }
 
-    fn decide(&mut self, states: &mut States<'_, Payments<L>>) -> Result<(), Failure> {
+    fn decide(&mut self, states: &mut States<'_, AnsweredPayments<L>>) -> Result<(), Failure> {
         for Answered { charge, verdict } in self.answers {
             let payment = states.of(charge.order_id, &[]);
             let decision = settle(payment, charge, verdict.clone(), self.settings.policy());

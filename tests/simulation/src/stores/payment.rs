@@ -47,7 +47,11 @@ impl Store for PaymentStore {
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Result<Charges, Failure> {
-        Ok(Charges::new(load(tx, orders), self.counter.clone()))
+        Ok(Charges::new(load(tx, orders)))
+    }
+
+    fn decided(&self, charges: &mut Charges, order: OrderId) {
+        self.counter.take_up(charges, order);
     }
 
     async fn save(&self, tx: &mut Tx<Payments>, charges: &Charges) -> Result<(), Failure> {

@@ -1,8 +1,7 @@
-//! Where a reaction hands over a charge that is due at once: it is written as taken up, and spared
-//! the way through the database and back. Only while the provider is well and the desk has room;
-//! else it is written as due, and found there.
+//! Hands charges that are due at once from the reactions to the desk: such a charge is written as
+//! taken up and spared the way through the database and back. Only while the provider is well and
+//! the desk has room; else it is written as due, and the desk finds it there.
 
-use super::Taken;
 use crate::{
     breaker::{Breaker, Limits, Opened, Room},
     payment::{Charge, Payment},
@@ -23,6 +22,12 @@ use tokio::{
 
 #[derive(Clone)]
 pub struct Counter(Arc<Inner>);
+
+/// A charge that was taken up, with its right to be asked about.
+pub(super) struct Taken {
+    pub charge: Charge,
+    pub permit: OwnedSemaphorePermit,
+}
 
 struct Inner {
     /// What is in hand is bounded: a permit is held until the answer is written.
@@ -57,9 +62,26 @@ impl Counter {
         Self::new(Limits { in_flight_max: 0, ..Limits::default() }).0
     }
 
+    /// Takes up an order's charge if it is due at once, under the id of the event that made it due,
+    /// which is handled once.
+    pub fn take_up(&self, charges: &mut Charges, order: OrderId) {
+        let is_due_now = |charge: &&Charge| charge.due_in.is_some_and(|wait| wait.is_zero());
+        let payment = charges.batch.get(order);
+        let Some(charge) = payment.and_then(|payment| payment.charge.as_ref()).filter(is_due_now)
+        else {
+            return;
+        };
+        let is_well = self.breaker(|breaker| breaker.is_closed());
+        if let Some(permit) = self.permit_now().filter(|_| is_well) {
+            let taken = charge.clone().take_up(charge.cause.event_id);
+            charges.keep(order, taken.into());
+            charges.taken.insert(order, permit);
+        }
+    }
+
     /// What a reaction has decided is so for good.
     pub fn committed(&self, charges: Charges) {
-        let Charges { batch, taken, .. } = charges;
+        let Charges { batch, taken } = charges;
         let is_due = any_due(&batch);
         for (order, permit) in taken {
             if let Some(charge) = batch.of(order, &[]).charge
@@ -134,37 +156,20 @@ fn any_due(batch: &Batch<Payment>) -> bool {
     charges.any(|charge| charge.due_in.is_some())
 }
 
-/// A batch of payments on which what is due at once is taken up at once.
+/// A batch of payments, and the permits of those that were taken up.
 pub struct Charges {
     batch: Batch<Payment>,
-    counter: Counter,
     taken: BTreeMap<OrderId, OwnedSemaphorePermit>,
 }
 
 impl Charges {
-    pub const fn new(batch: Batch<Payment>, counter: Counter) -> Self {
-        Self { batch, counter, taken: BTreeMap::new() }
+    pub const fn new(batch: Batch<Payment>) -> Self {
+        Self { batch, taken: BTreeMap::new() }
     }
 
     /// What is to be saved.
     pub const fn batch(&self) -> &Batch<Payment> {
         &self.batch
-    }
-
-    /// Under the id of the event that made it due, which is handled once.
-    fn take_up(&mut self, order: OrderId, charge: Charge) -> Charge {
-        if !charge.due_in.is_some_and(|wait| wait.is_zero()) {
-            return charge;
-        }
-        let is_well = self.counter.breaker(|breaker| breaker.is_closed());
-        match self.counter.permit_now().filter(|_| is_well) {
-            Some(permit) => {
-                self.taken.insert(order, permit);
-                let claim = charge.cause.event_id;
-                charge.take_up(claim)
-            }
-            None => charge,
-        }
     }
 }
 
@@ -174,8 +179,7 @@ impl Known<Payment> for Charges {
     }
 
     fn keep(&mut self, order: OrderId, payment: Payment) {
-        let charge = payment.charge.map(|charge| self.take_up(order, charge));
-        self.batch.keep(order, Payment { charge });
+        self.batch.keep(order, payment);
     }
 }
 
@@ -194,10 +198,11 @@ mod tests {
     }
 
     fn decided(counter: &Counter, orders: u128) -> Charges {
-        let mut charges = Charges::new(Batch::new([]), counter.clone());
+        let mut charges = Charges::new(Batch::new([]));
         for order_id in (1..=orders).map(OrderId::from_u128) {
             let due = charge(Status::Pending).due(Status::Pending, Duration::ZERO);
             charges.keep(order_id, Charge { order_id, ..due }.into());
+            counter.take_up(&mut charges, order_id);
         }
         charges
     }
@@ -238,11 +243,13 @@ mod tests {
     #[test]
     fn a_later_message_of_the_same_batch_sees_what_was_taken_up() {
         let (counter, mut handed) = counter(9);
-        let mut charges = Charges::new(Batch::new([]), counter.clone());
+        let mut charges = Charges::new(Batch::new([]));
         charges.keep(ORDER, charge(Status::Pending).due(Status::Pending, Duration::ZERO).into());
+        counter.take_up(&mut charges, ORDER);
         let charge = charges.of(ORDER, &[]).charge.unwrap();
         assert_eq!(charge.status, Status::Processing);
         charges.keep(ORDER, Charge { cancel_requested: true, ..charge }.into());
+        counter.take_up(&mut charges, ORDER);
         counter.committed(charges);
         assert!(handed.try_recv().unwrap().charge.cancel_requested);
     }
