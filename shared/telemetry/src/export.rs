@@ -1,7 +1,7 @@
 //! Sends spans and metrics to a collector, by OTLP. Whatever becomes of them, the service goes on:
 //! what cannot be sent is dropped, and said once.
 
-use crate::metrics;
+use crate::meters;
 use anyhow::{Context, ensure};
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig};
@@ -47,7 +47,6 @@ struct Spans {
 }
 
 static SPANS: OnceLock<Spans> = OnceLock::new();
-static METERS: OnceLock<SdkMeterProvider> = OnceLock::new();
 
 /// Call once, before the first metric is counted and the first span begins.
 pub fn start(export: Export<'_>) -> anyhow::Result<()> {
@@ -56,18 +55,18 @@ pub fn start(export: Export<'_>) -> anyhow::Result<()> {
         .with_attribute(KeyValue::new("service.namespace", "quadrille"))
         .with_attribute(KeyValue::new("service.instance.id", export.instance))
         .build();
-    let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+    let mut provider = SdkMeterProvider::builder().with_resource(resource.clone());
     if export.page {
-        meters = meters.with_reader(metrics::page_reader()?);
+        provider = provider.with_reader(meters::page_reader()?);
     }
     let endpoint = export.endpoint.trim().trim_end_matches('/');
     if !endpoint.is_empty() {
         let (spans, pushed) = push(endpoint, &resource)?;
-        meters = meters.with_periodic_exporter(pushed);
+        provider = provider.with_periodic_exporter(pushed);
         once(&SPANS, spans)?;
     }
     if export.page || !endpoint.is_empty() {
-        once(&METERS, meters.build())?;
+        once(&meters::PROVIDER, provider.build())?;
     }
     Ok(())
 }
@@ -111,10 +110,6 @@ pub fn wants_spans() -> bool {
     SPANS.get().is_some()
 }
 
-pub fn meters() -> Option<&'static SdkMeterProvider> {
-    METERS.get()
-}
-
 /// Never waits: what does not fit is dropped.
 pub fn span(span: SpanData) {
     let Some(spans) = SPANS.get() else {
@@ -141,8 +136,8 @@ pub fn flush() {
         if let Some(spans) = SPANS.get() {
             let _ = spans.queue.shutdown();
         }
-        if let Some(meters) = METERS.get() {
-            let _ = meters.shutdown();
+        if let Some(provider) = meters::PROVIDER.get() {
+            let _ = provider.shutdown();
         }
         let _ = done.send(());
     });
@@ -225,6 +220,7 @@ impl PushMetricExporter for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
 
     #[test]
     fn an_address_that_cannot_be_is_refused_by_its_name_and_an_empty_one_is_none() {
@@ -237,7 +233,7 @@ mod tests {
         }
         for none in ["", " "] {
             start(none).unwrap();
-            assert!(!wants_spans() && meters().is_none());
+            assert!(!wants_spans() && !metrics::wanted());
         }
     }
 }

@@ -3,6 +3,7 @@
 mod export;
 mod lines;
 mod logs;
+mod meters;
 pub mod metrics;
 mod span;
 mod traceparent;

@@ -1,12 +1,10 @@
-//! Every metric there is, and `/metrics`. Where nobody reads them, counting costs nothing.
+//! Lists every metric there is. Where nobody reads them, counting costs nothing.
 
 mod instrument;
 
-use anyhow::Context;
-use opentelemetry_prometheus::PrometheusExporter;
-use prometheus::{Registry, TextEncoder};
-use std::sync::OnceLock;
+use crate::meters;
 
+pub use crate::meters::page;
 pub use instrument::{About, Counter, Gauge, Seconds};
 
 /// A static for each, and the list of all.
@@ -69,29 +67,9 @@ metrics! {
     }
 }
 
-static PAGE: OnceLock<Registry> = OnceLock::new();
-
 /// Whether anybody reads what is measured.
 pub fn wanted() -> bool {
-    crate::export::meters().is_some()
-}
-
-pub(crate) fn page_reader() -> anyhow::Result<PrometheusExporter> {
-    let registry = PAGE.get_or_init(Registry::new).clone();
-    // A name is the same here and at the collector.
-    let exporter = opentelemetry_prometheus::exporter()
-        .with_registry(registry)
-        .without_counter_suffixes()
-        .without_units()
-        .without_target_info()
-        .scope_info_enabled(false);
-    exporter.build().context("the metrics have no page")
-}
-
-/// As Prometheus reads it.
-pub fn page() -> anyhow::Result<String> {
-    let families = PAGE.get().map(Registry::gather).unwrap_or_default();
-    Ok(TextEncoder::new().encode_to_string(&families)?)
+    meters::PROVIDER.get().is_some()
 }
 
 #[cfg(test)]

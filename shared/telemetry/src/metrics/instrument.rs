@@ -1,6 +1,6 @@
 //! Counters, gauges and histograms that know their own name and labels.
 
-use crate::export;
+use crate::meters;
 use opentelemetry::{
     KeyValue,
     metrics::{self, Meter, MeterProvider},
@@ -43,7 +43,7 @@ impl<I, const N: usize> Instrument<I, N> {
     }
 
     fn bound(&self, bind: impl FnOnce(&Self, &Meter) -> I) -> Option<&I> {
-        let bind = || Some(bind(self, &export::meters()?.meter("quadrille")));
+        let bind = || Some(bind(self, &meters::PROVIDER.get()?.meter("quadrille")));
         self.bound.get_or_init(bind).as_ref()
     }
 
