@@ -13,7 +13,7 @@ use crate::{
     payment::{Call, Charge, Status},
     verdict::Verdict,
 };
-use messaging::{CrashPoint, Patience, crash_at};
+use messaging::{CrashPoint, Retry, crash_at};
 use service::Context;
 use std::{sync::Arc, time::Duration};
 use telemetry::metrics;
@@ -98,7 +98,7 @@ impl Desk {
         context: &Context<L>,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
-        let mut patience = Patience::new(context.world.clone());
+        let mut retry = Retry::new(context.world.clone());
         loop {
             let permit = tokio::select! {
                 biased;
@@ -110,11 +110,11 @@ impl Desk {
                 Ok(permits) => match self.take_due(context, permits, &answers).await {
                     Ok(true) => continue,
                     Ok(false) => {
-                        patience.relieved("the charge desk goes on");
+                        retry.succeeded("the charge desk goes on");
                         self.idle(context).await
                     }
                     Err(why) => {
-                        patience.complain(&format!("the charge desk pauses: {why}"));
+                        retry.failed(&format!("the charge desk pauses: {why}"));
                         POLL_EVERY
                     }
                 },

@@ -1,5 +1,6 @@
 //! How patient the desk is: how often it tries, and how long it waits in between. Pure.
 
+use database::Backoff;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -19,8 +20,8 @@ impl Policy {
         if attempts <= 1 {
             return Duration::ZERO;
         }
-        let doubled = self.retry_delay.saturating_mul(1 << (attempts - 2).min(20));
-        let wait = doubled.min(Self::LONGEST);
+        let backoff = Backoff { first: self.retry_delay, longest: Self::LONGEST };
+        let wait = backoff.after(attempts - 2);
         let noise = u32::from(key.as_bytes()[15].wrapping_add(attempts.to_le_bytes()[0]));
         wait + wait * noise / 1024
     }

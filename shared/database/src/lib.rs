@@ -1,6 +1,7 @@
 //! Postgres as the services use it: a pool in which every wait has an end, migrations that several
 //! replicas may run at once, and the one distinction that matters when a statement fails.
 
+mod backoff;
 mod connection;
 mod failure;
 mod limits;
@@ -15,6 +16,7 @@ mod transaction;
 
 use uuid::Uuid;
 
+pub use backoff::Backoff;
 pub use connection::PgConnection;
 pub use failure::{Failure, hopeless, is_value};
 pub use limits::Limits;

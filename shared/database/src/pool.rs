@@ -2,7 +2,7 @@
 //! statement nor for its own ping), so this is one of ours over sqlx's connections: whatever waits
 //! has an end, and a connection that was silent is thrown away.
 
-use crate::{Limits, PgConnection, Transaction, connection::late};
+use crate::{Backoff, Limits, PgConnection, Transaction, connection::late};
 use sqlx::{
     Connection, Error,
     postgres::{PgConnectOptions, PgTransactionManager},
@@ -178,7 +178,9 @@ impl PgPool {
 
     /// A server that starts is waited for.
     async fn connect(&self, purpose: Purpose, until: Instant) -> Result<sqlx::PgConnection, Error> {
-        let mut pause = Duration::from_millis(10);
+        let longest = self.limits().acquire() / 5;
+        let backoff = Backoff { first: Duration::from_millis(10), longest };
+        let mut waits = 0;
         loop {
             let why = match sqlx::PgConnection::connect_with(&self.lane(purpose).options).await {
                 Ok(raw) => return Ok(raw),
@@ -189,11 +191,12 @@ impl PgPool {
                 Error::Database(refusal) => refusal.is_transient_in_connect_phase(),
                 _ => false,
             };
+            let pause = backoff.after(waits);
             if !passes || Instant::now() + pause >= until {
                 return Err(why);
             }
             sleep(pause).await;
-            pause = (pause * 2).min(self.limits().acquire() / 5);
+            waits += 1;
         }
     }
 

@@ -8,7 +8,7 @@ mod repaired;
 
 use crate::{
     Bisection, BrokerError, Committer, CrashPoint, Failure, Kept, Ladder, Ledger, Message, Outbox,
-    Patience, Progress, Queue, Received, Session, Store, World, crash_at, spans,
+    Progress, Queue, Received, Retry, Session, Store, World, crash_at, spans,
 };
 use intake::{Arrived, Intake};
 use messages::Messages;
@@ -189,7 +189,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         stop: &CancellationToken,
         work: impl Fn() -> F,
     ) -> Option<Result<T, Stop>> {
-        let mut patience = Patience::new(self.world.clone());
+        let mut retry = Retry::new(self.world.clone());
         let began = Instant::now();
         let _waits = self.progress.activities.begin_wait("a transaction");
         loop {
@@ -201,16 +201,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                     if began.elapsed() > LONG {
                         self.progress.away();
                     }
-                    patience
-                        .complain(&format!("{} pauses: the database is away: {why}", self.service));
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return None,
-                        () = patience.wait() => {}
+                    retry.failed(&format!("{} pauses: the database is away: {why}", self.service));
+                    if !retry.wait(stop).await {
+                        return None;
                     }
                 }
                 settled => {
-                    patience.relieved(&format!("{} goes on", self.service));
+                    retry.succeeded(&format!("{} goes on", self.service));
                     return Some(settled);
                 }
             }

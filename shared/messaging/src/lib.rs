@@ -20,6 +20,7 @@ mod progress;
 mod queue;
 mod rabbit;
 mod relay;
+mod retry;
 mod spans;
 mod store;
 mod topology;
@@ -39,7 +40,7 @@ pub use definitions::users;
 pub use kept::Kept;
 pub use ladder::{Ladder, parse_duration};
 pub use ledger::{Handled, Ledger, Novelty, Outgoing, Unsent};
-pub use line::{Line, Patience};
+pub use line::Line;
 pub use memory::{MemoryBroker, MemoryLedger, MemoryTx};
 
 pub use message::{BODY_MAX, Header, Message, header};
@@ -48,6 +49,7 @@ pub use progress::{Progress, Standing};
 pub use queue::{Queue, Received};
 pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};
+pub use retry::Retry;
 pub use store::{Batch, Known, Store};
 pub use topology::{
     Binding, Exchange, ExchangeKind, QueueShape, QueueType, Topology, UNROUTED, dead_letters,

@@ -1,9 +1,9 @@
 //! A service's line to the broker: one session, rebuilt from nothing whenever any part of it fails.
 
 use crate::{
-    Broker, BrokerError, Consumer, Ledger, Progress, Relay, Session, Store, Topology, World,
+    Broker, BrokerError, Consumer, Ledger, Progress, Relay, Retry, Session, Store, Topology, World,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
         said: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let _deaf = deaf.clone().drop_guard();
-        let mut patience = Patience::new(self.world.clone());
+        let mut retry = Retry::new(self.world.clone());
         let mut opened = false;
         while !stop.is_cancelled() {
             let connected = tokio::select! {
@@ -45,7 +45,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             let broken = match connected {
                 Ok(session) => {
                     opened = true;
-                    patience.relieved("the broker is there: consuming");
+                    retry.succeeded("the broker is there: consuming");
                     self.serve(Arc::from(session), stop, deaf, said).await
                 }
                 Err(why) => Err(why),
@@ -53,13 +53,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Line<S, L> {
             match broken {
                 Ok(()) => return Ok(()),
                 Err(why) if !opened && !why.is_transient() => return Err(why),
-                Err(why) => patience.complain(&why.to_string()),
+                Err(why) => retry.failed(&why.to_string()),
             }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = patience.wait() => {}
-            }
+            retry.wait(stop).await;
         }
         Ok(())
     }
@@ -113,38 +109,4 @@ fn outcome(
     ended: Result<Result<(), BrokerError>, tokio::task::JoinError>,
 ) -> Result<(), BrokerError> {
     ended.unwrap_or_else(|panic| Err(BrokerError::away(panic)))
-}
-
-/// Waits longer and longer between tries, and says so without flooding the log.
-pub struct Patience {
-    world: Arc<dyn World>,
-    failures: u32,
-}
-
-impl Patience {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(3);
-
-    pub const fn new(world: Arc<dyn World>) -> Self {
-        Self { world, failures: 0 }
-    }
-
-    pub fn complain(&mut self, what: &str) {
-        self.failures += 1;
-        if self.failures == 1 || self.failures.is_multiple_of(20) {
-            tracing::warn!(failures = self.failures, "{what}; trying again");
-        }
-    }
-
-    pub fn relieved(&mut self, what: &str) {
-        if self.failures > 0 {
-            tracing::info!(after_failures = self.failures, "{what}");
-        }
-        self.failures = 0;
-    }
-
-    pub async fn wait(&self) {
-        let doubled = Self::FIRST.saturating_mul(1 << self.failures.min(10));
-        tokio::time::sleep(self.world.jittered(doubled.min(Self::LONGEST))).await;
-    }
 }

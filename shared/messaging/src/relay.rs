@@ -2,7 +2,7 @@
 //! confirmed it. What a crash leaves behind is found by the sweep.
 
 use crate::{
-    Activities, BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Patience, Publisher, Session,
+    Activities, BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Publisher, Retry, Session,
     Unsent, World, crash_at, spans,
 };
 use events::EventId;
@@ -165,14 +165,14 @@ impl<L: Ledger> Relay<L> {
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let mut publisher = session.publisher().await?;
-        let mut patience = Patience::new(self.world.clone());
+        let mut retry = Retry::new(self.world.clone());
         loop {
             let busy = self.activities.begin("a look at the outbox");
             let found = self.ledger.claim_unsent(self.burst_max).await;
             drop(busy);
             match found {
                 Ok(Unsent { together, alone }) => {
-                    patience.relieved("the outbox can be read again");
+                    retry.succeeded("the outbox can be read again");
                     let is_empty = together.is_empty() && alone.is_none();
                     for burst in [together, Vec::from_iter(alone)] {
                         self.publish(&burst, &mut *publisher, sent).await?;
@@ -181,7 +181,7 @@ impl<L: Ledger> Relay<L> {
                         continue;
                     }
                 }
-                Err(why) => patience.complain(&format!("the outbox cannot be read: {why}")),
+                Err(why) => retry.failed(&format!("the outbox cannot be read: {why}")),
             }
             tokio::select! {
                 biased;

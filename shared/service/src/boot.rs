@@ -4,7 +4,7 @@ use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http,
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
 use messaging::{
-    Broker, Kept, Patience, PgLedger, RabbitMq, RealWorld, Standing, Store, World, partitions,
+    Broker, Kept, PgLedger, RabbitMq, RealWorld, Retry, Standing, Store, World, partitions,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -100,7 +100,7 @@ impl<S: Store> Service<S> {
 
     /// Waits for the database for as long as that can help, and goes by its clock from then on.
     async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<Clock> {
-        let mut patience = Patience::new(around.world.clone());
+        let mut retry = Retry::new(around.world.clone());
         let clock = Clock::new(around.world.clone());
         loop {
             let ready = async {
@@ -114,10 +114,9 @@ impl<S: Store> Service<S> {
             if let Some(advice) = database::hopeless(&why) {
                 return Err(why.context(advice));
             }
-            patience.complain(&format!("the database is not ready: {why:#}"));
-            tokio::select! {
-                () = around.stop.cancelled() => return Err(why),
-                () = patience.wait() => {}
+            retry.failed(&format!("the database is not ready: {why:#}"));
+            if !retry.wait(&around.stop).await {
+                return Err(why);
             }
         }
     }

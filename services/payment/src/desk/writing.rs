@@ -9,7 +9,7 @@ use crate::{
 };
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Bisection, Committer, CrashPoint, Patience, States, Store, Wanted, Work};
+use messaging::{Batch, Bisection, Committer, CrashPoint, Retry, States, Store, Wanted, Work};
 use saga::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
@@ -33,7 +33,7 @@ impl Desk {
     /// Writes all answers, however long the database is away; told to stop, it leaves them to the
     /// reaper.
     async fn settle<L: ChargeBook>(&self, context: &Context<L>, answers: Vec<Answered>) {
-        let mut patience = Patience::new(context.world.clone());
+        let mut retry = Retry::new(context.world.clone());
         let mut groups = Bisection::new(answers);
         let activities = &context.health.activities;
         let _waits = activities.begin_wait("the writing of the provider's answers");
@@ -42,14 +42,12 @@ impl Desk {
             let done = self.transact(context, &group).await;
             drop(busy);
             match done {
-                Ok(()) => patience.relieved("the provider's answers are written"),
+                Ok(()) => retry.succeeded("the provider's answers are written"),
                 Err(Failure::World(why)) => {
-                    patience.complain(&format!("the provider's answers wait: {why:#}"));
+                    retry.failed(&format!("the provider's answers wait: {why:#}"));
                     groups.again(group);
-                    tokio::select! {
-                        biased;
-                        () = context.stop.cancelled() => return,
-                        () = patience.wait() => {}
+                    if !retry.wait(&context.stop).await {
+                        return;
                     }
                 }
                 Err(Failure::Data(why)) => {
