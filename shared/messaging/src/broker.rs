@@ -1,8 +1,8 @@
 //! What the loop needs of a broker. RabbitMQ in earnest, in-memory for tests: the same meaning.
 
-use crate::{Message, Topology};
+use crate::{Message, Outgoing, Topology, exchange_of, header, message::is_trace};
 use async_trait::async_trait;
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -70,6 +70,34 @@ pub struct Publication {
     pub exchange: String,
     pub routing_key: String,
     pub message: Message,
+}
+
+impl Outgoing {
+    /// As it is published, today and at every repetition.
+    pub fn publication(&self) -> Publication {
+        let mut message = Message {
+            id: Some(self.id.to_string()),
+            kind: Some(self.event.clone()),
+            correlation_id: Some(self.order_id.to_string()),
+            app_id: Some(events::said_by(&self.event).into()),
+            timestamp: self.id.get_timestamp().map(|at| at.to_unix().0),
+            content_type: Some("application/json".into()),
+            headers: BTreeMap::new(),
+            body: self.body.clone().into_bytes(),
+        }
+        .with(header::VERSION, i64::from(self.version));
+        if let Some(cause) = self.caused_by {
+            message = message.with(header::CAUSE, cause.to_string());
+        }
+        if let Some(trace) = self.trace.as_deref().filter(|text| is_trace(text)) {
+            message = message.with(header::TRACE, trace);
+        }
+        Publication {
+            exchange: exchange_of(events::said_by(&self.event)),
+            routing_key: self.event.clone(),
+            message,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

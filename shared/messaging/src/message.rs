@@ -1,7 +1,5 @@
 //! A message as it stands on the wire, whichever broker carries it.
 
-use crate::broker::Publication;
-use crate::{Outgoing, exchange_of};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt};
 use telemetry::TraceParent;
@@ -123,34 +121,6 @@ pub fn too_large(body: u64) -> String {
     format!("its body takes {} KiB; {} KiB are read", body / 1024, BODY_MAX / 1024)
 }
 
-fn is_trace(text: &str) -> bool {
+pub fn is_trace(text: &str) -> bool {
     text.parse::<TraceParent>().is_ok()
-}
-
-impl Outgoing {
-    /// As it is published, today and at every repetition.
-    pub fn publication(&self) -> Publication {
-        let mut message = Message {
-            id: Some(self.id.to_string()),
-            kind: Some(self.event.clone()),
-            correlation_id: Some(self.order_id.to_string()),
-            app_id: Some(events::said_by(&self.event).into()),
-            timestamp: self.id.get_timestamp().map(|at| at.to_unix().0),
-            content_type: Some("application/json".into()),
-            headers: BTreeMap::new(),
-            body: self.body.clone().into_bytes(),
-        }
-        .with(header::VERSION, i64::from(self.version));
-        if let Some(cause) = self.caused_by {
-            message = message.with(header::CAUSE, cause.to_string());
-        }
-        if let Some(trace) = self.trace.as_deref().filter(|text| is_trace(text)) {
-            message = message.with(header::TRACE, trace);
-        }
-        Publication {
-            exchange: exchange_of(events::said_by(&self.event)),
-            routing_key: self.event.clone(),
-            message,
-        }
-    }
 }
