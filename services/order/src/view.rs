@@ -2,9 +2,9 @@
 
 use crate::{
     order::{Fact, Order, Status},
-    waiting::Waiting,
+    waiting::{Waiting, millis},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use events::{EventId, Item, Money, OrderId, PaymentMethod, said_by};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -92,8 +92,4 @@ impl<'a> From<&'a Fact> for Step<'a> {
         let (event_id, at, caused_by) = (*event_id, *at, *caused_by);
         Self { event, event_id, service: said_by(event), at, caused_by, detail }
     }
-}
-
-pub fn millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

@@ -2,9 +2,9 @@
 //! and whether anything will still happen by itself.
 
 use crate::order::{Cancel, Order};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use events::{Debt, Known, SAGA, owed};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +15,7 @@ pub struct Waiting {
     pub after: &'static str,
     #[serde(rename = "for")]
     pub answers: &'static [&'static str],
-    #[serde(serialize_with = "crate::view::millis")]
+    #[serde(serialize_with = "millis")]
     pub since: DateTime<Utc>,
     /// It is being undone, and even that has made no progress for as long as a whole order may
     /// take.
@@ -42,6 +42,11 @@ impl Waiting {
         });
         waiting.collect()
     }
+}
+
+/// As every moment is shown to a client.
+pub fn millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 #[cfg(test)]
