@@ -7,14 +7,13 @@ use crate::{
     disk::Disk,
     faults::Mutant,
     provider::Provider,
-    snapshot::waiting_queues,
     stores::{
         inventory::{Stock, StockStore},
         order::{OrderStore, Orders},
         payment::{PaymentStore, Payments},
         shipping::{ShipmentStore, Shipments},
     },
-    wire::Wire,
+    wire::{Wire, waiting_queues},
 };
 use clap::{Args, Command};
 use events::{EventId, SERVICES};

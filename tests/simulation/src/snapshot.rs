@@ -101,12 +101,6 @@ impl Fleet {
     }
 }
 
-/// All where nothing may wait in the end: but for the dead letters.
-pub fn waiting_queues() -> Vec<String> {
-    let queues = Topology::whole(&Ladder::default()).queues.into_iter();
-    queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
-}
-
 fn order(view: &order::View) -> Order {
     let facts = view.order.timeline().iter().map(|fact| {
         let money = [PaymentApproved::NAME, PaymentReversed::NAME].contains(&fact.event);

@@ -8,8 +8,8 @@ use crate::{
 use async_trait::async_trait;
 use events::{EventId, OrderId, SAGA};
 use messaging::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, MemoryBroker, Message, Publication,
-    Publisher, Session, Topology, queue_name,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, Ladder, MemoryBroker, Message, Publication,
+    Publisher, QueueShape, Session, Topology, queue_name,
 };
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
@@ -21,6 +21,12 @@ pub struct Wire {
     pub place: Place,
     /// Told to the service's disk, where a mutant deletes before the confirm.
     pub doomed: Arc<Mutex<Vec<EventId>>>,
+}
+
+/// All queues but those of dead letters: nothing may wait in them in the end.
+pub fn waiting_queues() -> Vec<String> {
+    let queues = Topology::whole(&Ladder::default()).queues.into_iter();
+    queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
 }
 
 struct Through<T: ?Sized> {
