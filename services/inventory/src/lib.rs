@@ -1,5 +1,6 @@
 //! Inventory: reserves what an order asks for, all of it or nothing, and gives it back.
 
+pub mod audit;
 mod on;
 mod shelf;
 mod store;

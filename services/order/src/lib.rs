@@ -1,6 +1,7 @@
 //! The order service on one screen: what it is told from outside, what it hears, and its routes.
 
 mod api;
+pub mod audit;
 mod cancelling;
 mod deadline;
 mod feed;

@@ -1,6 +1,7 @@
 //! Payment: charges an order once, and gives the money back once. Its reactions only record what is
 //! due; the charge desk does it, so that no message waits for a slow provider.
 
+pub mod audit;
 mod breaker;
 mod counter;
 mod desk;

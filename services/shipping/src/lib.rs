@@ -1,5 +1,6 @@
 //! Shipping: hands what is reserved to a carrier, or says that nobody will take it.
 
+pub mod audit;
 mod dispatch;
 mod on;
 mod store;

@@ -1,17 +1,14 @@
 //! A fleet held against what must always hold.
 
 use crate::{Fleet, SERVICES, fleet::BOUND};
-use invariants::Told;
-use saga_cli::{
-    snapshot::Places,
-    verify::{Outcome, Verdict, verify},
-};
+use audit::{Endpoints, Outcome, Told, Verdict};
+use saga_cli::verify::verify;
 
 impl Fleet {
     /// Where everything of this fleet is.
-    pub fn places(&self) -> Places {
+    pub fn endpoints(&self) -> Endpoints {
         let databases = SERVICES.map(|name| (name.into(), self.database_url(name).into()));
-        Places {
+        Endpoints {
             databases: databases.into(),
             amqp_url: self.broker.amqp_url.clone(),
             management_url: self.broker.management_url.replace("admin:admin@", ""),
@@ -26,7 +23,7 @@ impl Fleet {
     /// Every invariant holds, of all four databases and the broker.
     pub async fn verify(&self) -> Verdict {
         let told = Told { placed: Some(self.placed()), cancelled: None };
-        let verdict = verify(&self.places(), BOUND, &told, |_| {}).await;
+        let verdict = verify(&self.endpoints(), BOUND, &told, |_| {}).await;
         let verdict = verdict.expect("everything is reachable");
         assert!(verdict.outcome == Outcome::Clean, "{verdict:#?}");
         assert!(verdict.checked.orders > 0, "there is something to check");

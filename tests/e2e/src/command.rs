@@ -42,7 +42,7 @@ impl Fleet {
 
     async fn saga_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Said {
         let places = self.file("places.json");
-        let text = serde_json::to_string(&self.places()).expect("it is plain data");
+        let text = serde_json::to_string(&self.endpoints()).expect("it is plain data");
         std::fs::write(&places, text).expect("the folder is there");
         let mut command = saga(arguments);
         command.envs(settings.iter().copied()).arg("--places").arg(places);

@@ -1,4 +1,4 @@
-//! What must hold of a state, by the one list of that: `invariants`.
+//! What must hold of a state, by the one list of that: `audit`.
 
 use crate::{
     Saga, State,
@@ -8,7 +8,7 @@ use crate::{
     state::{About, Letter, Place},
     stock::Stock,
 };
-use invariants::{Quiet, Violation, check};
+use audit::{Quiet, Violation, check};
 use order::Status;
 use payment::Payment;
 use stateright::Property;

@@ -5,11 +5,11 @@ use crate::{
     provider::{Provider, Word},
     state::{About, Letter, Place, State, order_id},
 };
-use events::{Event, EventId, Money, OrderCancelRequested, OrderId};
-use invariants::{
+use audit::{
     Booking, DeadLetter, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot,
     Unsent, name,
 };
+use events::{Event, EventId, Money, OrderCancelRequested, OrderId};
 use messaging::{Message, dead_letters, queue_name};
 
 pub fn snapshot(cast: &Cast, state: &State) -> Snapshot {
@@ -19,7 +19,7 @@ pub fn snapshot(cast: &Cast, state: &State) -> Snapshot {
         whole.outboxes.insert((*service).into(), Vec::new());
     }
     stock(cast, state, &mut whole);
-    let (mut books, mut cancelled) = (invariants::Provider::default(), Vec::new());
+    let (mut books, mut cancelled) = (audit::Provider::default(), Vec::new());
     for (number, about) in state.orders.iter().enumerate() {
         let id = order_id(number);
         whole.orders.push(order(id, &cast.orders.get(about.order)));
@@ -88,7 +88,7 @@ fn shipping(order_id: OrderId, known: &shipping::Dispatch, whole: &mut Snapshot)
     }));
 }
 
-fn provider(order_id: OrderId, known: &Provider, books: &mut invariants::Provider) {
+fn provider(order_id: OrderId, known: &Provider, books: &mut audit::Provider) {
     let booking = |key: EventId| Booking { order_id, key, amount: PRICE.decimal() };
     let charged = known.charges.iter().filter(|(_, word)| **word == Word::Done);
     books.charges.extend(charged.map(|(key, _)| booking(*key)));

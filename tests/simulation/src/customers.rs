@@ -5,8 +5,8 @@ use crate::{
     fleet::{Fleet, Front},
     stores::order::OrderStore,
 };
+use audit::Told;
 use events::{CancelReason, Item, Money, OrderId, PaymentMethod, ProductId};
-use invariants::Told;
 use order::{Draft, Outcome, Request};
 use std::{
     sync::{Arc, Mutex},

@@ -15,12 +15,12 @@ mod stores;
 mod trace;
 mod wire;
 
+use audit::{Quiet, Violation, check};
 use chaos::Chaos;
 use customers::Customers;
 use events::OrderId;
 use fleet::Fleet;
 use gremlins::Gremlins;
-use invariants::{Quiet, Violation, check};
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::Ordering},

@@ -6,8 +6,8 @@ use crate::{
     faults::Mutant,
 };
 use async_trait::async_trait;
+use audit::Booking;
 use events::{OrderId, PaymentMethod};
-use invariants::Booking;
 use payment::{Answer, Asked, Gateway, Request, Verdict, read};
 use std::{
     collections::BTreeMap,
@@ -155,13 +155,13 @@ impl Provider {
         books.decide().undecided.is_empty() && books.under_way == 0
     }
 
-    pub fn books(&self) -> invariants::Provider {
+    pub fn books(&self) -> audit::Provider {
         let books = lock(&self.books);
         let charged = |promise: &Promise| match promise {
             Promise::Charged(booking) => Some(booking.clone()),
             Promise::Declined | Promise::Voided => None,
         };
-        invariants::Provider {
+        audit::Provider {
             charges: books.charges.values().filter_map(charged).collect(),
             refunds: books.refunds.values().cloned().collect(),
         }

@@ -5,11 +5,11 @@ use crate::{
     fleet::{Fleet, INVENTORY, ORDER, PAYMENT, SHIPPING},
     stores::payment::Row,
 };
-use events::{Event, PaymentApproved, PaymentReversed, SERVICES};
-use invariants::{
+use audit::{
     DeadLetter, Digest, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot,
     Unsent, name,
 };
+use events::{Event, PaymentApproved, PaymentReversed, SERVICES};
 use messaging::{Ladder, Message, QueueShape, Topology, header};
 use std::{fmt::Debug, str::FromStr};
 

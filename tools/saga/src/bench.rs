@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use invariants::Told;
 
 use crate::load::{self, Load, Report};
-use crate::verify::{Outcome, verify};
+use crate::verify::verify;
+use audit::{Outcome, Told};
 use setup::{Setup, Trial, title};
 use system::System;
 
@@ -77,13 +77,13 @@ impl Bench {
             let what = title(setup, trial);
             news(News::Begins { round, what: &what });
             let load = self.load(trial, system);
-            load.goods.shelve(&system.places.databases["inventory"]).await?;
+            load.goods.shelve(&system.endpoints.databases["inventory"]).await?;
             let report = load::run(&system.apis, &load, |_, _| {}).await;
             news(News::Measured { round, what: &what, report: &report });
             told.placed.get_or_insert_default().extend(report.told.placed.iter().flatten());
             summary.add(&what, &report);
         }
-        let verdict = verify(&system.places, VERIFIED_WITHIN, &told, |_| {}).await?;
+        let verdict = verify(&system.endpoints, VERIFIED_WITHIN, &told, |_| {}).await?;
         if verdict.outcome != Outcome::Clean {
             let broken = verdict.violations.iter().map(ToString::to_string).chain(verdict.restless);
             summary.is_broken(broken.map(|what| format!("{}: {what}", setup.name)));

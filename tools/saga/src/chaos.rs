@@ -18,6 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -98,7 +99,7 @@ impl Chaos {
             over: over.clone(),
             ..Load::default()
         };
-        let tap = Tap::start(&fleet.places);
+        let tap = Tap::start(&fleet.endpoints);
         let scales = Scales::start(&fleet.replicas);
         let mut loading = JoinSet::new();
         let seen = live.clone();
@@ -129,7 +130,8 @@ impl Chaos {
         orders.told.placed.get_or_insert_default().extend(heavy);
         tap.stop().await.context("cannot take the tap's queue away")?;
         let (poison, memory) = (tap.poisoned(), scales.peaks());
-        let verdict = verify(&fleet.places, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
+        let verdict =
+            verify(&fleet.endpoints, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
         let verdict = verdict.await.map_err(|why| format!("{why:#}"));
         Ok(Report::new(self, faults, orders, (&poison, memory), verdict, started.elapsed()))
     }

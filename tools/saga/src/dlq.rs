@@ -8,11 +8,11 @@ mod pick;
 use std::collections::HashMap;
 
 use anyhow::Result;
+use audit::{Broker, Databases, Endpoints};
 use dead_letters::{Done, Fate, Hand, Letter, Outcome, Past, Post, finish};
 use events::OrderId;
 use messaging::{Kept, Publication};
 
-use crate::snapshot::{Broker, Databases, Places};
 use books::Books;
 
 pub use import::How;
@@ -33,11 +33,11 @@ pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Hand> {
 }
 
 impl DeadLetters {
-    pub async fn connect(places: &Places) -> Result<Self> {
-        let broker = Broker::connect(places).await?;
-        let books = Books::new(Databases::connect(&places.databases).await?);
-        let post = Post::connect(&places.amqp_url, "saga dlq").await?;
-        Ok(Self { broker, books, post, kept: places.kept() })
+    pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
+        let broker = Broker::connect(endpoints).await?;
+        let books = Books::new(Databases::connect(&endpoints.databases).await?);
+        let post = Post::connect(&endpoints.amqp_url, "saga dlq").await?;
+        Ok(Self { broker, books, post, kept: endpoints.kept() })
     }
 
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Hand> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 
-use crate::settings::{Database, Settings};
-use crate::topology::{VHOST, logins, topology};
+use crate::settings::{Database, Settings, VHOST};
+use crate::topology::{logins, topology};
 
 /// Marks a directory as made by us, and so as ours to delete.
 const MARK: &str = ".saga";

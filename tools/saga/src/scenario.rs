@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use audit::OrderStatus;
 use clap::ValueEnum;
 use events::{Asking, CUSTOMER, Event, PaymentFailed, PaymentReversed, ShippingScheduled};
-use invariants::OrderStatus;
 
 use crate::api::Draft;
 

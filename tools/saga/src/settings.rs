@@ -24,6 +24,9 @@ pub const PORTS: [&str; 8] = [
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
+/// RabbitMQ's own default.
+pub const VHOST: &str = "/";
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where `up` keeps data and logs; absolute.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use audit::{Endpoints, Management};
 use messaging::Topology;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::settings::{SERVICES, Settings};
-use crate::snapshot::{Management, Places};
 
 /// One list of RabbitMQ's definitions.
 struct Kind {
@@ -100,9 +100,6 @@ impl What {
     }
 }
 
-/// RabbitMQ's own, where nothing is said about it.
-pub const VHOST: &str = "/";
-
 /// Exchanges, queues, bindings and policies, as RabbitMQ imports them.
 pub fn topology(settings: &Settings, vhost: &str) -> Value {
     Topology::whole(&settings.ladder).with(settings.queue_type).definitions(vhost)
@@ -114,9 +111,9 @@ pub fn logins(vhost: &str) -> Value {
 }
 
 /// Holds the broker that runs against what the saga asks.
-pub async fn check(places: &Places, settings: &Settings) -> Result<Report> {
-    let live = Management::at(places)?.get("definitions", None).await?;
-    Ok(compare(&asked(settings, &places.vhost), &live, places))
+pub async fn check(endpoints: &Endpoints, settings: &Settings) -> Result<Report> {
+    let live = Management::at(endpoints)?.get("definitions", None).await?;
+    Ok(compare(&asked(settings, &endpoints.vhost), &live, endpoints))
 }
 
 fn asked(settings: &Settings, vhost: &str) -> Map<String, Value> {
@@ -124,17 +121,17 @@ fn asked(settings: &Settings, vhost: &str) -> Map<String, Value> {
     all.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect()
 }
 
-fn compare(asked: &Map<String, Value>, live: &Value, places: &Places) -> Report {
+fn compare(asked: &Map<String, Value>, live: &Value, endpoints: &Endpoints) -> Report {
     let mut report = Report { as_asked: true, checked: BTreeMap::new(), differences: Vec::new() };
     for kind in &KINDS {
-        let wanted = entries(kind, &asked[kind.list], &places.vhost);
-        let mut there = entries(kind, &live[kind.list], &places.vhost);
+        let wanted = entries(kind, &asked[kind.list], &endpoints.vhost);
+        let mut there = entries(kind, &live[kind.list], &endpoints.vhost);
         report.checked.insert(kind.list, wanted.len());
         for (key, one) in &wanted {
             let found = there.remove(key);
             report.differences.extend(difference(kind, one, found));
         }
-        let more = there.into_values().filter(|one| !is_operators(kind, one, places));
+        let more = there.into_values().filter(|one| !is_operators(kind, one, endpoints));
         report.differences.extend(more.map(|one| beyond(kind, one)));
     }
     report.as_asked = report.differences.iter().all(|one| one.what == What::More);
@@ -179,13 +176,13 @@ fn beyond(kind: &Kind, one: &Value) -> Difference {
 }
 
 /// He who looks, and may do everything.
-fn is_operators(kind: &Kind, one: &Value, places: &Places) -> bool {
+fn is_operators(kind: &Kind, one: &Value, endpoints: &Endpoints) -> bool {
     let field = match kind.list {
         "users" => "name",
         "permissions" | "topic_permissions" => "user",
         _ => return false,
     };
-    one[field] == places.management_user.as_str()
+    one[field] == endpoints.management_user.as_str()
 }
 
 /// Tags are a text or a list, as the broker is old or new.
@@ -218,7 +215,7 @@ fn name(kind: &Kind, one: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::VHOST;
     use serde_json::json;
 
     fn told(change: impl FnOnce(&mut Value)) -> Vec<(What, String)> {
@@ -227,7 +224,7 @@ mod tests {
         let mut live = Value::Object(asked.clone());
         change(&mut live);
         let settings = Settings::from(|_| None).unwrap();
-        let report = compare(&asked, &live, &Places::from(&settings));
+        let report = compare(&asked, &live, &Endpoints::from(&settings));
         let is_fine = report.differences.iter().all(|one| one.what == What::More);
         assert_eq!(report.as_asked, is_fine);
         report

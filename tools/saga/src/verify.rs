@@ -1,157 +1,27 @@
-//! Waits until the system is quiet, and checks that everything holds that must. A break counts once
-//! it has been seen twice, since the broker's own count of what it has delivered is seconds old.
+//! Judges a running system, whose tables the services' own SQL reads.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
-use invariants::{DeadLetter, Quiet, Repair, Snapshot, Told, Violation, check};
-use messaging::{RealWorld, World};
-use serde::Serialize;
-use tokio::time::sleep;
+use audit::{Endpoints, Readers, Told, Verdict};
 
-use crate::draw::some;
-use crate::snapshot::{Places, Pulse, Sources};
-
-const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// RabbitMQ counts anew every five seconds.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(6);
-
-#[derive(Debug, Serialize)]
-pub struct Verdict {
-    pub outcome: Outcome,
-    /// Whether nothing moved, so that everything could be held against it.
-    pub quiet: bool,
-    /// What still moved, or stood still half-way, at the end of the wait.
-    pub restless: Vec<String>,
-    pub waited_s: f64,
-    pub checked: Checked,
-    pub dead_letters: Vec<DeadLetter>,
-    /// Dead letters that somebody has thrown away: their orders may stand still for ever.
-    pub purged: Vec<DeadLetter>,
-    pub repaired: Vec<Repair>,
-    pub violations: Vec<Violation>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Quiet, and all of it holds.
-    Clean,
-    Broken,
-    /// It moves on and on: what can be told of a moving system holds.
-    Moving,
-}
-
-/// How much was looked at.
-#[derive(Debug, Serialize)]
-pub struct Checked {
-    pub orders: usize,
-    pub orders_by_status: BTreeMap<&'static str, usize>,
-    pub facts: usize,
-    pub payments: usize,
-    pub reservations: usize,
-    pub shipments: usize,
-    pub idempotency_keys: usize,
-    pub queues: usize,
-}
+const READERS: Readers = Readers {
+    rows: &[
+        ("order", |connection, snapshot| Box::pin(order::audit::read(connection, snapshot))),
+        ("payment", |connection, snapshot| Box::pin(payment::audit::read(connection, snapshot))),
+        ("inventory", |connection, snapshot| {
+            Box::pin(inventory::audit::read(connection, snapshot))
+        }),
+        ("shipping", |connection, snapshot| Box::pin(shipping::audit::read(connection, snapshot))),
+    ],
+    open: |connection, orders_max| Box::pin(order::audit::open(connection, orders_max)),
+};
 
 pub async fn verify(
-    places: &Places,
+    endpoints: &Endpoints,
     wait: Duration,
     told: &Told,
-    mut news: impl FnMut(&str),
+    news: impl FnMut(&str),
 ) -> Result<Verdict> {
-    let mut sources = Sources::connect(places).await?;
-    let started = Instant::now();
-    let mut last: Option<Pulse> = None;
-    let mut is_second_look = false;
-    loop {
-        let before = sources.databases.pulse().await?;
-        let restless = what_is_under_way(&mut sources, &before).await?;
-        let is_moving = last.as_ref().is_some_and(|last| *last != before);
-        last = Some(before.clone());
-        let is_over = started.elapsed() >= wait;
-        if !restless.is_empty() && !is_over {
-            news(&format!("waiting for quiet: {}", restless.join(", ")));
-            sleep(LOOK_EVERY).await;
-            continue;
-        }
-        news("reading everything");
-        let snapshot = Snapshot { told: told.clone(), ..sources.take(RealWorld.now()).await? };
-        let has_moved = sources.databases.pulse().await? != before;
-        if (has_moved || is_moving) && !is_over {
-            sleep(LOOK_EVERY).await;
-            continue;
-        }
-        let quiet = if has_moved || is_moving { Quiet::No } else { Quiet::Yes };
-        let violations = check(&snapshot, quiet);
-        if violations.is_empty() || is_second_look || is_over {
-            let outcome = match (violations.is_empty(), quiet) {
-                (false, _) => Outcome::Broken,
-                (true, Quiet::No) => Outcome::Moving,
-                (true, Quiet::Yes) => Outcome::Clean,
-            };
-            let checked = Checked::of(&snapshot);
-            let Snapshot { dead_letters, purged, repaired, .. } = snapshot;
-            let waited_s = started.elapsed().as_secs_f64();
-            let quiet = quiet == Quiet::Yes;
-            return Ok(Verdict {
-                outcome,
-                quiet,
-                restless,
-                waited_s,
-                checked,
-                dead_letters,
-                purged,
-                repaired,
-                violations,
-            });
-        }
-        news(&format!("{}: looking again", some(violations.len(), "break")));
-        is_second_look = true;
-        sleep(LOOK_AGAIN_AFTER.min(wait.saturating_sub(started.elapsed()))).await;
-    }
-}
-
-async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<String>> {
-    let number = |rows: i64| usize::try_from(rows).unwrap_or(0);
-    let unsent = pulse.unsent.iter().filter(|(_, rows)| **rows > 0);
-    let mut found: Vec<_> = unsent
-        .map(|(service, rows)| format!("{} in {service}'s outbox", some(number(*rows), "row")))
-        .collect();
-    let depths = sources.broker.depths().await?;
-    let waiting = depths.iter().filter(|(_, messages)| **messages > 0);
-    let waiting =
-        waiting.map(|(queue, depth)| (queue, usize::try_from(*depth).unwrap_or(usize::MAX)));
-    found.extend(waiting.map(|(queue, depth)| format!("{} in {queue}", some(depth, "message"))));
-    if !pulse.open.is_empty() {
-        let mut stuck = sources.broker.dead_letters().await?;
-        stuck.extend(sources.databases.purged().await?);
-        let stuck: HashSet<_> = stuck.iter().filter_map(|letter| letter.order_id).collect();
-        let open = pulse.open.iter().filter(|order| !stuck.contains(order)).count();
-        if open > 0 {
-            found.push(format!("{} not final", some(open, "order")));
-        }
-    }
-    Ok(found)
-}
-
-impl Checked {
-    fn of(snapshot: &Snapshot) -> Self {
-        let mut orders_by_status = BTreeMap::new();
-        for order in &snapshot.orders {
-            *orders_by_status.entry(order.status.name()).or_default() += 1;
-        }
-        Self {
-            orders: snapshot.orders.len(),
-            orders_by_status,
-            facts: snapshot.orders.iter().map(|order| order.facts.len()).sum(),
-            payments: snapshot.payments.len(),
-            reservations: snapshot.reservations.len(),
-            shipments: snapshot.shipments.len(),
-            idempotency_keys: snapshot.handled.values().map(Vec::len).sum(),
-            queues: snapshot.queues.len(),
-        }
-    }
+    audit::verify(endpoints, &READERS, wait, told, news).await
 }

@@ -4,15 +4,14 @@
 mod places;
 
 use anyhow::{Context, Result, bail};
+use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
 use chrono::{DateTime, Utc};
 use events::{Debt, EventId, Known, OrderId, Step, owed, said_at, said_by};
-use invariants::OrderStatus;
 use messaging::{RealWorld, World, queue_name};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::api;
-use crate::snapshot::{Broker, Databases, Places, Sources};
 use places::{Found, Unsent};
 
 pub use places::{Aside, Charge};
@@ -91,8 +90,8 @@ pub enum Place {
     },
 }
 
-pub async fn why(places: &Places, order: &str) -> Result<Report> {
-    let mut sources = Sources::connect(places).await?;
+pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
+    let mut sources = Sources::connect(endpoints).await?;
     let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
     let found = places::find(id, &mut sources.databases, &sources.broker).await?;
     // Last, so that what has arrived meanwhile is not missed.
@@ -225,10 +224,10 @@ async fn explain(
 ) -> Result<Missing> {
     let (Debt::Hear(step) | Debt::Say(step)) = debt;
     let queue = queue_name(step.service, step.hears);
-    let standing = broker.standing(&queue).await?;
+    let state = broker.state(&queue).await?;
     let place = match debt {
         Debt::Hear(step) => {
-            unheard(step, &queue, found).unwrap_or(Place::Queue { ready: standing.ready })
+            unheard(step, &queue, found).unwrap_or(Place::Queue { ready: state.ready })
         }
         Debt::Say(step) => match &found.charge {
             Some(charge) if step.service == "payment" && charge.is_open() => {
@@ -244,7 +243,7 @@ async fn explain(
         may_say: if matches!(debt, Debt::Say(_)) { step.may_say } else { &[] },
         since: since.map(|passed| passed.step.at),
         queue,
-        consumers: standing.consumers,
+        consumers: state.consumers,
         place,
     })
 }
@@ -274,7 +273,7 @@ async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>>
     let mut ready = Vec::new();
     for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {
         let queue = queue_name(hearer.service, hearer.hears);
-        let waiting = broker.standing(&queue).await?.ready;
+        let waiting = broker.state(&queue).await?.ready;
         ready.push((queue, waiting));
     }
     Ok(ready)

@@ -116,7 +116,7 @@ async fn a_dead_letter_is_looked_at_without_disturbing_and_goes_into_its_queue_a
 async fn a_replay_that_dies_before_it_acknowledges_has_one_effect() {
     let (mut fleet, stock, orders) = with_dead_orders(1).await;
     mend(&stock, TABLE).await;
-    let mut dying = DeadLetters::connect(&fleet.places()).await.unwrap();
+    let mut dying = DeadLetters::connect(&fleet.endpoints()).await.unwrap();
     let hand = dying.take(&Pick::default(), 10).await.unwrap();
     assert_eq!(dying.send_back(&[(&hand.taken[0].letter, QUEUE)]).await, [Ok(())]);
     drop((hand, dying));
@@ -141,7 +141,7 @@ async fn two_people_replay_at_once_and_each_dead_letter_goes_once() {
     let (fleet, stock, orders) = with_dead_orders(20).await;
     mend(&stock, TABLE).await;
     let one_person = || async {
-        let mut letters = DeadLetters::connect(&fleet.places()).await.unwrap();
+        let mut letters = DeadLetters::connect(&fleet.endpoints()).await.unwrap();
         let hand = letters.take(&Pick::default(), 100).await.unwrap();
         let done = letters.replay(&hand).await.unwrap();
         hand.give_back().await.unwrap();
@@ -243,7 +243,7 @@ async fn a_repaired_message_goes_on_once_as_another_event() {
     let (mut fleet, stock, orders) = with_dead_orders(1).await;
     let unchanged = exported(&fleet, "unchanged", 7).await;
     let (six, five) = (exported(&fleet, "six", 6).await, exported(&fleet, "five", 5).await);
-    let letters = DeadLetters::connect(&fleet.places()).await.unwrap();
+    let letters = DeadLetters::connect(&fleet.endpoints()).await.unwrap();
     let hand = letters.take(&Pick::default(), 10).await.unwrap();
     let mut letter = hand.letters()[0].clone();
     hand.give_back().await.unwrap();
@@ -287,7 +287,7 @@ async fn a_repaired_message_goes_on_once_as_another_event() {
 async fn what_was_handled_or_is_in_nobodys_hand_is_not_repaired() {
     let (mut fleet, stock, orders) = with_dead_orders(1).await;
     let six = exported(&fleet, "six", 6).await;
-    let letters = DeadLetters::connect(&fleet.places()).await.unwrap();
+    let letters = DeadLetters::connect(&fleet.endpoints()).await.unwrap();
     let hand = letters.take(&Pick::default(), 10).await.unwrap();
     let held = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
     assert_eq!(told(&held), ["refused"]);

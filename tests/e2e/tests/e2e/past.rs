@@ -10,7 +10,7 @@ async fn orders_of_the_past_hold_as_if_the_services_had_left_them() {
     let fleet = Fleet::start().await;
     let span = Duration::from_hours(29 * 24);
     let past = Past { orders: 300, from: RealWorld.now() - span, span };
-    fill(&fleet.places().databases, past, |_| {}).await.unwrap();
+    fill(&fleet.endpoints().databases, past, |_| {}).await.unwrap();
     let new = fleet.place(&order("pix", PLENTY, 1)).await;
     assert_eq!(fleet.ends(new).await["status"], "CONFIRMED");
     let verdict = fleet.verify().await;

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(30);
 async fn told(fleet: &Fleet, order: Uuid, is_so: impl Fn(&Report) -> bool) -> Report {
     until(SOON, || async {
         let report =
-            why(&fleet.places(), &order.to_string()).await.map_err(|why| format!("{why:#}"))?;
+            why(&fleet.endpoints(), &order.to_string()).await.map_err(|why| format!("{why:#}"))?;
         if is_so(&report) { Ok(report) } else { Err(format!("{report:#?}")) }
     })
     .await

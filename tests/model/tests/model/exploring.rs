@@ -2,7 +2,7 @@
 //! where that is meant, the number is written anew here.
 
 use crate::{ONE, TWO};
-use invariants::Quiet;
+use audit::Quiet;
 use model::{Break, PROMISES, Saga, Switches};
 use stateright::{Checker, Expectation, Model};
 

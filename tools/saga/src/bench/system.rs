@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use audit::Endpoints;
 use futures::future::{join_all, try_join_all};
 use servers::ports;
 
@@ -11,11 +12,10 @@ use crate::api::Api;
 use crate::part::Part;
 use crate::private::Private;
 use crate::service::Service;
-use crate::snapshot::Places;
 use crate::usage::{self, Group, Meter};
 
 pub struct System {
-    pub places: Places,
+    pub endpoints: Endpoints,
     /// One a copy of the order service.
     pub apis: Vec<Api>,
     pub meter: Meter,
@@ -39,7 +39,7 @@ impl System {
         parts.iter_mut().try_for_each(Part::start)?;
         try_join_all(parts.iter().map(Part::ready)).await?;
         let meter = Meter::of(measured(&servers, &parts)?);
-        Ok(Self { places: Places::from(settings), apis, meter, parts, _servers: servers })
+        Ok(Self { endpoints: Endpoints::from(settings), apis, meter, parts, _servers: servers })
     }
 
     /// Ends everything, the services first; what they leave behind is deleted.

@@ -120,7 +120,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn flows(&mut self, since: Since, services: &[usize], measure: Measure) -> Result<()> {
-        let took = since.flows(&self.fleet.places, services, self.tap, self.live).await?;
+        let took = since.flows(&self.fleet.endpoints, services, self.tap, self.live).await?;
         if let Some(took) = took {
             self.recovered(measure, took);
         }
@@ -131,11 +131,11 @@ impl<'a> Hands<'a> {
         let service = SERVICES[place % SERVICES.len()];
         self.fleet.replicas[place].kill().await?;
         // Else what is seen afterwards might be the consumers of before.
-        Since::now().consumers(&self.fleet.places, service, REPLICAS - 1).await?;
+        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
         sleep(step.lasts).await;
         let since = Since::now();
         self.fleet.replicas[place].start()?;
-        let took = since.consuming(&self.fleet.places, service).await?;
+        let took = since.consuming(&self.fleet.endpoints, service).await?;
         self.recovered(Measure::Consuming, took);
         Ok(format!("killed, started {} later", ms(step.lasts)))
     }
@@ -145,7 +145,7 @@ impl<'a> Hands<'a> {
         self.fleet.replicas[place].signal(Signal::SIGSTOP)?;
         sleep(step.lasts).await;
         self.fleet.replicas[place].signal(Signal::SIGCONT)?;
-        Since::now().consuming(&self.fleet.places, service).await?;
+        Since::now().consuming(&self.fleet.endpoints, service).await?;
         Ok(format!("frozen for {}", ms(step.lasts)))
     }
 
@@ -167,8 +167,8 @@ impl<'a> Hands<'a> {
             "stopped"
         };
         sleep(step.lasts).await;
-        let Fleet { servers: Private { rabbitmq, .. }, places, .. } = &mut *self.fleet;
-        let ready = Since::broker_answers(&places.amqp_url);
+        let Fleet { servers: Private { rabbitmq, .. }, endpoints, .. } = &mut *self.fleet;
+        let ready = Since::broker_answers(&endpoints.amqp_url);
         let (started, since) = tokio::join!(rabbitmq.restart(), ready_within(ready));
         started?;
         self.flows(since?, &ALL, Measure::BrokerFlows).await?;
@@ -208,8 +208,8 @@ impl<'a> Hands<'a> {
             "stopped at once"
         };
         sleep(step.lasts).await;
-        let Fleet { servers: Private { postgres, .. }, places, .. } = &mut *self.fleet;
-        let ready = Since::database_answers(&places.databases[SERVICES[place]]);
+        let Fleet { servers: Private { postgres, .. }, endpoints, .. } = &mut *self.fleet;
+        let ready = Since::database_answers(&endpoints.databases[SERVICES[place]]);
         let (started, since) = tokio::join!(postgres[place].restart(), ready_within(ready));
         started?;
         self.flows(since?, &[place], Measure::DatabaseFlows).await?;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use audit::Endpoints;
 use futures::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
 use servers::{Postgres, ports};
@@ -14,7 +15,6 @@ use crate::part::Part;
 use crate::private::Private;
 use crate::service::Service;
 use crate::settings::{SERVICES, Settings};
-use crate::snapshot::Places;
 
 /// What a crash leaves in hand is to be taken up while there is still somebody to look.
 const REAP_AFTER: &str = "10s";
@@ -26,7 +26,7 @@ pub const MEMORY_SHARE: f64 = 0.4;
 
 pub struct Fleet {
     /// Straight to the servers, past the proxies.
-    pub places: Places,
+    pub endpoints: Endpoints,
     pub servers: Private,
     /// Each service's first copy, in the order of `SERVICES`, then each one's second.
     pub replicas: Vec<Part>,
@@ -61,8 +61,8 @@ impl Fleet {
         for part in &mut replicas {
             part.start()?;
         }
-        let places = Places::from(settings);
-        let fleet = Self { places, servers, replicas, provider, links };
+        let endpoints = Endpoints::from(settings);
+        let fleet = Self { endpoints, servers, replicas, provider, links };
         fleet.ready().await?;
         Ok(fleet)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use invariants::{DeadLetter, Digest};
+use audit::{DeadLetter, Digest};
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use invariants::OrderStatus;
+use audit::{OrderStatus, Outcome, Verdict};
 use serde::Serialize;
 
 use super::Chaos;
@@ -16,7 +16,6 @@ use super::watch::Measure;
 use crate::draw::some;
 use crate::load;
 use crate::scenario::Scenario;
-use crate::verify::{Outcome, Verdict};
 
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use audit::Endpoints;
 use chrono::{DateTime, Utc};
 use events::{SAGA, SERVICES};
 use futures::StreamExt;
@@ -24,7 +25,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::poison::Poison;
-use crate::snapshot::Places;
 
 const QUEUE: &str = "chaos.tap";
 /// Of the newest messages.
@@ -40,8 +40,8 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub fn start(places: &Places) -> Self {
-        let amqp_url = places.amqp_url.clone();
+    pub fn start(endpoints: &Endpoints) -> Self {
+        let amqp_url = endpoints.amqp_url.clone();
         let heard = Arc::new(Mutex::default());
         let mut listening = JoinSet::new();
         listening.spawn(listen(amqp_url.clone(), Arc::clone(&heard)));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use audit::{Broker, Endpoints};
 use chrono::{DateTime, Utc};
 use events::steps_of;
 use futures::future::select_ok;
@@ -19,7 +20,6 @@ use super::tap::Tap;
 use crate::draw::some;
 use crate::part::Part;
 use crate::settings::SERVICES;
-use crate::snapshot::{Broker, Places};
 
 /// What has not recovered by then never will.
 const BOUND: Duration = Duration::from_secs(60);
@@ -113,22 +113,22 @@ impl Since {
     }
 
     /// Until each queue of the service has all its consumers.
-    pub async fn consuming(&self, places: &Places, service: &str) -> Result<Duration> {
-        self.consumers(places, service, REPLICAS).await
+    pub async fn consuming(&self, endpoints: &Endpoints, service: &str) -> Result<Duration> {
+        self.consumers(endpoints, service, REPLICAS).await
     }
 
     /// Until each queue of the service has just so many consumers.
     pub async fn consumers(
         &self,
-        places: &Places,
+        endpoints: &Endpoints,
         service: &str,
         wanted: usize,
     ) -> Result<Duration> {
         let looked = async {
-            let broker = Broker::connect(places).await?;
+            let broker = Broker::connect(endpoints).await?;
             for step in steps_of(service) {
                 let queue = queue_name(service, step.hears);
-                while broker.standing(&queue).await?.consumers as usize != wanted {
+                while broker.state(&queue).await?.consumers as usize != wanted {
                     sleep(LOOK_EVERY).await;
                 }
             }
@@ -142,13 +142,13 @@ impl Since {
     /// there is none left to be handled.
     pub async fn flows(
         &self,
-        places: &Places,
+        endpoints: &Endpoints,
         services: &[usize],
         tap: &Tap,
         live: &Live,
     ) -> Result<Option<Duration>> {
         let names: Vec<_> = services.iter().map(|place| SERVICES[*place]).collect();
-        let looks = names.iter().map(|name| Box::pin(self.heard_by(places, name)));
+        let looks = names.iter().map(|name| Box::pin(self.heard_by(endpoints, name)));
         tokio::select! {
             found = select_ok(looks) => found.map(|((), _)| Some(self.at.elapsed())),
             () = tap.said(&names, self.by_clock) => Ok(Some(self.at.elapsed())),
@@ -158,8 +158,8 @@ impl Since {
     }
 
     /// Until every order that was placed before is final.
-    pub async fn settled(&self, places: &Places, bound: Duration) -> Result<Duration> {
-        let url = places.databases.get("order").context("every service has a database")?;
+    pub async fn settled(&self, endpoints: &Endpoints, bound: Duration) -> Result<Duration> {
+        let url = endpoints.databases.get("order").context("every service has a database")?;
         let mut open = 0;
         let looked = async {
             let mut database = PgConnection::connect(url).await?;
@@ -177,8 +177,8 @@ impl Since {
         }
     }
 
-    async fn heard_by(&self, places: &Places, service: &str) -> Result<()> {
-        let url = places.databases.get(service).context("every service has a database")?;
+    async fn heard_by(&self, endpoints: &Endpoints, service: &str) -> Result<()> {
+        let url = endpoints.databases.get(service).context("every service has a database")?;
         loop {
             // It may go on refusing for a moment, or for ever: the caller has a bound.
             let asked = async {

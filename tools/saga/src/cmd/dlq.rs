@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use audit::Broker;
 use clap::{Args, Subcommand};
 use dead_letters::{Done, Hand, Letter, Outcome};
 use events::OrderId;
 
 use crate::dlq::{self, DeadLetters, Pick};
 use crate::draw::{self, Table, some};
-use crate::snapshot::{Broker, Places};
+use crate::endpoints::endpoints;
 
 const PARTLY_DONE: u8 = 3;
 
@@ -97,7 +98,7 @@ impl DlqCommand {
 
 impl Around {
     async fn connect(&self) -> Result<DeadLetters> {
-        DeadLetters::connect(&Places::read(self.places.as_deref())?).await
+        DeadLetters::connect(&endpoints(self.places.as_deref())?).await
     }
 
     async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Hand> {
@@ -107,7 +108,7 @@ impl Around {
     /// Without any database: one that is away may be why somebody looks. The connection is the
     /// hand's.
     async fn look(&self, pick: &Pick) -> Result<(Broker, Hand)> {
-        let broker = Broker::connect(&Places::read(self.places.as_deref())?).await?;
+        let broker = Broker::connect(&endpoints(self.places.as_deref())?).await?;
         let hand = dlq::take(&broker, pick, self.limit).await?;
         Ok((broker, self.warned(hand)))
     }

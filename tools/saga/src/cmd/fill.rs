@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use audit::Endpoints;
 use clap::Args;
 use messaging::{RealWorld, World};
 
 use crate::draw::{self, LiveLine, count};
 use crate::fill::{Past, fill};
 use crate::settings::Settings;
-use crate::snapshot::Places;
 
 /// Write confirmed orders of the past straight into the databases, to measure what size costs
 #[derive(Args)]
@@ -25,12 +25,12 @@ pub struct Fill {
 
 impl Fill {
     pub async fn run(self) -> Result<ExitCode> {
-        let places = Places::from(&Settings::read()?);
+        let endpoints = Endpoints::from(&Settings::read()?);
         let began = Instant::now();
         let mut live = LiveLine::new(true);
         let span = Duration::from_hours(24 * u64::from(self.days));
         let past = Past { orders: self.orders, from: RealWorld.now() - span, span };
-        fill(&places.databases, past, |done| {
+        fill(&endpoints.databases, past, |done| {
             live.show(&format!("{} of {}", count(done as usize), count(self.orders as usize)));
         })
         .await?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use audit::{Endpoints, Verdict};
 use clap::Args;
 use events::ProductId;
 use messaging::parse_duration;
@@ -18,9 +19,7 @@ use crate::api::Filter;
 use crate::draw::{self, LiveLine, count};
 use crate::load::{self, Goods, Load, Mix, Progress, Report};
 use crate::settings::Settings;
-use crate::snapshot::Places;
 use crate::usage::Meter;
-use crate::verify::Verdict;
 
 const ORDERS: usize = 2000;
 const IN_FLIGHT: usize = 64;
@@ -104,8 +103,8 @@ impl LoadCommand {
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
         let settings = Settings::read()?;
         let load = self.load(&settings)?;
-        let places = Places::from(&settings);
-        load.goods.shelve(&places.databases["inventory"]).await?;
+        let endpoints = Endpoints::from(&settings);
+        load.goods.shelve(&endpoints.databases["inventory"]).await?;
         let mut live = LiveLine::new(!self.target.json);
         let mut shown = Instant::now();
         let mut report = load::run(std::slice::from_ref(&api), &load, |so_far, took| {
@@ -125,7 +124,8 @@ impl LoadCommand {
             std::fs::write(file, load::page(&report))
                 .with_context(|| format!("cannot write the report {}", file.display()))?;
         }
-        let verdict = if self.no_verify { None } else { Some(self.verify(&places, &report).await) };
+        let verdict =
+            if self.no_verify { None } else { Some(self.verify(&endpoints, &report).await) };
         if self.target.json {
             let verify = verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
             draw::json(&json!({ "load": report, "verify": verify }));
@@ -152,9 +152,9 @@ impl LoadCommand {
         })
     }
 
-    async fn verify(&self, places: &Places, report: &Report) -> Result<Verdict> {
+    async fn verify(&self, endpoints: &Endpoints, report: &Report) -> Result<Verdict> {
         let wait = Duration::from_secs(60);
-        verify::judge(places, wait, &report.told, !self.target.json).await
+        verify::judge(endpoints, wait, &report.told, !self.target.json).await
     }
 }
 

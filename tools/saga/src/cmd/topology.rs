@@ -8,9 +8,9 @@ use clap::Args;
 
 use crate::colour::Colour;
 use crate::draw::{self, Table, some};
-use crate::settings::Settings;
-use crate::snapshot::Places;
-use crate::topology::{Report, VHOST, What, check, logins, topology};
+use crate::endpoints::endpoints;
+use crate::settings::{Settings, VHOST};
+use crate::topology::{Report, What, check, logins, topology};
 
 /// Print what the saga asks of RabbitMQ, or check that it is so
 ///
@@ -57,7 +57,7 @@ impl TopologyCommand {
         let settings = Settings::read()?;
         let Wanted { users, mermaid, check: is_checked, .. } = self.what;
         if is_checked {
-            let report = check(&Places::read(self.places.as_deref())?, &settings).await?;
+            let report = check(&endpoints(self.places.as_deref())?, &settings).await?;
             if self.json {
                 draw::json(&report);
             } else {

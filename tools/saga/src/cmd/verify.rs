@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use audit::{Checked, DeadLetter, Endpoints, Outcome, Told, Verdict, Violation};
 use clap::Args;
-use invariants::{DeadLetter, Told, Violation};
 
 use crate::colour::Colour;
 use crate::draw::{self, LiveLine, count, some};
 use crate::settings::Settings;
-use crate::snapshot::Places;
-use crate::verify::{Checked, Outcome, Verdict, verify};
+use crate::verify::verify;
 
 /// What must hold, in the words of the design.
 const INVARIANTS: [&str; 6] = [
@@ -49,9 +48,9 @@ const ONLY_IN_QUIET: [u8; 3] = [1, 4, 5];
 
 impl Verify {
     pub async fn run(self) -> Result<ExitCode> {
-        let places = Places::from(&Settings::read()?);
+        let endpoints = Endpoints::from(&Settings::read()?);
         let wait = Duration::from_secs(self.wait);
-        let verdict = judge(&places, wait, &Told::default(), !self.json).await;
+        let verdict = judge(&endpoints, wait, &Told::default(), !self.json).await;
         if let (true, Ok(verdict)) = (self.json, &verdict) {
             draw::json(verdict);
         }
@@ -61,13 +60,13 @@ impl Verify {
 
 /// Also at the end of a load, with what its clients were told.
 pub async fn judge(
-    places: &Places,
+    endpoints: &Endpoints,
     wait: Duration,
     told: &Told,
     is_shown: bool,
 ) -> Result<Verdict> {
     let mut live = LiveLine::new(is_shown);
-    let verdict = verify(places, wait, told, |news| live.show(news)).await;
+    let verdict = verify(endpoints, wait, told, |news| live.show(news)).await;
     live.clear();
     verdict
 }

@@ -11,7 +11,7 @@ use messaging::{RealWorld, World};
 
 use crate::colour::Colour;
 use crate::draw::{self, some};
-use crate::snapshot::Places;
+use crate::endpoints::endpoints;
 use crate::why::{Aside, Charge, Missing, Place, Report, why};
 
 /// Tell why an order is where it is: what is missing, and who owes it
@@ -33,7 +33,7 @@ pub struct WhyCommand {
 
 impl WhyCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let report = why(&Places::read(self.places.as_deref())?, &self.order).await?;
+        let report = why(&endpoints(self.places.as_deref())?, &self.order).await?;
         if self.json {
             draw::json(&report);
         } else {

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
+use audit::Databases;
 use dead_letters::{Key, Letter, Past, pasts_in, revive_in, storable};
 use events::{EventId, OrderId};
 use messaging::{CrashPoint, crash_at};
-
-use crate::snapshot::Databases;
 
 pub struct Books {
     databases: Databases,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
 use events::{EventId, said_at, words::span};
@@ -13,7 +14,6 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::draw::{self, some};
 use crate::settings::{Database, SERVICES, Settings};
-use crate::snapshot::{Broker, Databases, Management, Places};
 use crate::topology;
 
 /// What has not been published by then is held up by something.
@@ -23,9 +23,9 @@ const APART_MS: i64 = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 pub async fn broker(settings: &Settings) -> Vec<Finding> {
-    let places = Places::from(settings);
+    let endpoints = Endpoints::from(settings);
     let mut findings = Vec::new();
-    match alarms(&places).await {
+    match alarms(&endpoints).await {
         Ok(finding) => findings.push(finding),
         Err(why) => {
             findings.push(unreachable("rabbitmq", &why));
@@ -33,7 +33,7 @@ pub async fn broker(settings: &Settings) -> Vec<Finding> {
         }
     }
     findings.push(users(settings).await);
-    findings.push(match topology::check(&places, settings).await {
+    findings.push(match topology::check(&endpoints, settings).await {
         Ok(report) if report.as_asked => Finding::fine("topology", "as SAGA asks"),
         Ok(report) => {
             let all = some(report.differences.len(), "difference");
@@ -42,15 +42,15 @@ pub async fn broker(settings: &Settings) -> Vec<Finding> {
         }
         Err(why) => unreachable("topology", &why),
     });
-    findings.push(match dead_letters(&places).await {
+    findings.push(match dead_letters(&endpoints).await {
         Ok(finding) => finding,
         Err(why) => unreachable("dead letters", &why),
     });
     findings
 }
 
-async fn alarms(places: &Places) -> Result<Finding> {
-    let management = Management::at(places)?;
+async fn alarms(endpoints: &Endpoints) -> Result<Finding> {
+    let management = Management::at(endpoints)?;
     let overview: Value = management.get("overview", Some("rabbitmq_version")).await?;
     let nodes: Value = management.get("nodes", None).await?;
     let nodes = nodes.as_array().cloned().unwrap_or_default();
@@ -88,11 +88,11 @@ async fn users(settings: &Settings) -> Finding {
     }
 }
 
-async fn dead_letters(places: &Places) -> Result<Finding> {
-    let broker = Broker::connect(places).await?;
+async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
+    let broker = Broker::connect(endpoints).await?;
     let mut held = Vec::new();
     for queue in broker.parkings().await? {
-        let ready = broker.standing(&queue).await?.ready;
+        let ready = broker.state(&queue).await?.ready;
         if ready > 0 {
             held.push(format!("{ready} in {queue}"));
         }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use audit::OrderStatus;
 use events::OrderId;
 use futures::future::join_all;
-use invariants::OrderStatus;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use audit::{OrderStatus, Told};
 use events::OrderId;
-use invariants::{OrderStatus, Told};
 use serde::Serialize;
 
 use super::customer::Fate;

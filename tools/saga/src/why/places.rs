@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use audit::{Broker, Databases};
 use chrono::{DateTime, TimeDelta, Utc};
 use dead_letters::{Letter, order_of};
 use events::OrderId;
@@ -13,8 +14,6 @@ use messaging::{Message, header};
 use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
-
-use crate::snapshot::{Broker, Databases};
 
 /// Of a queue that is looked into.
 const LOOKED_AT_MAX: usize = 10_000;

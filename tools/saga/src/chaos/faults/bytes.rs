@@ -90,9 +90,9 @@ impl Hands<'_> {
 
     /// What anyone can who may log in there.
     async fn by_management(&self, queues: &[&SagaStep]) -> Result<()> {
-        let places = &self.fleet.places;
+        let endpoints = &self.fleet.endpoints;
         let client = Client::builder().no_proxy().build()?;
-        let url = format!("{}/api/exchanges/%2F/amq.default/publish", places.management_url);
+        let url = format!("{}/api/exchanges/%2F/amq.default/publish", endpoints.management_url);
         for (what, properties) in by_management() {
             let step = queues[what.len() % queues.len()];
             let queue = queue_name(step.service, step.hears);
@@ -102,7 +102,7 @@ impl Hands<'_> {
                 "payload_encoding": "string",
             });
             let request = client.post(&url).json(&message);
-            let (user, password) = (&places.management_user, &places.management_password);
+            let (user, password) = (&endpoints.management_user, &endpoints.management_password);
             let answer = request.basic_auth(user, Some(password)).send().await?;
             let status = answer.status();
             let text = answer.text().await?;
@@ -118,7 +118,7 @@ impl Hands<'_> {
     /// Ids that a service has handled, with bytes that it has not.
     async fn forged(&self, publisher: &mut RawPublisher, queues: &[&SagaStep]) -> Result<()> {
         for step in queues.iter().take(queues.len() / 2) {
-            let url = &self.fleet.places.databases[step.service];
+            let url = &self.fleet.endpoints.databases[step.service];
             let mut database = PgConnection::connect(url).await?;
             let heard = self.tap.newest_of(step.hears);
             let ids: Vec<_> = heard.iter().filter_map(event_id).collect();

@@ -38,7 +38,7 @@ impl Hands<'_> {
         let service = SERVICES[place % SERVICES.len()];
         let part = &mut self.fleet.replicas[place];
         part.kill().await?;
-        Since::now().consumers(&self.fleet.places, service, REPLICAS - 1).await?;
+        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
         let part = &mut self.fleet.replicas[place];
         part.start_with(&[
             (PRELOAD, library),
@@ -54,10 +54,10 @@ impl Hands<'_> {
         self.flows(Since::now(), &[place % SERVICES.len()], Measure::Flows).await?;
         let part = &mut self.fleet.replicas[place];
         part.kill().await.context("with its clock wrong")?;
-        Since::now().consumers(&self.fleet.places, service, REPLICAS - 1).await?;
+        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
         let since = Since::now();
         self.fleet.replicas[place].start()?;
-        let took = since.consuming(&self.fleet.places, service).await?;
+        let took = since.consuming(&self.fleet.endpoints, service).await?;
         self.recovered(Measure::Consuming, took);
         let (ahead, hours) = (shift_s > 0, shift_s.abs() as f64 / 3600.0);
         let side = if ahead { "ahead" } else { "behind" };

@@ -28,7 +28,7 @@ const IN_FLIGHT: Duration = Duration::from_millis(200);
 impl Hands<'_> {
     pub(super) async fn upgrade(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place];
-        let url = self.fleet.places.databases[service].clone();
+        let url = self.fleet.endpoints.databases[service].clone();
         let mut database = PgConnection::connect(&url).await?;
         migrate(&mut database, TABLES[place]).await.context("cannot migrate")?;
         // What is said now waits in the outbox, and has not been published.
@@ -42,12 +42,12 @@ impl Hands<'_> {
         }
         let number = say_more(&mut database, since).await.context("cannot extend the events")?;
         self.fleet.link(super::Target::Broker)?.set(Weather::Clear);
-        Since::now().consumers(&self.fleet.places, service, 0).await?;
+        Since::now().consumers(&self.fleet.endpoints, service, 0).await?;
         let since = Since::now();
         for copy in copies {
             self.fleet.replicas[copy].start()?;
         }
-        let took = since.consumers(&self.fleet.places, service, REPLICAS).await?;
+        let took = since.consumers(&self.fleet.endpoints, service, REPLICAS).await?;
         self.recovered(Measure::Consuming, took);
         self.flows(Since::now(), &[place], Measure::Flows).await?;
         let said = some(number, "event");

@@ -1,13 +1,12 @@
 use std::time::Duration;
 
-use invariants::{DeadLetter, Violation};
+use audit::{Checked, DeadLetter, Violation};
 
 use super::*;
 use crate::chaos::fault::Faults;
 use crate::chaos::faults::Recovery;
 use crate::chaos::plan::{Every, Step};
 use crate::chaos::poison::digest;
-use crate::verify::Checked;
 
 /// A run in which all went well.
 struct Run {

@@ -1,7 +1,7 @@
 //! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the idempotency
 //!    table of each hearer or in a DLQ; DLQs hold just what was poisoned.
 
-use crate::{Found, Violation, index::Index};
+use super::{Found, Violation, index::Index};
 use events::{SAGA, SERVICES, steps_of};
 use std::collections::HashSet;
 

@@ -1,6 +1,7 @@
 //! 3. Per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations.
 
-use crate::{Found, ReservationStatus, Snapshot, Violation};
+use super::{Found, Violation};
+use crate::{ReservationStatus, Snapshot};
 use std::collections::HashMap;
 
 pub fn check(snapshot: &Snapshot, found: &mut Vec<Violation>) {

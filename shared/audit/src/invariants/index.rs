@@ -1,9 +1,8 @@
 //! The snapshot by order and by event, built in one pass over it. Where two places tell of the same
 //! event differently, that is noticed here (invariant 6).
 
-use crate::{
-    DeadLetter, Digest, Found, Order, Payment, Reservation, Shipment, Snapshot, Violation,
-};
+use super::{Found, Violation};
+use crate::{DeadLetter, Digest, Order, Payment, Reservation, Shipment, Snapshot};
 use events::{EventId, OrderId, SERVICES, said_at};
 use std::collections::{HashMap, HashSet};
 

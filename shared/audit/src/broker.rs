@@ -1,10 +1,9 @@
-//! What waits in the broker: how much by the management page, and which dead letters by AMQP.
+//! Reads what waits in the broker: how much by the management API, and which dead letters by AMQP.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use dead_letters::{Held, in_time, order_of};
-use invariants::DeadLetter;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -12,7 +11,7 @@ use messaging::{Message, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Management, Places};
+use crate::{DeadLetter, Endpoints, Management};
 
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
@@ -35,15 +34,15 @@ struct Queue {
 
 /// A queue at this moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct QueueState {
     pub ready: u32,
     pub consumers: u32,
 }
 
 impl Broker {
-    pub async fn connect(places: &Places) -> Result<Self> {
-        let management = Management::at(places)?;
-        let connection = dead_letters::connect(&places.amqp_url).await.context(
+    pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
+        let management = Management::at(endpoints)?;
+        let connection = dead_letters::connect(&endpoints.amqp_url).await.context(
             "RabbitMQ is not reachable: run `make up`, or set RABBITMQ_PORT, RABBITMQ_USER and \
              RABBITMQ_PASSWORD",
         )?;
@@ -70,10 +69,10 @@ impl Broker {
     }
 
     async fn ready_now(&self, queue: &str) -> Result<u64> {
-        Ok(self.standing(queue).await?.ready.into())
+        Ok(self.state(queue).await?.ready.into())
     }
 
-    pub async fn standing(&self, queue: &str) -> Result<Standing> {
+    pub async fn state(&self, queue: &str) -> Result<QueueState> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = in_time(async {
             let channel = self.connection.create_channel().await?;
@@ -83,7 +82,7 @@ impl Broker {
             Ok(declared)
         });
         let declared = declared.await.with_context(|| format!("cannot look at {queue}"))?;
-        Ok(Standing { ready: declared.message_count(), consumers: declared.consumer_count() })
+        Ok(QueueState { ready: declared.message_count(), consumers: declared.consumer_count() })
     }
 
     /// The retry rungs of all services.

@@ -4,9 +4,9 @@ mod catalogue;
 mod healthy;
 mod patch;
 
+use audit::*;
 use catalogue::{ALWAYS, IN_THE_END, Mutant};
 use healthy::*;
-use invariants::*;
 use patch::Of;
 use uuid::Uuid;
 

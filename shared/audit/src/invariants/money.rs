@@ -1,10 +1,11 @@
 //! 2. Charged and not reversed ⇔ CONFIRMED. At most one charge and one reversal an order; amounts
 //!    equal.
 
-use crate::{
-    Booking, Fact, Found, OrderStatus, Payment, PaymentStatus as Is, Provider, Violation,
+use super::{
+    Found, Violation,
     index::{Index, View},
 };
+use crate::{Booking, Fact, OrderStatus, Payment, PaymentStatus as Is, Provider};
 use events::{Event, OrderId, PaymentApproved, PaymentReversed};
 use rust_decimal::Decimal;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! A healthy system with one order of each ending, made by hand: what each mutant is a patch of.
 
+use audit::*;
 use chrono::{DateTime, Utc};
 use events::{OPENINGS, OrderId, SAGA, SERVICES};
-use invariants::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 

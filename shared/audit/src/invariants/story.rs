@@ -1,10 +1,11 @@
 //! 1. Every order answered 201 exists and reaches exactly one final state, by a legal chain of
 //!    causes. And an order whose cancel was answered 202 never ends CONFIRMED.
 
-use crate::{
-    Fact, Found, Order, OrderStatus, Violation,
+use super::{
+    Found, Violation,
     index::{Index, Known, View},
 };
+use crate::{Fact, Order, OrderStatus};
 use events::{
     Event, EventId, InventoryFailed, InventoryReserved, OPENINGS, OrderCancelRequested,
     OrderCreated, OrderId, PaymentApproved, PaymentFailed, PaymentReversed, SAGA, ShippingFailed,

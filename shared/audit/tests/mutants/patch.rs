@@ -1,8 +1,8 @@
 //! Small changes to a snapshot.
 
 use crate::healthy::{digest, event_id};
+use audit::*;
 use events::{OrderId, said_by};
-use invariants::*;
 use uuid::Uuid;
 
 /// Everything that is kept about one order, to be patched.

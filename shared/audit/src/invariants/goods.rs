@@ -1,6 +1,7 @@
 //! 4. CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation.
 
-use crate::{Found, OrderStatus, ReservationStatus, ShipmentStatus, Violation, index::Index};
+use super::{Found, Violation, index::Index};
+use crate::{OrderStatus, ReservationStatus, ShipmentStatus};
 
 pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
     for (order, view) in index.due() {

@@ -1,19 +1,33 @@
-//! What the four databases hold. Each is read in one transaction that sees one moment.
+//! Reads what the four databases hold, each in one transaction that sees one moment: the tables of
+//! all services by its own SQL, the others by that of their services.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow};
-use events::{EventId, OrderId, ProductId};
+use anyhow::{Context, Result};
+use events::{EventId, OrderId};
 use futures::TryStreamExt;
-use invariants::{
-    DeadLetter, Digest, Fact, Handled, Order, Payment, Product, Repair, Reservation, Shipment,
-    Snapshot, Unsent, name,
-};
+use futures::future::BoxFuture;
 use messaging::dead_letters;
-use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Connection, FromRow};
+
+use crate::{DeadLetter, Digest, Handled, Repair, Snapshot, Unsent, name};
+
+/// Adds a service's rows to the snapshot.
+pub type ReadRows =
+    for<'a> fn(&'a mut PgConnection, &'a mut Snapshot) -> BoxFuture<'a, sqlx::Result<()>>;
+/// Reads the first so many orders that are not final, and how many facts all orders have.
+pub type ReadOpen =
+    for<'a> fn(&'a mut PgConnection, i64) -> BoxFuture<'a, sqlx::Result<(Vec<OrderId>, i64)>>;
+
+/// The services' own SQL.
+pub struct Readers {
+    /// By service.
+    pub rows: &'static [(&'static str, ReadRows)],
+    /// Of order.
+    pub open: ReadOpen,
+}
 
 pub struct Databases {
     connections: BTreeMap<String, PgConnection>,
@@ -51,7 +65,7 @@ impl Databases {
         Ok(Self { connections })
     }
 
-    pub async fn pulse(&mut self) -> Result<Pulse> {
+    pub async fn pulse(&mut self, readers: &Readers) -> Result<Pulse> {
         let mut pulse = Pulse::default();
         for (service, connection) in &mut self.connections {
             let (unsent, handled): (i64, i64) = sqlx::query_as(
@@ -62,34 +76,17 @@ impl Databases {
             pulse.unsent.insert(service.clone(), unsent);
             pulse.counts.insert(service.clone(), handled);
         }
-        let order = self.of("order")?;
-        pulse.open = sqlx::query_scalar(
-            "SELECT id
-             FROM orders
-             WHERE outcome IS NULL
-             ORDER BY id
-             LIMIT $1",
-        )
-        .bind(OPEN_MAX)
-        .fetch_all(&mut *order)
-        .await?;
-        let facts =
-            sqlx::query_scalar("SELECT COALESCE(SUM(jsonb_array_length(facts)), 0) FROM orders")
-                .fetch_one(order)
-                .await?;
+        let (open, facts) = (readers.open)(self.of("order")?, OPEN_MAX).await?;
+        pulse.open = open;
         pulse.counts.insert("facts".into(), facts);
         Ok(pulse)
     }
 
-    pub async fn read(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+    pub async fn read(&mut self, readers: &Readers, snapshot: &mut Snapshot) -> Result<()> {
         for (service, connection) in &mut self.connections {
             begin(connection).await?;
-            match service.as_str() {
-                "order" => orders(connection, snapshot).await?,
-                "payment" => payments(connection, snapshot).await?,
-                "inventory" => stock(connection, snapshot).await?,
-                "shipping" => shipments(connection, snapshot).await?,
-                _ => {}
+            if let Some((_, rows)) = readers.rows.iter().find(|(name, _)| name == service) {
+                rows(connection, snapshot).await?;
             }
             snapshot.handled.insert(service.clone(), handled(connection).await?);
             snapshot.outboxes.insert(service.clone(), outbox(connection).await?);
@@ -130,118 +127,6 @@ impl Databases {
 async fn begin(connection: &mut PgConnection) -> Result<()> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     sqlx::query(begin).execute(connection).await?;
-    Ok(())
-}
-
-/// A state that this program does not know is nothing that it can check.
-fn status<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T> {
-    text.parse().map_err(|why| anyhow!("{why}: is this `saga` as new as the services?"))
-}
-
-#[derive(FromRow)]
-struct FactRow {
-    order_id: OrderId,
-    event: String,
-    event_id: EventId,
-    caused_by: Option<EventId>,
-    reason: Option<String>,
-    amount: Option<Decimal>,
-}
-
-async fn orders(connection: &mut PgConnection, snapshot: &mut Snapshot) -> Result<()> {
-    let mut places = HashMap::new();
-    let mut rows =
-        sqlx::query_as("SELECT id, status, total_amount FROM orders").fetch(&mut *connection);
-    while let Some((id, state, total)) = rows.try_next().await? {
-        let state: String = state;
-        places.insert(id, snapshot.orders.len());
-        snapshot.orders.push(Order { id, status: status(&state)?, total, facts: Vec::new() });
-    }
-    drop(rows);
-    let mut rows = sqlx::query_as(
-        "SELECT id AS order_id, event, event_id, caused_by, detail ->> 'reason' AS reason,
-             CASE WHEN event LIKE 'payment.%' THEN (detail ->> 'amount')::NUMERIC END AS amount
-         FROM orders,
-             jsonb_to_recordset(facts)
-                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)",
-    )
-    .fetch(connection);
-    while let Some(FactRow { order_id, event, event_id, caused_by, reason, amount }) =
-        rows.try_next().await?
-    {
-        let fact = Fact { event: name(&event), event_id, caused_by, reason, amount };
-        if let Some(place) = places.get(&order_id) {
-            snapshot.orders[*place].facts.push(fact);
-        }
-    }
-    Ok(())
-}
-
-#[derive(FromRow)]
-struct PaymentRow {
-    order_id: OrderId,
-    status: String,
-    amount: Decimal,
-    attempts: i32,
-    provider_ref: Option<String>,
-    refund_ref: Option<String>,
-}
-
-async fn payments(connection: &mut PgConnection, snapshot: &mut Snapshot) -> Result<()> {
-    let mut rows = sqlx::query_as(
-        "SELECT order_id, status, amount, attempts, provider_ref, refund_ref
-         FROM payments",
-    )
-    .fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        let PaymentRow { order_id, status: state, amount, attempts, provider_ref, refund_ref } =
-            row;
-        let attempts = u32::try_from(attempts).unwrap_or(0);
-        let status = status(&state)?;
-        let payment = Payment { order_id, status, amount, attempts, provider_ref, refund_ref };
-        snapshot.payments.push(payment);
-    }
-    Ok(())
-}
-
-async fn stock(connection: &mut PgConnection, snapshot: &mut Snapshot) -> Result<()> {
-    let products: Vec<(ProductId, i64, i64)> =
-        sqlx::query_as("SELECT id, quantity_total, quantity_reserved FROM products")
-            .fetch_all(&mut *connection)
-            .await?;
-    let products =
-        products.into_iter().map(|(id, total, reserved)| Product { id, total, reserved });
-    snapshot.products.extend(products);
-
-    let mut rows = sqlx::query_as(
-        "SELECT order_id, status, ARRAY_REMOVE(ARRAY_AGG(product_id), NULL),
-             ARRAY_REMOVE(ARRAY_AGG(quantity), NULL)
-         FROM reservations LEFT JOIN reservation_items USING (order_id)
-         GROUP BY order_id, status",
-    )
-    .fetch(&mut *connection);
-    while let Some((order_id, state, products, quantities)) = rows.try_next().await? {
-        let (state, products, quantities): (String, Vec<ProductId>, Vec<i64>) =
-            (state, products, quantities);
-        let items = products.into_iter().zip(quantities).collect();
-        snapshot.reservations.push(Reservation { order_id, status: status(&state)?, items });
-    }
-    drop(rows);
-    snapshot.refusals =
-        sqlx::query_scalar("SELECT order_id FROM refusals").fetch_all(connection).await?;
-    Ok(())
-}
-
-async fn shipments(connection: &mut PgConnection, snapshot: &mut Snapshot) -> Result<()> {
-    let mut rows = sqlx::query_as("SELECT order_id, status, tracking_code FROM shipments")
-        .fetch(&mut *connection);
-    while let Some((order_id, state, tracking_code)) = rows.try_next().await? {
-        let state: String = state;
-        snapshot.shipments.push(Shipment { order_id, status: status(&state)?, tracking_code });
-    }
-    drop(rows);
-    snapshot.cancel_marks =
-        sqlx::query_scalar("SELECT order_id FROM cancel_marks").fetch_all(connection).await?;
     Ok(())
 }
 

@@ -18,16 +18,14 @@ mod goods;
 mod index;
 mod messages;
 mod money;
-mod snapshot;
 mod stock;
 mod story;
 
+use crate::Snapshot;
 use events::OrderId;
 use index::Index;
 use serde::Serialize;
 use std::fmt;
-
-pub use snapshot::*;
 
 /// Does anything still move?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

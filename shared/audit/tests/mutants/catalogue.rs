@@ -1,7 +1,7 @@
 //! The mutants.
 
 use crate::{healthy::*, patch::Of};
-use invariants::*;
+use audit::*;
 use uuid::Uuid;
 
 /// Its invariant, a piece of what is to be said about it, and the patch.

@@ -1,4 +1,4 @@
-//! RabbitMQ's management page, as programs read it.
+//! Reads RabbitMQ's management API.
 
 use std::time::Duration;
 
@@ -6,24 +6,25 @@ use anyhow::{Context, Result};
 use reqwest::Client;
 use serde::de::DeserializeOwned;
 
-use super::Places;
+use crate::Endpoints;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Management {
-    places: Places,
+    endpoints: Endpoints,
     http: Client,
 }
 
 impl Management {
-    pub fn at(places: &Places) -> Result<Self> {
+    pub fn at(endpoints: &Endpoints) -> Result<Self> {
         let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
-        Ok(Self { places: places.clone(), http })
+        Ok(Self { endpoints: endpoints.clone(), http })
     }
 
     /// What stands below `/api/`; only these fields of it, where some are named.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, columns: Option<&str>) -> Result<T> {
-        let Places { management_url, management_user, management_password, .. } = &self.places;
+        let Endpoints { management_url, management_user, management_password, .. } =
+            &self.endpoints;
         let request = self.http.get(format!("{management_url}/api/{path}"));
         let request = request
             .query(&columns.map(|columns| [("columns", columns)]))
@@ -39,6 +40,6 @@ impl Management {
 
     /// The virtual host as it stands in a path.
     pub fn vhost(&self) -> String {
-        self.places.vhost.replace('/', "%2F")
+        self.endpoints.vhost.replace('/', "%2F")
     }
 }

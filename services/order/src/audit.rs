@@ -1,0 +1,71 @@
+//! Reads order's rows for an audit.
+
+use audit::{Fact, Order, Snapshot, name};
+use events::{EventId, OrderId};
+use futures::TryStreamExt;
+use rust_decimal::Decimal;
+use sqlx::{FromRow, PgConnection};
+use std::collections::HashMap;
+
+#[derive(FromRow)]
+struct FactRow {
+    order_id: OrderId,
+    event: String,
+    event_id: EventId,
+    caused_by: Option<EventId>,
+    reason: Option<String>,
+    amount: Option<Decimal>,
+}
+
+pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+    let mut places = HashMap::new();
+    let mut rows =
+        sqlx::query_as("SELECT id, status, total_amount FROM orders").fetch(&mut *connection);
+    while let Some((id, status, total)) = rows.try_next().await? {
+        let status: String = status;
+        let status = status.parse().map_err(|why: String| sqlx::Error::Decode(why.into()))?;
+        places.insert(id, snapshot.orders.len());
+        snapshot.orders.push(Order { id, status, total, facts: Vec::new() });
+    }
+    drop(rows);
+    let mut rows = sqlx::query_as(
+        "SELECT id AS order_id, event, event_id, caused_by, detail ->> 'reason' AS reason,
+             CASE WHEN event LIKE 'payment.%' THEN (detail ->> 'amount')::NUMERIC END AS amount
+         FROM orders,
+             jsonb_to_recordset(facts)
+                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)",
+    )
+    .fetch(connection);
+    while let Some(FactRow { order_id, event, event_id, caused_by, reason, amount }) =
+        rows.try_next().await?
+    {
+        let fact = Fact { event: name(&event), event_id, caused_by, reason, amount };
+        if let Some(place) = places.get(&order_id) {
+            snapshot.orders[*place].facts.push(fact);
+        }
+    }
+    Ok(())
+}
+
+/// The first so many orders that are not final, and how many facts all orders have: enough to tell
+/// whether anything moves.
+pub async fn open(
+    connection: &mut PgConnection,
+    orders_max: i64,
+) -> sqlx::Result<(Vec<OrderId>, i64)> {
+    let open = sqlx::query_scalar(
+        "SELECT id
+         FROM orders
+         WHERE outcome IS NULL
+         ORDER BY id
+         LIMIT $1",
+    )
+    .bind(orders_max)
+    .fetch_all(&mut *connection)
+    .await?;
+    let facts =
+        sqlx::query_scalar("SELECT COALESCE(SUM(jsonb_array_length(facts)), 0) FROM orders")
+            .fetch_one(connection)
+            .await?;
+    Ok((open, facts))
+}

@@ -1,0 +1,28 @@
+//! Says where a running system's databases, broker and provider are.
+
+use std::collections::BTreeMap;
+
+use messaging::Kept;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Endpoints {
+    /// By service.
+    pub databases: BTreeMap<String, String>,
+    /// With the virtual host.
+    pub amqp_url: String,
+    pub management_url: String,
+    pub management_user: String,
+    pub management_password: String,
+    pub vhost: String,
+    /// The stand-in for the payment provider, where there is one.
+    pub provider_url: Option<String>,
+    /// For so long the services keep idempotency keys.
+    pub keep_days: u16,
+}
+
+impl Endpoints {
+    pub const fn kept(&self) -> Kept {
+        Kept::days(self.keep_days)
+    }
+}

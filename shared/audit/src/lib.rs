@@ -1,0 +1,34 @@
+//! Checks that everything holds that must: the invariants as code, the snapshot of the whole system
+//! that they look at, and, with the feature `verify`, how a running system is read and judged.
+
+mod invariants;
+mod snapshot;
+
+#[cfg(feature = "verify")]
+mod broker;
+#[cfg(feature = "verify")]
+mod databases;
+#[cfg(feature = "verify")]
+mod endpoints;
+#[cfg(feature = "verify")]
+mod management;
+#[cfg(feature = "verify")]
+mod sources;
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use invariants::{Quiet, Violation, check};
+pub use snapshot::*;
+
+#[cfg(feature = "verify")]
+pub use broker::{Broker, QueueState};
+#[cfg(feature = "verify")]
+pub use databases::{Databases, Pulse, ReadOpen, ReadRows, Readers};
+#[cfg(feature = "verify")]
+pub use endpoints::Endpoints;
+#[cfg(feature = "verify")]
+pub use management::Management;
+#[cfg(feature = "verify")]
+pub use sources::Sources;
+#[cfg(feature = "verify")]
+pub use verify::{Checked, Outcome, Verdict, verify};

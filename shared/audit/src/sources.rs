@@ -1,0 +1,48 @@
+//! Takes the whole system down as one `Snapshot`: four databases, the queues, the dead letters.
+//! Reads only; a dead letter that it looks at stays where it is.
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use messaging::Kept;
+
+use crate::{Broker, Databases, Endpoints, Provider, Readers, Snapshot};
+
+/// Connected to everything.
+pub struct Sources {
+    pub databases: Databases,
+    pub broker: Broker,
+    provider_url: Option<String>,
+    kept: Kept,
+}
+
+impl Sources {
+    pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
+        let databases = Databases::connect(&endpoints.databases).await?;
+        let broker = Broker::connect(endpoints).await?;
+        let (provider_url, kept) = (endpoints.provider_url.clone(), endpoints.kept());
+        Ok(Self { databases, broker, provider_url, kept })
+    }
+
+    /// Each database at one moment of its own: together they are one only while nothing moves.
+    pub async fn take(&mut self, readers: &Readers, now: DateTime<Utc>) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        self.databases.read(readers, &mut snapshot).await.context("cannot read a database")?;
+        snapshot.queues = self.broker.depths().await?;
+        snapshot.dead_letters = self.broker.dead_letters().await?;
+        // A simulated provider keeps no books, and those of another do not tell of its orders.
+        let mut references = snapshot.payments.iter().filter_map(|p| p.provider_ref.as_deref());
+        let is_simulated = references.any(|reference| reference.starts_with("SIM-"));
+        if let Some(url) = self.provider_url.as_ref().filter(|_| !is_simulated) {
+            snapshot.provider = Some(books(url).await.with_context(|| {
+                format!("the mock gateway at {url} does not show its books: is it up?")
+            })?);
+        }
+        snapshot.keys_kept_since = Some(self.kept.since(now));
+        Ok(snapshot)
+    }
+}
+
+async fn books(provider_url: &str) -> Result<Provider> {
+    let answer = reqwest::get(format!("{provider_url}/charges")).await?;
+    Ok(answer.error_for_status()?.json().await?)
+}
