@@ -6,7 +6,6 @@ mod faults;
 mod fleet;
 mod live;
 mod memory;
-mod page;
 mod plan;
 mod poison;
 mod proxy;
@@ -36,7 +35,6 @@ use tap::Tap;
 
 pub use fault::{Fault, Faults};
 pub use faults::can_shift_clocks;
-pub use page::page;
 pub use plan::Every;
 pub use report::Report;
 

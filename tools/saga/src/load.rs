@@ -9,7 +9,6 @@ mod hops;
 mod latency;
 mod mix;
 mod pace;
-mod page;
 mod report;
 
 use std::sync::Arc;
@@ -31,7 +30,6 @@ pub use hops::Hop;
 pub use latency::{Latency, Point, Spread};
 pub use mix::Mix;
 pub use pace::{Now, Series};
-pub use page::page;
 pub use report::Report;
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use clap::Args;
 use messaging::{RealWorld, World, parse_duration};
 use servers::install;
 
-use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks, page};
+use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks};
 use crate::colour::Colour;
 use crate::disk::{REPORT, ensure_room, write_report};
 use crate::draw::{self, count, some};
@@ -23,7 +23,6 @@ const MIX: &str = "confirmed=60,declined=8,unavailable=1,flaky=6,slow=3,sold-out
                    unknown-product=2,carrier=6,cancel-charged=3,cancel-uncharged=3";
 /// Five servers, and what ten thousand orders leave behind in them.
 const ROOM_MB: u64 = 2000;
-const PAGE: &str = "report.html";
 const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   saga chaos --for 1m --faults broker,postgres-kill
@@ -68,7 +67,7 @@ pub struct ChaosCommand {
     /// Scenarios with their weights, such as confirmed=80,declined=20 [default: all of them]
     #[arg(long)]
     mix: Option<Mix>,
-    /// Where the reports go (report.json, report.html), and the logs where something is wrong
+    /// Where the report goes (report.json), and the logs where something is wrong
     #[arg(long, env = "REPORT", default_value = "target/chaos")]
     report: PathBuf,
     /// Print the report as JSON, and nothing else
@@ -105,7 +104,7 @@ impl ChaosCommand {
                 return Ok(ExitCode::from(code));
             }
         };
-        write(&self.report, &report)?;
+        write_report(&self.report, &report)?;
         if self.json {
             draw::json(&report);
         } else {
@@ -131,9 +130,8 @@ fn possible(named: Option<Faults>) -> Result<Faults> {
 
 /// What an earlier run has left is not taken for this one's.
 fn clear(folder: &Path) -> Result<()> {
-    let left = [PAGE, REPORT].map(|name| fs::remove_file(folder.join(name)));
-    let left = left.into_iter().chain([fs::remove_dir_all(folder.join(LOGS))]);
-    let failed = left.filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
+    let left = [fs::remove_file(folder.join(REPORT)), fs::remove_dir_all(folder.join(LOGS))];
+    let failed = left.into_iter().filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
     failed.map_or(Ok(()), |why| {
         Err(why).with_context(|| format!("cannot clear {}", folder.display()))
     })
@@ -143,12 +141,6 @@ fn after_help() -> String {
     let all = Fault::ALL.map(Fault::name).join(", ");
     let by_name = Fault::ONLY_BY_NAME.map(Fault::name).join(", ");
     format!("Faults: {all}\nOnly by name: {by_name}\n\n{EXAMPLES}")
-}
-
-fn write(folder: &Path, report: &Report) -> Result<()> {
-    write_report(folder, report)?;
-    let file = folder.join(PAGE);
-    fs::write(&file, page(report)).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn print(report: &Report, folder: &Path) {
@@ -195,7 +187,7 @@ fn print(report: &Report, folder: &Path) {
     draw::broken(&report.breaks);
     if report.breaks.is_empty() {
         let word = draw::coloured(Some(Colour::Green), "everything holds");
-        draw::line(format_args!("{word}; see {}", folder.join(PAGE).display()));
+        draw::line(format_args!("{word}; see {}", folder.join(REPORT).display()));
     } else {
         let seed = report.asked.seed;
         let folder = folder.display();

@@ -31,7 +31,7 @@ const EXAMPLES: &str = "Examples:
   saga load --rate 1000 --for 30s           a thousand a second, late or not
   saga load --products 200 -n 10000         spread over 200 products
   saga load --flash 500 -n 2000 -m 256      2,000 want one of 500 pieces
-  saga load --mix confirmed=80,declined=20 --report load.html";
+  saga load --mix confirmed=80,declined=20 --report load.json";
 
 /// Place orders, report, and verify
 ///
@@ -66,7 +66,7 @@ pub struct LoadCommand {
     /// Seconds that an order may take
     #[arg(long, default_value_t = 120)]
     patience: u64,
-    /// Write a page with plots into this file
+    /// Write the report as JSON into this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Do not verify afterwards
@@ -121,7 +121,7 @@ impl LoadCommand {
             show::print(&report, &load);
         }
         if let Some(file) = &self.report {
-            std::fs::write(file, load::page(&report))
+            std::fs::write(file, serde_json::to_string_pretty(&report)?)
                 .with_context(|| format!("cannot write the report {}", file.display()))?;
         }
         let verdict =
