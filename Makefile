@@ -1,11 +1,13 @@
-# Every target is one line over the `saga` command; `make` alone lists them.
+# Every target is one line over the `saga` command, or over `lab`, which loads, measures and breaks the
+# system; `make` alone lists them.
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
+LAB     := $(TARGET)/release/lab
 RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
 
 .DEFAULT_GOAL := help
-.PHONY: help build saga up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
+.PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
         demo verify load bench microbench chaos test fuzz simulate mutants alerts lint ci
 
 help: ## list the targets
@@ -16,6 +18,9 @@ build: ## build the services and the saga command
 
 saga: ## build the saga command alone
 	@cargo build --release --locked -p saga-cli
+
+lab: ## build the services, the saga command and the lab command
+	@$(RELEASE) -p lab
 
 up: build ## start everything in the background: RabbitMQ, four Postgres, four services
 	@$(SAGA) up
@@ -47,8 +52,8 @@ docker-logs: $(SAGA) ## follow the services' logs in their containers
 docker-build: saga ## build the services' images
 	@$(SAGA) docker build
 
-docker-test: saga ## kill each container under load, start it again, and verify
-	deploy/docker/kill-each.sh $(SAGA)
+docker-test: lab ## kill each container under load, start it again, and verify
+	deploy/docker/kill-each.sh $(SAGA) $(LAB)
 
 demo: $(SAGA) ## place one order of each scenario and show its way to the end
 	@$(SAGA) demo
@@ -56,21 +61,21 @@ demo: $(SAGA) ## place one order of each scenario and show its way to the end
 verify: $(SAGA) ## check every invariant across the databases and the broker
 	@$(SAGA) verify
 
-load: $(SAGA) ## place many orders for a while, and report
-	@$(SAGA) load
+load: $(LAB) ## place many orders for a while, and report
+	@$(LAB) load
 
-bench: build ## measure the system against others, on servers of its own: batches, queues, replicas, sales (ROUNDS, ORDERS, FOR)
-	@$(SAGA) bench
+bench: lab ## measure the system against others, on servers of its own: batches, queues, replicas, sales (ROUNDS, ORDERS, FOR)
+	@$(LAB) bench
 
-microbench: saga ## measure what one message costs, step by step
-	$(SAGA) with-servers -- cargo bench --locked -p microbench
+microbench: lab ## measure what one message costs, step by step
+	$(LAB) with-servers -- cargo bench --locked -p microbench
 
-chaos: build ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
-	@$(SAGA) chaos
+chaos: lab ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
+	@$(LAB) chaos
 
 test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked
-	$(TARGET)/debug/saga with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
+	$(TARGET)/debug/lab with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
 
 fuzz: ## feed whatever reads what comes from outside with what nobody would send, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz
@@ -96,3 +101,5 @@ ci: lint test ## what CI runs
 # Only when it is missing: what runs can be stopped whatever the code looks like by now.
 $(SAGA):
 	$(RELEASE)
+$(LAB):
+	$(RELEASE) -p lab

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 saga=$1
+lab=$2
 orders=600
 outage_s=3
 round_s=300
@@ -33,7 +34,7 @@ placed() {
 begin_load() {
   local before
   before=$(placed)
-  timeout "$round_s" "$saga" load --orders "$orders" --in-flight 32 --patience 150 \
+  timeout "$round_s" "$lab" load --orders "$orders" --in-flight 32 --patience 150 \
     --mix confirmed=70,declined=10,sold-out=10,carrier=10 &
   load=$!
   until (($(placed) >= before + 50)); do

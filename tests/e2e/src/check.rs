@@ -2,7 +2,7 @@
 
 use crate::{Fleet, SERVICES, fleet::BOUND};
 use audit::{Endpoints, Outcome, Told, Verdict};
-use saga_cli::verify::verify;
+use kit::verify::verify;
 
 impl Fleet {
     /// Where everything of this fleet is.

@@ -367,7 +367,7 @@ fn ladder() -> Ladder {
 
 fn given(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run `make test`, or `saga with-servers -- cargo test …`")
+        panic!("{name} is not set: run `make test`, or `lab with-servers -- cargo test …`")
     })
 }
 

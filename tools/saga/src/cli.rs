@@ -1,14 +1,15 @@
 //! The command line: every subcommand, and a help that finds them by what they are for.
 
 use std::fmt::Write;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    bench, chaos, completions, demo, dlq, docker, doctor, down, fill, load, logs, order, status,
-    tail, topology, up, urls, verify, why, with_servers,
+    completions, demo, dlq, docker, doctor, down, logs, order, status, tail, topology, up, urls,
+    verify, why,
 };
 
 #[derive(Parser)]
@@ -34,21 +35,14 @@ enum Command {
     Why(why::WhyCommand),
     Dlq(dlq::DlqCommand),
     Verify(verify::Verify),
-    Load(load::LoadCommand),
-    Bench(bench::BenchCommand),
-    Chaos(Box<chaos::ChaosCommand>),
-    #[command(hide = true)]
-    Fill(fill::Fill),
     Topology(topology::TopologyCommand),
     Completions(completions::Completions),
-    WithServers(with_servers::WithServers),
 }
 
 /// What is in none of them comes last.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 2] = [
     ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
-    ("Use it and watch", &["order", "demo", "tail", "why", "dlq"]),
-    ("Hold it to its word", &["verify", "load", "bench", "chaos"]),
+    ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "verify"]),
 ];
 const LAST_GROUP: &str = "More";
 
@@ -57,11 +51,18 @@ const FOOT: &str = "Examples
   saga tail --service payment           what payment says, as it says it
   saga doctor                           what is wrong on this machine, and how to mend it
 `saga <COMMAND> --help` tells more. With --json they print JSON; with NO_COLOR there are no colours.
+To load, measure and break it: `lab --help`.
 ";
+
+/// Commands that `lab` has now.
+const IN_LAB: [&str; 5] = ["load", "bench", "chaos", "fill", "with-servers"];
 
 /// What stands on the command line, done.
 pub async fn run() -> Result<ExitCode> {
-    let matches = command().get_matches();
+    if std::env::args().nth(1).is_some_and(|name| IN_LAB.contains(&name.as_str())) {
+        return hand_over();
+    }
+    let matches = command_line().get_matches();
     let Saga { command } = Saga::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         Command::Up(command) => command.run().await,
@@ -78,17 +79,20 @@ pub async fn run() -> Result<ExitCode> {
         Command::Why(command) => command.run().await,
         Command::Dlq(command) => command.run().await,
         Command::Verify(command) => command.run().await,
-        Command::Load(command) => command.run().await,
-        Command::Bench(command) => command.run().await,
-        Command::Chaos(command) => command.run().await,
-        Command::Fill(command) => command.run().await,
         Command::Topology(command) => command.run().await,
-        Command::Completions(command) => Ok(command.run()),
-        Command::WithServers(command) => command.run().await,
+        Command::Completions(completions) => Ok(completions.run(command_line())),
     }
 }
 
-pub fn command() -> clap::Command {
+/// `lab` takes this process over, with the same arguments.
+fn hand_over() -> Result<ExitCode> {
+    let lab = std::env::current_exe()?.with_file_name("lab");
+    let failed = process::Command::new(&lab).args(std::env::args_os().skip(1)).exec();
+    let remedy = || format!("cannot run {}: build it by `make lab`", lab.display());
+    Err(failed).with_context(remedy)
+}
+
+fn command_line() -> clap::Command {
     let command = Saga::command();
     let help = help(&command);
     command.override_help(help)
@@ -118,7 +122,7 @@ mod tests {
     use super::*;
 
     /// What others read is no JSON: lines of logs, another command's output, a script.
-    const WITHOUT_JSON: [&str; 9] = [
+    const WITHOUT_JSON: [&str; 8] = [
         "saga stop",
         "saga down",
         "saga logs",
@@ -127,12 +131,11 @@ mod tests {
         "saga docker down",
         "saga docker logs",
         "saga completions",
-        "saga with-servers",
     ];
 
     /// Every command that does something, with its name in full.
     fn commands() -> Vec<(String, clap::Command)> {
-        let mut root = command();
+        let mut root = command_line();
         root.build();
         let mut found = Vec::new();
         let mut open = vec![("saga".to_owned(), root)];
@@ -152,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn the_help_fits_a_screen_and_names_every_command() {
-        let help = command().render_help().to_string();
+    fn the_help_fits_a_screen_and_names_every_command_line() {
+        let help = command_line().render_help().to_string();
         let lines: Vec<_> = help.lines().collect();
         assert!(lines.len() <= 40, "{} lines:\n{help}", lines.len());
         let wide = lines.iter().find(|line| line.chars().count() > 100);
         assert_eq!(wide, None);
-        for one in command().get_subcommands().filter(|one| !one.is_hide_set()) {
+        for one in command_line().get_subcommands().filter(|one| !one.is_hide_set()) {
             let start = format!("  {} ", one.get_name());
             assert_eq!(lines.iter().filter(|line| line.starts_with(&start)).count(), 1, "{start}");
         }
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_how_it_is_used() {
-        let mut command = command();
+        let mut command = command_line();
         for one in command.get_subcommands_mut().filter(|one| !one.is_hide_set()) {
             let help = one.render_long_help().to_string();
             assert!(help.contains("Example"), "saga {}: give it an example", one.get_name());
@@ -185,6 +188,23 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn each_shell_is_told_of_every_command() {
+        for shell in ["bash", "zsh", "fish"] {
+            let arguments = ["saga", "completions", shell];
+            let matches = command_line().get_matches_from(arguments);
+            let Ok(Saga { command: Command::Completions(completions) }) =
+                Saga::from_arg_matches(&matches)
+            else {
+                panic!("it is another command");
+            };
+            let script = completions.script(command_line());
+            for one in command_line().get_subcommands() {
+                assert!(script.contains(one.get_name()), "{}", one.get_name());
+            }
+        }
     }
 }

@@ -1,15 +1,11 @@
 //! The subcommands.
 
-pub mod bench;
-pub mod chaos;
 pub mod completions;
 pub mod demo;
 pub mod dlq;
 pub mod docker;
 pub mod doctor;
 pub mod down;
-pub mod fill;
-pub mod load;
 pub mod logs;
 pub mod order;
 pub mod status;
@@ -19,4 +15,3 @@ pub mod up;
 pub mod urls;
 pub mod verify;
 pub mod why;
-pub mod with_servers;

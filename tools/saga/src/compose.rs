@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use kit::disk::ensure_room;
+use kit::settings::{Gateway, Settings};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::process::Command;
-
-use crate::disk::ensure_room;
-use crate::settings::{Gateway, Settings};
 
 /// The project in the working directory.
 pub struct Compose {

@@ -5,11 +5,10 @@ mod machine;
 mod running;
 mod servers;
 
+use kit::home::Home;
+use kit::service::Service;
+use kit::settings::Settings;
 use serde::Serialize;
-
-use crate::home::Home;
-use crate::service::Service;
-use crate::settings::Settings;
 
 #[derive(Debug, Serialize)]
 pub struct Finding {

@@ -1,32 +1,13 @@
-//! The `saga` command: one file a subcommand in `cmd`, and what they share beside it.
+//! Runs the `saga` command, for operators: one file a subcommand in `cmd`, and what they share
+//! beside it.
 
-pub mod api;
-pub mod bench;
-pub mod chaos;
 pub mod cli;
-pub mod cmd;
-pub mod colour;
-pub mod compose;
-pub mod disk;
+mod cmd;
+mod compose;
 pub mod dlq;
-pub mod doctor;
-pub mod draw;
-pub mod endpoints;
-pub mod fill;
-pub mod home;
-pub mod load;
-pub mod part;
-pub mod plot;
-mod private;
-pub mod progress;
-mod say;
-pub mod scenario;
-pub mod service;
-pub mod settings;
-pub mod stop;
-pub mod topology;
-pub mod urls;
-pub mod usage;
-pub mod verify;
-pub mod welcome;
+mod doctor;
+mod progress;
+mod topology;
+mod urls;
+mod welcome;
 pub mod why;

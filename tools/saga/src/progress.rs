@@ -5,11 +5,10 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use kit::colour::{self, Colour};
+use kit::say;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
-
-use crate::colour::{self, Colour};
-use crate::say;
 
 pub struct Progress {
     started: Instant,

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use audit::{Endpoints, Management};
-use messaging::Topology;
+use kit::definitions::{logins, topology};
+use kit::settings::Settings;
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::settings::{SERVICES, Settings};
 
 /// One list of RabbitMQ's definitions.
 struct Kind {
@@ -98,16 +97,6 @@ impl What {
             Self::More => "more",
         }
     }
-}
-
-/// Exchanges, queues, bindings and policies, as RabbitMQ imports them.
-pub fn topology(settings: &Settings, vhost: &str) -> Value {
-    Topology::whole(&settings.ladder).with(settings.queue_type).definitions(vhost)
-}
-
-/// The services' users, and what each may do.
-pub fn logins(vhost: &str) -> Value {
-    messaging::users(&SERVICES, vhost, str::to_owned)
 }
 
 /// Holds the broker that runs against what the saga asks.
@@ -215,7 +204,7 @@ fn name(kind: &Kind, one: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::VHOST;
+    use kit::settings::VHOST;
     use serde_json::json;
 
     fn told(change: impl FnOnce(&mut Value)) -> Vec<(What, String)> {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kit::say;
+use kit::settings::{SERVICES, Settings};
 use serde::Serialize;
-
-use crate::say;
-use crate::settings::{SERVICES, Settings};
 
 #[derive(Debug, Serialize)]
 pub struct Urls {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::say;
+use kit::say;
+
 use crate::urls::Urls;
 
 const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -d '{

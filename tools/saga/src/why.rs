@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
 use chrono::{DateTime, Utc};
 use events::{Debt, EventId, Known, OrderId, Step, owed, said_at, said_by};
+use kit::api;
 use messaging::{RealWorld, World, queue_name};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::api;
 use places::{Found, Unsent};
 
 pub use places::{Aside, Charge};

@@ -1,8 +1,8 @@
 //! A system that has a past is checked like any other.
 
 use e2e::{Fleet, PLENTY, order};
+use lab::fill::{Past, fill};
 use messaging::{RealWorld, World};
-use saga_cli::fill::{Past, fill};
 use std::time::Duration;
 
 #[tokio::test]

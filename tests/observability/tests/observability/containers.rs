@@ -1,7 +1,7 @@
 //! The profile: what it starts is bounded, for this machine only, and finds its files and peers.
 
+use kit::settings::Settings;
 use observability::{array, compose, text, yaml};
-use saga_cli::settings::Settings;
 use serde_json::Value;
 use tidy::root;
 

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use events::OrderId;
+use kit::api::{Api, ApiError, Happened, Order, Step};
+use kit::colour::Colour;
+use kit::draw;
+use kit::scenario::Scenario;
+use kit::target::Target;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-
-use super::order::Target;
-use crate::api::{Api, ApiError, Happened, Order, Step};
-use crate::colour::Colour;
-use crate::draw;
-use crate::scenario::Scenario;
 
 /// How long any of them may take.
 const BOUND: Duration = Duration::from_secs(60);
@@ -61,7 +60,7 @@ impl Demo {
         let scenarios =
             if self.only.is_empty() { Scenario::all().to_vec() } else { self.only.clone() };
         // One line about a service that is not there is enough.
-        api.list(&crate::api::Filter { limit: Some(1), ..Default::default() }).await?;
+        api.list(&kit::api::Filter { limit: Some(1), ..Default::default() }).await?;
 
         let (say, mut news) = mpsc::unbounded_channel::<News>();
         let mut sagas = JoinSet::new();

@@ -12,10 +12,10 @@ use audit::Broker;
 use clap::{Args, Subcommand};
 use dead_letters::{Done, Hand, Letter, Outcome};
 use events::OrderId;
+use kit::draw::{self, Table, some};
+use kit::endpoints::endpoints;
 
 use crate::dlq::{self, DeadLetters, Pick};
-use crate::draw::{self, Table, some};
-use crate::endpoints::endpoints;
 
 const PARTLY_DONE: u8 = 3;
 
@@ -166,8 +166,8 @@ impl Around {
     }
 }
 
-const fn colour(outcome: Outcome) -> crate::colour::Colour {
-    use crate::colour::Colour;
+const fn colour(outcome: Outcome) -> kit::colour::Colour {
+    use kit::colour::Colour;
     match outcome {
         Outcome::Refused => Colour::Yellow,
         Outcome::Failed => Colour::Red,

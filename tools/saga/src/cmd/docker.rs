@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
+use kit::say;
+use kit::settings::{SERVICES, Settings};
 
 use crate::compose::Compose;
-use crate::say;
-use crate::settings::{SERVICES, Settings};
 
 /// Run the saga in containers, by Docker Compose
 #[derive(Args)]

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kit::colour::{Colour, paint};
+use kit::draw::{self, some};
+use kit::settings::Settings;
 use serde_json::json;
 
-use crate::colour::{Colour, paint};
 use crate::doctor::{Finding, Mark, examine};
-use crate::draw::{self, some};
-use crate::settings::Settings;
 
 /// Tell what is wrong on this machine and with what runs on it, and how to mend it
 ///

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use futures::future::join_all;
+use kit::home::{Home, Servers};
+use kit::say;
+use kit::service::Service;
+use kit::settings::Settings;
 use servers::RabbitMq;
-
-use crate::home::{Home, Servers};
-use crate::say;
-use crate::service::Service;
-use crate::settings::Settings;
 
 /// Stop everything and keep the data
 #[derive(Args)]

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kit::colour::{Colour, paint};
+use kit::home::Home;
+use kit::service::MOCK_GATEWAY;
+use kit::settings::{SERVICES, Settings};
+use kit::stop::Stop;
 use servers::tail;
 use tokio::time::sleep;
-
-use crate::colour::{Colour, paint};
-use crate::home::Home;
-use crate::service::MOCK_GATEWAY;
-use crate::settings::{SERVICES, Settings};
-use crate::stop::Stop;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -7,13 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::OrderId;
+use kit::api::{Api, Filter, Happened, Order, Page};
+use kit::draw;
+use kit::target::Target;
 use uuid::Uuid;
-
-use crate::api::{Api, Filter, Happened, Order, Page};
-use crate::draw;
-use crate::settings::Settings;
-
-pub(super) use place::product;
 
 /// Place, show, list, follow and cancel orders
 #[derive(Args)]
@@ -27,26 +24,6 @@ pub struct OrderCommand {
     command: Command,
     #[command(flatten)]
     target: Target,
-}
-
-/// Which order service, and for whom to print.
-#[derive(Args)]
-pub struct Target {
-    /// The order service [default: http://127.0.0.1:$ORDER_HTTP_PORT]
-    #[arg(long, global = true)]
-    url: Option<String>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-impl Target {
-    pub fn api(&self) -> Result<Api> {
-        Ok(match &self.url {
-            Some(url) => Api::at(url),
-            None => Api::at(&Settings::read()?.order_url()),
-        })
-    }
 }
 
 #[derive(Subcommand)]

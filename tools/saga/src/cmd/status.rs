@@ -6,14 +6,13 @@ use anyhow::Result;
 use clap::Args;
 use events::words::span;
 use futures::future::join_all;
+use kit::colour::{Colour, paint};
+use kit::home::Home;
+use kit::say;
+use kit::service::Service;
+use kit::settings::{Gateway, Settings};
 use serde_json::{Value, json};
 use servers::{Postgres, Process, RabbitMq};
-
-use crate::colour::{Colour, paint};
-use crate::home::Home;
-use crate::say;
-use crate::service::Service;
-use crate::settings::{Gateway, Settings};
 
 /// Show what runs, with pid, port and readiness
 #[derive(Args)]

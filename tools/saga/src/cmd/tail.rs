@@ -7,12 +7,11 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use events::{EVENTS, said_at, words};
-
-use super::order::Target;
-use crate::api::{Heard, Said};
-use crate::draw;
-use crate::settings::SERVICES;
-use crate::stop::Stop;
+use kit::api::{Heard, Said};
+use kit::draw;
+use kit::settings::SERVICES;
+use kit::stop::Stop;
+use kit::target::Target;
 
 /// Show events as they happen, a line each, until Ctrl-C
 ///

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kit::colour::Colour;
+use kit::definitions::{logins, topology};
+use kit::draw::{self, Table, some};
+use kit::endpoints::endpoints;
+use kit::settings::{Settings, VHOST};
 
-use crate::colour::Colour;
-use crate::draw::{self, Table, some};
-use crate::endpoints::endpoints;
-use crate::settings::{Settings, VHOST};
-use crate::topology::{Report, What, check, logins, topology};
+use crate::topology::{Report, What, check};
 
 /// Print what the saga asks of RabbitMQ, or check that it is so
 ///

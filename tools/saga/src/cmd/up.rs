@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use kit::disk::ensure_room;
+use kit::draw;
+use kit::home::{Home, Servers};
+use kit::service::Service;
+use kit::settings::Settings;
+use kit::stop::Stop;
 use serde_json::json;
 use servers::{install, ports};
 
 use self::launch::Launch;
-use crate::disk::ensure_room;
-use crate::draw;
-use crate::home::{Home, Servers};
-use crate::service::Service;
-use crate::settings::Settings;
-use crate::stop::Stop;
 use crate::urls::Urls;
 use crate::welcome;
 

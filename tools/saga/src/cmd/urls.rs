@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kit::draw;
+use kit::settings::Settings;
 
-use crate::draw;
-use crate::settings::Settings;
 use crate::urls::Urls;
 
 /// Show where the page, the orders, RabbitMQ and the databases are

@@ -7,11 +7,11 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use events::words::span;
+use kit::colour::Colour;
+use kit::draw::{self, some};
+use kit::endpoints::endpoints;
 use messaging::{RealWorld, World};
 
-use crate::colour::Colour;
-use crate::draw::{self, some};
-use crate::endpoints::endpoints;
 use crate::why::{Aside, Charge, Missing, Place, Report, why};
 
 /// Tell why an order is where it is: what is missing, and who owes it

@@ -63,7 +63,7 @@ impl DeadLetters {
             let line = Arrival { letter: &letter, old_digest: &old_digest, hand, old, how };
             let done = self.bring(&line).await;
             all.push(done.unwrap_or_else(|why| {
-                Done::of(&letter, Outcome::Refused, crate::draw::reason(&why))
+                Done::of(&letter, Outcome::Refused, kit::draw::reason(&why))
             }));
         }
         for hand in hands.into_values() {

@@ -1,8 +1,9 @@
 //! What runs in containers, where something does.
 
+use kit::settings::Settings;
+
 use super::{Finding, Mark, machine::is_older};
 use crate::compose::{Compose, Container};
-use crate::settings::Settings;
 
 const ENGINE_MIN: &str = "25";
 const COMPOSE_MIN: &str = "2.26";

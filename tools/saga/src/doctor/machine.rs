@@ -4,16 +4,16 @@ use std::fs;
 use std::net::ToSocketAddrs;
 
 use chrono::{DateTime, Utc};
+use kit::disk::free_mb;
+use kit::home::Servers;
+use kit::service::Service;
+use kit::settings::Settings;
 use messaging::{RealWorld, World};
 use servers::install;
 use tokio::process::Command;
 
 use super::{Finding, Mark};
 use crate::cmd::up::{ROOM_MB, taken_ports};
-use crate::disk::free_mb;
-use crate::home::Servers;
-use crate::service::Service;
-use crate::settings::Settings;
 
 /// A broker, four databases and five processes at work; and what is too little for that.
 const MEMORY_MB: u64 = 1000;

@@ -4,12 +4,12 @@ use std::fs;
 
 use events::words::span;
 use futures::future::join_all;
+use kit::home::Home;
+use kit::service::Service;
+use kit::settings::Settings;
 use servers::{install, tail};
 
 use super::Finding;
-use crate::home::Home;
-use crate::service::Service;
-use crate::settings::Settings;
 
 /// As a service says it that finds a schema which is not its own's past.
 const OTHER_SCHEMA: &str = "cannot apply the migrations";

@@ -7,13 +7,13 @@ use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
 use events::{EventId, said_at, words::span};
+use kit::draw::{self, some};
+use kit::settings::{Database, SERVICES, Settings};
 use messaging::{RealWorld, World};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Finding;
-use crate::draw::{self, some};
-use crate::settings::{Database, SERVICES, Settings};
 use crate::topology;
 
 /// What has not been published by then is held up by something.

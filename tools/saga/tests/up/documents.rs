@@ -2,7 +2,7 @@
 //! and each `saga` of any page is one that there is.
 
 use crate::{Saga, text};
-use saga_cli::settings::Settings;
+use kit::settings::Settings;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use kit::settings::PORTS;
 use nix::sys::signal::Signal;
-use saga_cli::settings::PORTS;
 use serde_json::Value;
 use servers::{Process, Watchdog, ports};
 

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use kit::draw::{self, some};
 
 use super::{Around, Which};
 use crate::dlq::{How, Line, Pick};
-use crate::draw::{self, some};
 
 /// Write dead letters as lines of JSON; they stay where they are
 #[derive(Args)]

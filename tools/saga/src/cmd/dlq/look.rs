@@ -7,13 +7,13 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use dead_letters::{Fate, Letter};
 use events::OrderId;
+use kit::colour::Colour;
+use kit::draw::{self, Table, count};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Around, since};
-use crate::colour::Colour;
 use crate::dlq::{Pick, value};
-use crate::draw::{self, Table, count};
 
 /// One queue of dead letters.
 #[derive(Serialize)]

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Args;
 use dead_letters::{Fate, Hand, Letter};
+use kit::colour::Colour;
+use kit::draw::{self, Table, some};
 use serde_json::{Value, json};
 
 use super::{Around, Which, look};
-use crate::colour::Colour;
 use crate::dlq::{DeadLetters, Pick};
-use crate::draw::{self, Table, some};
 
 /// Send dead letters back into the queues that they died in
 ///

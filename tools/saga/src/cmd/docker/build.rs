@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::stream::{self, Stream, StreamExt};
+use kit::draw::LiveLine;
+use kit::say;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::compose::Compose;
-use crate::draw::LiveLine;
-use crate::say;
 
 /// Lines that are shown of a build that fails.
 const SHOWN_MAX: usize = 40;

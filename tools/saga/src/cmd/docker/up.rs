@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use kit::service::MOCK_GATEWAY;
+use kit::settings::Settings;
 use servers::ports;
 use tokio::time::{Instant, sleep};
 
 use super::build::build;
 use crate::compose::{self, Compose, Container};
 use crate::progress::Progress;
-use crate::service::MOCK_GATEWAY;
-use crate::settings::Settings;
 use crate::urls::Urls;
 use crate::welcome;
 

@@ -3,12 +3,13 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use events::{CUSTOMER, Item, Money, PRICE, ProductId, QUILL};
+use kit::api::{Api, Draft, Order};
+use kit::draw;
+use kit::scenario::Scenario;
+use kit::target::product;
 use uuid::Uuid;
 
 use super::{show, watch};
-use crate::api::{Api, Draft, Order};
-use crate::draw;
-use crate::scenario::Scenario;
 
 /// Place an order
 #[derive(Args)]
@@ -84,15 +85,6 @@ impl Place {
     }
 }
 
-pub fn product(text: &str) -> Result<ProductId, String> {
-    let short = text.trim_start_matches('…');
-    if (1..=12).contains(&short.len()) && short.bytes().all(|byte| byte.is_ascii_digit()) {
-        let id = format!("00000000-0000-0000-0000-{short:0>12}");
-        return id.parse().map_err(|why| format!("{why}"));
-    }
-    text.parse().map_err(|_| format!("{text:?} is neither a UUID nor up to twelve digits"))
-}
-
 fn item(text: &str) -> Result<Item> {
     let parts: Vec<_> = text.split(':').collect();
     ensure!(parts.len() == 3, "{text:?} is not PRODUCT:QUANTITY:PRICE, such as 1:2:49.90");
@@ -105,14 +97,6 @@ fn item(text: &str) -> Result<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_product_is_known_by_its_last_digits() {
-        assert_eq!(product("4"), Ok(Uuid::from_u128(4)));
-        assert_eq!(product("…0004"), Ok(Uuid::from_u128(4)));
-        assert_eq!(product("00000000-0000-0000-0000-000000000001"), Ok(QUILL));
-        assert!(product("quill").is_err() && product("").is_err());
-    }
 
     #[test]
     fn an_item_is_written_in_one_word() {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use futures::future::{join_all, try_join_all};
+use kit::home::Home;
+use kit::service::Service;
+use kit::settings::{Database, Settings};
 use servers::{Postgres, RabbitMq, tail};
 use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::home::Home;
 use crate::progress::Progress;
-use crate::service::Service;
-use crate::settings::{Database, Settings};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 

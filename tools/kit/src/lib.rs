@@ -1,0 +1,20 @@
+//! Holds what the commands `saga` and `lab` share: settings, the client of the order service,
+//! output, and how a whole system is started and verified.
+
+pub mod api;
+pub mod colour;
+pub mod definitions;
+pub mod disk;
+pub mod draw;
+pub mod endpoints;
+pub mod home;
+pub mod part;
+pub mod private;
+mod say;
+pub mod scenario;
+pub mod service;
+pub mod settings;
+pub mod stop;
+pub mod target;
+pub mod verdict;
+pub mod verify;

@@ -1,0 +1,52 @@
+//! Options that several commands have: which order service, for whom to print, and which product.
+
+use anyhow::Result;
+use clap::Args;
+use events::ProductId;
+
+use crate::api::Api;
+use crate::settings::Settings;
+
+/// Which order service, and for whom to print.
+#[derive(Args)]
+pub struct Target {
+    /// The order service [default: http://127.0.0.1:$ORDER_HTTP_PORT]
+    #[arg(long, global = true)]
+    url: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Target {
+    pub fn api(&self) -> Result<Api> {
+        Ok(match &self.url {
+            Some(url) => Api::at(url),
+            None => Api::at(&Settings::read()?.order_url()),
+        })
+    }
+}
+
+pub fn product(text: &str) -> Result<ProductId, String> {
+    let short = text.trim_start_matches('…');
+    if (1..=12).contains(&short.len()) && short.bytes().all(|byte| byte.is_ascii_digit()) {
+        let id = format!("00000000-0000-0000-0000-{short:0>12}");
+        return id.parse().map_err(|why| format!("{why}"));
+    }
+    text.parse().map_err(|_| format!("{text:?} is neither a UUID nor up to twelve digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::QUILL;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_product_is_known_by_its_last_digits() {
+        assert_eq!(product("4"), Ok(Uuid::from_u128(4)));
+        assert_eq!(product("…0004"), Ok(Uuid::from_u128(4)));
+        assert_eq!(product("00000000-0000-0000-0000-000000000001"), Ok(QUILL));
+        assert!(product("quill").is_err() && product("").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! Shows a verdict: to people, and to the shell by its exit code.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use audit::{Checked, DeadLetter, Endpoints, Outcome, Told, Verdict, Violation};
+
+use crate::colour::Colour;
+use crate::draw::{self, LiveLine, count, some};
+use crate::verify::verify;
+
+/// What must hold, in the words of the design.
+const INVARIANTS: [&str; 6] = [
+    "every order answered 201 exists and reaches one final state, by a legal chain of causes",
+    "charged and not reversed ⇔ CONFIRMED; one charge and one reversal at most; amounts equal",
+    "per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations",
+    "CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation",
+    "everything said is sent, heard by each hearer or dead-lettered, and nothing is under way",
+    "the same event id has the same bytes everywhere",
+];
+
+/// Breaks of one invariant that are shown; JSON has them all.
+const SHOWN_MAX: usize = 20;
+
+const CANNOT_CHECK: u8 = 2;
+
+/// Of these a system that moves may break any number, and mend them.
+const ONLY_IN_QUIET: [u8; 3] = [1, 4, 5];
+
+/// Verifies, with what clients were told; on a terminal, a line shows what it waits for.
+pub async fn judge(
+    endpoints: &Endpoints,
+    wait: Duration,
+    told: &Told,
+    is_shown: bool,
+) -> Result<Verdict> {
+    let mut live = LiveLine::new(is_shown);
+    let verdict = verify(endpoints, wait, told, |news| live.show(news)).await;
+    live.clear();
+    verdict
+}
+
+pub fn report(verdict: &Result<Verdict>, is_shown: bool) -> ExitCode {
+    let verdict = match verdict {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            eprintln!("saga: cannot check: {}", draw::reason(error));
+            return ExitCode::from(CANNOT_CHECK);
+        }
+    };
+    if is_shown {
+        print(verdict);
+    }
+    match verdict.outcome {
+        Outcome::Clean => ExitCode::SUCCESS,
+        Outcome::Broken => ExitCode::FAILURE,
+        Outcome::Moving => ExitCode::from(CANNOT_CHECK),
+    }
+}
+
+fn print(verdict: &Verdict) {
+    let Checked { orders, facts, payments, reservations, shipments, .. } = verdict.checked;
+    let (keys, queues) = (verdict.checked.idempotency_keys, verdict.checked.queues);
+    let statuses = verdict.checked.orders_by_status.iter();
+    let statuses = statuses.map(|(status, number)| format!("{} {status}", count(*number)));
+    draw::line(format_args!(
+        "checked {} ({}), {}, {}, {}, {}, {}, {}",
+        some(orders, "order"),
+        statuses.collect::<Vec<_>>().join(", "),
+        some(facts, "fact"),
+        some(payments, "payment"),
+        some(reservations, "reservation"),
+        some(shipments, "shipment"),
+        some(keys, "idempotency key"),
+        some(queues, "queue"),
+    ));
+    print_letters("dead letter in", &verdict.dead_letters);
+    print_letters("purged from", &verdict.purged);
+    if !verdict.repaired.is_empty() {
+        let repaired = some(verdict.repaired.len(), "dead letter");
+        draw::line(format_args!("{repaired} went on repaired, under another id"));
+    }
+    for (number, what) in (1..).zip(INVARIANTS) {
+        let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
+        let is_told = verdict.quiet || !ONLY_IN_QUIET.contains(&number);
+        print_invariant(number, what, is_told, &breaks.collect::<Vec<_>>());
+    }
+    if !verdict.restless.is_empty() {
+        draw::line(format_args!("not quiet after the wait: {}", verdict.restless.join(", ")));
+    }
+    if verdict.outcome == Outcome::Moving {
+        draw::line("the system moves on: stop what loads it, or give it more time with --wait");
+    }
+}
+
+fn print_letters(what: &str, letters: &[DeadLetter]) {
+    for letter in letters.iter().take(SHOWN_MAX) {
+        let unknown = || "unknown".to_owned();
+        let order = letter.order_id.map_or_else(unknown, |id| id.to_string());
+        let reason = draw::tame(letter.reason.as_deref().unwrap_or("no reason given"));
+        draw::line(format_args!("{what} {}, order {order}: {reason}", letter.queue));
+    }
+    more(letters.len());
+}
+
+fn print_invariant(number: u8, what: &str, is_told: bool, breaks: &[&Violation]) {
+    let (colour, word) = match (breaks.is_empty(), is_told) {
+        (true, true) => (Colour::Green, "holds "),
+        (true, false) => (Colour::Cyan, "moving"),
+        (false, _) => (Colour::Red, "BROKEN"),
+    };
+    draw::line(format_args!("{} {number}  {what}", draw::coloured(Some(colour), word)));
+    for found in breaks.iter().take(SHOWN_MAX) {
+        let order = found.order_id.map(|id| format!("order {id}: ")).unwrap_or_default();
+        draw::line(format_args!("          {order}{}", found.why));
+    }
+    more(breaks.len());
+}
+
+fn more(all: usize) {
+    if all > SHOWN_MAX {
+        draw::line(format_args!("          and {} more: see --json", count(all - SHOWN_MAX)));
+    }
+}

@@ -1,0 +1,107 @@
+//! Systems that differ in one thing, measured by turns in one run, so that what the machine does
+//! besides is the same for all: what counts is how they compare.
+
+mod setup;
+mod summary;
+mod system;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use audit::{Outcome, Told};
+use kit::verify::verify;
+
+use crate::load::{self, Load, Report};
+use setup::{Setup, Trial, title};
+use system::System;
+
+pub use setup::named;
+pub use summary::{Row, Summary};
+
+/// What a fresh system does slowly only once is done by then.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// In an open loop: more would say nothing but that the system cannot keep up.
+const IN_FLIGHT_MAX: usize = 20_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub struct Bench {
+    pub setups: Vec<&'static Setup>,
+    pub rounds: usize,
+    /// In each trial of a closed loop, at most.
+    pub orders: usize,
+    /// For how long orders are placed in each trial, at most.
+    pub length: Duration,
+    pub in_flight: usize,
+}
+
+/// What happens just now.
+#[derive(Clone, Copy)]
+pub enum News<'a> {
+    Begins { round: usize, what: &'a str },
+    Measured { round: usize, what: &'a str, report: &'a Report },
+}
+
+impl Bench {
+    /// Each system lives in a directory of its own in `folder`, and goes with it.
+    pub async fn run(&self, folder: &Path, mut news: impl FnMut(News)) -> Result<Summary> {
+        let mut summary = Summary::new(self);
+        for round in 1..=self.rounds {
+            // Nobody is always the first, nor always after the same.
+            for place in 0..self.setups.len() {
+                let setup = self.setups[(place + round - 1) % self.setups.len()];
+                news(News::Begins { round, what: setup.name });
+                let dir = folder.join(format!("run-{}-{round}-{place}", std::process::id()));
+                let system = System::start(&dir, setup).await?;
+                let measured = self.measure(setup, &system, round, &mut summary, &mut news).await;
+                system.end().await;
+                measured?;
+            }
+        }
+        summary.finish();
+        Ok(summary)
+    }
+
+    async fn measure(
+        &self,
+        setup: &Setup,
+        system: &System,
+        round: usize,
+        summary: &mut Summary,
+        news: &mut impl FnMut(News),
+    ) -> Result<()> {
+        let mut told = Told::default();
+        for trial in setup.trials {
+            let what = title(setup, trial);
+            news(News::Begins { round, what: &what });
+            let load = self.load(trial, system);
+            load.goods.shelve(&system.endpoints.databases["inventory"]).await?;
+            let report = load::run(&system.apis, &load, |_, _| {}).await;
+            news(News::Measured { round, what: &what, report: &report });
+            told.placed.get_or_insert_default().extend(report.told.placed.iter().flatten());
+            summary.add(&what, &report);
+        }
+        let verdict = verify(&system.endpoints, VERIFIED_WITHIN, &told, |_| {}).await?;
+        if verdict.outcome != Outcome::Clean {
+            let broken = verdict.violations.iter().map(ToString::to_string).chain(verdict.restless);
+            summary.is_broken(broken.map(|what| format!("{}: {what}", setup.name)));
+        }
+        Ok(())
+    }
+
+    fn load(&self, trial: &Trial, system: &System) -> Load {
+        Load {
+            orders: if trial.rate.is_some() { usize::MAX } else { self.orders },
+            length: Some(self.length),
+            warm_up: WARM_UP,
+            in_flight: if trial.rate.is_some() { IN_FLIGHT_MAX } else { self.in_flight },
+            rate: trial.rate,
+            goods: trial.sells.goods(self.orders),
+            patience: PATIENCE,
+            meter: system.meter.clone(),
+            ..Load::default()
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What can go wrong, and with whom.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use kit::settings::SERVICES;
+use serde::{Serialize, Serializer};
+
+/// In how many copies each service runs.
+pub const REPLICAS: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    ServiceKill,
+    ServiceFreeze,
+    ProviderKill,
+    BrokerKill,
+    BrokerStop,
+    BrokerFreeze,
+    BrokerAlarm,
+    PostgresKill,
+    PostgresStop,
+    LinkReset,
+    LinkHalfOpen,
+    LinkLatency,
+    MessageDuplicate,
+    MessageShuffle,
+    MessagePoison,
+    /// A link swallows everything that its connections say from now on, for ever.
+    Silence,
+    /// Messages that no service would say, into every queue.
+    Bytes,
+    /// A replica whose clock is wrong.
+    Clock,
+    /// Large orders while the broker says nothing.
+    Weight,
+    /// A provider whose answers are odd.
+    Lies,
+    /// A service on the next release's schema, which says the next release's events.
+    Upgrade,
+}
+
+impl Fault {
+    pub const ALL: [Self; 21] = [
+        Self::ServiceKill,
+        Self::ServiceFreeze,
+        Self::ProviderKill,
+        Self::BrokerKill,
+        Self::BrokerStop,
+        Self::BrokerFreeze,
+        Self::BrokerAlarm,
+        Self::PostgresKill,
+        Self::PostgresStop,
+        Self::LinkReset,
+        Self::LinkHalfOpen,
+        Self::LinkLatency,
+        Self::MessageDuplicate,
+        Self::MessageShuffle,
+        Self::MessagePoison,
+        Self::Silence,
+        Self::Bytes,
+        Self::Clock,
+        Self::Weight,
+        Self::Lies,
+        Self::Upgrade,
+    ];
+
+    /// Not among the usual ones: it takes the machine for itself.
+    pub const ONLY_BY_NAME: [Self; 1] = [Self::Weight];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ServiceKill => "service-kill",
+            Self::ServiceFreeze => "service-freeze",
+            Self::ProviderKill => "provider-kill",
+            Self::BrokerKill => "broker-kill",
+            Self::BrokerStop => "broker-stop",
+            Self::BrokerFreeze => "broker-freeze",
+            Self::BrokerAlarm => "broker-alarm",
+            Self::PostgresKill => "postgres-kill",
+            Self::PostgresStop => "postgres-stop",
+            Self::LinkReset => "link-reset",
+            Self::LinkHalfOpen => "link-half-open",
+            Self::LinkLatency => "link-latency",
+            Self::MessageDuplicate => "message-duplicate",
+            Self::MessageShuffle => "message-shuffle",
+            Self::MessagePoison => "message-poison",
+            Self::Silence => "silence",
+            Self::Bytes => "bytes",
+            Self::Clock => "clock",
+            Self::Weight => "weight",
+            Self::Lies => "lies",
+            Self::Upgrade => "upgrade",
+        }
+    }
+
+    /// How long it lasts, in milliseconds; where it lasts until it is noticed, how long from then.
+    pub const fn lasts_ms(self) -> RangeInclusive<u64> {
+        match self {
+            Self::ServiceKill | Self::ProviderKill => 200..=2_000,
+            Self::ServiceFreeze => 1_000..=15_000,
+            Self::BrokerKill | Self::BrokerStop | Self::PostgresKill | Self::PostgresStop => {
+                0..=6_000
+            }
+            Self::BrokerFreeze => 0..=1_000,
+            Self::BrokerAlarm | Self::LinkLatency | Self::LinkHalfOpen => 2_000..=8_000,
+            Self::LinkReset => 300..=2_000,
+            Self::MessageDuplicate
+            | Self::MessageShuffle
+            | Self::MessagePoison
+            | Self::Silence
+            | Self::Bytes => 0..=0,
+            Self::Clock | Self::Lies => 4_000..=12_000,
+            Self::Weight => 5_000..=15_000,
+            Self::Upgrade => 1_000..=2_000,
+        }
+    }
+
+    /// Whom it may meet.
+    pub fn targets(self) -> Vec<Target> {
+        let postgres = (0..SERVICES.len()).map(Target::Postgres);
+        match self {
+            Self::ServiceKill | Self::ServiceFreeze | Self::Clock => {
+                (0..SERVICES.len() * REPLICAS).map(Target::Replica).collect()
+            }
+            Self::ProviderKill | Self::Lies => vec![Target::Provider],
+            Self::Upgrade => (0..SERVICES.len()).map(Target::Service).collect(),
+            Self::PostgresKill | Self::PostgresStop => postgres.collect(),
+            Self::Silence => postgres.chain([Target::Broker; SERVICES.len()]).collect(),
+            // The broker's links as often as those of all databases together.
+            Self::LinkReset | Self::LinkHalfOpen | Self::LinkLatency => {
+                let broker = [Target::Broker; SERVICES.len()];
+                postgres.chain(broker).chain([Target::Customers]).collect()
+            }
+            _ => vec![Target::Broker],
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Broker,
+    Provider,
+    /// By the place of its service.
+    Postgres(usize),
+    /// Each service's first, then each one's second.
+    Replica(usize),
+    /// Both of a service's, and its database.
+    Service(usize),
+    /// Those who place orders, on their way to the order service.
+    Customers,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker => out.write_str("rabbitmq"),
+            Self::Provider => out.write_str("provider"),
+            Self::Postgres(place) => write!(out, "postgres {}", SERVICES[*place]),
+            Self::Replica(place) => {
+                let (service, copy) = (place % SERVICES.len(), place / SERVICES.len() + 1);
+                write!(out, "{} {copy}", SERVICES[service])
+            }
+            Self::Service(place) => out.write_str(SERVICES[*place]),
+            Self::Customers => out.write_str("customers"),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Which faults there are to be: names, or the first words of some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Default for Faults {
+    fn default() -> Self {
+        let is_usual = |fault: &Fault| !Fault::ONLY_BY_NAME.contains(fault);
+        Self(Fault::ALL.into_iter().filter(is_usual).collect())
+    }
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    /// `broker,postgres-kill`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut chosen = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let is_meant = |fault: &Fault| {
+                name == fault.name() || fault.name().split('-').next() == Some(name)
+            };
+            let found: Vec<_> = Fault::ALL.into_iter().filter(is_meant).collect();
+            if found.is_empty() {
+                let known = Fault::ALL.map(Fault::name).join(", ");
+                return Err(format!(
+                    "{name:?} is no fault; there are {known}; the first word alone means all of a \
+                     kind, such as broker"
+                ));
+            }
+            chosen.extend(found);
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        Ok(Self(chosen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named_one_by_one_or_by_their_first_word() {
+        let faults: Faults = "postgres, broker-kill,broker-kill".parse().unwrap();
+        assert_eq!(faults.0, [Fault::BrokerKill, Fault::PostgresKill, Fault::PostgresStop]);
+        let unknown = "broker,earthquake".parse::<Faults>().unwrap_err();
+        assert!(unknown.starts_with("\"earthquake\" is no fault; there are service-kill, "));
+        assert!(unknown.contains("message-poison"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The subcommands.
+
+pub mod bench;
+pub mod chaos;
+pub mod fill;
+pub mod load;
+pub mod with_servers;

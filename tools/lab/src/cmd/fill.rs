@@ -1,0 +1,44 @@
+//! `lab fill`: a past for the four databases.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use audit::Endpoints;
+use clap::Args;
+use kit::draw::{self, LiveLine, count};
+use kit::settings::Settings;
+use messaging::{RealWorld, World};
+
+use crate::fill::{Past, fill};
+
+/// Write confirmed orders of the past straight into the databases, to measure what size costs
+#[derive(Args)]
+#[command(after_help = "Example:
+  lab fill --orders 1000000 --days 29")]
+pub struct Fill {
+    /// Orders in all
+    #[arg(long, short = 'n', default_value_t = 1_000_000)]
+    orders: u32,
+    /// Over so many days, up to now
+    #[arg(long, default_value_t = 29)]
+    days: u16,
+}
+
+impl Fill {
+    pub async fn run(self) -> Result<ExitCode> {
+        let endpoints = Endpoints::from(&Settings::read()?);
+        let began = Instant::now();
+        let mut live = LiveLine::new(true);
+        let span = Duration::from_hours(24 * u64::from(self.days));
+        let past = Past { orders: self.orders, from: RealWorld.now() - span, span };
+        fill(&endpoints.databases, past, |done| {
+            live.show(&format!("{} of {}", count(done as usize), count(self.orders as usize)));
+        })
+        .await?;
+        live.clear();
+        let (orders, seconds) = (count(self.orders as usize), began.elapsed().as_secs());
+        draw::line(format_args!("{orders} orders of the past, in {seconds} s"));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,10 @@
+//! Runs the `lab` command: loads, measures and breaks a system, and lends servers to tests.
+
+mod bench;
+pub mod chaos;
+pub mod cli;
+mod cmd;
+pub mod fill;
+mod load;
+mod plot;
+mod usage;
