@@ -1,12 +1,12 @@
 //! Four services, four databases, one virtual host.
 
-use crate::{BrokerView, Order, Provider, ServiceProcess, own, until};
+use crate::{BrokerView, Order, Provider, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
 use messaging::{Ladder, QueueShape, RealWorld, Topology, World};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
-use servers::{Postgres, RabbitMq, Watchdog, ports, release};
+use servers::{Postgres, RabbitMq, Watchdog, ports, release, scratch};
 use sqlx::PgPool;
 use std::{
     collections::BTreeMap,
@@ -68,11 +68,15 @@ impl Fleet {
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
         let (rabbit, postgres) = tokio::try_join!(
-            own::rabbitmq(&folder, &watchdog, own::given_root()),
-            own::postgres(&folder, &watchdog)
+            scratch::rabbitmq(
+                &folder,
+                &watchdog,
+                env::var_os("TEST_RABBITMQ_ROOT").map(Into::into)
+            ),
+            scratch::postgres(&folder, &watchdog)
         )
         .expect("the servers start");
-        let urls = (postgres.superuser_url(), rabbit.url(), own::management_url(&rabbit));
+        let urls = (postgres.superuser_url(), rabbit.url(), scratch::management_url(&rabbit));
         let mut fleet = Self::on(urls, folder, watchdog, &[]).await;
         fleet.own_rabbit = Some(rabbit);
         fleet.own_postgres = Some(postgres);
@@ -86,8 +90,8 @@ impl Fleet {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
-        let rabbit = own::rabbitmq(&folder, &watchdog, Some(root)).await.expect("it starts");
-        let urls = (given(TEST_POSTGRES_URL), rabbit.url(), own::management_url(&rabbit));
+        let rabbit = scratch::rabbitmq(&folder, &watchdog, Some(root)).await.expect("it starts");
+        let urls = (given(TEST_POSTGRES_URL), rabbit.url(), scratch::management_url(&rabbit));
         let mut fleet = Self::on(urls, folder, watchdog, settings).await;
         fleet.own_rabbit = Some(rabbit);
         Some(fleet.launch().await)

@@ -8,7 +8,6 @@ mod command;
 mod fault;
 mod fleet;
 mod orders;
-mod own;
 mod process;
 mod provider;
 mod python;

@@ -1,23 +1,21 @@
 //! One service, or the stand-in for the provider, as a process of its own.
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use servers::{Process, Watchdog};
+use nix::sys::signal::Signal;
+use servers::{Lifetime, Running, Watchdog, background};
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output},
+    process::{Command, ExitStatus, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+/// Dropped, it is killed.
 pub struct ServiceProcess {
     pub log: PathBuf,
     binary: PathBuf,
     settings: BTreeMap<String, String>,
-    child: Child,
+    running: Running,
 }
 
 /// The binaries are built by the same `cargo` call as this test.
@@ -40,33 +38,24 @@ impl ServiceProcess {
         program: &str,
         settings: BTreeMap<String, String>,
         log: &Path,
-        watchdog: &Watchdog,
+        watchdog: &Arc<Watchdog>,
     ) -> Self {
         let binary = binary(program);
-        let lines =
-            File::options().create(true).append(true).open(log).expect("a log can be written");
-        let child = Command::new(&binary)
-            .envs(&settings)
-            .stdout(lines.try_clone().expect("a handle can be cloned"))
-            .stderr(lines)
-            .spawn()
-            .expect("a service starts");
-        if let Some(process) = Process::of(child.id()) {
-            watchdog.ends(process, Signal::SIGKILL).expect("the watchdog listens");
-        }
-        Self { log: log.into(), binary, settings, child }
+        let mut command = background(&binary);
+        command.envs(&settings);
+        let lifetime = Lifetime::Bound(Arc::clone(watchdog));
+        let pid_file = log.with_extension("pid");
+        let running = Running::start(&mut command, log, pid_file, Signal::SIGKILL, &lifetime);
+        let running = running.expect("a service starts");
+        Self { log: log.into(), binary, settings, running }
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, signal).expect("it runs, or is not yet waited for");
+        self.running.process.signal(signal);
     }
 
     /// `kill -9`, and gone.
-    pub fn kill(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it can be waited for");
-    }
+    pub fn kill(self) {}
 
     /// SIGTERM; how it ended, and how long that took.
     pub async fn stop(mut self) -> (ExitStatus, Duration) {
@@ -77,11 +66,8 @@ impl ServiceProcess {
 
     /// Waits for its end, twenty seconds at most.
     pub async fn ended(&mut self) -> ExitStatus {
-        crate::until(Duration::from_secs(20), || {
-            let ended = self.child.try_wait().expect("it can be waited for");
-            async move { ended.ok_or_else(|| "it still runs".to_string()) }
-        })
-        .await
+        let ended = self.running.ends_within(Duration::from_secs(20)).await;
+        ended.expect("it can be waited for").expect("it ends within twenty seconds")
     }
 
     pub fn healthcheck(&self) -> Output {
@@ -98,18 +84,10 @@ impl ServiceProcess {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.process.pid
     }
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for ServiceProcess {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use servers::{Process, Watchdog, tail};
+use servers::{Lifetime, Process, Running, Watchdog, tail};
 use tokio::time::{Instant, sleep};
 
 use crate::service::Service;
@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Part {
     pub service: Service,
-    process: Option<Process>,
+    process: Option<Running>,
     watchdog: Arc<Watchdog>,
 }
 
@@ -30,18 +30,23 @@ impl Part {
 
     /// Once, with this in its environment.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
-        let process = self.service.start_with(environment)?;
-        self.watchdog.ends(process, Signal::SIGKILL)?;
+        // What is dropped after the start would take the new pid file away.
+        self.process = None;
+        let mut command = self.service.command(environment)?;
+        let (log, pid_file) = (self.service.log_file(), self.service.pid_file());
+        let lifetime = Lifetime::Bound(Arc::clone(&self.watchdog));
+        let process = Running::start(&mut command, &log, pid_file, Signal::SIGKILL, &lifetime)?;
         self.process = Some(process);
         Ok(())
     }
 
     /// `kill -9`, and gone.
     pub async fn kill(&mut self) -> Result<()> {
-        let process = self.running()?;
-        process.end(&[]).await;
-        self.process = None;
-        Ok(())
+        self.running()?;
+        match self.process.take() {
+            Some(mut process) => process.end(&[]).await,
+            None => Ok(()),
+        }
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
@@ -50,7 +55,7 @@ impl Part {
     }
 
     pub fn running(&self) -> Result<Process> {
-        let running = self.process.filter(Process::is_alive);
+        let running = self.process.as_ref().map(|one| one.process).filter(Process::is_alive);
         running.with_context(|| {
             let log = self.service.log_file();
             format!("{} has ended on its own; its log ends:\n{}", self.service.name, tail(&log, 15))
@@ -76,13 +81,5 @@ impl Part {
         let note = std::fs::read(self.service.health_file()).ok();
         let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
         note.is_some_and(|note| note["consuming"] == true)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if let Some(process) = self.process {
-            process.signal(Signal::SIGKILL);
-        }
     }
 }

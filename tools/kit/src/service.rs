@@ -127,12 +127,15 @@ impl Service {
         runs.is_some_and(|binary| binary.display().to_string().ends_with(" (deleted)"))
     }
 
+    /// In the background, where it outlives this process.
     pub fn start(&self) -> Result<Process> {
-        self.start_with(&[])
+        let (process, _) = spawn(&mut self.command(&[])?, &self.log_file())?;
+        process.record(&self.pid_file())?;
+        Ok(process)
     }
 
-    /// With this in its environment besides.
-    pub fn start_with(&self, environment: &[(&str, &str)]) -> Result<Process> {
+    /// To be started, with this in its environment besides.
+    pub fn command(&self, environment: &[(&str, &str)]) -> Result<std::process::Command> {
         self.check_binary()?;
         for file in [self.pid_file(), self.health_file()] {
             let directory = file.parent().context("it lies in a directory")?;
@@ -144,9 +147,7 @@ impl Service {
         let mut command = background(&self.binary);
         command.arg("run").envs(self.environment.iter().cloned());
         command.envs(environment.iter().copied());
-        let (process, _) = spawn(&mut command, &self.log_file())?;
-        process.record(&self.pid_file())?;
-        Ok(process)
+        Ok(command)
     }
 
     /// Whether it does its work: who listens says so by HTTP, the others by their binary.

@@ -14,7 +14,7 @@ use kit::verify::verify;
 
 use crate::load::{self, Load, Report};
 use setup::{Setup, Trial, title};
-use system::System;
+use system::Measured;
 
 pub use setup::named;
 pub use summary::{Row, Summary};
@@ -54,10 +54,10 @@ impl Bench {
                 let setup = self.setups[(place + round - 1) % self.setups.len()];
                 news(News::Begins { round, what: setup.name });
                 let dir = folder.join(format!("run-{}-{round}-{place}", std::process::id()));
-                let system = System::start(&dir, setup).await?;
-                let measured = self.measure(setup, &system, round, &mut summary, &mut news).await;
-                system.end().await;
-                measured?;
+                let measured = Measured::start(&dir, setup).await?;
+                let outcome = self.measure(setup, &measured, round, &mut summary, &mut news).await;
+                measured.system.end().await;
+                outcome?;
             }
         }
         summary.finish();
@@ -67,7 +67,7 @@ impl Bench {
     async fn measure(
         &self,
         setup: &Setup,
-        system: &System,
+        measured: &Measured,
         round: usize,
         summary: &mut Summary,
         news: &mut impl FnMut(News),
@@ -76,14 +76,14 @@ impl Bench {
         for trial in setup.trials {
             let what = title(setup, trial);
             news(News::Begins { round, what: &what });
-            let load = self.load(trial, system);
-            load.goods.shelve(&system.endpoints.databases["inventory"]).await?;
-            let report = load::run(&system.apis, &load, |_, _| {}).await;
+            let load = self.load(trial, measured);
+            load.goods.shelve(&measured.system.endpoints.databases["inventory"]).await?;
+            let report = load::run(&measured.apis, &load, |_, _| {}).await;
             news(News::Measured { round, what: &what, report: &report });
             told.placed.get_or_insert_default().extend(report.told.placed.iter().flatten());
             summary.add(&what, &report);
         }
-        let verdict = verify(&system.endpoints, VERIFIED_WITHIN, &told, |_| {}).await?;
+        let verdict = verify(&measured.system.endpoints, VERIFIED_WITHIN, &told, |_| {}).await?;
         if verdict.outcome != Outcome::Clean {
             let broken = verdict.violations.iter().map(ToString::to_string).chain(verdict.restless);
             summary.is_broken(broken.map(|what| format!("{}: {what}", setup.name)));
@@ -91,7 +91,7 @@ impl Bench {
         Ok(())
     }
 
-    fn load(&self, trial: &Trial, system: &System) -> Load {
+    fn load(&self, trial: &Trial, measured: &Measured) -> Load {
         Load {
             orders: if trial.rate.is_some() { usize::MAX } else { self.orders },
             length: Some(self.length),
@@ -100,7 +100,7 @@ impl Bench {
             rate: trial.rate,
             goods: trial.sells.goods(self.orders),
             patience: PATIENCE,
-            meter: system.meter.clone(),
+            meter: measured.meter.clone(),
             ..Load::default()
         }
     }

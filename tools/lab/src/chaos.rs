@@ -78,7 +78,7 @@ impl Chaos {
         if !outcome.as_ref().is_ok_and(|report| report.breaks.is_empty()) {
             keep_logs(&fleet, logs)?;
         }
-        fleet.end().await;
+        fleet.system.end().await;
         outcome
     }
 
@@ -96,8 +96,8 @@ impl Chaos {
             over: over.clone(),
             ..Load::default()
         };
-        let tap = Tap::start(&fleet.endpoints);
-        let scales = Scales::start(&fleet.replicas);
+        let tap = Tap::start(&fleet.system.endpoints);
+        let scales = Scales::start(&fleet.system.replicas);
         let mut loading = JoinSet::new();
         let seen = live.clone();
         let wanted = load.orders;
@@ -128,7 +128,7 @@ impl Chaos {
         tap.stop().await.context("cannot take the tap's queue away")?;
         let (poison, memory) = (tap.poisoned(), scales.peaks());
         let verdict =
-            verify(&fleet.endpoints, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
+            verify(&fleet.system.endpoints, VERIFIED_WITHIN, &orders.told, |news| live.now(news));
         let verdict = verdict.await.map_err(|why| format!("{why:#}"));
         Ok(Report::new(self, faults, orders, (&poison, memory), verdict, started.elapsed()))
     }

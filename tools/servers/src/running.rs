@@ -1,4 +1,4 @@
-//! A server's process, from its start to its end.
+//! Runs a process in the background, from its start to its end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -12,7 +12,7 @@ use crate::{Lifetime, Process, spawn, until};
 
 /// Dropped, it kills the process, unless that was told to live on: so a start that fails or is
 /// cancelled half-way leaves nothing behind.
-pub(crate) struct Running {
+pub struct Running {
     pub process: Process,
     /// What we have to wait for, where we started it.
     child: Option<Child>,

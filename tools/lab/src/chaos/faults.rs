@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use events::OrderId;
-use kit::private::Private;
 use kit::settings::SERVICES;
+use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -120,7 +120,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn flows(&mut self, since: Since, services: &[usize], measure: Measure) -> Result<()> {
-        let took = since.flows(&self.fleet.endpoints, services, self.tap, self.live).await?;
+        let took = since.flows(&self.fleet.system.endpoints, services, self.tap, self.live).await?;
         if let Some(took) = took {
             self.recovered(measure, took);
         }
@@ -129,45 +129,45 @@ impl<'a> Hands<'a> {
 
     async fn kill_service(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place % SERVICES.len()];
-        self.fleet.replicas[place].kill().await?;
+        self.fleet.system.replicas[place].kill().await?;
         // Else what is seen afterwards might be the consumers of before.
-        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
+        Since::now().consumers(&self.fleet.system.endpoints, service, REPLICAS - 1).await?;
         sleep(step.lasts).await;
         let since = Since::now();
-        self.fleet.replicas[place].start()?;
-        let took = since.consuming(&self.fleet.endpoints, service).await?;
+        self.fleet.system.replicas[place].start()?;
+        let took = since.consuming(&self.fleet.system.endpoints, service).await?;
         self.recovered(Measure::Consuming, took);
         Ok(format!("killed, started {} later", ms(step.lasts)))
     }
 
     async fn freeze(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place % SERVICES.len()];
-        self.fleet.replicas[place].signal(Signal::SIGSTOP)?;
+        self.fleet.system.replicas[place].signal(Signal::SIGSTOP)?;
         sleep(step.lasts).await;
-        self.fleet.replicas[place].signal(Signal::SIGCONT)?;
-        Since::now().consuming(&self.fleet.endpoints, service).await?;
+        self.fleet.system.replicas[place].signal(Signal::SIGCONT)?;
+        Since::now().consuming(&self.fleet.system.endpoints, service).await?;
         Ok(format!("frozen for {}", ms(step.lasts)))
     }
 
     async fn kill_provider(&mut self, step: &Step) -> Result<String> {
-        self.fleet.provider.kill().await?;
+        self.fleet.provider()?.kill().await?;
         sleep(step.lasts).await;
         let since = Since::now();
-        self.fleet.provider.start()?;
+        self.fleet.provider()?.start()?;
         self.flows(since, &[PAYMENT], Measure::Flows).await?;
         Ok(format!("killed, started {} later", ms(step.lasts)))
     }
 
     async fn end_broker(&mut self, step: &Step) -> Result<String> {
         let how = if step.fault == Fault::BrokerKill {
-            self.fleet.servers.rabbitmq.kill().await?;
+            self.fleet.system.servers.rabbitmq.kill().await?;
             "killed"
         } else {
-            self.fleet.servers.rabbitmq.stop().await?;
+            self.fleet.system.servers.rabbitmq.stop().await?;
             "stopped"
         };
         sleep(step.lasts).await;
-        let Fleet { servers: Private { rabbitmq, .. }, endpoints, .. } = &mut *self.fleet;
+        let System { servers: Servers { rabbitmq, .. }, endpoints, .. } = &mut self.fleet.system;
         let ready = Since::broker_answers(&endpoints.amqp_url);
         let (started, since) = tokio::join!(rabbitmq.restart(), ready_within(ready));
         started?;
@@ -176,7 +176,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn freeze_broker(&mut self, step: &Step) -> Result<String> {
-        let (since, node) = (Since::now(), self.fleet.servers.rabbitmq.process());
+        let (since, node) = (Since::now(), self.fleet.system.servers.rabbitmq.process());
         node.signal(Signal::SIGSTOP);
         let noticed = since.noticed(self.fleet).await;
         sleep(step.lasts).await;
@@ -188,10 +188,10 @@ impl<'a> Hands<'a> {
 
     async fn alarm(&mut self, step: &Step) -> Result<String> {
         const TINY: f64 = 0.000_01;
-        self.fleet.servers.rabbitmq.limit_memory(TINY).await?;
-        let is_blocked = self.fleet.servers.rabbitmq.has_alarm().await;
+        self.fleet.system.servers.rabbitmq.limit_memory(TINY).await?;
+        let is_blocked = self.fleet.system.servers.rabbitmq.has_alarm().await;
         sleep(step.lasts).await;
-        self.fleet.servers.rabbitmq.limit_memory(MEMORY_SHARE).await?;
+        self.fleet.system.servers.rabbitmq.limit_memory(MEMORY_SHARE).await?;
         let since = Since::now();
         ensure!(is_blocked?, "RabbitMQ raised no alarm");
         self.flows(since, &ALL, Measure::Flows).await?;
@@ -199,7 +199,7 @@ impl<'a> Hands<'a> {
     }
 
     async fn end_postgres(&mut self, place: usize, step: &Step) -> Result<String> {
-        let postgres = &mut self.fleet.servers.postgres[place];
+        let postgres = &mut self.fleet.system.servers.postgres[place];
         let how = if step.fault == Fault::PostgresKill {
             postgres.kill().await?;
             "killed"
@@ -208,7 +208,7 @@ impl<'a> Hands<'a> {
             "stopped at once"
         };
         sleep(step.lasts).await;
-        let Fleet { servers: Private { postgres, .. }, endpoints, .. } = &mut *self.fleet;
+        let System { servers: Servers { postgres, .. }, endpoints, .. } = &mut self.fleet.system;
         let ready = Since::database_answers(&endpoints.databases[SERVICES[place]]);
         let (started, since) = tokio::join!(postgres[place].restart(), ready_within(ready));
         started?;

@@ -3,13 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use audit::Endpoints;
-use futures::future::{join_all, try_join_all};
+use anyhow::{Context, Result, bail};
+use futures::future::try_join_all;
 use kit::part::Part;
-use kit::private::Private;
-use kit::service::Service;
 use kit::settings::{SERVICES, Settings};
+use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
 use servers::{Postgres, ports};
 
@@ -25,12 +23,7 @@ const BATCH_MAX: &str = "8";
 pub const MEMORY_SHARE: f64 = 0.4;
 
 pub struct Fleet {
-    /// Straight to the servers, past the proxies.
-    pub endpoints: Endpoints,
-    pub servers: Private,
-    /// Each service's first copy, in the order of `SERVICES`, then each one's second.
-    pub replicas: Vec<Part>,
-    pub provider: Part,
+    pub system: System,
     links: Links,
 }
 
@@ -43,33 +36,20 @@ struct Links {
 impl Fleet {
     /// Returns when all of it does its work.
     pub async fn start(dir: &Path) -> Result<Self> {
-        let dir = std::path::absolute(dir)?;
         let told =
             [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER), ("BATCH_MAX", BATCH_MAX)];
-        let servers = Private::start(&dir, &told).await?;
-        let Private { settings, watchdog, .. } = &servers;
-
+        let servers = Servers::start(dir, &told).await?;
+        let settings = &servers.settings;
         let fronts = (0..REPLICAS).map(|_| ports::free()).collect::<Result<Vec<_>>>()?;
         let links = Links::start(settings, &fronts).await?;
-        let mut provider = Part::new(Service::mock_gateway(settings)?, watchdog);
-        provider.start()?;
-        let mut replicas = Vec::new();
-        for (copy, front) in (1..).zip(&fronts) {
-            let seen = links.seen_from(settings, &format!("{copy}"), *front);
-            replicas.extend(Service::all(&seen)?.into_iter().map(|s| Part::new(s, watchdog)));
-        }
-        for part in &mut replicas {
-            part.start()?;
-        }
-        let endpoints = Endpoints::from(settings);
-        let fleet = Self { endpoints, servers, replicas, provider, links };
-        fleet.ready().await?;
-        Ok(fleet)
+        let copies = (1..).zip(&fronts);
+        let copies = copies.map(|(copy, front)| links.seen_from(settings, copy, *front));
+        let copies: Vec<_> = copies.collect();
+        Ok(Self { system: System::start(servers, &copies).await?, links })
     }
 
-    pub async fn ready(&self) -> Result<()> {
-        let parts = self.replicas.iter().chain([&self.provider]);
-        try_join_all(parts.map(Part::ready)).await.map(|_| ())
+    pub fn provider(&mut self) -> Result<&mut Part> {
+        self.system.provider.as_mut().context("there is a provider")
     }
 
     /// Where customers place their orders.
@@ -94,7 +74,7 @@ impl Fleet {
         for link in postgres.iter().chain([customers, broker]) {
             link.set(Weather::Clear);
         }
-        let Private { rabbitmq, postgres, .. } = &mut self.servers;
+        let Servers { rabbitmq, postgres, .. } = &mut self.system.servers;
         rabbitmq.process().signal(Signal::SIGCONT);
         if !rabbitmq.is_running() {
             rabbitmq.restart().await?;
@@ -104,33 +84,29 @@ impl Fleet {
         }
         let stopped = postgres.iter_mut().filter(|postgres| !postgres.is_running());
         try_join_all(stopped.map(Postgres::restart)).await?;
-        for part in self.replicas.iter_mut().chain([&mut self.provider]) {
+        for part in self.system.parts_mut() {
             if part.running().is_ok() {
                 part.signal(Signal::SIGCONT)?;
             } else {
                 part.start()?;
             }
         }
-        self.ready().await
+        self.system.ready().await
     }
 
     /// Every log that tells what happened, with a name for it.
     pub fn logs(&self) -> Vec<(String, PathBuf)> {
-        let parts = self.replicas.iter().enumerate().map(|(place, part)| {
+        let System { replicas, provider, servers, .. } = &self.system;
+        let parts = replicas.iter().enumerate().map(|(place, part)| {
             let copy = place / SERVICES.len() + 1;
             (format!("{}-{copy}.log", part.service.name), part.service.log_file())
         });
-        let postgres = SERVICES.iter().zip(&self.servers.postgres);
+        let postgres = SERVICES.iter().zip(&servers.postgres);
         let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
-        let provider = ("provider.log".to_owned(), self.provider.service.log_file());
-        let rabbitmq = ("rabbitmq.log".to_owned(), self.servers.rabbitmq.log_file());
-        parts.chain(postgres).chain([provider, rabbitmq]).collect()
-    }
-
-    /// Ends everything, the services first; what they leave behind is deleted.
-    pub async fn end(mut self) {
-        let parts = self.replicas.iter_mut().chain([&mut self.provider]);
-        join_all(parts.map(Part::kill)).await;
+        let provider =
+            provider.iter().map(|part| ("provider.log".to_owned(), part.service.log_file()));
+        let rabbitmq = ("rabbitmq.log".to_owned(), servers.rabbitmq.log_file());
+        parts.chain(postgres).chain(provider).chain([rabbitmq]).collect()
     }
 }
 
@@ -145,9 +121,9 @@ impl Links {
     }
 
     /// The system as the services of one copy are told of it.
-    fn seen_from(&self, settings: &Settings, copy: &str, front: u16) -> Settings {
+    fn seen_from(&self, settings: &Settings, copy: usize, front: u16) -> Settings {
         let mut seen = settings.clone();
-        seen.home = settings.home.join(copy);
+        seen.home = settings.home.join(copy.to_string());
         seen.order_http_port = front;
         seen.rabbitmq_port = self.broker.port;
         for (database, link) in seen.databases.iter_mut().zip(&self.postgres) {

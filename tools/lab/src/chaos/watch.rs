@@ -198,13 +198,13 @@ impl Since {
     /// Until every service says of itself that it does not consume.
     pub async fn noticed(&self, fleet: &Fleet) -> Result<Duration> {
         let looked = async {
-            while fleet.replicas.iter().any(Part::is_consuming) {
+            while fleet.system.replicas.iter().any(Part::is_consuming) {
                 sleep(LOOK_EVERY).await;
             }
         };
         let noticed = timeout(BOUND, looked).await;
         noticed.with_context(|| {
-            let left = fleet.replicas.iter().filter(|part| part.is_consuming());
+            let left = fleet.system.replicas.iter().filter(|part| part.is_consuming());
             let left: Vec<_> = left.map(|part| part.service.name).collect();
             format!("not noticed within {BOUND:?} by {}", left.join(", "))
         })?;

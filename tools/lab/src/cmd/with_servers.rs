@@ -10,10 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use kit::stop::Stop;
 use nix::sys::signal::Signal;
-use servers::{
-    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, Watchdog, install, ports,
-    release,
-};
+use servers::{Process, Watchdog, install, release, scratch};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -50,8 +47,8 @@ impl WithServers {
                 Some(name) => Some(release::rabbitmq(Path::new("target/rabbitmq"), name).await?),
                 None => None,
             };
-            let postgres = Postgres::start(postgres(&dir, &watchdog)?);
-            let rabbit = RabbitMq::start(rabbit(&dir, root.clone(), &watchdog)?);
+            let postgres = scratch::postgres(&dir, &watchdog);
+            let rabbit = scratch::rabbitmq(&dir, &watchdog, root.clone());
             let (postgres, rabbit) = tokio::try_join!(postgres, rabbit)?;
             anyhow::Ok((postgres, rabbit, root))
         };
@@ -59,12 +56,11 @@ impl WithServers {
             started = starting => started?,
             code = stop.asked() => return Ok(ExitCode::from(code)),
         };
-        let management = rabbit.management_url().replace("http://", "http://admin:admin@");
         let mut child = Command::new(&self.command[0])
             .args(&self.command[1..])
             .env("TEST_POSTGRES_URL", postgres.superuser_url())
             .env("TEST_AMQP_URL", rabbit.url())
-            .env("TEST_RABBITMQ_MANAGEMENT_URL", management)
+            .env("TEST_RABBITMQ_MANAGEMENT_URL", scratch::management_url(&rabbit))
             .envs(root.map(|root| ("TEST_RABBITMQ_ROOT", root)))
             .spawn()
             .with_context(|| format!("cannot start {}", self.command[0]))?;
@@ -96,29 +92,4 @@ async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
-}
-
-fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<PostgresConfig> {
-    Ok(PostgresConfig {
-        dir: dir.join("postgres"),
-        port: ports::free()?,
-        database: "postgres".into(),
-        user: "postgres".into(),
-        password: "postgres".into(),
-        superuser_password: "postgres".into(),
-        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
-    })
-}
-
-fn rabbit(dir: &Path, root: Option<PathBuf>, watchdog: &Arc<Watchdog>) -> Result<RabbitConfig> {
-    Ok(RabbitConfig {
-        dir: dir.join("rabbitmq"),
-        port: ports::free()?,
-        management_port: ports::free()?,
-        user: "admin".into(),
-        password: "admin".into(),
-        definitions: Vec::new(),
-        root,
-        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
-    })
 }

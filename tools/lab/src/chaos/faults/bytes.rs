@@ -33,7 +33,7 @@ impl Hands<'_> {
         let mut chance = StdRng::seed_from_u64(step.seed);
         let mut queues: Vec<_> = SAGA.iter().collect();
         queues.shuffle(&mut chance);
-        let mut publisher = publisher(&self.fleet.servers.settings).await?;
+        let mut publisher = publisher(&self.fleet.system.servers.settings).await?;
         let before = self.tap.poisoned().number();
         self.by_hand(&mut publisher, &queues, &mut chance).await?;
         self.by_exchange(&mut publisher, &queues).await?;
@@ -90,7 +90,7 @@ impl Hands<'_> {
 
     /// What anyone can who may log in there.
     async fn by_management(&self, queues: &[&SagaStep]) -> Result<()> {
-        let endpoints = &self.fleet.endpoints;
+        let endpoints = &self.fleet.system.endpoints;
         let client = Client::builder().no_proxy().build()?;
         let url = format!("{}/api/exchanges/%2F/amq.default/publish", endpoints.management_url);
         for (what, properties) in by_management() {
@@ -118,7 +118,7 @@ impl Hands<'_> {
     /// Ids that a service has handled, with bytes that it has not.
     async fn forged(&self, publisher: &mut RawPublisher, queues: &[&SagaStep]) -> Result<()> {
         for step in queues.iter().take(queues.len() / 2) {
-            let url = &self.fleet.endpoints.databases[step.service];
+            let url = &self.fleet.system.endpoints.databases[step.service];
             let mut database = PgConnection::connect(url).await?;
             let heard = self.tap.newest_of(step.hears);
             let ids: Vec<_> = heard.iter().filter_map(event_id).collect();

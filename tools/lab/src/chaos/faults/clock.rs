@@ -36,10 +36,10 @@ impl Hands<'_> {
         let library = library().context("libfaketime is missing: apt-get install faketime")?;
         let shift_s = shift_s(step.seed);
         let service = SERVICES[place % SERVICES.len()];
-        let part = &mut self.fleet.replicas[place];
+        let part = &mut self.fleet.system.replicas[place];
         part.kill().await?;
-        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
-        let part = &mut self.fleet.replicas[place];
+        Since::now().consumers(&self.fleet.system.endpoints, service, REPLICAS - 1).await?;
+        let part = &mut self.fleet.system.replicas[place];
         part.start_with(&[
             (PRELOAD, library),
             ("FAKETIME", &format!("{shift_s:+}s")),
@@ -52,12 +52,12 @@ impl Hands<'_> {
         sleep(step.lasts).await;
         // Whether it works or waits for a better clock, the other copy goes on.
         self.flows(Since::now(), &[place % SERVICES.len()], Measure::Flows).await?;
-        let part = &mut self.fleet.replicas[place];
+        let part = &mut self.fleet.system.replicas[place];
         part.kill().await.context("with its clock wrong")?;
-        Since::now().consumers(&self.fleet.endpoints, service, REPLICAS - 1).await?;
+        Since::now().consumers(&self.fleet.system.endpoints, service, REPLICAS - 1).await?;
         let since = Since::now();
-        self.fleet.replicas[place].start()?;
-        let took = since.consuming(&self.fleet.endpoints, service).await?;
+        self.fleet.system.replicas[place].start()?;
+        let took = since.consuming(&self.fleet.system.endpoints, service).await?;
         self.recovered(Measure::Consuming, took);
         let (ahead, hours) = (shift_s > 0, shift_s.abs() as f64 / 3600.0);
         let side = if ahead { "ahead" } else { "behind" };

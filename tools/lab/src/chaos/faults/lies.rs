@@ -15,7 +15,8 @@ use crate::chaos::watch::{Measure, Since};
 impl Hands<'_> {
     pub(super) async fn lies(&mut self, step: &Step) -> Result<String> {
         let lie = lie(step.seed);
-        let url = self.fleet.endpoints.provider_url.clone().context("there is a provider")?;
+        let url =
+            self.fleet.system.endpoints.provider_url.clone().context("there is a provider")?;
         let honest = behave(&url, reqwest::Method::GET, None).await?;
         behave(&url, reqwest::Method::PUT, Some(&lie)).await?;
         sleep(step.lasts).await;

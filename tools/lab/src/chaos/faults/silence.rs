@@ -24,7 +24,7 @@ impl Hands<'_> {
         let (since, number) = (Since::now(), link.swallow(what));
         ensure!(number > 0, "no connection was in the way");
         self.flows(Since::now(), &beyond(step.target), Measure::SilentFlows).await?;
-        let settled = since.settled(&self.fleet.endpoints, SETTLED_WITHIN).await?;
+        let settled = since.settled(&self.fleet.system.endpoints, SETTLED_WITHIN).await?;
         self.recovered(Measure::Settled, settled);
         Ok(format!("{number} connections silent {}, for ever", what.text()))
     }

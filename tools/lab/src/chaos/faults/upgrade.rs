@@ -28,7 +28,7 @@ const IN_FLIGHT: Duration = Duration::from_millis(200);
 impl Hands<'_> {
     pub(super) async fn upgrade(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place];
-        let url = self.fleet.endpoints.databases[service].clone();
+        let url = self.fleet.system.endpoints.databases[service].clone();
         let mut database = PgConnection::connect(&url).await?;
         migrate(&mut database, TABLES[place]).await.context("cannot migrate")?;
         // What is said now waits in the outbox, and has not been published.
@@ -38,16 +38,16 @@ impl Hands<'_> {
         sleep(step.lasts).await;
         let copies = [place, place + SERVICES.len()];
         for copy in copies {
-            self.fleet.replicas[copy].kill().await?;
+            self.fleet.system.replicas[copy].kill().await?;
         }
         let number = say_more(&mut database, since).await.context("cannot extend the events")?;
         self.fleet.link(super::Target::Broker)?.set(Weather::Clear);
-        Since::now().consumers(&self.fleet.endpoints, service, 0).await?;
+        Since::now().consumers(&self.fleet.system.endpoints, service, 0).await?;
         let since = Since::now();
         for copy in copies {
-            self.fleet.replicas[copy].start()?;
+            self.fleet.system.replicas[copy].start()?;
         }
-        let took = since.consumers(&self.fleet.endpoints, service, REPLICAS).await?;
+        let took = since.consumers(&self.fleet.system.endpoints, service, REPLICAS).await?;
         self.recovered(Measure::Consuming, took);
         self.flows(Since::now(), &[place], Measure::Flows).await?;
         let said = some(number, "event");

@@ -29,11 +29,11 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 impl Hands<'_> {
     pub(super) async fn weight(&mut self, step: &Step) -> Result<String> {
         let goods = Goods::Spread(LINES);
-        let inventory = self.fleet.endpoints.databases.get("inventory");
+        let inventory = self.fleet.system.endpoints.databases.get("inventory");
         goods.shelve(inventory.context("every service has a database")?).await?;
         let of = |scenario: Scenario| Draft { items: goods.one_of_each(), ..scenario.draft() };
         let drafts = [of(Scenario::Confirmed), of(Scenario::Declined)];
-        let broker = self.fleet.servers.rabbitmq.process();
+        let broker = self.fleet.system.servers.rabbitmq.process();
         broker.signal(Signal::SIGSTOP);
         let placed = place(&Api::at(&self.fleet.front_url()), &drafts, step.lasts).await;
         broker.signal(Signal::SIGCONT);
@@ -42,7 +42,7 @@ impl Hands<'_> {
         self.placed.extend(placed);
         self.flows(Since::now(), &ALL, Measure::BrokerFlows).await?;
         ensure!(number > 0, "none of the large orders was taken");
-        let settled = since.settled(&self.fleet.endpoints, SETTLED_WITHIN).await?;
+        let settled = since.settled(&self.fleet.system.endpoints, SETTLED_WITHIN).await?;
         self.recovered(Measure::Settled, settled);
         let orders = some(number, "order");
         Ok(format!("{orders} of {LINES} lines in {}, the broker frozen", ms(step.lasts)))

@@ -1,0 +1,94 @@
+//! Starts a whole system of its own, on free ports: servers, services, provider. All of it ends
+//! with its owner, however that ends.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use audit::Endpoints;
+use futures::future::{join_all, try_join_all};
+use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog};
+
+use crate::home::Home;
+use crate::part::Part;
+use crate::service::Service;
+use crate::settings::{Gateway, Settings};
+
+/// The servers alone.
+pub struct Servers {
+    pub settings: Settings,
+    pub rabbitmq: RabbitMq,
+    /// In the order of `SERVICES`.
+    pub postgres: Vec<Postgres>,
+    /// Dropped last, it deletes the data once the servers are gone. What else runs is bound to it.
+    pub watchdog: Arc<Watchdog>,
+}
+
+pub struct System {
+    /// Straight to the servers.
+    pub endpoints: Endpoints,
+    /// Each service's first copy, in the order of `SERVICES`, then each one's second, and so on.
+    pub replicas: Vec<Part>,
+    /// Where payment asks one by HTTP.
+    pub provider: Option<Part>,
+    pub servers: Servers,
+}
+
+impl Servers {
+    /// In this directory, for services that are told this.
+    pub async fn start(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
+        let dir = &std::path::absolute(dir)?;
+        let watchdog = Arc::new(Watchdog::start()?);
+        watchdog.deletes(dir)?;
+        let settings = Settings::private(dir, told)?;
+        let home = Home::new(&settings);
+        home.make()?;
+        let bound = || Lifetime::Bound(Arc::clone(&watchdog));
+        let postgres = settings.databases.iter().map(|database| {
+            Postgres::start(PostgresConfig { lifetime: bound(), ..home.postgres(database) })
+        });
+        let rabbitmq = RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.rabbitmq() });
+        let (postgres, rabbitmq) = tokio::try_join!(try_join_all(postgres), rabbitmq)?;
+        Ok(Self { settings, rabbitmq, postgres, watchdog })
+    }
+}
+
+impl System {
+    /// Returns when all of it does its work. There is a copy of the services for each of these
+    /// settings, which say where it finds the servers.
+    pub async fn start(servers: Servers, copies: &[Settings]) -> Result<Self> {
+        let Servers { settings, watchdog, .. } = &servers;
+        let part = |service| Part::new(service, watchdog);
+        let provider = match settings.gateway {
+            Gateway::Http => Some(part(Service::mock_gateway(settings)?)),
+            Gateway::Simulated => None,
+        };
+        let mut replicas = Vec::new();
+        for seen in copies {
+            replicas.extend(Service::all(seen)?.into_iter().map(part));
+        }
+        let endpoints = Endpoints::from(settings);
+        let mut system = Self { endpoints, replicas, provider, servers };
+        system.parts_mut().try_for_each(Part::start)?;
+        system.ready().await?;
+        Ok(system)
+    }
+
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.replicas.iter().chain(&self.provider)
+    }
+
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.replicas.iter_mut().chain(&mut self.provider)
+    }
+
+    /// Returns when every part does its work.
+    pub async fn ready(&self) -> Result<()> {
+        try_join_all(self.parts().map(Part::ready)).await.map(drop)
+    }
+
+    /// Ends everything, the services first; what they leave behind is deleted.
+    pub async fn end(mut self) {
+        join_all(self.parts_mut().map(Part::kill)).await;
+    }
+}

@@ -1,0 +1,46 @@
+//! Starts servers that are thrown away with their owner: on free ports, with logins that need no
+//! secret.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
+
+pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> {
+    Postgres::start(PostgresConfig {
+        dir: dir.join("postgres"),
+        port: ports::free()?,
+        database: "postgres".into(),
+        user: "postgres".into(),
+        password: "postgres".into(),
+        superuser_password: "postgres".into(),
+        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
+    })
+    .await
+}
+
+/// `root` is where it is taken from, if not from the machine.
+pub async fn rabbitmq(
+    dir: &Path,
+    watchdog: &Arc<Watchdog>,
+    root: Option<PathBuf>,
+) -> Result<RabbitMq> {
+    RabbitMq::start(RabbitConfig {
+        dir: dir.join("rabbitmq"),
+        port: ports::free()?,
+        management_port: ports::free()?,
+        user: "admin".into(),
+        password: "admin".into(),
+        definitions: Vec::new(),
+        root,
+        lifetime: Lifetime::Bound(Arc::clone(watchdog)),
+    })
+    .await
+}
+
+/// With user and password.
+pub fn management_url(rabbitmq: &RabbitMq) -> String {
+    rabbitmq.management_url().replace("http://", "http://admin:admin@")
+}
