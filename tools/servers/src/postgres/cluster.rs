@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{PostgresConfig, initdb};
+use super::PostgresConfig;
+use super::initdb::{self, remove};
 use crate::account::Account;
 use crate::install;
 
@@ -145,14 +146,4 @@ pub fn delete(dir: &Path) -> Result<()> {
         remove(&target)?;
     }
     remove(dir)
-}
-
-/// What is gone already needs no deleting.
-pub fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot delete {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,7 +1,7 @@
 //! Making a new data directory.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::{PostgresConfig, cluster};
+use super::PostgresConfig;
 use crate::account::Account;
 use crate::running::Running;
 use crate::{background, tail};
@@ -19,7 +19,7 @@ const BOUND: Duration = Duration::from_secs(120);
 pub async fn run(config: &PostgresConfig, data: &Path, account: Account, bin: &Path) -> Result<()> {
     // A run that died in the middle has left a directory that initdb would refuse.
     end_left(&config.dir).await?;
-    cluster::remove(data)?;
+    remove(data)?;
     DirBuilder::new()
         .mode(0o700)
         .create(data)
@@ -74,4 +74,14 @@ fn write_password(config: &PostgresConfig, data: &Path, account: Account) -> Res
     file.write_all(config.superuser_password.as_bytes())?;
     account.give(&path)?;
     Ok(path)
+}
+
+/// What is gone already needs no deleting.
+pub fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
