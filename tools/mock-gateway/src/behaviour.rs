@@ -1,8 +1,8 @@
 //! How the provider behaves, which can be changed while it runs.
 
-use crate::lies::Lie;
 use anyhow::{Result, ensure};
 use clap::Args;
+use mock_gateway::lies::Lie;
 use serde::{Deserialize, Serialize};
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize)]

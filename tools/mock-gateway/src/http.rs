@@ -5,7 +5,6 @@ use crate::{
     behaviour::{Behaviour, Change},
     books::{Books, Charge, Key, Record, Refund, Word},
     ledger::Ledger,
-    lies::{Answer, Lie, pending},
 };
 use axum::{
     Json, Router,
@@ -17,6 +16,7 @@ use axum::{
 };
 use events::PaymentMethod;
 use futures::stream;
+use mock_gateway::lies::{Answer, Lie, pending};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{

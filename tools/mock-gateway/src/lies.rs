@@ -48,6 +48,12 @@ pub enum Lie {
 pub type Answer = (StatusCode, Json<Value>);
 
 impl Lie {
+    /// All of them, as `PUT /behaviour` takes them.
+    pub fn names() -> Vec<String> {
+        let values = Self::value_variants().iter().filter_map(Self::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
+    }
+
     pub fn tell(self, (status, Json(body)): Answer) -> Response {
         let whole = || Bytes::from(body.to_string());
         match self {

@@ -5,7 +5,6 @@ mod behaviour;
 mod books;
 mod http;
 mod ledger;
-mod lies;
 
 use anyhow::{Context, Result, ensure};
 use behaviour::Behaviour;

@@ -3,24 +3,11 @@
 
 use e2e::{Fleet, PLENTY, SOLD_OUT, order, until};
 use futures::future::join_all;
+use mock_gateway::lies::Lie;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
-
-const LIES: [&str; 11] = [
-    "created",
-    "accepted",
-    "no_content",
-    "proxy_503",
-    "redirect",
-    "huge",
-    "binary",
-    "nul",
-    "empty",
-    "trickle",
-    "pending",
-];
 
 /// Nothing but lies is no outage here: otherwise the breaker would wait with the rest.
 const BREAKER_OFF: (&str, &str) = ("PAYMENT_BREAKER_FAILURES_MAX", "101");
@@ -73,7 +60,7 @@ async fn end_as_the_books_say(fleet: &mut Fleet, orders: &BTreeMap<Uuid, &'stati
 async fn each_lie_about_a_charge_is_looked_through_and_a_cancel_voids_it() {
     let mut fleet = Fleet::start_with_provider(&[BREAKER_OFF]).await;
     let mut orders = BTreeMap::new();
-    for lie in LIES {
+    for lie in &Lie::names() {
         fleet.provider().behave(json!({"lies": [lie], "share": 1, "pending_ms": 2000})).await;
         let cancelled = place_all(&fleet, &mut orders).await;
         until(Duration::from_secs(30), || async {
@@ -96,7 +83,7 @@ async fn each_lie_about_a_charge_is_looked_through_and_a_cancel_voids_it() {
 #[tokio::test]
 async fn orders_end_while_the_provider_goes_on_lying() {
     let mut fleet = Fleet::start_with_provider(&[BREAKER_OFF]).await;
-    fleet.provider().behave(json!({"lies": LIES, "share": 0.4, "seed": 7})).await;
+    fleet.provider().behave(json!({"lies": Lie::names(), "share": 0.4, "seed": 7})).await;
     let mut orders = BTreeMap::new();
     for _ in 0..10 {
         let cancelled = place_all(&fleet, &mut orders).await;

@@ -2,6 +2,7 @@
 //! from its books alone.
 
 use anyhow::{Context, Result, ensure};
+use mock_gateway::lies::Lie;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -29,21 +30,6 @@ impl Hands<'_> {
     }
 }
 
-/// Each as the provider is told it, `PUT /behaviour`.
-const LIES: [&str; 11] = [
-    "created",
-    "accepted",
-    "no_content",
-    "proxy_503",
-    "redirect",
-    "huge",
-    "binary",
-    "nul",
-    "empty",
-    "trickle",
-    "pending",
-];
-
 /// Some lies, told to some or to all; or what is wrong without one.
 fn lie(seed: u64) -> Value {
     let mut chance = StdRng::seed_from_u64(seed);
@@ -52,7 +38,8 @@ fn lie(seed: u64) -> Value {
         1 => json!({ "failure_rate": 0.34, "answer_latency_ms": 3000 }),
         _ => {
             let number = chance.random_range(1..=4);
-            let lies: Vec<_> = LIES.sample(&mut chance, number).collect();
+            let all = Lie::names();
+            let lies: Vec<_> = all.sample(&mut chance, number).collect();
             let share = f64::from(chance.random_range(3..=10_u8)) / 10.0;
             json!({ "lies": lies, "share": share, "seed": seed, "pending_ms": 3000 })
         }
@@ -83,8 +70,8 @@ mod tests {
         assert_eq!(lie(7), lie(7));
         let all: Vec<_> = (0..200).map(lie).collect();
         let lies = all.iter().filter_map(|lie| lie["lies"].as_array()).flatten();
-        let told: BTreeSet<_> = lies.filter_map(Value::as_str).collect();
-        assert_eq!(told, LIES.into());
+        let told: BTreeSet<_> = lies.filter_map(Value::as_str).map(str::to_owned).collect();
+        assert_eq!(told, Lie::names().into_iter().collect());
         assert!(all.iter().any(|lie| lie["hang_up"] == true));
     }
 }

@@ -1,0 +1,3 @@
+//! What the provider and those who test against it share: how its answers can lie.
+
+pub mod lies;
