@@ -25,7 +25,6 @@ struct Project {
 
 #[derive(Deserialize)]
 struct Definition {
-    image: Option<String>,
     healthcheck: Option<IgnoredAny>,
 }
 
@@ -86,19 +85,6 @@ impl Compose {
         self.project.services.keys().map(String::as_str)
     }
 
-    /// Images that come from a registry, and are not here yet.
-    pub async fn missing_images(&self) -> Result<Vec<(&str, &str)>> {
-        let mut missing: Vec<(&str, &str)> = Vec::new();
-        for (name, definition) in &self.project.services {
-            let Some(image) = &definition.image else { continue };
-            let is_asked = missing.iter().any(|(_, other)| other == image);
-            if !is_asked && !run(&["image", "inspect", image]).await?.status.success() {
-                missing.push((name, image));
-            }
-        }
-        Ok(missing)
-    }
-
     /// Those that there are, running or not.
     pub async fn containers(&self) -> Result<Vec<Container>> {
         const TOLD: &str = "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} \
@@ -155,11 +141,15 @@ impl Container {
         self.is_running() && self.health == "healthy"
     }
 
+    pub fn has_ended(&self) -> bool {
+        ["exited", "dead"].contains(&self.state.as_str())
+    }
+
     /// Why there is no use in waiting for it.
     pub fn trouble(&self) -> Option<String> {
         const RESTARTS_MAX: u32 = 2;
         match (self.state.as_str(), self.health.as_str()) {
-            ("exited" | "dead", _) => Some("has ended".to_owned()),
+            _ if self.has_ended() => Some("has ended".to_owned()),
             (_, "unhealthy") => Some("is unhealthy".to_owned()),
             (_, "healthy") => None,
             _ if self.restarts > RESTARTS_MAX => Some("ends again and again".to_owned()),
@@ -220,7 +210,7 @@ async fn run(arguments: &[&str]) -> Result<Output> {
 }
 
 /// Of its complaint.
-pub fn last_line(output: &Output) -> String {
+fn last_line(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     said.trim_end().lines().next_back().unwrap_or("it says nothing").to_owned()
 }

@@ -1,8 +1,6 @@
 //! `saga docker up`: builds what is new, starts all containers, and is back when each is healthy.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,15 +11,14 @@ use servers::ports;
 use tokio::time::{Instant, sleep};
 
 use super::build::build;
-use crate::compose::{self, Compose, Container};
-use crate::progress::Progress;
+use crate::compose::{Compose, Container};
 use crate::urls::Urls;
 use crate::welcome;
 
 /// The data and the services' own images; what is fetched or compiled for the first time comes on
 /// top, and Docker says itself when there is no room for that.
 const ROOM_MB: u64 = 2000;
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than the longest interval between two health checks.
 const RECOVERY_MAX: Duration = Duration::from_secs(40);
 
@@ -44,14 +41,12 @@ impl Up {
         check_ports(&settings, &before)?;
         let started = Instant::now();
         compose.ensure_room(ROOM_MB).await?;
-        fetch(compose).await?;
         if !self.no_build {
             build(compose).await?;
         }
-        let progress = Arc::new(Progress::start(true));
-        let start = Start { compose, settings: &settings, before: &before, progress };
-        let after = start.run(Duration::from_secs(self.wait)).await?;
-        let took = after.iter().any(|one| start.is_new(one)).then(|| started.elapsed());
+        let after = start(compose, Duration::from_secs(self.wait)).await?;
+        let is_new = |one: &Container| !before.iter().any(|old| old.id == one.id);
+        let took = after.iter().any(is_new).then(|| started.elapsed());
         welcome::print(&Urls::with_logs(&settings, "make docker-logs"), took);
         Ok(ExitCode::SUCCESS)
     }
@@ -98,84 +93,25 @@ fn container_of(settings: &Settings, variable: &str) -> String {
     }
 }
 
-/// Shown by Docker itself, which knows how far it has got.
-async fn fetch(compose: &Compose) -> Result<()> {
-    let missing = compose.missing_images().await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut arguments = vec!["pull"];
-    arguments.extend(missing.iter().map(|(name, _)| *name));
-    let images: Vec<&str> = missing.iter().map(|(_, image)| *image).collect();
-    let fetched = compose.show(&arguments).await?;
-    ensure!(fetched.success(), "{} cannot be fetched", images.join(" and "));
-    Ok(())
-}
-
-/// Starts them, and waits.
-struct Start<'a> {
-    compose: &'a Compose,
-    settings: &'a Settings,
-    before: &'a [Container],
-    progress: Arc<Progress>,
-}
-
-impl Start<'_> {
-    async fn run(&self, wait: Duration) -> Result<Vec<Container>> {
-        self.compose.names().for_each(|name| self.progress.begin(name));
-        let shown = self.progress.show();
-        let ready = tokio::time::timeout(wait, self.healthy()).await;
-        shown.abort();
-        self.progress.clear();
-        let Err(_) = ready else { return ready? };
-        let containers = self.compose.containers().await?;
-        let late = containers.iter().find(|one| !self.compose.is_ready(one));
-        let late = late.context("some containers were not started in time")?;
-        bail!("{} is not healthy after {wait:?}; {}", late.name, late.last_words().await?)
-    }
-
-    /// Returns all containers when the last of them is healthy.
-    async fn healthy(&self) -> Result<Vec<Container>> {
-        let mut command =
-            self.compose.command(&["--ansi", "never", "up", "--detach", "--no-build"]);
-        let mut starting = tokio::spawn(async move { command.output().await });
-        let mut ended = None;
-        let mut waiting: BTreeSet<&str> = self.compose.names().collect();
-        loop {
-            if ended.is_none() && starting.is_finished() {
-                ended = Some(((&mut starting).await??, Instant::now()));
-            }
-            let failed = ended.as_ref().map(|(up, _)| up).filter(|up| !up.status.success());
-            // An old container may yet be replaced, or is looking for its servers again.
-            let recovers = ended.as_ref().is_none_or(|(_, since)| since.elapsed() < RECOVERY_MAX);
-            let containers = self.compose.containers().await?;
-            for one in &containers {
-                let counts = self.is_new(one) || ended.is_some();
-                if counts && self.compose.is_ready(one) && waiting.remove(one.name.as_str()) {
-                    self.progress.done(&one.name, &address(self.settings, &one.name));
-                }
-                let is_final = self.is_new(one) || failed.is_some() || !recovers;
-                if let Some(trouble) = one.trouble().filter(|_| is_final) {
-                    bail!("{} {trouble}; {}", one.name, one.last_words().await?);
-                }
-            }
-            if let Some(failed) = failed {
-                bail!("the containers cannot be started: {}", compose::last_line(failed));
-            }
-            if waiting.is_empty() && ended.is_some() {
-                return Ok(containers);
-            }
-            sleep(POLL_INTERVAL).await;
+/// Returns all containers when the last of them is healthy. Docker shows how far they are.
+async fn start(compose: &Compose, wait: Duration) -> Result<Vec<Container>> {
+    let started = Instant::now();
+    loop {
+        let left = wait.saturating_sub(started.elapsed()).as_secs().max(1).to_string();
+        let up = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", &left];
+        let is_up = compose.show(&up).await?.success();
+        let containers = compose.containers().await?;
+        if is_up {
+            return Ok(containers);
         }
+        // Docker gives up on a container that was unhealthy before, and is looking for its servers.
+        let recovers = containers.iter().all(|one| !one.has_ended());
+        if !recovers || started.elapsed() >= wait.min(RECOVERY_MAX) {
+            let late = containers.iter().find(|one| !compose.is_ready(one));
+            let late = late.context("the containers cannot be started")?;
+            let why = late.trouble().unwrap_or_else(|| "is not healthy yet".to_owned());
+            bail!("{} {why}; {}", late.name, late.last_words().await?);
+        }
+        sleep(POLL_INTERVAL).await;
     }
-
-    fn is_new(&self, container: &Container) -> bool {
-        !self.before.iter().any(|old| old.id == container.id)
-    }
-}
-
-fn address(settings: &Settings, name: &str) -> String {
-    let ports = settings.container_ports();
-    let port = ports.iter().find(|(_, variable)| container_of(settings, variable) == name);
-    port.map_or_else(String::new, |(port, _)| format!("127.0.0.1:{port}"))
 }
