@@ -49,17 +49,19 @@ impl FromStr for Ladder {
     }
 }
 
-/// `250ms`, `5s`, `10m`.
+/// `250ms`, `5s`, `10m`, `24h`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; examples are 250ms, 5s, 10m");
+    let wrong = || format!("{text:?} is no duration; examples are 250ms, 5s, 10m, 24h");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?)),
-        _ => Err(wrong()),
-    }
+    let seconds = match &text[digits.len()..] {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?))
 }
 
 #[cfg(test)]
@@ -83,7 +85,8 @@ mod tests {
     fn durations_are_written_with_their_unit() {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
-        for wrong in ["", "5", "s", "5 s", "-1s", "1h"] {
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_hours(24)));
+        for wrong in ["", "5", "s", "5 s", "-1s", "1d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!("1s,5s,30s".parse(), Ok(Ladder::default()));

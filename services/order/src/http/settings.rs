@@ -41,7 +41,7 @@ pub struct HttpSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub memory_mib: u32,
     /// How long the answer to an Idempotency-Key is kept
-    #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "1440m", value_name = "HTTP_KEYS_KEPT")]
+    #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "24h", value_name = "HTTP_KEYS_KEPT")]
     #[arg(value_parser = parse_duration)]
     pub keys_kept: Duration,
 }
