@@ -17,7 +17,7 @@ use std::{
 };
 use uuid::Uuid;
 
-pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+pub use kit::settings::SERVICES;
 
 /// How long anything may take on a busy machine before it counts as not happening.
 pub const BOUND: Duration = Duration::from_secs(90);

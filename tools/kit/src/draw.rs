@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,12 +31,12 @@ pub fn broken(breaks: &[String]) {
 /// A line on standard error that the next one replaces; on a terminal only.
 pub struct LiveLine {
     is_shown: bool,
-    width: usize,
+    bar: Option<ProgressBar>,
 }
 
 impl LiveLine {
     pub fn new(wanted: bool) -> Self {
-        Self { is_shown: wanted && std::io::stderr().is_terminal(), width: 0 }
+        Self { is_shown: wanted && std::io::stderr().is_terminal(), bar: None }
     }
 
     pub const fn is_shown(&self) -> bool {
@@ -44,15 +45,16 @@ impl LiveLine {
 
     pub fn show(&mut self, text: &str) {
         if self.is_shown {
-            let width = std::mem::replace(&mut self.width, text.chars().count());
-            let _ = write!(std::io::stderr(), "\r{text:width$}");
+            let style = || ProgressStyle::with_template("{msg}").expect("the template is sound");
+            let bar = || ProgressBar::new_spinner().with_style(style());
+            self.bar.get_or_insert_with(bar).set_message(text.to_owned());
         }
     }
 
+    /// Makes room for other lines.
     pub fn clear(&mut self) {
-        if self.is_shown && self.width > 0 {
-            self.show("");
-            let _ = write!(std::io::stderr(), "\r");
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
         }
     }
 }

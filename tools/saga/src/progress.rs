@@ -1,26 +1,33 @@
 //! Shows what is being waited for: a line for each thing that is ready, and on a terminal a last
 //! line with what is not.
 
-use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kit::colour::{self, Colour};
 use kit::say;
-use tokio::task::JoinHandle;
-use tokio::time::interval;
+
+const REDRAWN_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Progress {
     started: Instant,
     waiting: Mutex<Vec<String>>,
     is_shown: bool,
-    live: bool,
+    last_line: ProgressBar,
 }
 
 impl Progress {
     pub fn start(is_shown: bool) -> Self {
-        let live = is_shown && std::io::stdout().is_terminal();
-        Self { started: Instant::now(), waiting: Mutex::new(Vec::new()), is_shown, live }
+        let target = match is_shown {
+            true => ProgressDrawTarget::stdout(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template("{elapsed:>7}  waiting for {msg}");
+        let style = style.expect("the template is sound");
+        let last_line = ProgressBar::with_draw_target(None, target).with_style(style);
+        last_line.enable_steady_tick(REDRAWN_EVERY);
+        Self { started: Instant::now(), waiting: Mutex::default(), is_shown, last_line }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -28,66 +35,29 @@ impl Progress {
     }
 
     pub fn begin(&self, name: &str) {
-        self.with_waiting(|waiting| waiting.push(name.to_owned()));
+        let mut waiting = self.waiting();
+        waiting.push(name.to_owned());
+        self.last_line.set_message(waiting.join(", "));
     }
 
     /// Takes the name off the waiting list, with a line that says so.
     pub fn done(&self, name: &str, detail: &str) {
         let seconds = self.elapsed().as_secs_f32();
         let mark = colour::paint(Colour::Green, "ready");
-        self.with_waiting(|waiting| {
-            waiting.retain(|other| other != name);
-            self.clear();
-            if !self.is_shown {
-                return;
-            }
-            say!("  {mark}  {name:<20} {detail:<24} {seconds:>5.1} s");
-        });
-    }
-
-    /// Redraws the last line until the handle is aborted.
-    pub fn show(self: &std::sync::Arc<Self>) -> JoinHandle<()> {
-        let progress = std::sync::Arc::clone(self);
-        tokio::spawn(async move {
-            let mut ticks = interval(Duration::from_millis(100));
-            loop {
-                ticks.tick().await;
-                if !progress.live {
-                    return;
-                }
-                let seconds = progress.elapsed().as_secs_f32();
-                progress.with_waiting(|waiting| {
-                    let names = waiting.join(", ");
-                    progress.clear();
-                    let line = format!("  {seconds:>5.1} s  waiting for {names}");
-                    show(&shortened(&line));
-                });
-            }
-        })
+        let mut waiting = self.waiting();
+        waiting.retain(|other| other != name);
+        self.last_line.set_message(waiting.join(", "));
+        if self.is_shown {
+            self.last_line.suspend(|| say!("  {mark}  {name:<20} {detail:<24} {seconds:>5.1} s"));
+        }
     }
 
     /// Leaves the line empty for what comes next.
     pub fn clear(&self) {
-        if self.live {
-            show("\r\x1b[2K");
-        }
+        self.last_line.finish_and_clear();
     }
 
-    fn with_waiting(&self, act: impl FnOnce(&mut Vec<String>)) {
-        act(&mut self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-}
-
-fn show(text: &str) {
-    let mut out = std::io::stdout();
-    write!(out, "{text}").and_then(|()| out.flush()).ok();
-}
-
-/// A line that the terminal had to break in two could not be taken back.
-fn shortened(line: &str) -> String {
-    const NARROW: usize = 78;
-    match line.char_indices().nth(NARROW) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
+    fn waiting(&self) -> MutexGuard<'_, Vec<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

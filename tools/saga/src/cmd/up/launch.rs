@@ -1,6 +1,6 @@
 //! Starts what does not run yet, all at once, and can undo just that.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,7 +10,6 @@ use kit::service::Service;
 use kit::settings::{Database, Settings};
 use servers::{Postgres, RabbitMq, tail};
 use tokio::sync::SetOnce;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::progress::Progress;
@@ -22,8 +21,7 @@ pub struct Launch<'a> {
     home: &'a Home<'a>,
     services: &'a [Service],
     wait: Duration,
-    progress: Arc<Progress>,
-    shown: JoinHandle<()>,
+    progress: Progress,
     started: Mutex<Started<'a>>,
     /// Set once it is ready.
     broker: SetOnce<()>,
@@ -45,10 +43,9 @@ impl<'a> Launch<'a> {
         wait: Duration,
         is_shown: bool,
     ) -> Self {
-        let progress = Arc::new(Progress::start(is_shown));
-        let shown = progress.show();
+        let progress = Progress::start(is_shown);
         let (started, broker) = (Mutex::default(), SetOnce::new());
-        Self { settings, home, services, wait, progress, shown, started, broker }
+        Self { settings, home, services, wait, progress, started, broker }
     }
 
     /// Returns when all is ready, or the first thing has failed.
@@ -63,7 +60,6 @@ impl<'a> Launch<'a> {
             try_join_all(self.services.iter().map(|service| self.readiness(service))).await
         };
         let done = done.await;
-        self.shown.abort();
         self.progress.clear();
         done.map(|_| ())
     }
@@ -151,7 +147,6 @@ impl<'a> Launch<'a> {
 
     /// Stops what this run has started. A server that was still starting has ended already.
     pub async fn undo(&self) {
-        self.shown.abort();
         self.progress.clear();
         let Started { mut postgres, mut rabbitmq, services } = self.started(std::mem::take);
         eprintln!("stopping what was started …");
