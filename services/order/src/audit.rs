@@ -1,6 +1,7 @@
-//! Reads order's rows for an audit.
+//! Reads order's rows for an audit, and for an operator who asks about some orders.
 
 use audit::{Fact, Order, Snapshot, name};
+use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
@@ -68,4 +69,58 @@ pub async fn open(
             .fetch_one(connection)
             .await?;
     Ok((open, facts))
+}
+
+/// An order's id, its status, and when it was placed.
+pub type Listed = (OrderId, String, DateTime<Utc>);
+
+/// Two at most, with ids from the first to the last.
+pub async fn between(
+    connection: &mut PgConnection,
+    first: OrderId,
+    last: OrderId,
+) -> sqlx::Result<Vec<Listed>> {
+    let found = sqlx::query_as(
+        "SELECT id, status, created_at
+         FROM orders
+         WHERE id BETWEEN $1 AND $2
+         ORDER BY id
+         LIMIT 2",
+    );
+    found.bind(first).bind(last).fetch_all(connection).await
+}
+
+/// Two at most whose ids end with these digits, hyphens not counted: slow, for no index helps.
+pub async fn ending(connection: &mut PgConnection, digits: &str) -> sqlx::Result<Vec<Listed>> {
+    let found = sqlx::query_as(
+        "SELECT id, status, created_at
+         FROM orders
+         WHERE right(replace(id::TEXT, '-', ''), length($1)) = $1
+         ORDER BY id
+         LIMIT 2",
+    );
+    found.bind(digits).fetch_all(connection).await
+}
+
+pub async fn statuses(
+    connection: &mut PgConnection,
+    orders: &[OrderId],
+) -> sqlx::Result<HashMap<OrderId, String>> {
+    let rows = sqlx::query_as("SELECT id, status FROM orders WHERE id = ANY($1)").bind(orders);
+    Ok(rows.fetch_all(connection).await?.into_iter().collect())
+}
+
+/// An entry of an order's timeline; the detail is JSON.
+pub type Entry = (String, EventId, DateTime<Utc>, Option<EventId>, String);
+
+pub async fn timeline(connection: &mut PgConnection, order: OrderId) -> sqlx::Result<Vec<Entry>> {
+    let entries = sqlx::query_as(
+        "SELECT event, event_id, at, caused_by, detail::TEXT
+         FROM orders,
+             jsonb_to_recordset(facts) AS fact
+                 (event TEXT, event_id UUID, at TIMESTAMPTZ, caused_by UUID, detail JSONB)
+         WHERE id = $1
+         ORDER BY at, event_id",
+    );
+    entries.bind(order).fetch_all(connection).await
 }

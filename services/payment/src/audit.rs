@@ -1,9 +1,11 @@
-//! Reads payment's rows for an audit.
+//! Reads payment's rows for an audit, and for an operator who asks about an order.
 
 use audit::{Payment, Snapshot};
+use chrono::{DateTime, Utc};
 use events::OrderId;
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
+use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 #[derive(FromRow)]
@@ -31,4 +33,32 @@ pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sql
         snapshot.payments.push(payment);
     }
     Ok(())
+}
+
+/// The charge desk's work on an order.
+#[derive(Clone, Debug, Serialize, FromRow)]
+pub struct Charge {
+    pub status: String,
+    pub attempts: i32,
+    pub refund_attempts: i32,
+    pub last_error: Option<String>,
+    pub due_at: Option<DateTime<Utc>>,
+    pub claimed_at: Option<DateTime<Utc>>,
+}
+
+impl Charge {
+    /// Whether the desk has anything to do about it.
+    pub fn is_open(&self) -> bool {
+        ["PENDING", "PROCESSING", "RETRYING", "REVERSING"].contains(&self.status.as_str())
+    }
+}
+
+pub async fn charge(connection: &mut PgConnection, order: OrderId) -> sqlx::Result<Option<Charge>> {
+    let charge = sqlx::query_as(
+        "SELECT status, attempts, refund_attempts, last_error, due_at,
+             CASE WHEN claim IS NULL THEN NULL ELSE claimed_at END AS claimed_at
+         FROM payments
+         WHERE order_id = $1",
+    );
+    charge.bind(order).fetch_optional(connection).await
 }

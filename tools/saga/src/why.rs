@@ -6,15 +6,17 @@ mod places;
 use anyhow::{Context, Result, bail};
 use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
 use chrono::{DateTime, Utc};
-use events::{Debt, EventId, Known, OrderId, Step, owed, said_at, said_by};
+use events::{Debt, Known, OrderId, Step, owed, said_at, said_by};
 use kit::api;
 use messaging::{RealWorld, World, queue_name};
+use order::audit::Listed;
 use serde::Serialize;
 use uuid::Uuid;
 
 use places::{Found, Unsent};
 
-pub use places::{Aside, Charge};
+pub use payment::audit::Charge;
+pub use places::Aside;
 
 /// So much of an order's id has to be given, hyphens not counted.
 const PREFIX_MIN: usize = 4;
@@ -117,26 +119,17 @@ pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
     })
 }
 
-async fn find_order(
-    databases: &mut Databases,
-    text: &str,
-) -> Result<(OrderId, String, DateTime<Utc>)> {
+async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
     let (first, last) = range(text).with_context(|| {
         format!(
             "{text:?} is no order's id, nor {PREFIX_MIN} or more digits of its beginning or end"
         )
     })?;
-    let fitting = sqlx::query_as(
-        "SELECT id, status, created_at
-         FROM orders
-         WHERE id BETWEEN $1 AND $2
-         ORDER BY id
-         LIMIT 2",
-    );
-    let fitting = fitting.bind(first).bind(last).fetch_all(databases.of("order")?).await?;
-    let mut fitting: Vec<(OrderId, String, DateTime<Utc>)> = fitting;
+    let orders = databases.of("order")?;
+    let mut fitting = order::audit::between(orders, first, last).await?;
     if fitting.is_empty() {
-        fitting = ending(databases, text).await?;
+        let digits = text.replace('-', "").to_lowercase();
+        fitting = order::audit::ending(orders, &digits).await?;
     }
     match (fitting.pop(), fitting.pop()) {
         (Some(order), None) => Ok(order),
@@ -145,22 +138,6 @@ async fn find_order(
         }
         _ => bail!("there is no order {text}: `saga order list` shows the newest"),
     }
-}
-
-/// Those whose id ends so, as the page shows it: slow, for no index helps.
-async fn ending(
-    databases: &mut Databases,
-    text: &str,
-) -> Result<Vec<(OrderId, String, DateTime<Utc>)>> {
-    let found = sqlx::query_as(
-        "SELECT id, status, created_at
-         FROM orders
-         WHERE right(replace(id::TEXT, '-', ''), length($1)) = $1
-         ORDER BY id
-         LIMIT 2",
-    );
-    let digits = text.replace('-', "").to_lowercase();
-    Ok(found.bind(digits).fetch_all(databases.of("order")?).await?)
 }
 
 /// The first and the last id that begin so.
@@ -176,18 +153,7 @@ fn range(prefix: &str) -> Option<(Uuid, Uuid)> {
 }
 
 async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passed>> {
-    type Row = (String, EventId, DateTime<Utc>, Option<EventId>, String);
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT event, event_id, at, caused_by, detail::TEXT
-         FROM orders,
-             jsonb_to_recordset(facts) AS fact
-                 (event TEXT, event_id UUID, at TIMESTAMPTZ, caused_by UUID, detail JSONB)
-         WHERE id = $1
-         ORDER BY at, event_id",
-    )
-    .bind(order)
-    .fetch_all(databases.of("order")?)
-    .await?;
+    let rows = order::audit::timeline(databases.of("order")?, order).await?;
     let mut steps = Vec::with_capacity(rows.len());
     for (event, event_id, at, caused_by, detail) in rows {
         let (service, detail) = (said_by(&event).into(), serde_json::from_str(&detail)?);

@@ -30,10 +30,7 @@ impl Books {
     /// The states of these letters' orders, where order knows them.
     pub async fn statuses(&mut self, letters: &[&Letter]) -> Result<HashMap<OrderId, String>> {
         let orders: Vec<_> = letters.iter().filter_map(|letter| letter.order_id()).collect();
-        let rows = sqlx::query_as("SELECT id, status FROM orders WHERE id = ANY($1)")
-            .bind(orders)
-            .fetch_all(self.databases.of("order")?);
-        Ok(rows.await?.into_iter().collect())
+        Ok(order::audit::statuses(self.databases.of("order")?, &orders).await?)
     }
 
     /// Notes that these are thrown away, before they are.

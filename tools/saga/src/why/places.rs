@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dead_letters::{Letter, order_of};
 use events::OrderId;
 use messaging::{Message, header};
+use payment::audit::Charge;
 use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -46,24 +47,6 @@ pub struct Purged {
     pub queue: String,
     pub reason: Option<String>,
     pub at: DateTime<Utc>,
-}
-
-/// The charge desk's work on an order.
-#[derive(Clone, Debug, Serialize, FromRow)]
-pub struct Charge {
-    pub status: String,
-    pub attempts: i32,
-    pub refund_attempts: i32,
-    pub last_error: Option<String>,
-    pub due_at: Option<DateTime<Utc>>,
-    pub claimed_at: Option<DateTime<Utc>>,
-}
-
-impl Charge {
-    /// Whether the desk has anything to do about it.
-    pub fn is_open(&self) -> bool {
-        ["PENDING", "PROCESSING", "RETRYING", "REVERSING"].contains(&self.status.as_str())
-    }
 }
 
 /// All that there is of one order outside its timeline.
@@ -110,13 +93,7 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
         found.outboxes.insert(service.clone(), unsent);
         found.handled.insert(service, handled);
     }
-    let charge = sqlx::query_as(
-        "SELECT status, attempts, refund_attempts, last_error, due_at,
-             CASE WHEN claim IS NULL THEN NULL ELSE claimed_at END AS claimed_at
-         FROM payments
-         WHERE order_id = $1",
-    );
-    found.charge = charge.bind(order).fetch_optional(databases.of("payment")?).await?;
+    found.charge = payment::audit::charge(databases.of("payment")?, order).await?;
     Ok(found)
 }
 
