@@ -19,7 +19,7 @@ pub async fn throwaway() -> PgPool {
 pub async fn throwaway_url() -> String {
     let server = env::var(TEST_POSTGRES_URL).unwrap_or_else(|_| {
         panic!(
-            "{TEST_POSTGRES_URL} is not set: run `make test`, or `saga with-servers -- cargo test …`"
+            "{TEST_POSTGRES_URL} is not set: run `make test`, or `lab with-servers -- cargo test …`"
         )
     });
     throwaway_url_on(&server).await

@@ -1,5 +1,5 @@
 //! The commands in the documents are right: those of the README are run, on a system of their own,
-//! and each `saga` of any page is one that there is.
+//! and each `saga` or `lab` of any page is one that there is.
 
 use crate::{Saga, text};
 use kit::settings::Settings;
@@ -164,7 +164,7 @@ fn which(name: &str, path: &str) -> PathBuf {
 }
 
 #[test]
-fn every_saga_command_that_a_document_names_exists() {
+fn every_command_that_a_document_names_exists() {
     for document in documents() {
         let page = read(&document);
         let code = blocks(&page).into_iter().flat_map(|block| {
@@ -173,10 +173,11 @@ fn every_saga_command_that_a_document_names_exists() {
         });
         for (line, command) in code.chain(spans(&page)) {
             let command = command.trim_start_matches("$ ");
-            if let Some(arguments) = command.strip_prefix("saga ") {
+            for name in ["saga", "lab"] {
+                let Some(arguments) = command.strip_prefix(&format!("{name} ")) else { continue };
                 let arguments = arguments.split([';', '|', '#', '>']).next().unwrap_or_default();
-                if let Err(why) = check(&arguments.split_whitespace().collect::<Vec<_>>()) {
-                    panic!("{document}:{line}: `saga {arguments}`: {why}");
+                if let Err(why) = check(name, &arguments.split_whitespace().collect::<Vec<_>>()) {
+                    panic!("{document}:{line}: `{name} {arguments}`: {why}");
                 }
             }
         }
@@ -184,7 +185,8 @@ fn every_saga_command_that_a_document_names_exists() {
 }
 
 /// Whether there is such a command, and it has these options.
-fn check(arguments: &[&str]) -> Result<(), String> {
+fn check(name: &str, arguments: &[&str]) -> Result<(), String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_saga")).with_file_name(name);
     let mut known = vec!["help"];
     let mut help = String::new();
     for word in arguments.iter().take_while(|word| **word != "--") {
@@ -197,7 +199,7 @@ fn check(arguments: &[&str]) -> Result<(), String> {
             }
         } else if is_command && !word.contains('…') {
             known.push(word);
-            let output = Command::new(env!("CARGO_BIN_EXE_saga")).args(&known).output();
+            let output = Command::new(&program).args(&known).output();
             let output = output.map_err(|why| why.to_string())?;
             if !output.status.success() {
                 return Err(format!("there is no {word}"));
