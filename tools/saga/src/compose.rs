@@ -32,7 +32,7 @@ pub struct Container {
     pub id: String,
     /// Its name in the compose file.
     pub name: String,
-    pub restarts: u32,
+    restarts: u32,
     state: String,
     health: String,
 }
@@ -145,14 +145,19 @@ impl Container {
         ["exited", "dead"].contains(&self.state.as_str())
     }
 
+    /// Whether it ends again and again.
+    pub fn is_looping(&self) -> bool {
+        const RESTARTS_MAX: u32 = 2;
+        self.restarts > RESTARTS_MAX && !self.is_healthy()
+    }
+
     /// Why there is no use in waiting for it.
     pub fn trouble(&self) -> Option<String> {
-        const RESTARTS_MAX: u32 = 2;
         match (self.state.as_str(), self.health.as_str()) {
             _ if self.has_ended() => Some("has ended".to_owned()),
             (_, "unhealthy") => Some("is unhealthy".to_owned()),
             (_, "healthy") => None,
-            _ if self.restarts > RESTARTS_MAX => Some("ends again and again".to_owned()),
+            _ if self.is_looping() => Some("ends again and again".to_owned()),
             _ => None,
         }
     }

@@ -44,8 +44,8 @@ impl Up {
         if !self.no_build {
             build(compose).await?;
         }
-        let after = start(compose, Duration::from_secs(self.wait)).await?;
         let is_new = |one: &Container| !before.iter().any(|old| old.id == one.id);
+        let after = start(compose, Duration::from_secs(self.wait), is_new).await?;
         let took = after.iter().any(is_new).then(|| started.elapsed());
         welcome::print(&Urls::with_logs(&settings, "make docker-logs"), took);
         Ok(ExitCode::SUCCESS)
@@ -94,24 +94,43 @@ fn container_of(settings: &Settings, variable: &str) -> String {
 }
 
 /// Returns all containers when the last of them is healthy. Docker shows how far they are.
-async fn start(compose: &Compose, wait: Duration) -> Result<Vec<Container>> {
+async fn start(
+    compose: &Compose,
+    wait: Duration,
+    is_new: impl Fn(&Container) -> bool,
+) -> Result<Vec<Container>> {
+    let is_looping = |one: &Container| is_new(one) && one.is_looping();
     let started = Instant::now();
     loop {
         let left = wait.saturating_sub(started.elapsed()).as_secs().max(1).to_string();
         let up = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", &left];
-        let is_up = compose.show(&up).await?.success();
+        let is_up = tokio::select! {
+            up = compose.show(&up) => up?.success(),
+            () = any(compose, is_looping) => false,
+        };
         let containers = compose.containers().await?;
         if is_up {
             return Ok(containers);
         }
         // Docker gives up on a container that was unhealthy before, and is looking for its servers.
-        let recovers = containers.iter().all(|one| !one.has_ended());
-        if !recovers || started.elapsed() >= wait.min(RECOVERY_MAX) {
-            let late = containers.iter().find(|one| !compose.is_ready(one));
+        let is_over = started.elapsed() >= wait.min(RECOVERY_MAX);
+        let failed = containers.iter().find(|one| one.has_ended() || is_looping(one));
+        if is_over || failed.is_some() {
+            let late = failed.or_else(|| containers.iter().find(|one| !compose.is_ready(one)));
             let late = late.context("the containers cannot be started")?;
             let why = late.trouble().unwrap_or_else(|| "is not healthy yet".to_owned());
             bail!("{} {why}; {}", late.name, late.last_words().await?);
         }
         sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Returns once there is such a container: Docker waits on for one that ends again and again.
+async fn any(compose: &Compose, is_meant: impl Fn(&Container) -> bool) {
+    loop {
+        sleep(POLL_INTERVAL).await;
+        if compose.containers().await.is_ok_and(|all| all.iter().any(&is_meant)) {
+            return;
+        }
     }
 }
