@@ -2,6 +2,7 @@
 
 mod cancel;
 mod client;
+mod docs;
 mod draft;
 mod endings;
 mod follow;
@@ -21,7 +22,7 @@ pub(crate) mod streams;
 mod trace;
 
 use crate::{
-    Settings, api,
+    Settings,
     page::{self, Page},
     placing::Placing,
     store::{self, Orders},
@@ -34,13 +35,13 @@ use axum::{
     routing::{get, post},
 };
 pub(crate) use client::Client;
-pub(crate) use draft::{ITEMS_MAX, QUANTITY_MAX};
+pub use draft::{ITEMS_MAX, QUANTITY_MAX};
 use events::OrderId;
 use limits::Limits;
-pub(crate) use list::{LIMIT, LIMIT_MAX, Listed};
-pub(crate) use news::CAUGHT_UP_MAX;
-pub(crate) use place::KEY_MAX;
-use problem::Problem;
+pub use list::{LIMIT, LIMIT_MAX, Listed};
+pub use news::CAUGHT_UP_MAX;
+pub use place::KEY_MAX;
+pub use problem::{Errors, Problem};
 use service::Context;
 pub use settings::HttpSettings;
 use std::{sync::Arc, time::Duration};
@@ -97,8 +98,8 @@ pub fn routes(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(measure::page))
-        .route("/openapi.json", get(api::document))
-        .route("/docs", get(api::page).layer(middleware::from_fn(page::guard)))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page).layer(middleware::from_fn(page::guard)))
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
         .layer(middleware::from_fn(limits::survive_panics))

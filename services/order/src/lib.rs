@@ -1,11 +1,10 @@
 //! The order service on one screen: what it is told from outside, what it hears, and its routes.
 
-mod api;
 pub mod audit;
 mod cancelling;
 mod deadline;
 mod feed;
-mod http;
+pub mod http;
 mod looking;
 mod measure;
 mod on;
@@ -38,7 +37,8 @@ pub use page::{Page, PageSettings};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
 pub use store::{Answer, Cancellable, Loaded, OrderBook, Orders, Placed, Unwritten};
-pub use view::View;
+pub use telling::{Ending, News};
+pub use view::{Step, View};
 pub use waiting::Waiting;
 
 pub const NAME: &str = "order";

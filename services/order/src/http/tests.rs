@@ -1,20 +1,25 @@
 //! Through the router, as a client sees it.
 
 mod cancelling;
+mod documents;
 mod following;
 mod fuzz;
 mod limiting;
 mod placing;
 mod reading;
 
-use crate::{api::DOCUMENT, testing::Bench};
+use crate::testing::Bench;
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 use tower::ServiceExt;
+
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../api/openapi.json")).unwrap());
 
 /// What came back.
 struct Answer {

@@ -2,7 +2,7 @@
 
 mod choreography;
 mod documents;
-mod events;
+mod generated;
 mod migrations;
 mod purity;
 mod size;

@@ -1,8 +1,8 @@
-//! The parts of an OpenAPI document, as few as this service needs, in the order in which a person
-//! reads them.
+//! Describes the parts of an OpenAPI document, as few as this service needs, in the order in which a
+//! person reads them.
 
-use crate::http::problem::Problem;
 use axum::http::StatusCode;
+use order::http::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -1,17 +1,18 @@
-//! Schemas, sentences and examples as a person reads them, in HTML.
+//! Writes schemas, sentences and examples as HTML.
 
-use super::{Docs, Value};
+use crate::docs::Docs;
 use askama::filters::{Html, escape};
+use serde_json::Value;
 
-impl Docs<'_> {
+impl Docs {
     /// A sentence with `code` in it.
-    pub(super) fn prose(&self, text: &str) -> String {
+    pub fn prose(&self, text: &str) -> String {
         let parts = text.split('`').map(escaped).zip([false, true].into_iter().cycle());
         parts.map(|(part, code)| if code { format!("<code>{part}</code>") } else { part }).collect()
     }
 
     /// What a schema asks for, in a few words.
-    pub(super) fn kind(&self, schema: &Value) -> String {
+    pub fn kind(&self, schema: &Value) -> String {
         let text = |name: &str| schema[name].as_str().unwrap_or_default();
         if let Some(name) = text("$ref").rsplit('/').next().filter(|name| !name.is_empty()) {
             return format!("<a href=\"#{name}\">{name}</a>");
@@ -39,7 +40,7 @@ impl Docs<'_> {
     }
 
     /// JSON with its names, texts and numbers told apart.
-    pub(super) fn json(&self, text: &str) -> String {
+    pub fn json(&self, text: &str) -> String {
         let mut html = String::new();
         let mut rest = text;
         while let Some(start) = rest.find('"') {

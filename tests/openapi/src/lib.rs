@@ -1,21 +1,17 @@
-//! What the service promises to the outside, written beside its own types: as OpenAPI for programs
-//! and as a page for people.
+//! Builds the API's documents, OpenAPI for programs and a page for people, from the service's own
+//! types and limits.
 
 mod docs;
 mod examples;
+mod html;
 mod model;
 mod operations;
 mod schemas;
 
-use axum::{
-    body::Bytes,
-    http::{HeaderValue, header},
-    response::IntoResponse,
-};
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
-pub use docs::page;
+const FOLDER: &str = "services/order/api";
 
 /// What any client has to know, whatever it asks for.
 const ABOUT: &str = "Places orders and shows what becomes of them. \
@@ -28,7 +24,14 @@ const ABOUT: &str = "Places orders and shows what becomes of them. \
     stays; so are an unknown path (404), a method that a path does not know (405), no `Host` (400) \
     and one that is not ours (421).";
 
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+/// The files that the service includes, by their paths.
+pub fn api_documents() -> BTreeMap<String, String> {
+    [("openapi.json", format!("{:#}\n", document())), ("docs.html", docs::page())]
+        .map(|(name, text)| (format!("{FOLDER}/{name}"), text))
+        .into()
+}
+
+fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations::all() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
@@ -49,14 +52,23 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         "paths": paths,
         "components": { "schemas": schemas },
     })
-});
-
-/// `GET /openapi.json`.
-pub async fn document() -> impl IntoResponse {
-    static TEXT: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
-    let media_type = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, media_type)], TEXT.clone())
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_has_an_example_and_every_reference_leads_somewhere() {
+        let document = document();
+        let text = document.to_string();
+        for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+        }
+        for operation in operations::all() {
+            for answer in &operation.answers {
+                assert!(!answer.examples.is_empty(), "{} {}", operation.id, answer.status);
+            }
+        }
+    }
+}

@@ -1,11 +1,11 @@
-//! The shapes of what is sent and answered; their limits are those that the code checks.
+//! Lists the shapes of what is sent and answered; their limits are those that the code checks.
 
-use super::model::schema_of;
-use crate::{
-    http::{ITEMS_MAX, QUANTITY_MAX},
-    order::Status,
-};
+use crate::model::schema_of;
 use events::{EVENTS, Money, PaymentMethod, SERVICES};
+use order::{
+    Status,
+    http::{ITEMS_MAX, QUANTITY_MAX},
+};
 use serde_json::{Map, Value, json};
 
 pub struct Schema {

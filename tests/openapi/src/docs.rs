@@ -1,45 +1,42 @@
-//! `GET /docs`: the contract for people, drawn from what `/openapi.json` is written from.
+//! Draws `/docs`, the contract for people, from what `openapi.json` is written from.
 
-mod words;
-
-use super::{
+use crate::{
+    ABOUT,
     model::{Answer, Operation, Parameter},
     operations::{self, GROUPS},
-    schemas::{self, Schema, Shape},
+    schemas::{self, Field, Schema, Shape},
 };
-use crate::http::problem::Problem;
 use askama::Template;
-use axum::{
-    http::{HeaderMap, header},
-    response::Html,
-};
+use order::http::Problem;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::LazyLock};
-
-/// Where nobody says under which address he came.
-const USUAL_HOST: &str = "127.0.0.1:3001";
+use std::collections::BTreeMap;
 
 #[derive(Template)]
 #[template(path = "docs.html")]
-struct Docs<'a> {
-    host: &'a str,
+pub struct Docs {
     about: &'static str,
-    operations: &'static [Operation],
-    schemas: &'static [Schema],
-    problems: &'static BTreeMap<String, (Value, Vec<&'static str>)>,
+    operations: Vec<Operation>,
+    schemas: Vec<Schema>,
+    problems: Problems,
 }
 
-static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(operations::all);
-static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(schemas::all);
+/// Each kind of problem, and the operations that may answer with it.
+type Problems = BTreeMap<String, (Value, Vec<&'static str>)>;
 
-/// Each kind of problem, and which operations may answer with it.
-static PROBLEMS: LazyLock<BTreeMap<String, (Value, Vec<&'static str>)>> = LazyLock::new(|| {
-    let mut problems = BTreeMap::new();
+pub fn page() -> String {
+    let operations = operations::all();
+    let problems = problems(&operations);
+    let page = Docs { about: ABOUT, operations, schemas: schemas::all(), problems };
+    page.render().expect("a page is text")
+}
+
+fn problems(operations: &[Operation]) -> Problems {
+    let mut problems = Problems::new();
     for anywhere in [Problem::no_such_page(), Problem::wrong_method()] {
         let value = serde_json::to_value(&anywhere).expect("a problem is plain data");
         problems.insert(anywhere.name().to_owned(), (value, vec![]));
     }
-    for operation in &*OPERATIONS {
+    for operation in operations {
         let refusals = operation.answers.iter().filter(|answer| answer.is_refusal());
         for example in refusals.flat_map(|answer| &answer.examples) {
             let known = problems.entry(example.name.clone());
@@ -50,37 +47,21 @@ static PROBLEMS: LazyLock<BTreeMap<String, (Value, Vec<&'static str>)>> = LazyLo
         }
     }
     problems
-});
-
-pub async fn page(headers: HeaderMap) -> Html<String> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let is_plain = |host: &&str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-        !host.is_empty() && host.chars().all(plain)
-    };
-    let page = Docs {
-        host: host.filter(is_plain).unwrap_or(USUAL_HOST),
-        about: super::ABOUT,
-        operations: &OPERATIONS,
-        schemas: &SCHEMAS,
-        problems: &PROBLEMS,
-    };
-    Html(page.render().expect("a page is text"))
 }
 
-impl Docs<'_> {
-    fn of(&self, group: &str) -> impl Iterator<Item = &'static Operation> {
+impl Docs {
+    fn of(&self, group: &str) -> impl Iterator<Item = &Operation> {
         self.operations.iter().filter(move |operation| operation.group == group)
     }
 
-    fn fields<'s>(&self, schema: &'s Schema) -> &'s [schemas::Field] {
+    fn fields<'s>(&self, schema: &'s Schema) -> &'s [Field] {
         match &schema.shape {
             Shape::Object(fields) => fields,
             Shape::Plain(_) => &[],
         }
     }
 
-    fn draft(&self) -> &'static str {
+    fn draft(&self) -> &str {
         self.operations
             .iter()
             .find_map(|operation| operation.body.first())

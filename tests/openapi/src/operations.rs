@@ -1,20 +1,16 @@
-//! What may be asked, and every answer to it.
+//! Lists what may be asked, and every answer to it.
 
-use super::{
+use crate::{
     examples,
     model::{Answer, Example, Operation, Parameter, schema_of},
     schemas::uuid,
 };
-use crate::{
-    http::{
-        CAUGHT_UP_MAX, KEY_MAX, LIMIT, LIMIT_MAX, Listed,
-        problem::{Errors, Problem},
-    },
-    order::Status,
-    telling::Ending,
-};
 use axum::http::StatusCode;
 use events::CUSTOMER;
+use order::{
+    Ending, Status,
+    http::{CAUGHT_UP_MAX, Errors, KEY_MAX, LIMIT, LIMIT_MAX, Listed, Problem},
+};
 use serde_json::{Value, json};
 
 pub const GROUPS: [(&str, &str); 3] = [

@@ -1,17 +1,12 @@
-//! Examples made by the code that makes the real thing: an order goes its way through this
-//! service's own reactions, and what they note of it is what an example shows.
+//! Makes the examples with the service's own code: an order goes its way through the reactions,
+//! and what they note of it is what an example shows.
 
-use crate::{
-    View,
-    order::{Fact, Order},
-    telling::News,
-    view::Step,
-};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
     Asking, CUSTOMER, Event, EventId, InventoryReserved, Item, Money, OrderCreated, OrderId,
     PaymentApproved, PaymentMethod, ShippingScheduled,
 };
+use order::{Fact, News, Order, Step, View};
 use saga::{Decision, Heard, On};
 use serde_json::json;
 use sha2::{Digest, Sha256};

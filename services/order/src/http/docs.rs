@@ -1,0 +1,26 @@
+//! Serves the API's documents: OpenAPI for programs and a page for people. Both are files that
+//! `UPDATE_DOCS=1 cargo test -p tidy` writes (`tests/openapi`).
+
+use axum::{
+    http::{HeaderMap, header},
+    response::{Html, IntoResponse},
+};
+
+/// As it stands in the page; the address under which the client asks takes its place.
+const USUAL_HOST: &str = "127.0.0.1:3001";
+
+/// `GET /openapi.json`.
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../api/openapi.json"))
+}
+
+/// `GET /docs`.
+pub async fn page(headers: HeaderMap) -> Html<String> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_plain = |host: &&str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+        !host.is_empty() && host.chars().all(plain)
+    };
+    let host = host.filter(is_plain).unwrap_or(USUAL_HOST);
+    Html(include_str!("../../api/docs.html").replacen(USUAL_HOST, host, 1))
+}
