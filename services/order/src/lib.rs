@@ -3,7 +3,6 @@
 pub mod audit;
 mod cancelling;
 mod deadline;
-mod feed;
 pub mod http;
 mod looking;
 mod measure;
@@ -26,12 +25,12 @@ use events::{
     ShippingFailed, ShippingScheduled,
 };
 use messaging::Store;
-use service::{Service, parse_duration};
+use service::{Service, http::HttpSettings, parse_duration};
 use std::{sync::Arc, time::Duration};
 
 pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
-pub use http::{App, HttpSettings, routes};
+pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
 pub use page::{Page, PageSettings};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
@@ -53,6 +52,10 @@ pub struct Settings {
     #[arg(long, env = "ORDER_DEADLINE", default_value = "10m", value_name = "ORDER_DEADLINE")]
     #[arg(value_parser = parse_duration)]
     pub order_deadline: Duration,
+    /// How long the answer to an Idempotency-Key is kept
+    #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "24h", value_name = "HTTP_KEYS_KEPT")]
+    #[arg(value_parser = parse_duration)]
+    pub keys_kept: Duration,
     #[command(flatten)]
     pub http: HttpSettings,
     #[command(flatten)]
@@ -60,9 +63,10 @@ pub struct Settings {
 }
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
-    let orders = Orders::keeping(settings.http.stream_bytes());
+    // Of the three kinds of streams: news, endings and the page.
+    let stream_bytes = settings.http.stream_bytes() / 3;
+    let orders = Orders::keeping(stream_bytes);
     let (placing, writer) = Placing::channel(settings.http.in_flight_max as usize);
-    let stream_bytes = settings.http.stream_bytes();
     let (page, hub) = Page::new(&settings.page, settings.order_deadline, stream_bytes);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());
@@ -70,7 +74,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     };
     let (watchers, looked_for) = (orders.watchers.clone(), orders.clone());
     let writer = writer.telling(orders.news.clone());
-    let (order_deadline, keys_kept) = (settings.order_deadline, settings.http.keys_kept);
+    let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
     Ok(reactions(orders.clone())
         .migrations(embedded::migrations::runner().get_migrations().clone())

@@ -18,10 +18,9 @@ use crate::http::App;
 use askama::Template;
 use axum::{
     Router,
-    extract::{Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, header},
-    middleware::{self, Next},
-    response::{Html, IntoResponse, Response},
+    extract::{Query, State, rejection::QueryRejection},
+    middleware,
+    response::{Html, IntoResponse},
     routing::{get, post},
 };
 use dead::Operator;
@@ -30,14 +29,11 @@ use events::OrderId;
 use messaging::{RealWorld, World};
 use scene::Scene;
 use serde::Deserialize;
+use service::http::pages::{file, guard};
 use std::time::Duration;
 use words::Ending;
 
 pub use hub::Hub;
-
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
@@ -89,32 +85,6 @@ pub fn routes() -> Router<App> {
         .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
         .route("/page/icon.svg", get(|| file("image/svg+xml", include_str!("../assets/icon.svg"))))
         .layer(middleware::from_fn(guard))
-}
-
-pub async fn guard(request: Request, next: Next) -> Response {
-    let mut answer = next.run(request).await;
-    let headers = answer.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
-}
-
-async fn file(kind: &str, text: &'static str) -> impl IntoResponse {
-    let kind = HeaderValue::from_str(&format!("{kind}; charset=utf-8")).expect("it is plain");
-    (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        ],
-        text,
-    )
 }
 
 #[derive(Template)]

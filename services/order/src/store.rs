@@ -7,7 +7,6 @@ mod place;
 mod read;
 
 use crate::{
-    feed::{Feed, write_event},
     order::{Fact, Order},
     telling::{Ending, News, NewsFeed},
     watchers::Watchers,
@@ -18,6 +17,7 @@ use events::{EVENTS, EventId, OrderId, ProductId};
 use messaging::{Known, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use service::http::{Feed, write_event};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},

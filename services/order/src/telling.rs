@@ -1,13 +1,13 @@
 //! What streams tell of all orders: their events, and how they end.
 
 use crate::{
-    feed::{Feed, Listener, write_event},
     order::{Fact, Order, Status},
     view::Step,
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use events::{EventId, OrderId, said_at};
 use serde::Serialize;
+use service::http::{Feed, Listener, write_event};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

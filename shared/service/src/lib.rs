@@ -10,7 +10,7 @@ mod boot;
 mod clock;
 mod command;
 mod health;
-mod http;
+pub mod http;
 mod keys;
 mod sampling;
 mod settings;
@@ -18,6 +18,7 @@ mod settings;
 use axum::Router;
 use events::Event;
 use futures::future::BoxFuture;
+use http::Listen;
 use messaging::{
     Broker, Consumer, Kept, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, QueueType,
     Relay, Store, Topology, World,
@@ -32,7 +33,6 @@ pub use boot::Running;
 pub use clock::Clock;
 pub use command::main;
 pub use health::Health;
-pub use http::Listen;
 pub use messaging::parse_duration;
 pub use sampling::seconds_since;
 pub use settings::Common;

@@ -7,8 +7,8 @@ use crate::{
     schemas::{self, Field, Schema, Shape},
 };
 use askama::Template;
-use order::http::Problem;
 use serde_json::Value;
+use service::http::Problem;
 use std::collections::BTreeMap;
 
 #[derive(Template)]

@@ -2,9 +2,9 @@
 //! person reads them.
 
 use axum::http::StatusCode;
-use order::http::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use service::http::Problem;
 
 pub struct Operation {
     pub method: &'static str,

@@ -9,9 +9,10 @@ use axum::http::StatusCode;
 use events::CUSTOMER;
 use order::{
     Ending, Status,
-    http::{CAUGHT_UP_MAX, Errors, KEY_MAX, LIMIT, LIMIT_MAX, Listed, Problem},
+    http::{CAUGHT_UP_MAX, KEY_MAX, LIMIT, LIMIT_MAX, Listed, problem},
 };
 use serde_json::{Value, json};
+use service::http::{Errors, Problem};
 
 pub const GROUPS: [(&str, &str); 3] = [
     ("Orders", "Place, look, cancel."),
@@ -49,17 +50,17 @@ fn place() -> Operation {
             errors(&[("customer_id", "must be a UUID"), ("items[0].quantity", "is missing")]),
         ),
         Problem::broken_off(),
-        Problem::bad_key(),
+        problem::bad_key(),
         Problem::too_slow(),
-        Problem::key_busy(),
+        problem::key_busy(),
         Problem::too_large(),
         Problem::wrong_media_type(),
-        Problem::impossible(errors(&[
+        problem::impossible(errors(&[
             ("items[0].quantity", "must be at least 1"),
             ("items[0].unit_price", "has more than two decimals"),
         ])),
-        Problem::key_reused(),
-        Problem::outcome_unknown(examples::order_id()),
+        problem::key_reused(),
+        problem::outcome_unknown(examples::order_id()),
     ];
     Operation {
         method: "post",
@@ -161,7 +162,7 @@ fn cancel() -> Operation {
         body: vec![],
         answers: limited(
             [Answer::new(StatusCode::ACCEPTED, about, "Cancellation", vec![accepted])],
-            vec![unknown(), Problem::too_late(Status::Confirmed)],
+            vec![unknown(), problem::too_late(Status::Confirmed)],
         ),
     }
 }
@@ -336,7 +337,7 @@ fn too_many() -> Problem {
 }
 
 fn unknown() -> Problem {
-    Problem::no_such_order(examples::order_id())
+    problem::no_such_order(examples::order_id())
 }
 
 fn errors(wrong: &[(&str, &str)]) -> Errors {

@@ -1,6 +1,6 @@
 //! `POST /orders/{id}/cancel`: 202 for as long as it can still be undone.
 
-use super::{App, order_id, problem::Problem, trace::traceparent};
+use super::{App, order_id, problem};
 use crate::cancelling::{self, Outcome};
 use axum::{
     Json,
@@ -9,6 +9,7 @@ use axum::{
 };
 use events::{CancelReason, OrderId};
 use serde_json::{Value, json};
+use service::http::{Problem, traceparent};
 
 pub async fn cancel(
     State(app): State<App>,
@@ -24,7 +25,7 @@ pub async fn cancel(
             let body = json!({ "order_id": id, "status": status, "cancel": "accepted" });
             Ok((StatusCode::ACCEPTED, Json(body)))
         }
-        Outcome::TooLate(status) => Err(Problem::too_late(status)),
-        Outcome::Unknown => Err(Problem::no_such_order(id)),
+        Outcome::TooLate(status) => Err(problem::too_late(status)),
+        Outcome::Unknown => Err(problem::no_such_order(id)),
     }
 }

@@ -1,10 +1,11 @@
 //! Reads the body of `POST /orders`, and tells everything that is wrong with it at once.
 
-use super::problem::{Errors, Problem};
+use super::problem;
 use crate::placing::Draft;
 use events::{Item, Money, PaymentMethod};
 use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
+use service::http::{Errors, Problem};
 use uuid::Uuid;
 
 pub const ITEMS_MAX: usize = 100;
@@ -20,7 +21,7 @@ pub fn read(body: &[u8]) -> Result<Draft, Problem> {
     let Reader { mut misshapen, impossible } = reader;
     match draft {
         Some(draft) if misshapen.is_empty() && impossible.is_empty() => Ok(draft),
-        _ if misshapen.is_empty() => Err(Problem::impossible(impossible)),
+        _ if misshapen.is_empty() => Err(problem::impossible(impossible)),
         _ => {
             misshapen.extend(impossible);
             let detail = "some fields are missing or of another type; see errors";

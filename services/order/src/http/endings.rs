@@ -1,10 +1,11 @@
 //! `GET /orders/endings`: which orders end, as they do, in this process. For who has many under way
 //! and would else ask for each.
 
-use super::{App, sse::Feeding, streams::Stream};
+use super::App;
 use axum::{extract::State, response::Response};
+use service::http::{OpenStream, sse::Feeding};
 
-pub async fn listen(State(app): State<App>, stream: Stream) -> Response {
+pub async fn listen(State(app): State<App>, stream: OpenStream) -> Response {
     let (feed, stop) = (app.orders.endings.listen(), app.context.stop);
     Feeding { first: String::new(), feed, stream, stop }.answer()
 }

@@ -1,11 +1,6 @@
 //! `GET /orders/{id}/events`: the timeline as it grows, and the end.
 
-use super::{
-    App, order_id,
-    problem::Problem,
-    sse::{self, Events, event},
-    streams,
-};
+use super::{App, order_id, problem};
 use crate::{order::Order, store, view::Step, watchers::Watch};
 use axum::{
     extract::{Path, State, rejection::PathRejection},
@@ -14,19 +9,25 @@ use axum::{
 use events::OrderId;
 use futures::{Stream, stream};
 use serde_json::json;
-use service::Context;
+use service::{
+    Context,
+    http::{
+        OpenStream, Problem,
+        sse::{self, Events, event},
+    },
+};
 use std::collections::{BTreeSet, VecDeque};
 
 pub async fn follow(
     State(app): State<App>,
     id: Result<Path<OrderId>, PathRejection>,
-    place: streams::Stream,
+    place: OpenStream,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
     // Before the first look, so that nothing falls between the two.
     let watch = app.orders.watchers.watch(id);
     let order = store::order(&app.context.ledger.pool, id).await?;
-    let order = order.ok_or_else(|| Problem::no_such_order(id))?;
+    let order = order.ok_or_else(|| problem::no_such_order(id))?;
     let mut follower = Follower::new(app.context, watch, place);
     follower.show(&order);
     let events = stream::unfold(follower, async |mut follower| {
@@ -42,11 +43,11 @@ struct Follower {
     shown: BTreeSet<&'static str>,
     waiting: VecDeque<Event>,
     ended: bool,
-    _place: streams::Stream,
+    _place: OpenStream,
 }
 
 impl Follower {
-    fn new(context: Context, watch: Watch, place: streams::Stream) -> Self {
+    fn new(context: Context, watch: Watch, place: OpenStream) -> Self {
         let (shown, waiting, ended) = (BTreeSet::new(), VecDeque::new(), false);
         Self { context, watch, shown, waiting, ended, _place: place }
     }

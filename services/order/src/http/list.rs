@@ -1,9 +1,6 @@
 //! `GET /orders`: newest first, page by page.
 
-use super::{
-    App,
-    problem::{Errors, Problem},
-};
+use super::App;
 use crate::{
     store::{self, Cursor, Filter},
     view::View,
@@ -13,6 +10,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use serde::{Deserialize, Serialize};
+use service::http::{Errors, Problem};
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use uuid::Uuid;
 

@@ -2,23 +2,22 @@
 //! that comes back with `Last-Event-ID` is told what it has missed, perhaps some of it twice; or
 //! that it is too much.
 
-use super::{
-    App,
-    problem::Problem,
-    sse::{Feeding, missed},
-    streams::Stream,
-};
+use super::App;
 use crate::{looking::BACK, store, telling::News};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};
 use events::{EventId, said_at};
+use service::http::{
+    OpenStream, Problem,
+    sse::{Feeding, missed},
+};
 
 /// So many of the newest orders are looked at for what was missed.
 pub const CAUGHT_UP_MAX: u32 = 2000;
 
 pub async fn listen(
     State(app): State<App>,
-    stream: Stream,
+    stream: OpenStream,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Before the look, so that nothing falls between the two.

@@ -1,6 +1,6 @@
 //! `POST /orders`: answered once the order is in the database, whatever the broker does.
 
-use super::{App, draft, problem::Problem, trace::traceparent};
+use super::{App, draft, problem};
 use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
     body::Bytes,
@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use service::http::{Problem, traceparent};
 
 pub const KEY_MAX: usize = 255;
 
@@ -30,9 +31,9 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Full => Self::overloaded(),
             Refusal::Away => Self::database_away(),
-            Refusal::Unknown(order) => Self::outcome_unknown(order),
-            Refusal::KeyBusy => Self::key_busy(),
-            Refusal::KeyReused => Self::key_reused(),
+            Refusal::Unknown(order) => problem::outcome_unknown(order),
+            Refusal::KeyBusy => problem::key_busy(),
+            Refusal::KeyReused => problem::key_reused(),
             Refusal::Broken => Self::internal(),
         }
     }
@@ -62,6 +63,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let fits = |key: &&str| (1..=KEY_MAX).contains(&key.len());
     match value.to_str().ok().filter(fits) {
         Some(key) if values.next().is_none() => Ok(Some(key.into())),
-        _ => Err(Problem::bad_key()),
+        _ => Err(problem::bad_key()),
     }
 }

@@ -1,236 +1,51 @@
-//! RFC 9457: what is wrong, for programs and for people.
+//! The problems that only an order can have; what any route may answer is in `service::http`.
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
-use database::Failure;
-use serde::Serialize;
-use std::{collections::BTreeMap, fmt::Display};
+use super::KEY_MAX;
+use axum::http::StatusCode;
+use service::http::{Errors, Problem};
+use std::fmt::Display;
 
-/// Before the name of each problem's kind.
-const KINDS: &str = "urn:problem-type:quadrille:";
-
-/// What is wrong with each field.
-pub type Errors = BTreeMap<String, Vec<String>>;
-
-#[derive(Debug, Serialize)]
-pub struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    #[serde(serialize_with = "code")]
-    status: StatusCode,
-    detail: String,
-    #[serde(skip_serializing_if = "Errors::is_empty")]
-    errors: Errors,
-    #[serde(skip)]
-    retry_after_s: Option<u32>,
+pub fn bad_key() -> Problem {
+    let detail =
+        format!("Idempotency-Key must be one value of 1 to {KEY_MAX} visible ASCII characters");
+    Problem::malformed(detail, Errors::new())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
+/// It can be read, and cannot be.
+pub fn impossible(errors: Errors) -> Problem {
+    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The order is not possible");
+    let detail = "some values cannot be; see errors";
+    Problem::new(status, "impossible-order", title, detail).with_errors(errors)
 }
 
-impl Problem {
-    fn new(status: StatusCode, name: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        let kind = format!("{KINDS}{name}");
-        let (detail, errors) = (detail.into(), Errors::new());
-        Self { kind, title, status, detail, errors, retry_after_s: None }
-    }
-
-    pub const fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub const fn title(&self) -> &'static str {
-        self.title
-    }
-
-    /// Its kind in one word.
-    pub fn name(&self) -> &str {
-        self.kind.trim_start_matches(KINDS)
-    }
-
-    pub const fn retry_after_s(&self) -> Option<u32> {
-        self.retry_after_s
-    }
-
-    fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after_s: Some(seconds), ..self }
-    }
-
-    /// It cannot be read: no JSON, or JSON of another shape.
-    pub fn malformed(detail: impl Into<String>, errors: Errors) -> Self {
-        let title = "The request cannot be read";
-        let problem = Self::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail);
-        Self { errors, ..problem }
-    }
-
-    pub fn no_json(why: &serde_json::Error) -> Self {
-        Self::malformed(format!("the body is no JSON: {why}"), Errors::new())
-    }
-
-    pub fn broken_off() -> Self {
-        Self::malformed(
-            "the body did not come whole; send as much as Content-Length says",
-            Errors::new(),
-        )
-    }
-
-    pub fn no_host() -> Self {
-        let detail = "the header Host must name this service, once";
-        Self::malformed(detail, Errors::new())
-    }
-
-    pub fn bad_key() -> Self {
-        let max = super::KEY_MAX;
-        let detail =
-            format!("Idempotency-Key must be one value of 1 to {max} visible ASCII characters");
-        Self::malformed(detail, Errors::new())
-    }
-
-    /// It can be read, and cannot be.
-    pub fn impossible(errors: Errors) -> Self {
-        let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The order is not possible");
-        let detail = "some values cannot be; see errors";
-        Self { errors, ..Self::new(status, "impossible-order", title, detail) }
-    }
-
-    pub fn wrong_media_type() -> Self {
-        let title = "The media type is not supported";
-        let detail = "the body must be application/json";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", title, detail)
-    }
-
-    pub fn too_large() -> Self {
-        let detail = format!("the body may have {} KiB at most", super::BODY_MAX / 1024);
-        let title = "The body is too large";
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", title, detail)
-    }
-
-    pub fn too_slow() -> Self {
-        let title = "The request took too long to arrive";
-        let detail = "the body did not arrive in time; send it at once";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
-    }
-
-    pub fn no_such_order(which: impl Display) -> Self {
-        let detail = format!("there is no order {which}");
-        Self::new(StatusCode::NOT_FOUND, "no-such-order", "No such order", detail)
-    }
-
-    pub fn no_such_page() -> Self {
-        let detail = "nothing is served under this path";
-        Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
-    }
-
-    pub fn not_from_here() -> Self {
-        let (status, title) = (StatusCode::FORBIDDEN, "Not from here");
-        let detail = "only the page itself, opened on this machine, may do that; reload it";
-        Self::new(status, "not-from-here", title, detail)
-    }
-
-    pub fn not_our_host() -> Self {
-        let title = "Not under this name";
-        let detail = "the header Host has a name that is not ours; where it should be, add it to \
-             ALLOWED_HOSTS";
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "not-our-host", title, detail)
-    }
-
-    pub fn wrong_method() -> Self {
-        let (status, title) = (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
-        let detail = "the header Allow has the methods that this path knows";
-        Self::new(status, "wrong-method", title, detail)
-    }
-
-    pub fn too_late(status: impl Display) -> Self {
-        let detail = format!("the order is {status}, which is final");
-        let title = "It is too late to cancel";
-        Self::new(StatusCode::CONFLICT, "too-late-to-cancel", title, detail)
-    }
-
-    pub fn key_busy() -> Self {
-        let title = "The first request is still in progress";
-        let detail = "a request with this Idempotency-Key is at work; ask again in a moment";
-        Self::new(StatusCode::CONFLICT, "idempotency-key-in-progress", title, detail).retry_after(1)
-    }
-
-    pub fn key_reused() -> Self {
-        let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The key was used before");
-        let detail = "this Idempotency-Key belongs to another order";
-        Self::new(status, "idempotency-key-reused", title, detail)
-    }
-
-    pub fn too_many_requests(seconds: u32) -> Self {
-        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many requests");
-        let detail = format!("this client may ask again in {seconds} s");
-        Self::new(status, "too-many-requests", title, detail).retry_after(seconds)
-    }
-
-    pub fn too_many_streams(max: usize) -> Self {
-        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many streams");
-        let detail = format!("this client has {max} event streams open; close one of them first");
-        Self::new(status, "too-many-streams", title, detail).retry_after(1)
-    }
-
-    pub fn overloaded() -> Self {
-        let detail = "too many requests are at work; try again in a moment";
-        Self::unavailable("overloaded", "Overloaded", detail)
-    }
-
-    pub fn database_away() -> Self {
-        let detail =
-            "the database cannot be reached; with an Idempotency-Key it is safe to try again";
-        Self::unavailable("database-away", "The database is away", detail)
-    }
-
-    pub fn outcome_unknown(order: impl Display) -> Self {
-        let detail = format!(
-            "the database went away while order {order} was written; GET /orders/{order} tells \
-             whether it was, and with an Idempotency-Key it is safe to try again"
-        );
-        Self::unavailable("outcome-unknown", "It is not known whether the order was placed", detail)
-    }
-
-    pub fn not_ready(detail: impl Into<String>) -> Self {
-        Self::unavailable("not-ready", "Not ready", detail)
-    }
-
-    fn unavailable(name: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail).retry_after(1)
-    }
-
-    pub fn internal() -> Self {
-        let (status, title) = (StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
-        Self::new(status, "internal-error", title, "it is our fault, and in our log")
-    }
+pub fn no_such_order(which: impl Display) -> Problem {
+    let detail = format!("there is no order {which}");
+    Problem::new(StatusCode::NOT_FOUND, "no-such-order", "No such order", detail)
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::World(why) => {
-                tracing::warn!("a request finds no database: {why:#}");
-                Self::database_away()
-            }
-            Failure::Data(why) => {
-                tracing::error!("a request fails: {why:#}");
-                Self::internal()
-            }
-        }
-    }
+pub fn too_late(status: impl Display) -> Problem {
+    let detail = format!("the order is {status}, which is final");
+    let title = "It is too late to cancel";
+    Problem::new(StatusCode::CONFLICT, "too-late-to-cancel", title, detail)
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = serde_json::to_string(&self).expect("a problem is plain data");
-        let media_type = (header::CONTENT_TYPE, "application/problem+json");
-        let mut response = (self.status, [media_type], body).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
+pub fn key_busy() -> Problem {
+    let title = "The first request is still in progress";
+    let detail = "a request with this Idempotency-Key is at work; ask again in a moment";
+    Problem::new(StatusCode::CONFLICT, "idempotency-key-in-progress", title, detail).retry_after(1)
+}
+
+pub fn key_reused() -> Problem {
+    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The key was used before");
+    let detail = "this Idempotency-Key belongs to another order";
+    Problem::new(status, "idempotency-key-reused", title, detail)
+}
+
+pub fn outcome_unknown(order: impl Display) -> Problem {
+    let detail = format!(
+        "the database went away while order {order} was written; GET /orders/{order} tells \
+         whether it was, and with an Idempotency-Key it is safe to try again"
+    );
+    let title = "It is not known whether the order was placed";
+    Problem::unavailable("outcome-unknown", title, detail)
 }

@@ -2,10 +2,7 @@
 //! back, to who may act.
 
 use super::{demo::Allowed, queues::Queues};
-use crate::{
-    NAME,
-    http::{App, problem::Problem},
-};
+use crate::{NAME, http::App};
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
@@ -20,7 +17,7 @@ use events::words::span;
 use messaging::{Broker, Kept, RabbitMq, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
-use service::Context;
+use service::{Context, http::Problem};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 

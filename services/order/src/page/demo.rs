@@ -4,17 +4,18 @@
 use super::{PageSettings, dead::Operator};
 use crate::{
     cancelling,
-    http::{App, Client, hosts::is_local, problem::Problem},
+    http::App,
     placing::{Draft, Request},
 };
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},
-    http::{HeaderValue, request::Parts},
+    http::{HeaderValue, StatusCode, request::Parts},
 };
 use events::{Asking, CUSTOMER, CancelReason, PRICE};
 use messaging::{RealWorld, World};
 use serde_json::{Value, json};
+use service::http::{Client, Problem, is_local};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
@@ -66,8 +67,14 @@ impl FromRequestParts<App> for Allowed {
         if is_near && is_ours && is_local(&parts.headers) {
             return Ok(Self);
         }
-        Err(Problem::not_from_here())
+        Err(not_from_here())
     }
+}
+
+fn not_from_here() -> Problem {
+    let (status, title) = (StatusCode::FORBIDDEN, "Not from here");
+    let detail = "only the page itself, opened on this machine, may do that; reload it";
+    Problem::new(status, "not-from-here", title, detail)
 }
 
 /// This machine, or the one that a container runs on: it comes by way of the container's gateway.

@@ -6,7 +6,7 @@ use super::{
     words::{self, Ending},
 };
 use crate::{
-    http::{App, order_id, problem::Problem},
+    http::{App, order_id, problem},
     store,
     view::View,
 };
@@ -16,6 +16,7 @@ use axum::{
     response::Html,
 };
 use events::{OrderId, SERVICES, words::span};
+use service::http::Problem;
 
 #[derive(Template)]
 #[template(path = "detail.html")]
@@ -38,7 +39,7 @@ pub async fn show(
 
 pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
     let pool = &app.context.ledger.pool;
-    let view = store::get(pool, id).await?.ok_or_else(|| Problem::no_such_order(id))?;
+    let view = store::get(pool, id).await?.ok_or_else(|| problem::no_such_order(id))?;
     let trace = store::trace(pool, id).await?;
     let view = app.as_of_now(view);
     let waiting = view.waits_for.clone().unwrap_or_default();

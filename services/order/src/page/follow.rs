@@ -2,12 +2,7 @@
 //! it was.
 
 use super::hub::Seat;
-use crate::http::{
-    App,
-    problem::Problem,
-    sse::{self, Events},
-    streams,
-};
+use crate::http::App;
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
@@ -16,6 +11,10 @@ use axum::{
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::json;
+use service::http::{
+    OpenStream, Problem,
+    sse::{self, Events},
+};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -31,12 +30,12 @@ struct Follower {
     seat: Seat,
     hello: Option<Event>,
     stop: CancellationToken,
-    _place: streams::Stream,
+    _place: OpenStream,
 }
 
 pub async fn follow(
     State(app): State<App>,
-    place: streams::Stream,
+    place: OpenStream,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::http::limits;
 use axum::{body::HttpBody, extract::ConnectInfo, http::Version, middleware, routing};
 use futures::{FutureExt, StreamExt, stream, stream::FuturesOrdered};
+use service::http::survive_panics;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 use tokio::time;
 
@@ -231,6 +231,6 @@ async fn under_a_name_that_is_not_ours_nothing_is_served() {
 async fn a_panic_is_a_500_and_no_broken_connection() {
     let router = Router::new()
         .route("/", routing::get(async || -> StatusCode { panic!("as intended") }))
-        .layer(middleware::from_fn(limits::survive_panics));
+        .layer(middleware::from_fn(survive_panics));
     get(&router, "/").await.problem(500);
 }

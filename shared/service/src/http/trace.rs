@@ -1,4 +1,4 @@
-//! A saga goes on with its customer's trace.
+//! Reads the trace that a client asks to go on with.
 
 use axum::http::HeaderMap;
 use telemetry::TraceParent;

@@ -1,7 +1,9 @@
-//! Server-sent events, as every stream of this service sends them.
+//! Sends server-sent events: keep-alives where nothing happens, and small events together.
 
-use super::streams;
-use crate::feed::{Heard, Listener, write_event};
+use super::{
+    feed::{Heard, Listener, write_event},
+    streams::OpenStream,
+};
 use axum::{
     body::{Body, Bytes},
     http::header,
@@ -10,7 +12,6 @@ use axum::{
         sse::{Event, KeepAlive, KeepAliveStream, Sse},
     },
 };
-use events::EventId;
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
@@ -37,7 +38,7 @@ pub struct Feeding {
     /// Goes before all else.
     pub first: String,
     pub feed: Listener,
-    pub stream: streams::Stream,
+    pub stream: OpenStream,
     pub stop: CancellationToken,
 }
 
@@ -77,6 +78,6 @@ impl Feeding {
 /// Whoever reads this has to ask for what he wants to know.
 pub fn missed(batches: u64) -> String {
     let mut text = String::new();
-    write_event(&mut text, "missed", &json!({ "batches": batches }), None::<EventId>);
+    write_event(&mut text, "missed", &json!({ "batches": batches }), None::<&str>);
     text
 }

@@ -1,4 +1,4 @@
-//! How many requests there are, how they end and how long they take; and the page that tells.
+//! Measures requests, how they end and how long they take; and serves all metrics.
 
 use super::problem::Problem;
 use axum::{

@@ -1,4 +1,4 @@
-//! What protects the service from too many requests, and from its own faults.
+//! Protects the service from too many requests, and from its own panics.
 
 use super::{
     client::{Client, Proxies},

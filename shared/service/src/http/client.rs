@@ -1,4 +1,4 @@
-//! Who asks: the one at the other end of the connection, or the one that a trusted proxy names.
+//! Finds the client of a request: the other end of the connection, or whom a trusted proxy names.
 
 use super::limits::Limits;
 use axum::{

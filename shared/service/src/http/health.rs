@@ -1,6 +1,7 @@
-//! `GET /healthz` and `GET /readyz`, for whoever restarts us and sends us requests.
+//! Answers the probes `/healthz` (liveness) and `/readyz` (readiness).
 
-use super::{App, problem::Problem};
+use super::problem::Problem;
+use crate::Context;
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
@@ -8,8 +9,8 @@ pub async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive" }))
 }
 
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let health = &app.context.health;
+pub async fn ready(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+    let health = &context.health;
     if let Some(wrong) = health.clock() {
         return Err(Problem::not_ready(&wrong));
     }

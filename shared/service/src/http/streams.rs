@@ -1,7 +1,10 @@
-//! How many event streams may be open: in all, and for one client.
+//! Limits how many event streams are open: in all, and for one client.
 
-use super::{App, client::Client, problem::Problem, rate::network};
-use axum::{extract::FromRequestParts, http::request::Parts};
+use super::{client::Client, limits::Limits, problem::Problem, rate::network};
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -24,7 +27,7 @@ pub struct Streams {
 type Open = Mutex<HashMap<IpAddr, usize>>;
 
 /// The right to an open stream, for as long as it is kept.
-pub struct Stream {
+pub struct OpenStream {
     _permit: OwnedSemaphorePermit,
     /// None where the client is not known, as in tests.
     client: Option<IpAddr>,
@@ -38,7 +41,7 @@ impl Streams {
         Self { max, free: Arc::new(Semaphore::new(max)), per_client, open: Arc::default() }
     }
 
-    pub fn open(&self, client: Option<IpAddr>) -> Result<Stream, Problem> {
+    pub fn open(&self, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
         let (free, open) = (self.free.clone(), self.open.clone());
         let permit = free.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
         let client = client.map(network);
@@ -50,11 +53,11 @@ impl Streams {
             }
             *count += 1;
         }
-        Ok(Stream { _permit: permit, client, open, max: self.max, free })
+        Ok(OpenStream { _permit: permit, client, open, max: self.max, free })
     }
 }
 
-impl Stream {
+impl OpenStream {
     /// How long to gather events before the next piece.
     pub fn rest(&self) -> Duration {
         let open = self.max.saturating_sub(self.free.available_permits());
@@ -62,7 +65,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let Some(client) = self.client else { return };
         let mut open = lock(&self.open);
@@ -79,11 +82,14 @@ fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl FromRequestParts<App> for Stream {
+impl<S: Sync> FromRequestParts<S> for OpenStream
+where
+    Arc<Limits>: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let client = parts.extensions.get::<Client>().map(|client| client.address);
-        app.limits.streams.open(client)
+        Arc::<Limits>::from_ref(state).streams.open(client)
     }
 }

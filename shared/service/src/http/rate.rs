@@ -1,4 +1,4 @@
-//! How often one client may ask.
+//! Limits how often one client may ask: a token bucket for each.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,7 @@
-//! What HTTP is told from outside.
+//! The settings of HTTP, from the environment or the command line.
 
-use super::{client::Proxies, hosts::Hosts};
-use service::{Listen, parse_duration};
-use std::{net::SocketAddr, time::Duration};
+use super::{client::Proxies, hosts::Hosts, server::Listen};
+use std::net::SocketAddr;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct HttpSettings {
@@ -40,10 +39,6 @@ pub struct HttpSettings {
     #[arg(long, env = "HTTP_MEMORY_MIB", default_value = "64", value_name = "HTTP_MEMORY_MIB")]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub memory_mib: u32,
-    /// How long the answer to an Idempotency-Key is kept
-    #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "24h", value_name = "HTTP_KEYS_KEPT")]
-    #[arg(value_parser = parse_duration)]
-    pub keys_kept: Duration,
 }
 
 impl HttpSettings {
@@ -59,9 +54,8 @@ impl HttpSettings {
         self.memory_bytes() / 4
     }
 
-    /// For each of the three: news, endings and the page.
     pub const fn stream_bytes(&self) -> usize {
-        self.memory_bytes() / 12
+        self.memory_bytes() / 4
     }
 
     const fn memory_bytes(&self) -> usize {

@@ -1,0 +1,195 @@
+//! Answers with problems (RFC 9457): what is wrong, for programs and for people.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use database::Failure;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Before the name of each problem's kind.
+const KINDS: &str = "urn:problem-type:quadrille:";
+
+/// What is wrong with each field.
+pub type Errors = BTreeMap<String, Vec<String>>;
+
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    #[serde(serialize_with = "code")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Errors::is_empty")]
+    errors: Errors,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub fn new(
+        status: StatusCode,
+        name: &str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let kind = format!("{KINDS}{name}");
+        let (detail, errors) = (detail.into(), Errors::new());
+        Self { kind, title, status, detail, errors, retry_after_s: None }
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// Its kind in one word.
+    pub fn name(&self) -> &str {
+        self.kind.trim_start_matches(KINDS)
+    }
+
+    pub const fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
+
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    #[must_use]
+    pub fn with_errors(self, errors: Errors) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// It cannot be read: no JSON, or JSON of another shape.
+    pub fn malformed(detail: impl Into<String>, errors: Errors) -> Self {
+        let title = "The request cannot be read";
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail).with_errors(errors)
+    }
+
+    pub fn no_json(why: &serde_json::Error) -> Self {
+        Self::malformed(format!("the body is no JSON: {why}"), Errors::new())
+    }
+
+    pub fn broken_off() -> Self {
+        Self::malformed(
+            "the body did not come whole; send as much as Content-Length says",
+            Errors::new(),
+        )
+    }
+
+    pub fn no_host() -> Self {
+        let detail = "the header Host must name this service, once";
+        Self::malformed(detail, Errors::new())
+    }
+
+    pub fn wrong_media_type() -> Self {
+        let title = "The media type is not supported";
+        let detail = "the body must be application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", title, detail)
+    }
+
+    pub fn too_large() -> Self {
+        let detail = format!("the body may have {} KiB at most", super::BODY_MAX / 1024);
+        let title = "The body is too large";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", title, detail)
+    }
+
+    pub fn too_slow() -> Self {
+        let title = "The request took too long to arrive";
+        let detail = "the body did not arrive in time; send it at once";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
+    }
+
+    pub fn no_such_page() -> Self {
+        let detail = "nothing is served under this path";
+        Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
+    }
+
+    pub fn not_our_host() -> Self {
+        let title = "Not under this name";
+        let detail = "the header Host has a name that is not ours; where it should be, add it to \
+             ALLOWED_HOSTS";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "not-our-host", title, detail)
+    }
+
+    pub fn wrong_method() -> Self {
+        let (status, title) = (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
+        let detail = "the header Allow has the methods that this path knows";
+        Self::new(status, "wrong-method", title, detail)
+    }
+
+    pub fn too_many_requests(seconds: u32) -> Self {
+        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+        let detail = format!("this client may ask again in {seconds} s");
+        Self::new(status, "too-many-requests", title, detail).retry_after(seconds)
+    }
+
+    pub fn too_many_streams(max: usize) -> Self {
+        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many streams");
+        let detail = format!("this client has {max} event streams open; close one of them first");
+        Self::new(status, "too-many-streams", title, detail).retry_after(1)
+    }
+
+    pub fn overloaded() -> Self {
+        let detail = "too many requests are at work; try again in a moment";
+        Self::unavailable("overloaded", "Overloaded", detail)
+    }
+
+    pub fn database_away() -> Self {
+        let detail =
+            "the database cannot be reached; with an Idempotency-Key it is safe to try again";
+        Self::unavailable("database-away", "The database is away", detail)
+    }
+
+    pub fn not_ready(detail: impl Into<String>) -> Self {
+        Self::unavailable("not-ready", "Not ready", detail)
+    }
+
+    pub fn unavailable(name: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail).retry_after(1)
+    }
+
+    pub fn internal() -> Self {
+        let (status, title) = (StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
+        Self::new(status, "internal-error", title, "it is our fault, and in our log")
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::World(why) => {
+                tracing::warn!("a request finds no database: {why:#}");
+                Self::database_away()
+            }
+            Failure::Data(why) => {
+                tracing::error!("a request fails: {why:#}");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_string(&self).expect("a problem is plain data");
+        let media_type = (header::CONTENT_TYPE, "application/problem+json");
+        let mut response = (self.status, [media_type], body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
