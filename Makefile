@@ -4,7 +4,7 @@
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
 LAB     := $(TARGET)/release/lab
-RELEASE := cargo build --release --locked -p order -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
+RELEASE := cargo build --release --locked -p order-page -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \

@@ -12,7 +12,6 @@ pub mod problem;
 
 use crate::{
     Settings,
-    page::{self, Page},
     placing::Placing,
     store::{self, Orders},
     view::View,
@@ -40,22 +39,14 @@ pub struct App {
     pub context: Context,
     pub orders: Orders,
     pub placing: Placing,
-    pub(crate) page: Arc<Page>,
     limits: Arc<Limits>,
     order_deadline: Duration,
 }
 
 impl App {
-    pub fn new(
-        settings: &Settings,
-        context: Context,
-        orders: Orders,
-        placing: Placing,
-        page: Page,
-    ) -> Self {
-        let limits = Arc::new(Limits::new(&settings.http));
-        let (page, order_deadline) = (Arc::new(page), settings.order_deadline);
-        Self { context, orders, placing, page, limits, order_deadline }
+    pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
+        let (limits, order_deadline) = (Limits::new(&settings.http), settings.order_deadline);
+        Self { context, orders, placing, limits: Arc::new(limits), order_deadline }
     }
 
     pub fn as_of_now(&self, view: View) -> View {
@@ -75,7 +66,8 @@ impl FromRef<App> for Arc<Limits> {
     }
 }
 
-pub fn routes(app: App) -> Router {
+/// `more` are limited as the service's own are.
+pub fn routes(app: App, more: Router<App>) -> Router {
     let of_orders = Router::new()
         .route("/orders", get(list::list))
         .route("/orders/endings", get(endings::listen))
@@ -83,7 +75,7 @@ pub fn routes(app: App) -> Router {
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))
-        .merge(page::routes())
+        .merge(more)
         .layer(middleware::from_fn(in_time))
         .route("/orders", post(place::place));
     let all = limited(of_orders, &app.limits)
@@ -91,7 +83,8 @@ pub fn routes(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::page))
         .route("/openapi.json", get(docs::openapi))
-        .route("/docs", get(docs::page).layer(middleware::from_fn(pages::guard)));
+        .route("/docs", get(docs::page).layer(middleware::from_fn(pages::guard)))
+        .merge(docs::files());
     guarded(all, app.limits.clone()).with_state(app)
 }
 

@@ -1,4 +1,5 @@
-//! The order service on one screen: what it is told from outside, what it hears, and its routes.
+//! The order service on one screen: its settings, the events it hears, its jobs and its routes. Its
+//! binary is in `page/`, which adds the live page.
 
 pub mod audit;
 mod cancelling;
@@ -8,18 +9,18 @@ mod looking;
 mod measure;
 mod on;
 mod order;
-mod page;
 mod placing;
 mod saying;
-mod store;
+pub mod store;
 mod telling;
 mod view;
 mod waiting;
 mod watchers;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+use axum::Router;
 use events::{
     InventoryFailed, InventoryReserved, PaymentApproved, PaymentFailed, PaymentReversed,
     ShippingFailed, ShippingScheduled,
@@ -32,13 +33,13 @@ pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
 pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
-pub use page::{Page, PageSettings};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
 pub use store::{Answer, Cancellable, Loaded, OrderBook, Orders, Placed, Unwritten};
 pub use telling::{Ending, News};
 pub use view::{Step, View};
 pub use waiting::Waiting;
+pub use watchers::{WatchAll, Watchers};
 
 pub const NAME: &str = "order";
 
@@ -58,29 +59,43 @@ pub struct Settings {
     pub keys_kept: Duration,
     #[command(flatten)]
     pub http: HttpSettings,
-    #[command(flatten)]
-    pub page: PageSettings,
+}
+
+impl Settings {
+    /// For each of the three kinds of streams: news, endings and the live page.
+    pub const fn feed_bytes(&self) -> usize {
+        self.http.stream_bytes() / 3
+    }
 }
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
-    // Of the three kinds of streams: news, endings and the page.
-    let stream_bytes = settings.http.stream_bytes() / 3;
-    let orders = Orders::keeping(stream_bytes);
+    let orders = Orders::keeping(settings.feed_bytes());
+    Ok(service_with(settings, orders, |_| Router::new()))
+}
+
+/// With more routes than its own.
+pub fn service_with(
+    settings: &Settings,
+    orders: Orders,
+    more: impl FnOnce(&App) -> Router<App> + Send + 'static,
+) -> Service<Orders> {
     let (placing, writer) = Placing::channel(settings.http.in_flight_max as usize);
-    let (page, hub) = Page::new(&settings.page, settings.order_deadline, stream_bytes);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());
-        move |context| routes(App::new(&settings, context, orders, placing, page))
+        move |context| {
+            let app = App::new(&settings, context, orders, placing);
+            let more = more(&app);
+            routes(app, more)
+        }
     };
-    let (watchers, looked_for) = (orders.watchers.clone(), orders.clone());
+    let looked_for = orders.clone();
     let writer = writer.telling(orders.news.clone());
     let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
-    Ok(reactions(orders.clone())
+    reactions(orders)
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
         .worker("look for streams", |context| looking::run(context, looked_for))
-        .worker("look for the live page", |context| hub.run(context, watchers))
         .samples(move |context| measure::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             let deadline = deadline.clone();
@@ -92,7 +107,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         .every(Duration::from_mins(1), "forget old answers", move |context| {
             placing::forget(context, keys_kept)
         })
-        .http(settings.http.listen(), routes))
+        .http(settings.http.listen(), routes)
 }
 
 /// What it hears, wherever it keeps what it knows.

@@ -1,7 +1,8 @@
 //! A service on a database of its own, without a broker.
 
-use crate::{App, Draft, Order, Orders, Page, Placing, Request, Settings, Writer, routes};
-use crate::{looking, page::Hub};
+use crate::{
+    App, Draft, Order, Orders, Placing, Request, Settings, Writer, looking, routes,
+};
 use axum::{
     Router,
     extract::Request as HttpRequest,
@@ -75,27 +76,20 @@ impl Bench {
     }
 
     pub fn router(&self) -> Router {
-        self.bare_router().layer(middleware::map_request(with_host))
+        self.router_with(|_| Router::new())
+    }
+
+    pub fn router_with(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
+        self.bare_router(more).layer(middleware::map_request(with_host))
     }
 
     /// For requests that say themselves where they go.
-    pub fn bare_router(&self) -> Router {
+    pub fn bare_router(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
-        let (page, _) = self.page();
         tokio::spawn(looking::run(self.context.clone(), orders.clone()));
-        routes(App::new(&self.settings, self.context.clone(), orders, placing, page))
-    }
-
-    /// Who looks for the live page, at work until the test ends.
-    pub fn hub(&self) -> Hub {
-        self.page().1
-    }
-
-    fn page(&self) -> (Page, Hub) {
-        let (page, hub) = Page::new(&self.settings.page, self.settings.order_deadline, 1 << 20);
-        let watchers = self.orders.watchers.clone();
-        tokio::spawn(hub.clone().run(self.context.clone(), watchers));
-        (page, hub)
+        let app = App::new(&self.settings, self.context.clone(), orders, placing);
+        let more = more(&app);
+        routes(app, more)
     }
 
     /// Nobody gets a connection from now on; who has one may keep it.

@@ -1,10 +1,19 @@
 //! Serves the API's documents: OpenAPI for programs and a page for people. Both are files that
 //! `UPDATE_DOCS=1 cargo test -p tidy` writes (`tests/openapi`).
 
+use super::App;
 use axum::{
+    Router,
     http::{HeaderMap, header},
+    middleware,
     response::{Html, IntoResponse},
+    routing::get,
 };
+use service::http::pages::{file, guard};
+
+const BASE: &str = include_str!("../../assets/base.css");
+const DOCS: &str = include_str!("../../assets/docs.css");
+const ICON: &str = include_str!("../../assets/icon.svg");
 
 /// As it stands in the page; the address under which the client asks takes its place.
 const USUAL_HOST: &str = "127.0.0.1:3001";
@@ -23,4 +32,13 @@ pub async fn page(headers: HeaderMap) -> Html<String> {
     };
     let host = host.filter(is_plain).unwrap_or(USUAL_HOST);
     Html(include_str!("../../api/docs.html").replacen(USUAL_HOST, host, 1))
+}
+
+/// Their look, and in part the live page's.
+pub fn files() -> Router<App> {
+    Router::new()
+        .route("/page/base.css", get(|| file("text/css", BASE)))
+        .route("/page/docs.css", get(|| file("text/css", DOCS)))
+        .route("/page/icon.svg", get(|| file("image/svg+xml", ICON)))
+        .layer(middleware::from_fn(guard))
 }

@@ -217,3 +217,21 @@ async fn orders_are_found_by_their_index_even_while_there_are_none() {
         sqlx::query_as("EXPLAIN EXECUTE load('{}')").fetch_all(&mut connection).await.unwrap();
     assert!(plan.iter().any(|(line,)| line.contains("orders_pkey")), "{plan:?}");
 }
+
+#[tokio::test]
+async fn a_glance_sees_the_newest_and_the_oldest_that_wait() {
+    let bench = Bench::new().await;
+    let first = bench.placed().await;
+    for _ in 0..60 {
+        let placed = bench.placed().await;
+        bench.confirm(placed).await;
+    }
+    let views = glance(&bench.context.ledger.pool, &[]).await.unwrap();
+    let ids: Vec<_> = views.iter().map(|view| view.id).collect();
+    assert!(ids.contains(&first) && ids.len() < 60, "{}", ids.len());
+    assert!(views.is_sorted_by(|one, other| one.created_at >= other.created_at));
+    let counts = count(&bench.context.ledger.pool).await.unwrap();
+    let told: Vec<_> = counts.into_iter().filter(|(_, orders)| *orders > 0).collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told.iter().map(|(_, orders)| orders).sum::<i64>(), 61);
+}

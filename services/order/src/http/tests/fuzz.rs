@@ -190,8 +190,8 @@ fn any_query_and_cursor() {
 fn any_path() {
     let paths = prop_oneof!["(%[0-9a-f]{2}){0,20}", "[!$&-;=@-Z_a-z~]{0,60}"];
     whatever(paths, async |_, router, path| {
-        for (before, after) in [("/orders/", ""), ("/orders/", "/events"), ("/page/orders/", "")] {
-            let request = Request::get(format!("{before}{path}{after}"));
+        for after in ["", "/events"] {
+            let request = Request::get(format!("/orders/{path}{after}"));
             let request = request.body(Body::empty()).unwrap();
             let status = router.clone().oneshot(request).await.unwrap().status().as_u16();
             assert!([200, 400, 404, 405].contains(&status), "{status}");
@@ -206,11 +206,8 @@ fn any_last_event() {
         any::<u128>().prop_map(|id| format!("{id:032x}").parse().unwrap())
     ];
     whatever(ids, async |_, router, id| {
-        for path in ["/orders/events", "/page/frames"] {
-            let request = Request::get(path).header("last-event-id", &id);
-            let request = request.body(Body::empty()).unwrap();
-            let status = router.clone().oneshot(request).await.unwrap().status();
-            assert_eq!(status, StatusCode::OK, "{path}");
-        }
+        let request = Request::get("/orders/events").header("last-event-id", &id);
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
     });
 }

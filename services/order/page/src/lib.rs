@@ -1,5 +1,5 @@
-//! The live page: what order hears, and what waits in the broker, as it happens. It reads only, but
-//! where a demonstration is asked for.
+//! The live page of the order service, and its binary: shows what order hears, and what waits in the
+//! broker, as it happens. It reads only, but where a demonstration is asked for.
 
 mod dead;
 mod demo;
@@ -7,18 +7,17 @@ mod detail;
 mod follow;
 mod hub;
 mod lanes;
-pub mod map;
+mod map;
 mod queues;
 mod rows;
 mod scene;
 mod steps;
 mod words;
 
-use crate::http::App;
 use askama::Template;
 use axum::{
     Router,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{FromRef, Query, State, rejection::QueryRejection},
     middleware,
     response::{Html, IntoResponse},
     routing::{get, post},
@@ -26,14 +25,29 @@ use axum::{
 use dead::Operator;
 use demo::Demo;
 use events::OrderId;
+use hub::Hub;
 use messaging::{RealWorld, World};
+use order::{Orders, http::App};
 use scene::Scene;
 use serde::Deserialize;
-use service::http::pages::{file, guard};
-use std::time::Duration;
+use service::{
+    Service,
+    http::{
+        Limits,
+        pages::{file, guard},
+    },
+};
+use std::sync::Arc;
 use words::Ending;
 
-pub use hub::Hub;
+#[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
+pub struct Settings {
+    #[command(flatten)]
+    pub order: order::Settings,
+    #[command(flatten)]
+    pub page: PageSettings,
+}
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
@@ -51,40 +65,53 @@ pub struct PageSettings {
     pub rabbitmq_page: String,
 }
 
-pub struct Page {
+/// What every route of the page is given.
+#[derive(Clone)]
+struct Page {
+    app: App,
     hub: Hub,
-    demo: Option<Demo>,
-    rabbitmq_page: String,
+    demo: Option<Arc<Demo>>,
+    rabbitmq_page: Arc<str>,
+}
+
+/// The order service with its page.
+pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
+    let Settings { order, page } = settings;
+    let orders = Orders::keeping(order.feed_bytes());
+    let demo = page.demo.then(|| Arc::new(Demo::new(page)));
+    let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
+    let hub = Hub::new(RealWorld.new_id(), order.order_deadline, operator, order.feed_bytes());
+    let (watchers, looking) = (orders.watchers.clone(), hub.clone());
+    let rabbitmq_page = page.rabbitmq_page.as_str().into();
+    let service = order::service_with(order, orders, move |app| {
+        routes(Page { app: app.clone(), hub, demo, rabbitmq_page })
+    });
+    Ok(service.worker("look for the live page", |context| looking.run(context, watchers)))
 }
 
 impl Page {
-    /// With who looks for it.
-    pub fn new(settings: &PageSettings, order_deadline: Duration, bytes_max: usize) -> (Self, Hub) {
-        let demo = settings.demo.then(|| Demo::new(settings));
-        let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
-        let hub = Hub::new(RealWorld.new_id(), order_deadline, operator, bytes_max);
-        let rabbitmq_page = settings.rabbitmq_page.clone();
-        (Self { hub: hub.clone(), demo, rabbitmq_page }, hub)
-    }
-
     fn operator(&self) -> Option<&Operator> {
         self.demo.as_ref()?.operator.as_ref()
     }
 }
 
-pub fn routes() -> Router<App> {
+impl FromRef<Page> for Arc<Limits> {
+    fn from_ref(page: &Page) -> Self {
+        Self::from_ref(&page.app)
+    }
+}
+
+fn routes(page: Page) -> Router<App> {
     Router::new()
         .route("/", get(show))
         .route("/page/frames", get(follow::follow))
         .route("/page/orders/{id}", get(detail::show))
         .route("/page/scenarios/{name}", post(demo::place))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
-        .route("/page/base.css", get(|| file("text/css", include_str!("../assets/base.css"))))
-        .route("/page/docs.css", get(|| file("text/css", include_str!("../assets/docs.css"))))
         .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
         .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
-        .route("/page/icon.svg", get(|| file("image/svg+xml", include_str!("../assets/icon.svg"))))
         .layer(middleware::from_fn(guard))
+        .with_state(page)
 }
 
 #[derive(Template)]
@@ -112,28 +139,28 @@ struct Asked {
 }
 
 async fn show(
-    State(app): State<App>,
+    State(page): State<Page>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> impl IntoResponse {
-    let mut seat = app.page.hub.seat(None);
+    let mut seat = page.hub.seat(None);
     let (scene, frame) = seat.scene().await;
     let asked = asked.ok().and_then(|Query(asked)| asked.order?.parse().ok());
     let selected: Option<OrderId> = asked.or_else(|| Some(scene.rows.first()?.0));
     let detail = match selected {
-        Some(id) => detail::html(&app, id).await.ok(),
+        Some(id) => detail::html(&page.app, id).await.ok(),
         None => None,
     };
-    let page = Whole {
+    let whole = Whole {
         map: map::draw(&scene.numbers),
         detail: detail.unwrap_or_default(),
         selected,
         scene,
         frame,
         scenarios: &demo::SCENARIOS,
-        demo: app.page.demo.as_ref(),
-        rabbitmq_page: &app.page.rabbitmq_page,
+        demo: page.demo.as_deref(),
+        rabbitmq_page: &page.rabbitmq_page,
     };
-    Html(page.render().expect("a page is text"))
+    Html(whole.render().expect("a page is text"))
 }
 
 #[cfg(test)]

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    service::main(order::NAME, order::service)
+    service::main(order::NAME, order_page::service)
 }

@@ -1,8 +1,7 @@
 //! Dead letters on the page: how many lie where, to whoever looks; what they are, and sending them
 //! back, to who may act.
 
-use super::{demo::Allowed, queues::Queues};
-use crate::{NAME, http::App};
+use crate::{Page, demo::Allowed, queues::Queues};
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
@@ -15,6 +14,7 @@ use dead_letters::{
 };
 use events::words::span;
 use messaging::{Broker, Kept, RabbitMq, header, is_parking};
+use order::NAME;
 use serde::Deserialize;
 use serde_json::Value;
 use service::{Context, http::Problem};
@@ -163,14 +163,14 @@ struct Shown {
 
 pub async fn act(
     _: Allowed,
-    State(app): State<App>,
+    State(page): State<Page>,
     Path((queue, deed)): Path<(String, Deed)>,
 ) -> Result<Html<String>, Problem> {
-    let operator = app.page.operator().cloned().ok_or_else(Problem::no_such_page)?;
+    let operator = page.operator().cloned().ok_or_else(Problem::no_such_page)?;
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let Context { ledger, kept, .. } = app.context.clone();
+    let Context { ledger, kept, .. } = page.app.context;
     let books = OwnBooks { pool: ledger.pool, kept };
     // Not left half-way when the page goes away.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });

@@ -1,7 +1,7 @@
 //! The dance as a drawing: the four services, an edge for each event and who hears it, and room for
 //! what waits. Events light their edges by name.
 
-use super::{scene::Number, words};
+use crate::{scene::Number, words};
 use askama::Template;
 use events::{EVENTS, Event, OrderCancelRequested, SAGA, SERVICES, said_by};
 use std::collections::BTreeMap;

@@ -1,12 +1,7 @@
 //! What a page may do beyond looking, where a demonstration is asked for: for whoever sits at this
 //! machine, from this page and no other.
 
-use super::{PageSettings, dead::Operator};
-use crate::{
-    cancelling,
-    http::App,
-    placing::{Draft, Request},
-};
+use crate::{Page, PageSettings, dead::Operator};
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},
@@ -14,6 +9,7 @@ use axum::{
 };
 use events::{Asking, CUSTOMER, CancelReason, PRICE};
 use messaging::{RealWorld, World};
+use order::{Draft, Request, http::App};
 use serde_json::{Value, json};
 use service::http::{Client, Problem, is_local};
 use std::{
@@ -54,11 +50,11 @@ pub const SCENARIOS: [Scenario; 6] = [
 /// The right to act: only a request that our own page sends from this machine has it.
 pub struct Allowed;
 
-impl FromRequestParts<App> for Allowed {
+impl FromRequestParts<Page> for Allowed {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let demo = app.page.demo.as_ref().ok_or_else(Problem::no_such_page)?;
+    async fn from_request_parts(parts: &mut Parts, page: &Page) -> Result<Self, Problem> {
+        let demo = page.demo.as_ref().ok_or_else(Problem::no_such_page)?;
         let client = parts.extensions.get::<Client>();
         // A proxy on this machine comes from near, with requests from afar.
         let is_near = client.is_some_and(|it| !it.is_forwarded && is_near(it.address));
@@ -101,7 +97,7 @@ fn gateway_of(routes: &str) -> Option<IpAddr> {
 
 pub async fn place(
     _: Allowed,
-    State(app): State<App>,
+    State(Page { app, .. }): State<Page>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let scenario = SCENARIOS.iter().find(|known| known.name == name);
@@ -115,8 +111,7 @@ pub async fn place(
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let App { context, orders, .. } = app;
-            let _ =
-                cancelling::cancel(context, orders, order_id, CancelReason::Customer, None).await;
+            let _ = order::cancel(context, orders, order_id, CancelReason::Customer, None).await;
         });
     }
     Ok(Json(json!({ "order_id": order_id })))

@@ -1,11 +1,8 @@
 //! The steps of one order, as they are drawn: who said what, to whom, and after what.
 
-use super::words;
-use crate::{
-    order::{Fact, Order},
-    waiting::Waiting,
-};
+use crate::words;
 use events::{EventId, SAGA, said_by};
+use order::{Fact, Order, Waiting};
 
 /// One line of the drawing.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,10 +93,10 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
 }
 
 fn said(event: &'static str) -> Step {
-    let hearers = SAGA.iter().filter(|step| step.hears == event && step.service != crate::NAME);
+    let hearers = SAGA.iter().filter(|step| step.hears == event && step.service != order::NAME);
     let mut to: Vec<_> = hearers.map(|step| words::place(step.service)).collect();
     if to.is_empty() {
-        to.push(words::place(crate::NAME));
+        to.push(words::place(order::NAME));
     }
     Step {
         lane: words::place(said_by(event)),

@@ -1,8 +1,7 @@
 //! `GET /page/frames`: what changes on the page, as it changes. A page that was away goes on where
 //! it was.
 
-use super::hub::Seat;
-use crate::http::App;
+use crate::{Page, hub::Seat};
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
@@ -34,18 +33,18 @@ struct Follower {
 }
 
 pub async fn follow(
-    State(app): State<App>,
+    State(page): State<Page>,
     place: OpenStream,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     // A browser that comes back by itself says where it was, and knows better than the address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let seat = app.page.hub.seat(last.or(asked.after.as_deref()));
-    let token = app.page.demo.as_ref().map(|demo| demo.token.as_str());
+    let seat = page.hub.seat(last.or(asked.after.as_deref()));
+    let token = page.demo.as_ref().map(|demo| demo.token.as_str());
     // A browser passes over an event that has no data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
-    let stop = app.context.stop.clone();
+    let stop = page.app.context.stop;
     let follower = Follower { seat, hello: Some(hello), stop, _place: place };
     let frames = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;

@@ -1,11 +1,11 @@
 //! What waits in the broker, seen from outside: looked at, never taken.
 
-use super::dead::Operator;
-use crate::NAME;
+use crate::dead::Operator;
 use events::SAGA;
 use messaging::{
     Broker, BrokerError, Depth, Lookout, Topology, dead_letters, is_parking, queue_name,
 };
+use order::NAME;
 use service::Context;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

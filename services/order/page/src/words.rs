@@ -1,14 +1,11 @@
 //! What a person calls an order and its state: in the list, in the lanes, and for who cannot see
 //! them. The words for an event are those of `events::words`.
 
-use crate::{
-    order::{Order, Status},
-    waiting::Waiting,
-};
 use events::{
     Event, InventoryFailed, OrderCancelRequested, PaymentFailed, PaymentReversed, SERVICES,
     ShippingFailed, words,
 };
+use order::{Order, Status, Waiting};
 
 /// What an order has come to, as far as colours and filters tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

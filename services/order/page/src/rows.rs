@@ -1,13 +1,13 @@
 //! A line of the list for each order.
 
-use super::{
+use crate::{
     queues::Queues,
     words::{self, Ending},
 };
-use crate::view::View;
 use askama::Template;
 use events::{OrderId, words::short};
 use messaging::queue_name;
+use order::View;
 
 #[derive(Template)]
 #[template(path = "row.html")]

@@ -1,19 +1,43 @@
-use super::{
+use super::*;
+use crate::{
     hub::Seat,
     steps::{Kind, steps},
-    words,
 };
-use crate::{
-    order::{Fact, Order},
-    store,
-    testing::{Bench, approved, scheduled, short},
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, StatusCode},
 };
 use chrono::{DateTime, TimeDelta};
 use events::{EventId, InventoryReserved};
+use order::{
+    Fact, Order, store,
+    testing::{Bench, approved, scheduled, short},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+use tokio::runtime::Runtime;
+use tower::ServiceExt;
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// At work until the test ends.
+fn hub(bench: &Bench) -> Hub {
+    let hub = Hub::new(RealWorld.new_id(), bench.settings.order_deadline, None, 1 << 20);
+    tokio::spawn(hub.clone().run(bench.context.clone(), bench.orders.watchers.clone()));
+    hub
+}
+
+fn router(bench: &Bench) -> Router {
+    let hub = hub(bench);
+    bench.router_with(|app| {
+        routes(Page { app: app.clone(), hub, demo: None, rabbitmq_page: "".into() })
+    })
+}
 
 async fn next(seat: &mut Seat) -> (String, Value) {
     let sent = tokio::time::timeout(SOON, seat.next()).await.expect("there is news");
@@ -33,7 +57,7 @@ async fn frame_with(seat: &mut Seat, part: &str) -> (String, Value) {
 #[tokio::test]
 async fn nobody_looks_but_while_a_page_is_open() {
     let bench = Bench::new().await;
-    let hub = bench.hub();
+    let hub = hub(&bench);
     assert!(!hub.is_looking());
     let mut seat = hub.seat(None);
     seat.scene().await;
@@ -54,7 +78,7 @@ async fn nobody_looks_but_while_a_page_is_open() {
 #[tokio::test]
 async fn a_page_is_told_what_changes_and_goes_on_where_it_was() {
     let bench = Bench::new().await;
-    let hub = bench.hub();
+    let hub = hub(&bench);
     let mut seat = hub.seat(None);
     let (_, whole) = next(&mut seat).await;
     assert_eq!(whole["ids"], json!([]));
@@ -73,24 +97,6 @@ async fn a_page_is_told_what_changes_and_goes_on_where_it_was() {
     let (_, other) = next(&mut hub.seat(Some("0123-7"))).await;
     assert_eq!(other["ids"], json!([placed]), "what another process has told is not known here");
     assert!(other["passed"].is_null(), "nothing is new for who sees it for the first time");
-}
-
-#[tokio::test]
-async fn a_glance_sees_the_newest_and_the_oldest_that_wait() {
-    let bench = Bench::new().await;
-    let first = bench.placed().await;
-    for _ in 0..60 {
-        let placed = bench.placed().await;
-        bench.confirm(placed).await;
-    }
-    let views = store::glance(&bench.context.ledger.pool, &[]).await.unwrap();
-    let ids: Vec<_> = views.iter().map(|view| view.id).collect();
-    assert!(ids.contains(&first) && ids.len() < 60, "{}", ids.len());
-    assert!(views.is_sorted_by(|one, other| one.created_at >= other.created_at));
-    let counts = store::count(&bench.context.ledger.pool).await.unwrap();
-    let told: Vec<_> = counts.into_iter().filter(|(_, orders)| *orders > 0).collect();
-    assert_eq!(told.len(), 2);
-    assert_eq!(told.iter().map(|(_, orders)| orders).sum::<i64>(), 61);
 }
 
 fn fact(number: u128, event: &'static str, cause: Option<u128>) -> Fact {
@@ -141,4 +147,51 @@ async fn the_list_tells_the_end_in_a_persons_words() {
     let told = async |id| words::ending(&store::order(pool, id).await.unwrap().unwrap());
     assert_eq!(told(one).await, "TRK-00000001");
     assert_eq!(told(other).await, "sold out");
+}
+
+#[tokio::test]
+async fn an_open_page_is_one_of_its_clients_streams() {
+    let mut bench = Bench::new().await;
+    bench.settings.http.streams_per_client = 1;
+    let router = router(&bench);
+    let open = async |path: &str| {
+        let peer: SocketAddr = ([192, 0, 2, 1], 1).into();
+        let request = Request::get(path).extension(ConnectInfo(peer)).body(Body::empty());
+        router.clone().oneshot(request.unwrap()).await.unwrap()
+    };
+    let first = open("/page/frames").await;
+    assert_eq!(first.status(), StatusCode::OK);
+    assert_eq!(open("/orders/events").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    drop(first);
+    assert_eq!(open("/page/frames").await.status(), StatusCode::OK);
+}
+
+#[test]
+fn fuzz_any_order_and_any_last_frame() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = cases.unwrap_or(300);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let runtime = Runtime::new().unwrap();
+    let (_bench, router) = runtime.block_on(async {
+        let bench = Bench::new().await;
+        let router = router(&bench);
+        (bench, router)
+    });
+    let ids = prop_oneof!["(%[0-9a-f]{2}){0,20}", "[!$&-;=@-Z_a-z~]{0,60}"];
+    let frames = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..300),
+        any::<u128>().prop_map(|id| format!("{id:032x}-{}", id % 9).into_bytes()),
+    ];
+    let frames = frames.prop_filter_map("no header", |it| HeaderValue::from_bytes(&it).ok());
+    let asked = TestRunner::new(config).run(&(ids, frames), |(id, frame)| {
+        let ask = |request: Request<Body>| router.clone().oneshot(request);
+        let request = Request::get(format!("/page/orders/{id}")).body(Body::empty()).unwrap();
+        let status = runtime.block_on(ask(request)).unwrap().status().as_u16();
+        assert!([200, 400, 404, 405].contains(&status), "{status}");
+        let request = Request::get("/page/frames").header("last-event-id", frame);
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(runtime.block_on(ask(request)).unwrap().status(), StatusCode::OK);
+        Ok(())
+    });
+    asked.unwrap_or_else(|why| panic!("{why}"));
 }

@@ -1,16 +1,13 @@
 //! Looks for all open pages at once, and only while one is open. What it has told last is kept, for
 //! a page that comes back.
 
-use super::{
+use crate::{
     dead::{self, Operator, Reasons},
     queues::{LOOK_EVERY, Looking, Queues},
     scene::{Frame, Scene},
 };
-use crate::{
-    store,
-    watchers::{WatchAll, Watchers},
-};
 use events::EventId;
+use order::{WatchAll, Watchers, store};
 use service::Context;
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -1,14 +1,9 @@
 //! `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
 
-use super::{
-    lanes,
+use crate::{
+    Page, lanes,
     steps::{Kind, Step, steps},
     words::{self, Ending},
-};
-use crate::{
-    http::{App, order_id, problem},
-    store,
-    view::View,
 };
 use askama::Template;
 use axum::{
@@ -16,6 +11,11 @@ use axum::{
     response::Html,
 };
 use events::{OrderId, SERVICES, words::span};
+use order::{
+    View,
+    http::{App, order_id, problem},
+    store,
+};
 use service::http::Problem;
 
 #[derive(Template)]
@@ -31,7 +31,7 @@ struct Detail {
 }
 
 pub async fn show(
-    State(app): State<App>,
+    State(Page { app, .. }): State<Page>,
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Html<String>, Problem> {
     html(&app, order_id(id)?).await.map(Html)

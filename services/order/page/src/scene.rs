@@ -1,9 +1,9 @@
 //! What every page shows at one moment, and the frame that leads from one moment to the next.
 
-use super::{queues::Queues, rows, words::Ending};
-use crate::{order::Status, store::COUNTED_MAX, view::View};
+use crate::{queues::Queues, rows, words::Ending};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{OrderId, SERVICES};
+use order::{Status, View, store::COUNTED_MAX};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
