@@ -42,7 +42,7 @@ where
     routes
         .layer(middleware::from_fn_with_state(limits.clone(), limits::in_flight))
         // Before that: a client that sends slowly holds no place in the line.
-        .layer(middleware::from_fn_with_state(limits.clone(), memory::counted))
+        .layer(middleware::from_fn_with_state(limits.clone(), limits::memory))
         .layer(middleware::from_fn_with_state(limits.clone(), limits::per_client))
 }
 
@@ -56,7 +56,7 @@ where
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
         .layer(middleware::from_fn(survive_panics))
-        .layer(middleware::from_fn_with_state(limits.clone(), hosts::ours))
-        .layer(middleware::from_fn_with_state(limits, client::know))
+        .layer(middleware::from_fn_with_state(limits.clone(), limits::own_hosts))
+        .layer(middleware::from_fn_with_state(limits, limits::client))
         .layer(middleware::from_fn(metrics::requests))
 }

@@ -1,17 +1,13 @@
 //! Finds the client of a request: the other end of the connection, or whom a trusted proxy names.
 
-use super::limits::Limits;
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request},
     http::HeaderMap,
-    middleware::Next,
-    response::Response,
 };
 use ipnet::IpNet;
 use std::{
     net::{IpAddr, SocketAddr},
     str::FromStr,
-    sync::Arc,
 };
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -44,6 +40,17 @@ impl FromStr for Proxies {
 }
 
 impl Proxies {
+    /// Notes the client in the request's extensions.
+    pub fn note_client(&self, request: &mut Request) {
+        let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
+            return;
+        };
+        let headers = request.headers();
+        let is_forwarded = [FORWARDED_FOR, "forwarded"].iter().any(|it| headers.contains_key(*it));
+        let address = self.client(peer.ip(), headers);
+        request.extensions_mut().insert(Client { address, is_forwarded });
+    }
+
     fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -70,17 +77,6 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
     address.map(|address: IpAddr| address.to_canonical())
-}
-
-pub async fn know(State(limits): State<Arc<Limits>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    if let Some(ConnectInfo(peer)) = peer {
-        let headers = request.headers();
-        let is_forwarded = [FORWARDED_FOR, "forwarded"].iter().any(|it| headers.contains_key(*it));
-        let address = limits.proxies.client(peer.ip(), headers);
-        request.extensions_mut().insert(Client { address, is_forwarded });
-    }
-    next.run(request).await
 }
 
 #[cfg(test)]

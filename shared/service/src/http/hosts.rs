@@ -1,17 +1,14 @@
 //! Answers only under names of its own: a page from elsewhere whose name leads here, for a moment,
 //! must not act as ours (DNS rebinding).
 
-use super::{limits::Limits, problem::Problem};
+use super::problem::Problem;
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderValue, Version, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
-    sync::Arc,
 };
 
 /// Names that are ours, beside localhost and addresses: nobody else's name is an address.
@@ -52,6 +49,16 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Hosts {
+    /// Whether the request is sent to one of them.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        match named(request) {
+            Named::Nothing if request.version() < Version::HTTP_11 => Ok(()),
+            Named::Host(host) if self.admit(host.host()) => Ok(()),
+            Named::Host(_) => Err(Problem::not_our_host()),
+            Named::Nothing | Named::Nonsense => Err(Problem::no_host()),
+        }
+    }
+
     fn admit(&self, host: &str) -> bool {
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let is_below = |all: &str| name.len() > all.len() && name.ends_with(all);
@@ -72,16 +79,6 @@ fn is_address(name: &str) -> bool {
         || name.parse::<Ipv4Addr>().is_ok(),
         |address| address.parse::<Ipv6Addr>().is_ok(),
     )
-}
-
-pub async fn ours(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
-    match named(&request) {
-        Named::Nothing if request.version() < Version::HTTP_11 => {}
-        Named::Host(host) if limits.hosts.admit(host.host()) => {}
-        Named::Host(_) => return Problem::not_our_host().into_response(),
-        Named::Nothing | Named::Nonsense => return Problem::no_host().into_response(),
-    }
-    next.run(request).await
 }
 
 enum Named {

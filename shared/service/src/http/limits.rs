@@ -1,4 +1,4 @@
-//! Protects the service from too many requests, and from its own panics.
+//! Protects the service from too many requests, and from its own panics: the layers of its routes.
 
 use super::{
     client::{Client, Proxies},
@@ -7,10 +7,12 @@ use super::{
     problem::Problem,
     rate::Rate,
     settings::HttpSettings,
-    streams::Streams,
+    streams::{OpenStream, Streams},
 };
 use axum::{
-    extract::{Request, State},
+    body::Body,
+    extract::{FromRef, FromRequestParts, Request, State},
+    http::{Method, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,15 +21,15 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// A client that hears nothing for so long is told to come back.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Limits {
     in_flight: Semaphore,
     rate: Option<Rate>,
-    pub(super) hosts: Hosts,
-    pub(super) proxies: Proxies,
-    pub(super) streams: Streams,
-    pub(super) memory: Memory,
+    hosts: Hosts,
+    proxies: Proxies,
+    streams: Streams,
+    memory: Memory,
 }
 
 impl Limits {
@@ -61,6 +63,17 @@ pub async fn in_time(request: Request, next: Next) -> Response {
     answered.unwrap_or_else(|_| Problem::database_away().into_response())
 }
 
+pub async fn memory(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (body, held) = match limits.memory.receive(body).await {
+        Ok(received) => received,
+        Err(problem) => return problem.into_response(),
+    };
+    let held = held.filter(|_| parts.method == Method::POST);
+    let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+    limits.memory.weigh(answer, held).await.unwrap_or_else(IntoResponse::into_response)
+}
+
 pub async fn per_client(
     State(limits): State<Arc<Limits>>,
     request: Request,
@@ -75,6 +88,26 @@ pub async fn per_client(
     next.run(request).await
 }
 
+pub async fn client(
+    State(limits): State<Arc<Limits>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    limits.proxies.note_client(&mut request);
+    next.run(request).await
+}
+
+pub async fn own_hosts(
+    State(limits): State<Arc<Limits>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match limits.hosts.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 pub async fn survive_panics(request: Request, next: Next) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -82,4 +115,16 @@ pub async fn survive_panics(request: Request, next: Next) -> Response {
         tracing::error!("{what}: the handler panicked");
         Problem::internal().into_response()
     })
+}
+
+impl<S: Sync> FromRequestParts<S> for OpenStream
+where
+    Arc<Limits>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let client = parts.extensions.get::<Client>().map(|client| client.address);
+        Arc::<Limits>::from_ref(state).streams.open(client)
+    }
 }

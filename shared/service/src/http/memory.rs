@@ -1,13 +1,10 @@
 //! Counts the bytes of requests and answers in memory, and reads the body of a request whole before
 //! it takes a place in the line.
 
-use super::{BODY_MAX, limits::Limits, problem::Problem};
+use super::{BODY_MAX, problem::Problem};
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
-    http::Method,
-    middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures::StreamExt;
 use std::{
@@ -63,7 +60,10 @@ impl Memory {
     }
 
     /// The whole body, and the room that it takes up.
-    async fn receive(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+    pub async fn receive(
+        &self,
+        body: Body,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
         if body.is_end_stream() {
             return Ok((Bytes::new(), None));
         }
@@ -111,7 +111,7 @@ impl Memory {
 
     /// Keeps count of an answer until it is sent. One to a request that was counted has its room
     /// already, so that nothing is done and then not told.
-    async fn weigh(
+    pub async fn weigh(
         &self,
         answer: Response,
         held: Option<OwnedSemaphorePermit>,
@@ -191,15 +191,4 @@ impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
         &self.whole
     }
-}
-
-pub async fn counted(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let (body, held) = match limits.memory.receive(body).await {
-        Ok(received) => received,
-        Err(problem) => return problem.into_response(),
-    };
-    let held = held.filter(|_| parts.method == Method::POST);
-    let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
-    limits.memory.weigh(answer, held).await.unwrap_or_else(IntoResponse::into_response)
 }

@@ -1,10 +1,6 @@
 //! Limits how many event streams are open: in all, and for one client.
 
-use super::{client::Client, limits::Limits, problem::Problem, rate::network};
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
-};
+use super::{problem::Problem, rate::network};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -80,16 +76,4 @@ impl Drop for OpenStream {
 
 fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<S: Sync> FromRequestParts<S> for OpenStream
-where
-    Arc<Limits>: FromRef<S>,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let client = parts.extensions.get::<Client>().map(|client| client.address);
-        Arc::<Limits>::from_ref(state).streams.open(client)
-    }
 }
