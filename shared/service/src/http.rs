@@ -35,7 +35,7 @@ const BODY_MAX: usize = 64 * 1024;
 
 /// For routes that need the database: so many requests at work, so many bytes in memory, and so
 /// many requests of one client.
-pub fn limited<S>(routes: Router<S>, limits: &Arc<Limits>) -> Router<S>
+pub fn limited<S>(routes: Router<S>, limits: Arc<Limits>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -43,7 +43,7 @@ where
         .layer(middleware::from_fn_with_state(limits.clone(), limits::in_flight))
         // Before that: a client that sends slowly holds no place in the line.
         .layer(middleware::from_fn_with_state(limits.clone(), limits::memory))
-        .layer(middleware::from_fn_with_state(limits.clone(), limits::per_client))
+        .layer(middleware::from_fn_with_state(limits, limits::per_client))
 }
 
 /// For all routes of a service together: measured, under our own names only, and each failure is a

@@ -9,7 +9,10 @@ use axum::http::StatusCode;
 use events::CUSTOMER;
 use order::{
     Ending, Status,
-    http::{CAUGHT_UP_MAX, KEY_MAX, LIMIT, LIMIT_MAX, Listed, problem},
+    http::{
+        CAUGHT_UP_MAX, LIMIT, LIMIT_MAX, Listed,
+        problem::{self, KEY_MAX},
+    },
 };
 use serde_json::{Value, json};
 use service::http::{Errors, Problem};

@@ -1,7 +1,7 @@
 //! Dead letters on the page: how many lie where, to whoever looks; what they are, and sending them
 //! back, to who may act.
 
-use crate::{Page, demo::Allowed, queues::Queues};
+use crate::{Page, demo::Allowed, operator::Operator, queues::Queues};
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
@@ -13,13 +13,12 @@ use dead_letters::{
     Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
 };
 use events::words::span;
-use messaging::{Broker, Kept, RabbitMq, header, is_parking};
+use messaging::{Kept, header, is_parking};
 use order::NAME;
 use serde::Deserialize;
 use serde_json::Value;
 use service::{Context, http::Problem};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Of one queue, at one time.
 const LETTERS_MAX: usize = 50;
@@ -27,17 +26,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// Each look at a message is a delivery, and a broker without our policies drops what has had too
 /// many: nobody looks on his own account beyond this.
 const LOOKS_MAX: i64 = 10;
-
-/// Comes to the broker as a person does.
-#[derive(Clone)]
-pub struct Operator {
-    amqp_url: String,
-    /// Two of our own looks would hide dead letters from each other.
-    hands: Arc<Mutex<()>>,
-}
-
-/// To be kept until the hand is given back.
-type Hold = (dead_letters::Connection, OwnedMutexGuard<()>);
 
 /// Why the first in each queue of dead letters died.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,29 +53,6 @@ pub enum Deed {
     Show,
     DryRun,
     Replay,
-}
-
-impl Operator {
-    /// `None` where nobody is named.
-    pub fn new(amqp_url: &str) -> Option<Self> {
-        let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
-        (!amqp_url.is_empty()).then(operator)
-    }
-
-    pub fn broker(&self) -> Option<Arc<dyn Broker>> {
-        let broker = RabbitMq::new(&self.amqp_url, 1);
-        broker
-            .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is no address: {why}"))
-            .ok()
-            .map(|it| Arc::new(it) as _)
-    }
-
-    async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, Hold)> {
-        let hands = self.hands.clone().lock_owned().await;
-        let connection = dead_letters::connect(&self.amqp_url).await?;
-        let hand = Hand::take(&connection, [queue.to_owned()], limit, |_| true).await?;
-        Ok((hand, (connection, hands)))
-    }
 }
 
 impl Reasons {

@@ -1,7 +1,7 @@
 //! What a page may do beyond looking, where a demonstration is asked for: for whoever sits at this
 //! machine, from this page and no other.
 
-use crate::{Page, PageSettings, dead::Operator};
+use crate::{Page, PageSettings, operator::Operator};
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},

@@ -2,7 +2,8 @@
 //! a page that comes back.
 
 use crate::{
-    dead::{self, Operator, Reasons},
+    dead::{self, Reasons},
+    operator::Operator,
     queues::{LOOK_EVERY, Looking, Queues},
     scene::{Frame, Scene},
 };

@@ -8,6 +8,7 @@ mod follow;
 mod hub;
 mod lanes;
 mod map;
+mod operator;
 mod queues;
 mod rows;
 mod scene;
@@ -22,11 +23,11 @@ use axum::{
     response::{Html, IntoResponse},
     routing::{get, post},
 };
-use dead::Operator;
 use demo::Demo;
 use events::OrderId;
 use hub::Hub;
 use messaging::{RealWorld, World};
+use operator::Operator;
 use order::{Orders, http::App};
 use scene::Scene;
 use serde::Deserialize;

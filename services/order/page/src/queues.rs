@@ -1,6 +1,6 @@
 //! What waits in the broker, seen from outside: looked at, never taken.
 
-use crate::dead::Operator;
+use crate::operator::Operator;
 use events::SAGA;
 use messaging::{
     Broker, BrokerError, Depth, Lookout, Topology, dead_letters, is_parking, queue_name,

@@ -1,6 +1,9 @@
 //! `POST /orders/{id}/cancel`: 202 for as long as it can still be undone.
 
-use super::{App, order_id, problem};
+use super::{
+    app::{App, order_id},
+    problem,
+};
 use crate::cancelling::{self, Outcome};
 use axum::{
     Json,

@@ -1,7 +1,7 @@
 //! Serves the API's documents: OpenAPI for programs and a page for people. Both are files that
 //! `UPDATE_DOCS=1 cargo test -p tidy` writes (`tests/openapi`).
 
-use super::App;
+use super::app::App;
 use axum::{
     Router,
     http::{HeaderMap, header},

@@ -1,7 +1,7 @@
 //! `GET /orders/endings`: which orders end, as they do, in this process. For who has many under way
 //! and would else ask for each.
 
-use super::App;
+use super::app::App;
 use axum::{extract::State, response::Response};
 use service::http::{OpenStream, sse::Feeding};
 

@@ -1,6 +1,9 @@
 //! `GET /orders/{id}/events`: the timeline as it grows, and the end.
 
-use super::{App, order_id, problem};
+use super::{
+    app::{App, order_id},
+    problem,
+};
 use crate::{order::Order, store, view::Step, watchers::Watch};
 use axum::{
     extract::{Path, State, rejection::PathRejection},

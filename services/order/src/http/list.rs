@@ -1,6 +1,6 @@
 //! `GET /orders`: newest first, page by page.
 
-use super::App;
+use super::app::App;
 use crate::{
     store::{self, Cursor, Filter},
     view::View,

@@ -2,7 +2,7 @@
 //! that comes back with `Last-Event-ID` is told what it has missed, perhaps some of it twice; or
 //! that it is too much.
 
-use super::App;
+use super::app::App;
 use crate::{looking::BACK, store, telling::News};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};

@@ -1,6 +1,6 @@
 //! `POST /orders`: answered once the order is in the database, whatever the broker does.
 
-use super::{App, draft, problem};
+use super::{app::App, draft, problem};
 use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
     body::Bytes,
@@ -9,8 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use service::http::{Problem, traceparent};
-
-pub const KEY_MAX: usize = 255;
 
 /// The body has come whole and in time.
 pub async fn place(
@@ -60,7 +58,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let fits = |key: &&str| (1..=KEY_MAX).contains(&key.len());
+    let fits = |key: &&str| (1..=problem::KEY_MAX).contains(&key.len());
     match value.to_str().ok().filter(fits) {
         Some(key) if values.next().is_none() => Ok(Some(key.into())),
         _ => Err(problem::bad_key()),

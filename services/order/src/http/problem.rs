@@ -1,9 +1,11 @@
 //! The problems that only an order can have; what any route may answer is in `service::http`.
 
-use super::KEY_MAX;
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};
 use std::fmt::Display;
+
+/// Of an Idempotency-Key, in bytes.
+pub const KEY_MAX: usize = 255;
 
 pub fn bad_key() -> Problem {
     let detail =

@@ -1,0 +1,40 @@
+//! Comes to the broker as an operator does, who may look at all queues and take dead letters.
+
+use anyhow::Result;
+use dead_letters::Hand;
+use messaging::{Broker, RabbitMq};
+use std::sync::Arc;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+#[derive(Clone)]
+pub struct Operator {
+    pub amqp_url: String,
+    /// Two of our own looks would hide dead letters from each other.
+    hands: Arc<Mutex<()>>,
+}
+
+/// To be kept until the hand is given back.
+pub type Hold = (dead_letters::Connection, OwnedMutexGuard<()>);
+
+impl Operator {
+    /// `None` where nobody is named.
+    pub fn new(amqp_url: &str) -> Option<Self> {
+        let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
+        (!amqp_url.is_empty()).then(operator)
+    }
+
+    pub fn broker(&self) -> Option<Arc<dyn Broker>> {
+        let broker = RabbitMq::new(&self.amqp_url, 1);
+        broker
+            .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is no address: {why}"))
+            .ok()
+            .map(|it| Arc::new(it) as _)
+    }
+
+    pub async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, Hold)> {
+        let hands = self.hands.clone().lock_owned().await;
+        let connection = dead_letters::connect(&self.amqp_url).await?;
+        let hand = Hand::take(&connection, [queue.to_owned()], limit, |_| true).await?;
+        Ok((hand, (connection, hands)))
+    }
+}

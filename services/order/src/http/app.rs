@@ -1,0 +1,52 @@
+//! What every route is given, and what they read alike.
+
+use super::problem;
+use crate::{Settings, placing::Placing, store::Orders, view::View};
+use axum::extract::{FromRef, Path, rejection::PathRejection};
+use events::OrderId;
+use service::{
+    Context,
+    http::{Limits, Problem},
+};
+use std::{sync::Arc, time::Duration};
+
+#[derive(Clone)]
+pub struct App {
+    pub context: Context,
+    pub orders: Orders,
+    pub placing: Placing,
+    limits: Arc<Limits>,
+    order_deadline: Duration,
+}
+
+impl App {
+    pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
+        let (limits, order_deadline) = (Limits::new(&settings.http), settings.order_deadline);
+        Self { context, orders, placing, limits: Arc::new(limits), order_deadline }
+    }
+
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.clone()
+    }
+
+    pub fn as_of_now(&self, view: View) -> View {
+        view.at(self.context.world.now(), self.order_deadline)
+    }
+}
+
+impl FromRef<App> for Context {
+    fn from_ref(app: &App) -> Self {
+        app.context.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Limits> {
+    fn from_ref(app: &App) -> Self {
+        app.limits()
+    }
+}
+
+/// What is no id at all is no order's id either.
+pub fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
+    path.map(|Path(id)| id).map_err(|_| problem::no_such_order("with such an id: it is a UUID"))
+}
