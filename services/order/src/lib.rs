@@ -4,18 +4,17 @@
 pub mod audit;
 mod cancelling;
 mod deadline;
+mod feed;
 pub mod http;
-mod looking;
 mod measure;
 mod on;
 mod order;
 mod placing;
+mod replicas;
 mod saying;
 pub mod store;
-mod telling;
 mod view;
 mod waiting;
-mod watchers;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -31,15 +30,14 @@ use std::{sync::Arc, time::Duration};
 
 pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
+pub use feed::{Ending, Feeds, News, WatchAll, Watchers};
 pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
 pub use store::{Answer, Cancellable, Loaded, OrderBook, Orders, Placed, Unwritten};
-pub use telling::{Ending, News};
 pub use view::{Step, View};
 pub use waiting::Waiting;
-pub use watchers::{WatchAll, Watchers};
 
 pub const NAME: &str = "order";
 
@@ -69,7 +67,7 @@ impl Settings {
 }
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
-    let orders = Orders::keeping(settings.feed_bytes());
+    let orders = Orders { feeds: Feeds::keeping(settings.feed_bytes()) };
     Ok(service_with(settings, orders, |_| Router::new()))
 }
 
@@ -88,14 +86,14 @@ pub fn service_with(
             routes(app, more)
         }
     };
-    let looked_for = orders.clone();
-    let writer = writer.telling(orders.news.clone());
+    let feeds = orders.feeds.clone();
+    let writer = writer.telling(feeds.news.clone());
     let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
     reactions(orders)
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
-        .worker("look for streams", |context| looking::run(context, looked_for))
+        .worker("look for streams", |context| replicas::run(context, feeds))
         .samples(move |context| measure::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             let deadline = deadline.clone();

@@ -5,7 +5,7 @@ mod drawing;
 mod keys;
 mod writer;
 
-use crate::{store, telling::NewsFeed};
+use crate::{feed::NewsFeed, store};
 use events::{Item, Money, OrderId, PaymentMethod};
 use keys::{BusyKeys, HeldKey};
 use serde::Serialize;

@@ -7,9 +7,8 @@ mod place;
 mod read;
 
 use crate::{
+    feed::{Change, Feeds},
     order::{Fact, Order},
-    telling::{Ending, News, NewsFeed},
-    watchers::Watchers,
 };
 use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
@@ -17,7 +16,6 @@ use events::{EVENTS, EventId, OrderId, ProductId};
 use messaging::{Known, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service::http::{Feed, write_event};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -32,17 +30,8 @@ pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
 
 #[derive(Clone, Default)]
 pub struct Orders {
-    pub watchers: Watchers,
-    pub endings: Feed,
-    pub news: NewsFeed,
-}
-
-impl Orders {
-    /// So many bytes are kept for each kind of streams.
-    pub fn keeping(stream_bytes: usize) -> Self {
-        let (endings, news) = (Feed::new(stream_bytes), NewsFeed::new(stream_bytes));
-        Self { endings, news, ..Self::default() }
-    }
+    /// Told of what is committed.
+    pub feeds: Feeds,
 }
 
 /// Orders as they were loaded, and what they have heard since.
@@ -118,26 +107,15 @@ impl Store for Orders {
     }
 
     fn committed(&self, batch: Loaded) {
-        let ended = batch.ended.iter().filter_map(|id| Some((*id, batch.known.get(id)?)));
-        let ended: Vec<_> = ended.collect();
-        for (_, order) in &ended {
+        let changes = batch.news.iter().filter_map(|(id, news)| {
+            let (order, has_ended) = (batch.known.get(id)?, batch.ended.contains(id));
+            Some(Change { order_id: *id, order, news, has_ended })
+        });
+        let changes: Vec<_> = changes.collect();
+        for Change { order, .. } in changes.iter().filter(|change| change.has_ended) {
             metrics::ENDED.record(order.age(), [order.status().name()]);
         }
-        self.watchers.tell(batch.news.keys().filter_map(|id| Some((id, batch.known.get(id)?))));
-        if self.endings.is_heard() && !ended.is_empty() {
-            let ending = |(order_id, order): &(_, &Order)| Ending {
-                order_id: *order_id,
-                status: order.status(),
-            };
-            let (ended, mut text) = (ended.iter().map(ending).collect::<Vec<_>>(), String::new());
-            write_event(&mut text, "ended", &ended, None::<EventId>);
-            self.endings.send(text);
-        }
-        let heard =
-            batch.news.iter().filter_map(|(id, facts)| Some((*id, batch.known.get(id)?, facts)));
-        self.news.tell(heard.flat_map(|(id, order, facts)| {
-            facts.iter().flat_map(move |fact| News::of(id, order, fact))
-        }));
+        self.feeds.tell(&changes);
     }
 }
 

@@ -1,8 +1,6 @@
 //! A service on a database of its own, without a broker.
 
-use crate::{
-    App, Draft, Order, Orders, Placing, Request, Settings, Writer, looking, routes,
-};
+use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, replicas, routes};
 use axum::{
     Router,
     extract::Request as HttpRequest,
@@ -86,7 +84,7 @@ impl Bench {
     /// For requests that say themselves where they go.
     pub fn bare_router(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
-        tokio::spawn(looking::run(self.context.clone(), orders.clone()));
+        tokio::spawn(replicas::run(self.context.clone(), orders.feeds.clone()));
         let app = App::new(&self.settings, self.context.clone(), orders, placing);
         let more = more(&app);
         routes(app, more)

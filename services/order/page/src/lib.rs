@@ -28,7 +28,7 @@ use events::OrderId;
 use hub::Hub;
 use messaging::{RealWorld, World};
 use operator::Operator;
-use order::{Orders, http::App};
+use order::{Feeds, Orders, http::App};
 use scene::Scene;
 use serde::Deserialize;
 use service::{
@@ -78,11 +78,11 @@ struct Page {
 /// The order service with its page.
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let Settings { order, page } = settings;
-    let orders = Orders::keeping(order.feed_bytes());
+    let orders = Orders { feeds: Feeds::keeping(order.feed_bytes()) };
     let demo = page.demo.then(|| Arc::new(Demo::new(page)));
     let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
     let hub = Hub::new(RealWorld.new_id(), order.order_deadline, operator, order.feed_bytes());
-    let (watchers, looking) = (orders.watchers.clone(), hub.clone());
+    let (watchers, looking) = (orders.feeds.watchers.clone(), hub.clone());
     let rabbitmq_page = page.rabbitmq_page.as_str().into();
     let service = order::service_with(order, orders, move |app| {
         routes(Page { app: app.clone(), hub, demo, rabbitmq_page })

@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// At work until the test ends.
 fn hub(bench: &Bench) -> Hub {
     let hub = Hub::new(RealWorld.new_id(), bench.settings.order_deadline, None, 1 << 20);
-    tokio::spawn(hub.clone().run(bench.context.clone(), bench.orders.watchers.clone()));
+    tokio::spawn(hub.clone().run(bench.context.clone(), bench.orders.feeds.watchers.clone()));
     hub
 }
 

@@ -6,6 +6,6 @@ use axum::{extract::State, response::Response};
 use service::http::{OpenStream, sse::Feeding};
 
 pub async fn listen(State(app): State<App>, stream: OpenStream) -> Response {
-    let (feed, stop) = (app.orders.endings.listen(), app.context.stop);
+    let (feed, stop) = (app.orders.feeds.endings.listen(), app.context.stop);
     Feeding { first: String::new(), feed, stream, stop }.answer()
 }

@@ -4,7 +4,7 @@ use super::{
     app::{App, order_id},
     problem,
 };
-use crate::{order::Order, store, view::Step, watchers::Watch};
+use crate::{feed::Watch, order::Order, store, view::Step};
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::sse::{Event, Sse},
@@ -28,7 +28,7 @@ pub async fn follow(
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
     // Before the first look, so that nothing falls between the two.
-    let watch = app.orders.watchers.watch(id);
+    let watch = app.orders.feeds.watchers.watch(id);
     let order = store::order(&app.context.ledger.pool, id).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;
     let mut follower = Follower::new(app.context, watch, place);

@@ -3,7 +3,7 @@
 //! that it is too much.
 
 use super::app::App;
-use crate::{looking::BACK, store, telling::News};
+use crate::{feed::News, replicas::BACK, store};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};
 use events::{EventId, said_at};
@@ -21,7 +21,7 @@ pub async fn listen(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Before the look, so that nothing falls between the two.
-    let feed = app.orders.news.listen(app.context.world.now());
+    let feed = app.orders.feeds.news.listen(app.context.world.now());
     let first = match last_event(&headers) {
         Some(last) => caught_up(&app, last).await?,
         None => String::new(),
@@ -42,9 +42,6 @@ async fn caught_up(app: &App, last: DateTime<Utc>) -> Result<String, Problem> {
     if lately.back_to.is_some_and(|oldest| oldest > since) {
         text += &missed(1);
     }
-    let all = lately.orders.iter().flat_map(|(id, order)| News::all(*id, order));
-    let mut all: Vec<_> = all.filter(|news| news.fact.at >= since).collect();
-    all.sort_by_key(|news| news.fact.at);
-    all.iter().for_each(|news| news.write(&mut text));
+    News::since(since, &lately.orders).iter().for_each(|news| news.write(&mut text));
     Ok(text)
 }

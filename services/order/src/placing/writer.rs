@@ -3,8 +3,8 @@
 
 use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
 use crate::{
+    feed::{News, NewsFeed},
     store::{Answer, OrderBook, Placed, Unwritten},
-    telling::{News, NewsFeed},
 };
 use messaging::{Bisection, CrashPoint, crash_at};
 use service::Context;

@@ -227,7 +227,7 @@ async fn a_stream_asks_no_database_once_it_is_open() {
         caused_by: None,
         detail: Value::Null,
     });
-    bench.orders.watchers.tell([(&id, &order)].into_iter());
+    bench.orders.feeds.watchers.tell([(&id, &order)].into_iter());
     assert_eq!(stream.step().await, "payment.approved");
 }
 

@@ -1,4 +1,7 @@
-//! What streams tell of all orders: their events, and how they end.
+//! Feeds streams with what this process writes: the events of all orders, their ends, and single
+//! orders as they go on. What other processes write is found by `replicas.rs`.
+
+mod watchers;
 
 use crate::{
     order::{Fact, Order, Status},
@@ -12,6 +15,24 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+pub use watchers::{Watch, WatchAll, Watchers};
+
+#[derive(Clone, Default)]
+pub struct Feeds {
+    pub watchers: Watchers,
+    pub endings: Feed,
+    pub news: NewsFeed,
+}
+
+/// What has become of an order in a transaction.
+pub struct Change<'a> {
+    pub order_id: OrderId,
+    pub order: &'a Order,
+    /// What it has heard.
+    pub news: &'a [Fact],
+    pub has_ended: bool,
+}
 
 /// An order that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +70,29 @@ struct Told {
 
 /// Events whose ids are kept. Those of version 7 are in the order of their time.
 const TOLD_MAX: usize = 16 * 1024;
+
+impl Feeds {
+    /// So many bytes are kept for each kind of streams.
+    pub fn keeping(bytes: usize) -> Self {
+        let (endings, news) = (Feed::new(bytes), NewsFeed::new(bytes));
+        Self { endings, news, ..Self::default() }
+    }
+
+    pub fn tell(&self, changes: &[Change]) {
+        self.watchers.tell(changes.iter().map(|one| (&one.order_id, one.order)));
+        let ended = changes.iter().filter(|one| one.has_ended);
+        let ended = ended.map(|one| Ending { order_id: one.order_id, status: one.order.status() });
+        let ended: Vec<_> = ended.collect();
+        if self.endings.is_heard() && !ended.is_empty() {
+            let mut text = String::new();
+            write_event(&mut text, "ended", &ended, None::<EventId>);
+            self.endings.send(text);
+        }
+        self.news.tell(changes.iter().flat_map(|one| {
+            one.news.iter().flat_map(move |fact| News::of(one.order_id, one.order, fact))
+        }));
+    }
+}
 
 impl NewsFeed {
     pub fn new(bytes_max: usize) -> Self {
@@ -128,6 +172,14 @@ impl News {
 
     pub fn all(order_id: OrderId, order: &Order) -> impl Iterator<Item = Self> {
         order.timeline().iter().flat_map(move |fact| Self::of(order_id, order, fact))
+    }
+
+    /// What was said since then of these orders, by time.
+    pub fn since(since: DateTime<Utc>, orders: &[(OrderId, Order)]) -> Vec<Self> {
+        let all = orders.iter().flat_map(|(id, order)| Self::all(*id, order));
+        let mut news: Vec<_> = all.filter(|news| news.fact.at >= since).collect();
+        news.sort_by_key(|news| news.fact.at);
+        news
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who waits for news of an order. Telling costs nothing for orders nobody watches.
+//! Tells those who wait for news of an order. It costs nothing for orders that nobody watches.
 
 use crate::order::Order;
 use events::OrderId;
