@@ -1,4 +1,4 @@
-//! The routes. What is wrong with a request is always told as `application/problem+json`.
+//! Routes requests. Every refusal is `application/problem+json`.
 
 mod app;
 mod cancel;

@@ -6,7 +6,7 @@ mod cancelling;
 mod deadline;
 mod feed;
 pub mod http;
-mod measure;
+mod metrics;
 mod on;
 mod order;
 mod placing;
@@ -94,7 +94,7 @@ pub fn service_with(
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
         .worker("look for streams", |context| replicas::run(context, feeds))
-        .samples(move |context| measure::orders(context, order_deadline))
+        .samples(move |context| metrics::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             let deadline = deadline.clone();
             async move { deadline.enforce(&context).await }

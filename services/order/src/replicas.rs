@@ -1,5 +1,5 @@
-//! Polls what other processes of this service write, once a second and for all streams, while one is
-//! open. What this process writes is told as it is written.
+//! Polls what other processes of this service write, once a second and for all streams, while one
+//! is open. What this process writes is told as it is written.
 
 use crate::{
     feed::{Feeds, News},

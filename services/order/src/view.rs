@@ -1,4 +1,4 @@
-//! An order as a customer sees it.
+//! Shows an order as a client sees it, in JSON.
 
 use crate::{
     order::{Fact, Order, Status},

@@ -1,5 +1,5 @@
-//! What an order waits for that is not final, as far as it has heard: who owes it the next step,
-//! and whether anything will still happen by itself.
+//! Tells what an order that is not final waits for: which service owes the next step, and whether
+//! anything will still happen by itself.
 
 use crate::order::{Cancel, Order};
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -1,5 +1,5 @@
-//! Describes the parts of an OpenAPI document, as few as this service needs, in the order in which a
-//! person reads them.
+//! Describes the parts of an OpenAPI document, as few as this service needs, in the order in which
+//! a person reads them.
 
 use axum::http::StatusCode;
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! Dead letters on the page: how many lie where, to whoever looks; what they are, and sending them
-//! back, to who may act.
+//! Shows dead letters: their counts to every viewer; to an operator also what they are, with
+//! replay.
 
 use crate::{Page, demo::Allowed, operator::Operator, queues::Queues};
 use anyhow::{Context as _, Result, ensure};

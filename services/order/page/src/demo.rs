@@ -1,5 +1,5 @@
-//! What a page may do beyond looking, where a demonstration is asked for: for whoever sits at this
-//! machine, from this page and no other.
+//! Places orders for the demonstration (`DEMO=1`): for clients on this machine only, and from this
+//! page only.
 
 use crate::{Page, PageSettings, operator::Operator};
 use axum::{

@@ -1,9 +1,10 @@
-//! `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
+//! Serves `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
 
 use crate::{
-    Page, lanes,
+    Page,
+    labels::{self, Ending},
+    lanes,
     steps::{Kind, Step, steps},
-    words::{self, Ending},
 };
 use askama::Template;
 use axum::{
@@ -48,8 +49,8 @@ pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
     let ending = Ending::of(status);
     let title = format!("Order {id}, {}", ending.word());
     let summary = match ending {
-        Ending::Open => words::waits(&waiting),
-        _ => words::ending(&view.order),
+        Ending::Open => labels::waits(&waiting),
+        _ => labels::ending(&view.order),
     };
     let took_ms = i64::try_from(view.order.age().as_millis()).unwrap_or(i64::MAX);
     let detail = Detail {

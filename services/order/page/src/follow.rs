@@ -1,7 +1,7 @@
-//! `GET /page/frames`: what changes on the page, as it changes. A page that was away goes on where
-//! it was.
+//! Serves `GET /page/frames`: what changes on the page, as it changes. A page that was away goes on
+//! where it was.
 
-use crate::{Page, hub::Seat};
+use crate::{Page, feed::Subscriber};
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
@@ -26,7 +26,7 @@ pub struct Asked {
 }
 
 struct Follower {
-    seat: Seat,
+    subscriber: Subscriber,
     hello: Option<Event>,
     stop: CancellationToken,
     _place: OpenStream,
@@ -40,12 +40,12 @@ pub async fn follow(
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     // A browser that comes back by itself says where it was, and knows better than the address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let seat = page.hub.seat(last.or(asked.after.as_deref()));
+    let subscriber = page.feed.subscribe(last.or(asked.after.as_deref()));
     let token = page.demo.as_ref().map(|demo| demo.token.as_str());
     // A browser passes over an event that has no data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = page.app.context.stop;
-    let follower = Follower { seat, hello: Some(hello), stop, _place: place };
+    let follower = Follower { subscriber, hello: Some(hello), stop, _place: place };
     let frames = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -61,7 +61,7 @@ impl Follower {
         }
         tokio::select! {
             () = self.stop.cancelled() => None,
-            sent = self.seat.next() => Some(Event::default().id(sent.id).data(sent.data)),
+            sent = self.subscriber.next() => Some(Event::default().id(sent.id).data(sent.data)),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! One order as a drawing: a lane for each service, time downwards, an arrow for each event.
+//! Draws one order: a lane for each service, time downwards, an arrow for each event.
 
 use crate::{
+    labels,
     steps::{Kind, Step},
-    words,
 };
 use askama::Template;
 use events::{SERVICES, words::span};
@@ -131,7 +131,7 @@ impl Measures {
 
     fn line(&self, step: &Step, row: usize) -> Line {
         let (x, y) = (self.x(step.lane), self.y(row));
-        let order = words::place(order::NAME);
+        let order = labels::place(order::NAME);
         let is_noticed = !matches!(step.kind, Kind::Inferred | Kind::Awaited | Kind::Stuck);
         let noticed =
             (is_noticed && step.lane != order && !step.to.contains(&order)).then(|| self.x(order));

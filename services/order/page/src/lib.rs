@@ -1,11 +1,12 @@
-//! The live page of the order service, and its binary: shows what order hears, and what waits in the
-//! broker, as it happens. It reads only, but where a demonstration is asked for.
+//! The live page of the order service, and its binary: shows what order hears, and what waits in
+//! the broker, as it happens. It reads only, but where a demonstration is asked for.
 
 mod dead;
 mod demo;
 mod detail;
+mod feed;
 mod follow;
-mod hub;
+mod labels;
 mod lanes;
 mod map;
 mod operator;
@@ -13,7 +14,6 @@ mod queues;
 mod rows;
 mod scene;
 mod steps;
-mod words;
 
 use askama::Template;
 use axum::{
@@ -25,7 +25,8 @@ use axum::{
 };
 use demo::Demo;
 use events::OrderId;
-use hub::Hub;
+use feed::PageFeed;
+use labels::Ending;
 use messaging::{RealWorld, World};
 use operator::Operator;
 use order::{Feeds, Orders, http::App};
@@ -39,7 +40,6 @@ use service::{
     },
 };
 use std::sync::Arc;
-use words::Ending;
 
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
@@ -70,7 +70,7 @@ pub struct PageSettings {
 #[derive(Clone)]
 struct Page {
     app: App,
-    hub: Hub,
+    feed: PageFeed,
     demo: Option<Arc<Demo>>,
     rabbitmq_page: Arc<str>,
 }
@@ -81,11 +81,12 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::keeping(order.feed_bytes()) };
     let demo = page.demo.then(|| Arc::new(Demo::new(page)));
     let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
-    let hub = Hub::new(RealWorld.new_id(), order.order_deadline, operator, order.feed_bytes());
-    let (watchers, looking) = (orders.feeds.watchers.clone(), hub.clone());
+    let feed =
+        PageFeed::new(RealWorld.new_id(), order.order_deadline, operator, order.feed_bytes());
+    let (watchers, looking) = (orders.feeds.watchers.clone(), feed.clone());
     let rabbitmq_page = page.rabbitmq_page.as_str().into();
     let service = order::service_with(order, orders, move |app| {
-        routes(Page { app: app.clone(), hub, demo, rabbitmq_page })
+        routes(Page { app: app.clone(), feed, demo, rabbitmq_page })
     });
     Ok(service.worker("look for the live page", |context| looking.run(context, watchers)))
 }
@@ -143,8 +144,8 @@ async fn show(
     State(page): State<Page>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> impl IntoResponse {
-    let mut seat = page.hub.seat(None);
-    let (scene, frame) = seat.scene().await;
+    let mut subscriber = page.feed.subscribe(None);
+    let (scene, frame) = subscriber.scene().await;
     let asked = asked.ok().and_then(|Query(asked)| asked.order?.parse().ok());
     let selected: Option<OrderId> = asked.or_else(|| Some(scene.rows.first()?.0));
     let detail = match selected {

@@ -1,4 +1,4 @@
-//! Where a customer comes in: places orders, and remembers what becomes of them.
+//! Runs the order service with its live page.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! The dance as a drawing: the four services, an edge for each event and who hears it, and room for
-//! what waits. Events light their edges by name.
+//! Draws the choreography: the four services, an edge for each event and its consumers, and room
+//! for the depths of the queues. Events light their edges by name.
 
-use crate::{scene::Number, words};
+use crate::{labels, scene::Number};
 use askama::Template;
 use events::{EVENTS, Event, OrderCancelRequested, SAGA, SERVICES, said_by};
 use std::collections::BTreeMap;
@@ -148,9 +148,9 @@ impl Measures {
     fn edges(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
         for event in EVENTS {
-            let from = words::place(said_by(event));
+            let from = labels::place(said_by(event));
             let hearers = SAGA.iter().filter(|step| step.hears == *event);
-            for (nth, to) in hearers.map(|step| words::place(step.service)).enumerate() {
+            for (nth, to) in hearers.map(|step| labels::place(step.service)).enumerate() {
                 let edge = if *event == OrderCancelRequested::NAME {
                     self.asked(event, to, nth)
                 } else if to == 0 {

@@ -1,4 +1,4 @@
-//! What waits in the broker, seen from outside: looked at, never taken.
+//! Reads the depths of the queues, by passive declarations: no message is taken.
 
 use crate::operator::Operator;
 use events::SAGA;

@@ -1,8 +1,8 @@
-//! A line of the list for each order.
+//! Writes the line of the list for each order.
 
 use crate::{
+    labels::{self, Ending},
     queues::Queues,
-    words::{self, Ending},
 };
 use askama::Template;
 use events::{OrderId, words::short};
@@ -35,7 +35,7 @@ pub fn row(view: &View, queues: &Queues) -> String {
     };
     let since = waiting.iter().map(|one| one.since).min();
     let is_open = ending == Ending::Open;
-    let what = if is_open { words::waits(waiting) } else { words::ending(order) };
+    let what = if is_open { labels::waits(waiting) } else { labels::ending(order) };
     let row = Row {
         id: view.id,
         short: short(view.id),

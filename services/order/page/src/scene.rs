@@ -1,6 +1,6 @@
-//! What every page shows at one moment, and the frame that leads from one moment to the next.
+//! Holds what every page shows at one moment, and writes the frame that leads to the next.
 
-use crate::{queues::Queues, rows, words::Ending};
+use crate::{labels::Ending, queues::Queues, rows};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{OrderId, SERVICES};
 use order::{Status, View, store::COUNTED_MAX};

@@ -1,6 +1,6 @@
-//! The steps of one order, as they are drawn: who said what, to whom, and after what.
+//! Lists the steps of one order as they are drawn: which service said what, to which, after what.
 
-use crate::words;
+use crate::labels;
 use events::{EventId, SAGA, said_by};
 use order::{Fact, Order, Waiting};
 
@@ -80,7 +80,7 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
     for one in waiting {
         let cause = steps.iter().rposition(|step| step.event == one.after);
         steps.push(Step {
-            lane: words::place(one.service),
+            lane: labels::place(one.service),
             to: Vec::new(),
             cause,
             kind: if one.stuck { Kind::Stuck } else { Kind::Awaited },
@@ -94,12 +94,12 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
 
 fn said(event: &'static str) -> Step {
     let hearers = SAGA.iter().filter(|step| step.hears == event && step.service != order::NAME);
-    let mut to: Vec<_> = hearers.map(|step| words::place(step.service)).collect();
+    let mut to: Vec<_> = hearers.map(|step| labels::place(step.service)).collect();
     if to.is_empty() {
-        to.push(words::place(order::NAME));
+        to.push(labels::place(order::NAME));
     }
     Step {
-        lane: words::place(said_by(event)),
+        lane: labels::place(said_by(event)),
         to,
         cause: None,
         kind: Kind::Inferred,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    hub::Seat,
+    feed::Subscriber,
     steps::{Kind, steps},
 };
 use axum::{
@@ -26,28 +26,28 @@ use tower::ServiceExt;
 const SOON: Duration = Duration::from_secs(30);
 
 /// At work until the test ends.
-fn hub(bench: &Bench) -> Hub {
-    let hub = Hub::new(RealWorld.new_id(), bench.settings.order_deadline, None, 1 << 20);
-    tokio::spawn(hub.clone().run(bench.context.clone(), bench.orders.feeds.watchers.clone()));
-    hub
+fn feed(bench: &Bench) -> PageFeed {
+    let feed = PageFeed::new(RealWorld.new_id(), bench.settings.order_deadline, None, 1 << 20);
+    tokio::spawn(feed.clone().run(bench.context.clone(), bench.orders.feeds.watchers.clone()));
+    feed
 }
 
 fn router(bench: &Bench) -> Router {
-    let hub = hub(bench);
+    let feed = feed(bench);
     bench.router_with(|app| {
-        routes(Page { app: app.clone(), hub, demo: None, rabbitmq_page: "".into() })
+        routes(Page { app: app.clone(), feed, demo: None, rabbitmq_page: "".into() })
     })
 }
 
-async fn next(seat: &mut Seat) -> (String, Value) {
-    let sent = tokio::time::timeout(SOON, seat.next()).await.expect("there is news");
+async fn next(subscriber: &mut Subscriber) -> (String, Value) {
+    let sent = tokio::time::timeout(SOON, subscriber.next()).await.expect("there is news");
     (sent.id, serde_json::from_str(&sent.data).unwrap())
 }
 
 /// The first frame in which this is there.
-async fn frame_with(seat: &mut Seat, part: &str) -> (String, Value) {
+async fn frame_with(subscriber: &mut Subscriber, part: &str) -> (String, Value) {
     loop {
-        let (id, frame) = next(seat).await;
+        let (id, frame) = next(subscriber).await;
         if !frame[part].is_null() {
             return (id, frame);
         }
@@ -57,44 +57,44 @@ async fn frame_with(seat: &mut Seat, part: &str) -> (String, Value) {
 #[tokio::test]
 async fn nobody_looks_but_while_a_page_is_open() {
     let bench = Bench::new().await;
-    let hub = hub(&bench);
-    assert!(!hub.is_looking());
-    let mut seat = hub.seat(None);
-    seat.scene().await;
-    assert!(hub.is_looking());
-    drop(seat);
+    let feed = feed(&bench);
+    assert!(!feed.is_looking());
+    let mut subscriber = feed.subscribe(None);
+    subscriber.scene().await;
+    assert!(feed.is_looking());
+    drop(subscriber);
     let until_idle = async {
-        while hub.is_looking() {
+        while feed.is_looking() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(SOON, until_idle).await.expect("it stops with the last page");
     // The next page sees what happened meanwhile.
     let placed = bench.placed().await;
-    let (scene, _) = hub.seat(None).scene().await;
+    let (scene, _) = feed.subscribe(None).scene().await;
     assert_eq!(scene.rows[0].0, placed);
 }
 
 #[tokio::test]
 async fn a_page_is_told_what_changes_and_goes_on_where_it_was() {
     let bench = Bench::new().await;
-    let hub = hub(&bench);
-    let mut seat = hub.seat(None);
-    let (_, whole) = next(&mut seat).await;
+    let feed = feed(&bench);
+    let mut subscriber = feed.subscribe(None);
+    let (_, whole) = next(&mut subscriber).await;
     assert_eq!(whole["ids"], json!([]));
     let placed = bench.placed().await;
-    let (id, frame) = frame_with(&mut seat, "rows").await;
+    let (id, frame) = frame_with(&mut subscriber, "rows").await;
     assert_eq!(frame["ids"], json!([placed]));
     assert_eq!(frame["passed"], json!(["order.created"]));
     bench.hear(approved(placed)).await;
-    let (_, frame) = frame_with(&mut seat, "rows").await;
+    let (_, frame) = frame_with(&mut subscriber, "rows").await;
     assert!(frame["ids"].is_null(), "the same orders: {frame}");
     assert_eq!(frame["passed"], json!(["payment.approved"]));
 
-    let mut back = hub.seat(Some(&id));
+    let mut back = feed.subscribe(Some(&id));
     let (_, missed) = frame_with(&mut back, "rows").await;
     assert_eq!(missed["passed"], json!(["payment.approved"]));
-    let (_, other) = next(&mut hub.seat(Some("0123-7"))).await;
+    let (_, other) = next(&mut feed.subscribe(Some("0123-7"))).await;
     assert_eq!(other["ids"], json!([placed]), "what another process has told is not known here");
     assert!(other["passed"].is_null(), "nothing is new for who sees it for the first time");
 }
@@ -144,7 +144,7 @@ async fn the_list_tells_the_end_in_a_persons_words() {
     bench.hear(approved(other)).await;
     bench.hear(short(other)).await;
     let pool = &bench.context.ledger.pool;
-    let told = async |id| words::ending(&store::order(pool, id).await.unwrap().unwrap());
+    let told = async |id| labels::ending(&store::order(pool, id).await.unwrap().unwrap());
     assert_eq!(told(one).await, "TRK-00000001");
     assert_eq!(told(other).await, "sold out");
 }

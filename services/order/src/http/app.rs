@@ -1,4 +1,4 @@
-//! What every route is given, and what they read alike.
+//! Holds what every route is given, and reads what several of them are asked for.
 
 use super::problem;
 use crate::{Settings, placing::Placing, store::Orders, view::View};

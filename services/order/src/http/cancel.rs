@@ -1,4 +1,4 @@
-//! `POST /orders/{id}/cancel`: 202 for as long as it can still be undone.
+//! Serves `POST /orders/{id}/cancel`: 202 for as long as the order can still be undone.
 
 use super::{
     app::{App, order_id},

@@ -1,5 +1,5 @@
-//! `GET /orders/endings`: which orders end, as they do, in this process. For who has many under way
-//! and would else ask for each.
+//! Serves `GET /orders/endings`: which orders end, as they do, in this process. For a client that
+//! has many under way and would else ask for each.
 
 use super::app::App;
 use axum::{extract::State, response::Response};

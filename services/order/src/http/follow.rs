@@ -1,4 +1,4 @@
-//! `GET /orders/{id}/events`: the timeline as it grows, and the end.
+//! Serves `GET /orders/{id}/events`: the timeline as it grows, and the end.
 
 use super::{
     app::{App, order_id},

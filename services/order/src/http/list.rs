@@ -1,4 +1,4 @@
-//! `GET /orders`: newest first, page by page.
+//! Serves `GET /orders`: newest first, page by page.
 
 use super::app::App;
 use crate::{

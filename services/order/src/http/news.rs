@@ -1,6 +1,6 @@
-//! `GET /orders/events`: the events of all orders, as order hears them; for `saga tail`. A client
-//! that comes back with `Last-Event-ID` is told what it has missed, perhaps some of it twice; or
-//! that it is too much.
+//! Serves `GET /orders/events`, for `saga tail`: the events of all orders as order hears them. A
+//! client that comes back with `Last-Event-ID` is told what it has missed, perhaps some of it
+//! twice; or that it is too much.
 
 use super::app::App;
 use crate::{feed::News, replicas::BACK, store};

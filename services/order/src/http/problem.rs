@@ -1,4 +1,4 @@
-//! The problems that only an order can have; what any route may answer is in `service::http`.
+//! Makes the problems that only an order can have; those of any route are in `service::http`.
 
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};

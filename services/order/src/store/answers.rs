@@ -1,4 +1,4 @@
-//! What was answered under the idempotency keys of HTTP.
+//! Keeps the answers to HTTP's idempotency keys.
 
 use database::{Failure, PgConnection, PgPool};
 use events::OrderId;

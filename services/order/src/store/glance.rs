@@ -1,5 +1,5 @@
-//! What is shown of all orders as they go on: bounded by what an index gives, however many there
-//! are.
+//! Reads what is shown of all orders as they go on: bounded by what an index gives, however many
+//! there are.
 
 use super::{
     read::{VIEW, ViewRow},

@@ -1,4 +1,4 @@
-//! Orders as they are shown.
+//! Reads orders as they are shown.
 
 use super::read_facts;
 use crate::{

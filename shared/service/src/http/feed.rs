@@ -1,5 +1,5 @@
-//! Broadcasts pieces of text to listeners: each is written once, for all, and kept for those who are
-//! behind, up to a bound in bytes. Costs nothing where nobody listens.
+//! Broadcasts pieces of text to listeners: each is written once, for all, and kept for those who
+//! are behind, up to a bound in bytes. Costs nothing where nobody listens.
 
 use axum::body::Bytes;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! The settings of HTTP, from the environment or the command line.
+//! Settings of HTTP, from the environment or the command line.
 
 use super::{client::Proxies, hosts::Hosts, server::Listen};
 use std::net::SocketAddr;

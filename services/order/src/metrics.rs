@@ -1,4 +1,4 @@
-//! How many orders run, and how many nothing will happen to by itself any more.
+//! Measures how many orders run, and how many are stuck: nothing will happen to them by itself.
 
 use crate::store;
 use service::Context;

@@ -1,5 +1,5 @@
-//! Looks for all open pages at once, and only while one is open. What it has told last is kept, for
-//! a page that comes back.
+//! Polls orders and queues for all open pages at once, and only while one is open. The last frames
+//! are kept for a page that comes back.
 
 use crate::{
     dead::{self, Reasons},
@@ -29,14 +29,14 @@ const REST: u32 = 10;
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
-pub struct Hub {
+pub struct PageFeed {
     inner: Arc<Inner>,
 }
 
 struct Inner {
     /// The number of the latest frame. Every open page holds a receiver.
     latest: watch::Sender<u64>,
-    told: Mutex<Told>,
+    state: Mutex<State>,
     wanted: Notify,
     /// Tells this process's frames from another's.
     run: EventId,
@@ -49,7 +49,7 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct Told {
+struct State {
     /// As it is now; nothing while nobody looks.
     scene: Option<Scene>,
     queues: Queues,
@@ -59,8 +59,8 @@ struct Told {
 }
 
 /// One open page.
-pub struct Seat {
-    hub: Hub,
+pub struct Subscriber {
+    feed: PageFeed,
     latest: watch::Receiver<u64>,
     /// The frame that it has seen last; none where it has seen nothing of ours.
     seen: Option<u64>,
@@ -72,7 +72,7 @@ pub struct Sent {
     pub data: Arc<str>,
 }
 
-impl Hub {
+impl PageFeed {
     pub fn new(
         run: EventId,
         deadline: Duration,
@@ -80,17 +80,20 @@ impl Hub {
         bytes_max: usize,
     ) -> Self {
         let (latest, _) = watch::channel(0);
-        let (told, wanted) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { latest, told, wanted, run, deadline, operator, bytes_max }) }
+        let (state, wanted) = (Mutex::default(), Notify::new());
+        Self {
+            inner: Arc::new(Inner { latest, state, wanted, run, deadline, operator, bytes_max }),
+        }
     }
 
     /// `after` is the id of the last frame that the page knows.
-    pub fn seat(&self, after: Option<&str>) -> Seat {
+    pub fn subscribe(&self, after: Option<&str>) -> Subscriber {
         let run = self.inner.run.simple().to_string();
         let number = after.and_then(|id| id.strip_prefix(&run)?.strip_prefix('-')?.parse().ok());
-        let seat = Seat { hub: self.clone(), latest: self.inner.latest.subscribe(), seen: number };
+        let subscriber =
+            Subscriber { feed: self.clone(), latest: self.inner.latest.subscribe(), seen: number };
         self.inner.wanted.notify_one();
-        seat
+        subscriber
     }
 
     #[cfg(test)]
@@ -110,7 +113,7 @@ impl Hub {
                 () = self.orders(&context, watchers.watch_all()) => {}
                 () = self.queues(&context) => {}
             }
-            *self.lock() = Told::default();
+            *self.lock() = State::default();
         }
     }
 
@@ -162,8 +165,8 @@ impl Hub {
         scene: &mut Scene,
     ) -> Result<BTreeSet<&'static str>, database::Failure> {
         let (queues, reasons) = {
-            let told = self.lock();
-            (told.queues.clone(), told.reasons.clone())
+            let state = self.lock();
+            (state.queues.clone(), state.reasons.clone())
         };
         scene.show_queues(&queues);
         scene.dead = dead::board(&queues, &reasons, self.inner.operator.is_some());
@@ -199,31 +202,31 @@ impl Hub {
     }
 
     fn see(&self, queues: Queues, reasons: Reasons) {
-        let mut told = self.lock();
-        (told.queues, told.reasons) = (queues, reasons);
+        let mut state = self.lock();
+        (state.queues, state.reasons) = (queues, reasons);
     }
 
     fn tell(&self, frame: &Frame, scene: &Scene) {
-        let mut told = self.lock();
-        let is_first = told.scene.replace(scene.clone()).is_none();
+        let mut state = self.lock();
+        let is_first = state.scene.replace(scene.clone()).is_none();
         if frame.is_empty() && !is_first {
             return;
         }
         let number = *self.inner.latest.borrow() + 1;
         let text = text(frame);
-        told.bytes += text.len();
-        told.frames.push_back((number, text));
-        while told.bytes > self.inner.bytes_max
-            && let Some((_, gone)) = told.frames.pop_front()
+        state.bytes += text.len();
+        state.frames.push_back((number, text));
+        while state.bytes > self.inner.bytes_max
+            && let Some((_, gone)) = state.frames.pop_front()
         {
-            told.bytes -= gone.len();
+            state.bytes -= gone.len();
         }
-        drop(told);
+        drop(state);
         self.inner.latest.send_replace(number);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sent(&self, number: u64, data: Arc<str>) -> Sent {
@@ -231,15 +234,15 @@ impl Hub {
     }
 }
 
-impl Seat {
+impl Subscriber {
     /// All that is to be seen now, and the id of the frame that it is as of.
     pub async fn scene(&mut self) -> (Scene, String) {
         loop {
             let number = *self.latest.borrow_and_update();
-            if let Some(scene) = self.hub.lock().scene.clone() {
-                return (scene, self.hub.sent(number, "".into()).id);
+            if let Some(scene) = self.feed.lock().scene.clone() {
+                return (scene, self.feed.sent(number, "".into()).id);
             }
-            // The hub lives as long as we do.
+            // The feed lives as long as we do.
             let _ = self.latest.changed().await;
         }
     }
@@ -256,20 +259,20 @@ impl Seat {
     }
 
     fn due(&mut self, latest: u64) -> Option<Sent> {
-        let told = self.hub.lock();
-        let scene = told.scene.as_ref()?;
+        let state = self.feed.lock();
+        let scene = state.scene.as_ref()?;
         if self.seen == Some(latest) {
             return None;
         }
         let next = self.seen.map(|seen| seen + 1);
-        let kept = told.frames.iter().find(|(number, _)| Some(*number) == next);
+        let kept = state.frames.iter().find(|(number, _)| Some(*number) == next);
         let (number, data) = match kept {
             Some((number, data)) => (*number, data.clone()),
             None => (latest, text(&scene.whole())),
         };
-        drop(told);
+        drop(state);
         self.seen = Some(number);
-        Some(self.hub.sent(number, data))
+        Some(self.feed.sent(number, data))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a person calls an order and its state: in the list, in the lanes, and for who cannot see
-//! them. The words for an event are those of `events::words`.
+//! Names an order's state for people: in the list, in the lanes, and for those who cannot see them.
+//! The names of events are those of `events::words`.
 
 use events::{
     Event, InventoryFailed, OrderCancelRequested, PaymentFailed, PaymentReversed, SERVICES,
