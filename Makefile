@@ -92,9 +92,11 @@ alerts: ## try out Prometheus' configuration and alarms (needs promtool: Debian'
 	promtool check config deploy/observability/prometheus.yml
 	promtool test rules deploy/observability/alerts.test.yml
 
-lint: ## check the format, and clippy
+lint: ## check the format, clippy, and where it is installed cargo-deny (deny.toml: licences, bans, sources)
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
+	else echo "cargo-deny is missing, so licences are not checked: cargo install --locked cargo-deny"; fi
 
 ci: lint test ## what CI runs
 

@@ -66,9 +66,6 @@ impl Fault {
         Self::Upgrade,
     ];
 
-    /// Not among the usual ones: it takes the machine for itself.
-    pub const ONLY_BY_NAME: [Self; 1] = [Self::Weight];
-
     pub const fn name(self) -> &'static str {
         match self {
             Self::ServiceKill => "service-kill",
@@ -186,8 +183,7 @@ pub struct Faults(pub Vec<Fault>);
 
 impl Default for Faults {
     fn default() -> Self {
-        let is_usual = |fault: &Fault| !Fault::ONLY_BY_NAME.contains(fault);
-        Self(Fault::ALL.into_iter().filter(is_usual).collect())
+        Self(Fault::ALL.into())
     }
 }
 

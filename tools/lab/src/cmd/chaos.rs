@@ -47,7 +47,7 @@ pub struct ChaosCommand {
     /// For how long there are faults, at most
     #[arg(long = "for", env = "FOR", default_value = "5m", value_parser = parse_duration)]
     length: Duration,
-    /// Which faults, by name or first word [default: all but those that are only by name]
+    /// Which faults, by name or first word [default: all]
     #[arg(long, env = "FAULTS")]
     faults: Option<Faults>,
     /// Place so many orders, and end once that is done [default: as many as there is time for]
@@ -140,8 +140,7 @@ fn clear(folder: &Path) -> Result<()> {
 
 fn after_help() -> String {
     let all = Fault::ALL.map(Fault::name).join(", ");
-    let by_name = Fault::ONLY_BY_NAME.map(Fault::name).join(", ");
-    format!("Faults: {all}\nOnly by name: {by_name}\n\n{EXAMPLES}")
+    format!("Faults: {all}\n\n{EXAMPLES}")
 }
 
 fn print(report: &Report, folder: &Path) {

@@ -21,7 +21,7 @@ use crate::load::Goods;
 const LINES: u32 = 100;
 const CUSTOMERS: usize = 32;
 /// More of them would take longer to handle afterwards than a run has time for.
-const ORDERS_MAX: usize = 20_000;
+const ORDERS_MAX: usize = 10_000;
 /// One of so many goes all the way; the others, which are as large, end soon.
 const CONFIRMED: usize = 4;
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
