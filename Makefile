@@ -37,10 +37,10 @@ status: $(SAGA) ## show what runs, with pid, port and readiness
 logs: $(SAGA) ## follow the services' logs
 	@$(SAGA) logs
 
-doctor: $(SAGA) ## tell what is wrong on this machine and with what runs, and how to mend it
+doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
 
-docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alarms and traces)
+docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces)
 	@$(SAGA) docker up
 
 docker-down: $(SAGA) ## remove the containers and their data
@@ -55,44 +55,44 @@ docker-build: saga ## build the services' images
 docker-test: lab ## kill each container under load, start it again, and verify
 	deploy/docker/kill-each.sh $(SAGA) $(LAB)
 
-demo: $(SAGA) ## place one order of each scenario and show its way to the end
+demo: $(SAGA) ## place one order of each scenario and show its steps to the end
 	@$(SAGA) demo
 
 verify: $(SAGA) ## check every invariant across the databases and the broker
 	@$(SAGA) verify
 
-load: $(LAB) ## place many orders for a while, and report
+load: $(LAB) ## run a bounded load, and report
 	@$(LAB) load
 
-bench: lab ## measure the system against others, on servers of its own: batches, queues, replicas, sales (ROUNDS, ORDERS, FOR)
+bench: lab ## compare variants of the system, on their own servers: batches, queue types, replicas, sales (ROUNDS, ORDERS, FOR)
 	@$(LAB) bench
 
 microbench: lab ## measure what one message costs, step by step
 	$(LAB) with-servers -- cargo bench --locked -p microbench
 
-chaos: lab ## break everything under load, on servers of its own, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
+chaos: lab ## inject faults under load, on its own servers, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(LAB) chaos
 
 test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked
 	$(TARGET)/debug/lab with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
 
-fuzz: ## feed whatever reads what comes from outside with what nobody would send, CASES times each
+fuzz: ## feed random input to all parsers of external input, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz
 
-simulate: ## run the fleet in memory, SEEDS times with everything going wrong, or SEED=n once again
+simulate: ## simulate the four services in memory with every fault: SEEDS runs, or SEED=n again
 	@cargo run --release --locked -p simulation
 
-mutants: ## break what decides in each small way (.cargo/mutants.toml), and tell which break no test notices
+mutants: ## mutate the deciding code (.cargo/mutants.toml), and list the mutants that no test catches
 	@cargo mutants --version >/dev/null 2>&1 || { echo "cargo-mutants is missing: cargo install --locked cargo-mutants"; exit 1; }
 	cargo mutants --output $(TARGET)
 
-alerts: ## try out Prometheus' configuration and alarms (needs promtool: Debian's package `prometheus`)
+alerts: ## test the configuration and alerts of Prometheus (needs promtool: Debian's package `prometheus`)
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
 	promtool check config deploy/observability/prometheus.yml
 	promtool test rules deploy/observability/alerts.test.yml
 
-lint: ## check the format, clippy, and where it is installed cargo-deny (deny.toml: licences, bans, sources)
+lint: ## check formatting, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \

@@ -1,4 +1,4 @@
-//! Inventory: reserves what an order asks for, all of it or nothing, and gives it back.
+//! Inventory: reserves all items of an order or none, and releases them on compensation.
 
 pub mod audit;
 mod on;
@@ -26,7 +26,7 @@ pub fn service(_settings: &Settings) -> anyhow::Result<Service<Stock>> {
     Ok(reactions(Stock).migrations(embedded::migrations::runner().get_migrations().clone()))
 }
 
-/// What it hears, wherever it keeps what it knows.
+/// The service's reactions, over any store.
 pub fn reactions<S: Store<State = Shelf>>(store: S) -> Service<S> {
     Service::new(NAME, store).on::<PaymentApproved>().on::<ShippingFailed>()
 }

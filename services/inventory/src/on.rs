@@ -1,4 +1,4 @@
-//! One file a reaction.
+//! Holds one file per reaction.
 
 mod payment_approved;
 mod shipping_failed;

@@ -1,4 +1,4 @@
-//! What inventory knows of an order, and the products it touches. Pure.
+//! Holds inventory's state of an order and of the products that it touches. Pure.
 
 use events::{Item, ProductId, Shortage};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {
     pub reservation: Option<Reservation>,
-    /// The order was told no.
+    /// The order was refused.
     pub refused: bool,
     /// The products that this decision touches.
     pub products: BTreeMap<ProductId, Product>,
@@ -48,7 +48,7 @@ impl Product {
 }
 
 impl Shelf {
-    /// Takes all that is asked for, or tells what is short and takes nothing.
+    /// Reserves all items; or returns the shortages and reserves nothing.
     pub fn reserve(mut self, items: &[Item]) -> Result<Self, Vec<Shortage>> {
         let quantities = quantities(items);
         let short: Vec<_> = quantities
@@ -67,7 +67,7 @@ impl Shelf {
         Ok(self)
     }
 
-    /// Puts back what is reserved; `None` where nothing is.
+    /// Releases the reservation; `None` without one.
     pub fn release(mut self) -> Option<Self> {
         let reservation = self.reservation.as_mut()?;
         if reservation.status == Status::Released {
@@ -82,7 +82,7 @@ impl Shelf {
         Some(self)
     }
 
-    /// A product that nobody knows is out of stock.
+    /// An unknown product is out of stock.
     fn shortage(&self, product_id: ProductId, wanted: u64) -> Option<Shortage> {
         let available = self.products.get(&product_id).map_or(0, |product| product.available());
         (wanted > available).then_some(Shortage { product_id, wanted, available })

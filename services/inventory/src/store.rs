@@ -1,16 +1,16 @@
-//! All SQL of inventory.
+//! Holds all SQL of inventory.
 
 use crate::shelf::{Product, Reservation, Shelf, Status};
 use database::{Failure, Transaction};
 use events::{OrderId, ProductId};
-use messaging::{Known, Store};
+use messaging::{LoadedBatch, Store};
 use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Stock;
 
-/// A batch: orders of their own, products in common. An order's decision sees the stock as the
-/// decisions before it have left it.
+/// A batch: states per order, stock shared. Each decision sees the stock as the earlier decisions
+/// have left it.
 #[derive(Default)]
 pub struct Shelves {
     pub reservations: BTreeMap<OrderId, Reservation>,
@@ -20,7 +20,7 @@ pub struct Shelves {
     changed_products: BTreeSet<ProductId>,
 }
 
-impl Known<Shelf> for Shelves {
+impl LoadedBatch<Shelf> for Shelves {
     fn of(&self, order: OrderId, touched: &[ProductId]) -> Shelf {
         let reservation = self.reservations.get(&order).cloned();
         let held = reservation.iter().flat_map(|reservation| reservation.quantities.keys());
@@ -120,7 +120,7 @@ impl Shelves {
         let status = Status::ALL
             .into_iter()
             .find(|status| status.name() == name)
-            .ok_or_else(|| Failure::data(format!("unknown reservation status {name:?}")))?;
+            .ok_or_else(|| Failure::permanent(format!("unknown reservation status {name:?}")))?;
         let reservation = self
             .reservations
             .entry(row.order_id)
@@ -132,7 +132,7 @@ impl Shelves {
     }
 }
 
-/// In product order, so that two batches never wait for each other in a circle.
+/// In product order, so that two batches never deadlock.
 async fn lock_products(
     tx: &mut Transaction,
     ids: &[ProductId],
@@ -155,7 +155,7 @@ async fn lock_products(
 }
 
 fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservation)]) {
-    tx.finally(
+    tx.defer(
         "INSERT INTO reservations (order_id, status)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[])
          ON CONFLICT (order_id) DO UPDATE
@@ -169,7 +169,7 @@ fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservatio
         .flat_map(|(order, held)| held.quantities.iter().map(|line| (*order, line)))
         .collect();
     let quantities = lines.iter().map(|(_, (_, quantity))| signed(**quantity));
-    tx.finally(
+    tx.defer(
         "INSERT INTO reservation_items (order_id, product_id, quantity)
          SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
     )
@@ -179,11 +179,11 @@ fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservatio
 }
 
 fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) {
-    tx.finally("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])").bind(orders);
+    tx.defer("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])").bind(orders);
 }
 
 fn save_products(tx: &mut Transaction, products: &[(ProductId, Product)]) {
-    tx.finally(
+    tx.defer(
         "UPDATE products
          SET quantity_reserved = changed.reserved
          FROM UNNEST($1::UUID[], $2::BIGINT[]) AS changed (id, reserved)
@@ -193,7 +193,7 @@ fn save_products(tx: &mut Transaction, products: &[(ProductId, Product)]) {
     .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>());
 }
 
-/// What does not fit, the column's own check refuses.
+/// The column's own check refuses a value out of range.
 fn signed(quantity: u64) -> i64 {
     i64::try_from(quantity).unwrap_or(i64::MAX)
 }
@@ -261,7 +261,7 @@ mod tests {
             shelf.products.insert(PRINT, Product { total: 10, reserved: 11 });
             shelf
         });
-        assert!(matches!(overdrawn.await, Err(Failure::Data(_))));
+        assert!(matches!(overdrawn.await, Err(Failure::Permanent(_))));
     }
 
     #[test]

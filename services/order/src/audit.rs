@@ -1,4 +1,4 @@
-//! Reads order's rows for an audit, and for an operator who asks about some orders.
+//! Reads order's rows: for an audit, and for an operator's query about some orders.
 
 use audit::{Fact, Order, Snapshot, name};
 use chrono::{DateTime, Utc};

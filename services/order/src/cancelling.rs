@@ -1,9 +1,9 @@
-//! Asks the saga to undo an order, for the customer or because its time is up (`deadline.rs`).
+//! Requests the compensation of an order: for the customer, or at its deadline (`deadline.rs`).
 
 use crate::{
     order::{Cancel, Order, Status},
     saying::say,
-    store::{self, Cancellable, OrderBook},
+    store::{self, Cancellable, OrderRepository},
 };
 use database::Failure;
 use events::{CancelReason, EventId, OrderCancelRequested, OrderId};
@@ -13,7 +13,7 @@ use service::Context;
 use std::{collections::HashMap, time::Duration};
 use telemetry::{Span, SpanKind, trace_id};
 
-/// What came of a request, and how the order stands.
+/// The outcome of a request, and the order's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted(Status),
@@ -22,7 +22,7 @@ pub enum Outcome {
 }
 
 /// Run it in a task of its own: a transaction must not end half-way with its client.
-pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
+pub async fn cancel<L: OrderRepository, S: Store<Tx = L::Tx, State = Order>>(
     context: Context<L>,
     orders: S,
     order_id: OrderId,
@@ -34,7 +34,7 @@ pub async fn cancel<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
 }
 
 /// All of them, or none.
-pub(crate) async fn cancel_all<L: OrderBook, S: Store<Tx = L::Tx, State = Order>>(
+pub(crate) async fn cancel_all<L: OrderRepository, S: Store<Tx = L::Tx, State = Order>>(
     context: &Context<L>,
     orders: &S,
     ids: &[OrderId],
@@ -47,7 +47,7 @@ pub(crate) async fn cancel_all<L: OrderBook, S: Store<Tx = L::Tx, State = Order>
         store: orders,
         ledger: &context.ledger,
         outbox: &context.outbox,
-        world: &*context.world,
+        env: &*context.env,
     };
     committer.commit(&mut requests).await?;
     for Requested { order_id, event_id, span, trace } in requests.requested {
@@ -76,7 +76,7 @@ struct Requested {
     trace: Option<String>,
 }
 
-impl<L: OrderBook, S: Store<Tx = L::Tx, State = Order>> Work<S, L> for Requests<'_> {
+impl<L: OrderRepository, S: Store<Tx = L::Tx, State = Order>> Work<S, L> for Requests<'_> {
     type Stop = Failure;
 
     const COMMITTED: CrashPoint = CrashPoint::CancelCommitted;
@@ -118,7 +118,7 @@ impl Requests<'_> {
         let span = Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
             .with("order_id", order_id);
         let trace = span.traceparent_or(trace.as_deref());
-        let (fact, outgoing) = say(states.world(), &requested, json!({ "reason": reason }), trace);
+        let (fact, outgoing) = say(states.env(), &requested, json!({ "reason": reason }), trace);
         order.remember(fact);
         let (event_id, trace) = (outgoing.id, outgoing.trace.clone());
         self.requested.push(Requested { order_id, event_id, span, trace });
@@ -129,17 +129,17 @@ impl Requests<'_> {
     }
 }
 
-/// Says which orders nothing will happen to by itself any more.
+/// Logs the orders for which nothing will happen by itself any more.
 pub async fn complain(context: Context, deadline: Duration) -> anyhow::Result<()> {
     if deadline.is_zero() {
         return Ok(());
     }
-    let since = context.world.now() - deadline;
+    let since = context.env.now() - deadline;
     if let Some((stuck, order_id)) = store::stuck(&context.ledger.pool, since).await? {
         tracing::warn!(
             stuck,
             %order_id,
-            "orders are being undone and make no progress; `saga why {order_id}` tells of the oldest"
+            "compensations make no progress; run `saga why {order_id}` for the oldest order"
         );
     }
     Ok(())
@@ -162,7 +162,7 @@ mod tests {
         let bench = Bench::new().await;
         let (waits, asked, short_of) =
             (bench.placed().await, bench.placed().await, bench.placed().await);
-        let later = bench.context.world.now() + TimeDelta::hours(1);
+        let later = bench.context.env.now() + TimeDelta::hours(1);
         let stuck = async || store::stuck(&bench.context.ledger.pool, later).await.unwrap();
         assert_eq!(stuck().await, None, "{waits} only waits");
         ask(&bench, asked).await;

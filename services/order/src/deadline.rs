@@ -1,6 +1,6 @@
-//! Cancels what should have ended by now: all of it, a batch in a transaction.
+//! Cancels all orders past their deadline, one batch per transaction.
 
-use crate::{cancelling::cancel_all, order::Order, store::OrderBook};
+use crate::{cancelling::cancel_all, order::Order, store::OrderRepository};
 use anyhow::bail;
 use database::Failure;
 use events::{CancelReason, OrderId};
@@ -12,14 +12,15 @@ use std::{
     time::Duration,
 };
 
-/// A database that fails so often in one run is left alone until the next.
+/// A database that fails this often ends the run.
 const FAILURES_MAX: usize = 10;
 
 pub struct Deadline<S> {
     orders: S,
     /// Zero is never.
     after: Duration,
-    /// Where the next run begins, so that one which was given up does not end at the same order.
+    /// Where the next run begins, so that a run that was given up does not stop at the same order
+    /// again.
     from: Mutex<OrderId>,
 }
 
@@ -36,8 +37,8 @@ impl<S> Deadline<S> {
         Self { orders, after, from: Mutex::new(OrderId::nil()) }
     }
 
-    /// Not while there is something unheard: an order may have ended long ago.
-    pub async fn enforce<L: OrderBook>(&self, context: &Context<L>) -> anyhow::Result<()>
+    /// Not while there is a backlog: an order in it may have ended long ago.
+    pub async fn enforce<L: OrderRepository>(&self, context: &Context<L>) -> anyhow::Result<()>
     where
         S: Store<Tx = L::Tx, State = Order>,
     {
@@ -57,8 +58,8 @@ impl<S> Deadline<S> {
         troubles.tell()
     }
 
-    /// An order that fails holds up no other.
-    async fn cancel<L: OrderBook>(
+    /// A failing order does not delay others.
+    async fn cancel<L: OrderRepository>(
         &self,
         context: &Context<L>,
         late: Vec<OrderId>,
@@ -74,7 +75,7 @@ impl<S> Deadline<S> {
             let Err(why) = cancel_all(context, &self.orders, &group, reason, None).await else {
                 continue;
             };
-            troubles.failures += usize::from(matches!(why, Failure::World(_)));
+            troubles.failures += usize::from(matches!(why, Failure::Transient(_)));
             troubles.last = Some(why);
             troubles.orders.extend(groups.halve(group));
         }
@@ -89,7 +90,7 @@ impl Troubles {
     fn tell(self) -> anyhow::Result<()> {
         match (self.last, self.orders.first()) {
             (None, _) => Ok(()),
-            (Some(why), None) => bail!("overdue orders wait: {why}"),
+            (Some(why), None) => bail!("cannot cancel overdue orders yet: {why}"),
             (Some(why), Some(order)) => {
                 bail!(
                     "{} overdue orders cannot be cancelled, such as {order}: {why}",
@@ -104,7 +105,7 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::{store, testing::Bench};
-    use messaging::{Ledger, Standing};
+    use messaging::{ConsumerState, Ledger};
     use service::Health;
     use std::sync::Arc;
     use tokio::sync::watch;
@@ -131,7 +132,7 @@ mod tests {
         bench.placed().await;
         placed_ago(&bench, 60).await;
         for (standing, said) in
-            [(Standing::Away, 0), (Standing::Behind, 0), (Standing::CaughtUp, 1)]
+            [(ConsumerState::Away, 0), (ConsumerState::Behind, 0), (ConsumerState::CaughtUp, 1)]
         {
             bench.context.health = Arc::new(Health::new(watch::channel(standing).1));
             run(&bench, MINUTE).await.unwrap();
@@ -159,7 +160,7 @@ mod tests {
         bench.placed().await;
         let clock = crate::testing::Still::new();
         clock.forward(24 * 3_600_000);
-        bench.context.world = clock;
+        bench.context.env = clock;
         run(&bench, MINUTE).await.unwrap();
         assert_eq!(bench.count(SAID).await, 0);
     }

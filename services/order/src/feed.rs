@@ -1,5 +1,5 @@
-//! Feeds streams with what this process writes: the events of all orders, their ends, and single
-//! orders as they go on. What other processes write is found by `replicas.rs`.
+//! Feeds streams with this process's writes: the events of all orders, their ends, and the progress
+//! of single orders. `replicas.rs` finds the writes of other processes.
 
 mod watchers;
 
@@ -25,11 +25,11 @@ pub struct Feeds {
     pub news: NewsFeed,
 }
 
-/// What has become of an order in a transaction.
+/// The outcome of a transaction for one order.
 pub struct Change<'a> {
     pub order_id: OrderId,
     pub order: &'a Order,
-    /// What it has heard.
+    /// The facts that it has recorded.
     pub news: &'a [Fact],
     pub has_ended: bool,
 }
@@ -46,14 +46,14 @@ pub struct Ending {
 pub struct News {
     pub order_id: OrderId,
     pub fact: Fact,
-    /// The event that it answers.
+    /// The event that caused it.
     after: Option<&'static str>,
-    /// Order does not hear it: it must have been said, for its answer was.
+    /// Order does not consume it: inferred, since its answer was published.
     inferred: bool,
 }
 
-/// The events of all orders, each told once, whoever finds it first: the one who has written it, or
-/// the look at what other processes write.
+/// The events of all orders, each sent once: by the process that wrote it, or by the poll for other
+/// processes' writes, whichever is first.
 #[derive(Clone, Default)]
 pub struct NewsFeed {
     feed: Feed,
@@ -62,9 +62,9 @@ pub struct NewsFeed {
 
 #[derive(Default)]
 struct Told {
-    /// What was said before that is not looked for; none while nobody listens.
+    /// Earlier events are not polled; none without listeners.
     since: Option<DateTime<Utc>>,
-    /// What was told of what was said since then.
+    /// The ids of the later events that were sent.
     ids: BTreeSet<EventId>,
 }
 
@@ -99,10 +99,10 @@ impl NewsFeed {
         Self { feed: Feed::new(bytes_max), told: Arc::default() }
     }
 
-    /// What is said from that moment on, or a little earlier.
+    /// The events from that moment on, or a little earlier.
     pub fn listen(&self, now: DateTime<Utc>) -> Listener {
         let mut told = self.lock();
-        // An id tells no more of its time.
+        // An id has no finer time.
         told.since.get_or_insert(now.trunc_subsecs(3));
         self.feed.listen()
     }
@@ -127,7 +127,7 @@ impl NewsFeed {
         self.feed.send(text);
     }
 
-    /// From when on to look for what others write; none where nobody listens.
+    /// The time since which to poll other processes' writes; none without listeners.
     pub fn looked_for_since(&self) -> Option<DateTime<Utc>> {
         let mut told = self.lock();
         if !self.feed.is_heard() {
@@ -136,7 +136,7 @@ impl NewsFeed {
         told.since
     }
 
-    /// What was said before is not looked for any more.
+    /// Earlier events are not polled any more.
     pub fn looked(&self, earliest: DateTime<Utc>) {
         let mut told = self.lock();
         let since = told.since.max(Some(earliest));
@@ -154,7 +154,7 @@ impl News {
         write_event(text, "said", self, Some(self.fact.event_id));
     }
 
-    /// This fact of an order, and before it what order has not heard.
+    /// This fact of an order, preceded by the one that order does not consume.
     pub fn of(order_id: OrderId, order: &Order, fact: &Fact) -> Vec<Self> {
         let unheard = order.unheard(fact);
         let after = |fact: &Fact| {
@@ -174,7 +174,7 @@ impl News {
         order.timeline().iter().flat_map(move |fact| Self::of(order_id, order, fact))
     }
 
-    /// What was said since then of these orders, by time.
+    /// The events of these orders since then, by time.
     pub fn since(since: DateTime<Utc>, orders: &[(OrderId, Order)]) -> Vec<Self> {
         let all = orders.iter().flat_map(|(id, order)| Self::all(*id, order));
         let mut news: Vec<_> = all.filter(|news| news.fact.at >= since).collect();

@@ -1,5 +1,5 @@
-//! The order service on one screen: its settings, the events it hears, its jobs and its routes. Its
-//! binary is in `page/`, which adds the live page.
+//! The order service on one screen: its settings, the events it consumes, its jobs and its routes.
+//! Its binary is in `page/`, which adds the live page.
 
 pub mod audit;
 mod cancelling;
@@ -35,7 +35,7 @@ pub use http::{App, routes};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use saying::say;
-pub use store::{Answer, Cancellable, Loaded, OrderBook, Orders, Placed, Unwritten};
+pub use store::{Answer, Cancellable, Loaded, OrderRepository, Orders, Placed, Unwritten};
 pub use view::{Step, View};
 pub use waiting::Waiting;
 
@@ -47,11 +47,11 @@ mod embedded {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Settings {
-    /// An order that is not final by then is cancelled; 0s is never
+    /// Age at which an order that is not final is cancelled; 0s: never
     #[arg(long, env = "ORDER_DEADLINE", default_value = "10m", value_name = "ORDER_DEADLINE")]
     #[arg(value_parser = parse_duration)]
     pub order_deadline: Duration,
-    /// How long the answer to an Idempotency-Key is kept
+    /// Retention of answers to an Idempotency-Key
     #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "24h", value_name = "HTTP_KEYS_KEPT")]
     #[arg(value_parser = parse_duration)]
     pub keys_kept: Duration,
@@ -99,16 +99,16 @@ pub fn service_with(
             let deadline = deadline.clone();
             async move { deadline.enforce(&context).await }
         })
-        .every(Duration::from_mins(1), "tell of stuck orders", move |context| {
+        .every(Duration::from_mins(1), "report stuck orders", move |context| {
             cancelling::complain(context, order_deadline)
         })
-        .every(Duration::from_mins(1), "forget old answers", move |context| {
+        .every(Duration::from_mins(1), "delete expired HTTP idempotency keys", move |context| {
             placing::forget(context, keys_kept)
         })
         .http(settings.http.listen(), routes)
 }
 
-/// What it hears, wherever it keeps what it knows.
+/// The service's reactions, over any store.
 pub fn reactions<S: Store<State = Order>>(store: S) -> Service<S> {
     Service::new(NAME, store)
         .on::<PaymentApproved>()

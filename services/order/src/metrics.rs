@@ -1,4 +1,5 @@
-//! Measures how many orders run, and how many are stuck: nothing will happen to them by itself.
+//! Measures how many orders are open, and how many are stuck: no step of theirs will happen by
+//! itself.
 
 use crate::store;
 use service::Context;
@@ -10,7 +11,7 @@ pub async fn orders(context: Context, deadline: Duration) -> anyhow::Result<()> 
     let pool = &context.ledger.pool;
     metrics::RUNNING.set(store::running(pool).await? as f64, []);
     if !deadline.is_zero() {
-        let stuck = store::stuck(pool, context.world.now() - deadline).await?;
+        let stuck = store::stuck(pool, context.env.now() - deadline).await?;
         metrics::STUCK.set(stuck.map_or(0, |(count, _)| count) as f64, []);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What this service hears of its orders. It answers none of it: it remembers.
+//! The reactions of order: each records the event and publishes nothing.
 
 mod inventory_failed;
 mod inventory_reserved;

@@ -1,5 +1,5 @@
-//! An order is the set of facts it has heard, its own two events included. Its status and timeline
-//! are functions of that set, so it does not matter in which order, or how often, they came.
+//! An order is the set of facts recorded for it, its own two events included. Its status and
+//! timeline are functions of that set, so neither arrival order nor repetition of events matters.
 
 mod status;
 
@@ -9,13 +9,13 @@ use events::{
     OrderCancelRequested, OrderCreated, PaymentApproved, PaymentFailed, PaymentReversed, SAGA,
     ShippingFailed, ShippingScheduled, said_at, said_by, steps_of,
 };
-use saga::{Decision, Heard};
+use reaction::{Decision, Heard};
 use serde_json::Value;
 use std::time::Duration;
 
 pub use status::Status;
 
-/// The saga's order: settles which of two facts comes first that were said in the same millisecond.
+/// The saga's order: sorts facts of the same millisecond.
 const IN_ORDER: [&str; 10] = [
     OrderCreated::NAME,
     OrderCancelRequested::NAME,
@@ -29,30 +29,30 @@ const IN_ORDER: [&str; 10] = [
     PaymentReversed::NAME,
 ];
 
-/// An event as an order remembers it.
+/// An event as an order records it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fact {
     pub event: &'static str,
     pub event_id: EventId,
-    /// When it was said.
+    /// The time of the event.
     pub at: DateTime<Utc>,
     pub caused_by: Option<EventId>,
-    /// What a person wants to know of it.
+    /// Details for display.
     pub detail: Value,
 }
 
-/// What the order service knows of one order; nothing at all, where it has never been placed.
+/// The order service's state of one order; empty for an order that was never placed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Order {
     facts: Vec<Fact>,
 }
 
-/// What becomes of a request to cancel.
+/// The outcome of a request to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancel {
-    /// It is said, once.
+    /// It is published, once.
     Say,
-    /// It has been said, or the order is being undone anyway.
+    /// It was published, or the order is being compensated anyway.
     UnderWay,
     /// The order is final.
     TooLate,
@@ -67,7 +67,7 @@ impl Order {
         order
     }
 
-    /// The facts by the time they were said.
+    /// The facts by their time.
     pub fn timeline(&self) -> &[Fact] {
         &self.facts
     }
@@ -80,7 +80,7 @@ impl Order {
         self.fact(E::NAME).is_some()
     }
 
-    /// False where the event is known already: the first one stays.
+    /// False for a known event: the first record stays.
     pub fn remember(&mut self, fact: Fact) -> bool {
         let news = self.fact(fact.event).is_none();
         if news {
@@ -90,7 +90,7 @@ impl Order {
         news
     }
 
-    /// Every reaction of this service: remember it.
+    /// The reaction to every event in this service: record it as a fact.
     pub fn hear<E: Event>(mut self, heard: &Heard<E>, detail: Value) -> Decision<Self> {
         if !self.has::<OrderCreated>() {
             return Decision::impossible(format!("no order {} was placed here", heard.order_id()));
@@ -100,7 +100,7 @@ impl Order {
         if news { Decision::to(self) } else { Decision::nothing() }
     }
 
-    /// What the one who said this fact must have heard before, where order does not hear that.
+    /// The cause of this fact, if order does not consume that event.
     pub fn unheard(&self, fact: &Fact) -> Option<Fact> {
         let event_id = fact.caused_by?;
         if self.facts.iter().any(|known| known.event_id == event_id) {
@@ -140,7 +140,7 @@ impl Order {
         if self.has::<ShippingFailed>() { None } else { scheduled.detail["tracking_code"].as_str() }
     }
 
-    /// When the latest of its events was said.
+    /// Time of its latest event.
     pub fn updated_at(&self) -> Option<DateTime<Utc>> {
         self.facts.last().map(|fact| fact.at)
     }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::on::testing::{cancelled, placed};
     use events::ShippingFailure;
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     #[test]
     fn the_saga_order_names_every_event() {

@@ -1,5 +1,5 @@
-//! Puts new orders into the database: whatever waits is written in one transaction, by one task
-//! that no client can interrupt.
+//! Writes new orders to the database: one task, which no client can interrupt, writes all waiting
+//! requests in one transaction.
 
 mod drawing;
 mod keys;
@@ -28,7 +28,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// Old answers in one transaction.
 const FORGOTTEN_MAX: u32 = 1000;
 
-/// An order as it is asked for, and found possible.
+/// An order as requested, and valid.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Draft {
     pub customer_id: Uuid,
@@ -45,7 +45,7 @@ pub struct Request {
     pub trace: Option<String>,
 }
 
-/// What a placed order is answered with; for a key, the same at each repetition.
+/// The answer for a placed order; for a key, the same at each repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub order_id: OrderId,
@@ -54,7 +54,7 @@ pub struct Answered {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Too many wait already.
+    /// The queue of requests is full.
     Full,
     /// The database cannot be reached, and the order is not placed.
     Away,
@@ -64,13 +64,13 @@ pub enum Refusal {
     KeyBusy,
     /// The key was used for another order.
     KeyReused,
-    /// The database will not have it, for a reason that the checks before should have found.
+    /// The database refuses it, for a reason that validation should have found.
     Broken,
 }
 
 type Verdict = Result<Answered, Refusal>;
 
-/// The customer's side.
+/// The client's side.
 #[derive(Clone)]
 pub struct Placing {
     queue: mpsc::Sender<Waiting>,
@@ -83,12 +83,12 @@ struct Waiting {
     held: Option<HeldKey>,
     claim: Claim,
     reply: oneshot::Sender<Verdict>,
-    /// Kept here, so that it is told even where the client has gone and his order is placed.
+    /// Kept here, so that it ends even if the client has gone and its order is placed.
     span: Span,
 }
 
-/// Who decides what becomes of a request: its client, who may give it up, or the writer, which has
-/// then begun to write it.
+/// Decides who controls a request: its client, which may give it up, or the writer, which has then
+/// begun to write it.
 #[derive(Clone, Default)]
 struct Claim(Arc<AtomicBool>);
 
@@ -126,7 +126,7 @@ impl Placing {
                 if claim.take() {
                     return Err(Refusal::Away);
                 }
-                // It is being written: nobody may be told that it is not.
+                // It is being written, so a refusal would be wrong.
                 verdict.await
             }
         };
@@ -137,7 +137,7 @@ impl Placing {
 
 impl Waiting {
     fn answer(self, verdict: Verdict) {
-        // Given back first: whoever has his answer may ask again.
+        // Released first: a client with an answer may repeat the request at once.
         drop(self.held);
         let span = self.span.with("http.request.method", "POST").with("http.route", "/orders");
         match &verdict {
@@ -152,7 +152,7 @@ impl Waiting {
     }
 }
 
-/// Answers that nobody will ask for again: all of them, in small transactions.
+/// Deletes all answers past their retention, in small transactions.
 pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
     let mut count = 0;
     while !context.stop.is_cancelled() {
@@ -163,7 +163,7 @@ pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
         }
     }
     if count > 0 {
-        tracing::debug!(count, "old answers to idempotency keys are forgotten");
+        tracing::debug!(count, "deleted expired HTTP idempotency keys");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Polls what other processes of this service write, once a second and for all streams, while one
-//! is open. What this process writes is told as it is written.
+//! Polls the writes of other processes of this service, once a second for all streams, while one is
+//! open. This process publishes its own writes to streams itself.
 
 use crate::{
     feed::{Feeds, News},
@@ -11,9 +11,9 @@ use service::Context;
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// From when an event is said until whoever hears it has written that down, usually.
+/// The usual maximum of time between an event's publication and its commit at the consumer.
 pub const BACK: TimeDelta = TimeDelta::seconds(30);
-/// So many of the newest orders are looked at for what has happened lately.
+/// So many of the newest orders are checked for recent changes.
 const NEWEST: u32 = 500;
 /// Orders that are watched, in one statement.
 const WATCHED_MAX: usize = 500;
@@ -24,9 +24,9 @@ pub async fn run(context: Context, feeds: Feeds) {
             () = context.stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        // While the database is away there is nothing new to tell.
+        // Without the database there is nothing new to send.
         if let Err(why) = look(&context, &feeds).await {
-            tracing::debug!("streams do not see what other processes write: {why}");
+            tracing::debug!("streams cannot read other processes' events: {why}");
         }
     }
 }
@@ -38,7 +38,7 @@ async fn look(context: &Context, feeds: &Feeds) -> Result<(), Failure> {
         feeds.watchers.show(further.iter().map(|(id, order)| (id, order)));
     }
     if let Some(since) = feeds.news.looked_for_since() {
-        let earliest = context.world.now() - BACK;
+        let earliest = context.env.now() - BACK;
         let lately = store::lately(pool, since, NEWEST).await?.orders;
         feeds.news.tell(News::since(since, &lately).into_iter());
         feeds.news.looked(earliest);

@@ -1,20 +1,20 @@
-//! The two events that this service says: the same moment, as a fact of the order and as a line of
-//! the outbox.
+//! Builds the two events that order publishes: each as a fact of the order and as an outbox row
+//! with the same time.
 
 use crate::order::Fact;
 use events::{Event, said_at};
-use messaging::{Outgoing, World};
-use saga::Said;
+use messaging::{Env, Outgoing};
+use reaction::Said;
 use serde_json::Value;
 
 pub fn say<E: Event>(
-    world: &dyn World,
+    env: &dyn Env,
     event: &E,
     detail: Value,
     trace: Option<String>,
 ) -> (Fact, Outgoing) {
-    let said = Outgoing::opening(world, Said::new(event), trace);
-    // As with all who hear it.
-    let at = said_at(said.id).unwrap_or_else(|| world.now());
+    let said = Outgoing::opening(env, Said::new(event), trace);
+    // As for every consumer of the event.
+    let at = said_at(said.id).unwrap_or_else(|| env.now());
     (Fact { event: E::NAME, event_id: said.id, at, caused_by: None, detail }, said)
 }

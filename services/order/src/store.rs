@@ -1,10 +1,10 @@
-//! All SQL of the service. Here: what the loop needs, facts in and out.
+//! Holds all SQL of the service. Here: the loading and saving of facts for the consumer.
 
 mod answers;
-mod book;
 mod glance;
 mod place;
 mod read;
+mod repository;
 
 use crate::{
     feed::{Change, Feeds},
@@ -13,7 +13,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
 use events::{EVENTS, EventId, OrderId, ProductId};
-use messaging::{Known, Store};
+use messaging::{LoadedBatch, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -23,18 +23,18 @@ use std::{
 use telemetry::metrics;
 
 pub use answers::{Answer, forget_answers};
-pub use book::OrderBook;
 pub use glance::{COUNTED_MAX, count, further, glance, lately, running, trace};
 pub use place::{Placed, Unwritten};
 pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
+pub use repository::OrderRepository;
 
 #[derive(Clone, Default)]
 pub struct Orders {
-    /// Told of what is committed.
+    /// Receive every committed change.
     pub feeds: Feeds,
 }
 
-/// Orders as they were loaded, and what they have heard since.
+/// Orders as they were loaded, and the facts added since.
 #[derive(Default)]
 pub struct Loaded {
     known: BTreeMap<OrderId, Order>,
@@ -42,7 +42,7 @@ pub struct Loaded {
     ended: BTreeSet<OrderId>,
 }
 
-impl Known<Order> for Loaded {
+impl LoadedBatch<Order> for Loaded {
     fn of(&self, order: OrderId, _touched: &[ProductId]) -> Order {
         self.known.get(&order).cloned().unwrap_or_default()
     }
@@ -79,8 +79,8 @@ impl Store for Orders {
         Ok(Loaded { known, ..Loaded::default() })
     }
 
-    /// Adds what is new to what is there: a newer version of this service may know facts that this
-    /// one has passed over.
+    /// Adds new facts to the stored ones: a newer version of this service may have stored facts
+    /// that this one cannot read.
     async fn save(&self, tx: &mut Transaction, batch: &Loaded) -> Result<(), Failure> {
         if batch.news.is_empty() {
             return Ok(());
@@ -90,7 +90,7 @@ impl Store for Orders {
             .iter()
             .filter_map(|(id, news)| Some((*id, batch.known.get(id)?, write_facts(news))))
             .collect();
-        tx.finally(
+        tx.defer(
             "UPDATE orders
              SET facts = orders.facts || new.facts::JSONB,
                  status = new.status,
@@ -119,7 +119,7 @@ impl Store for Orders {
     }
 }
 
-/// A fact as it stands in the database.
+/// A fact as stored in the database.
 #[derive(Deserialize, Serialize)]
 struct StoredFact<'a> {
     #[serde(borrow)]
@@ -148,7 +148,7 @@ impl<'a> From<&'a Fact> for StoredFact<'a> {
 }
 
 fn read_facts(json: &str) -> Result<Order, Failure> {
-    let facts: Vec<StoredFact> = serde_json::from_str(json).map_err(Failure::data)?;
+    let facts: Vec<StoredFact> = serde_json::from_str(json).map_err(Failure::permanent)?;
     Ok(Order::new(facts.into_iter().filter_map(StoredFact::fact)))
 }
 

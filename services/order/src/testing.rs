@@ -1,4 +1,4 @@
-//! A service on a database of its own, without a broker.
+//! Runs the service on a database of its own, without a broker.
 
 use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, replicas, routes};
 use axum::{
@@ -15,9 +15,10 @@ use events::{
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
 use messaging::{
-    Known, Ladder, Ledger, MemoryBroker, PgLedger, RealWorld, Relay, Standing, Store, World,
+    ConsumerState, Env, Ledger, LoadedBatch, MemoryBroker, PgLedger, Relay, RetrySchedule, Store,
+    SystemEnv,
 };
-use saga::{Decision, On, scenario::heard};
+use reaction::{Decision, On, scenario::heard};
 use service::{Context, Health};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -48,12 +49,23 @@ pub async fn context() -> Context {
 }
 
 pub fn context_on(pool: PgPool) -> Context {
-    let (ledger, world) = (PgLedger::new(pool), RealWorld::shared());
-    let (outbox, _) = Relay::new(ledger.clone(), world.clone(), 100, 1 << 20);
-    let health = Arc::new(Health::new(watch::channel(Standing::CaughtUp).1));
-    let (broker, ladder) = (Arc::new(MemoryBroker::default()), Ladder::default());
-    let (kept, stop, deaf) = Default::default();
-    Context { ledger, outbox, world, health, broker, ladder, kept, batch_max: 100, stop, deaf }
+    let (ledger, env) = (PgLedger::new(pool), SystemEnv::shared());
+    let (outbox, _) = Relay::new(ledger.clone(), env.clone(), 100, 1 << 20);
+    let health = Arc::new(Health::new(watch::channel(ConsumerState::CaughtUp).1));
+    let (broker, schedule) = (Arc::new(MemoryBroker::default()), RetrySchedule::default());
+    let (kept, stop, consumers_stopped) = Default::default();
+    Context {
+        ledger,
+        outbox,
+        env,
+        health,
+        broker,
+        schedule,
+        kept,
+        batch_max: 100,
+        stop,
+        consumers_stopped,
+    }
 }
 
 impl Bench {
@@ -81,7 +93,7 @@ impl Bench {
         self.bare_router(more).layer(middleware::map_request(with_host))
     }
 
-    /// For requests that say themselves where they go.
+    /// For requests with a host of their own.
     pub fn bare_router(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
         tokio::spawn(replicas::run(self.context.clone(), orders.feeds.clone()));
@@ -90,7 +102,7 @@ impl Bench {
         routes(app, more)
     }
 
-    /// Nobody gets a connection from now on; who has one may keep it.
+    /// No connection is given out from now on; connections in use may be kept.
     pub fn lose_database(&self) {
         self.context.ledger.pool.close();
     }
@@ -99,7 +111,7 @@ impl Bench {
         self.placing.place(request(None)).await.unwrap().order_id
     }
 
-    /// As the loop does it.
+    /// Handles it as the consumer does.
     pub async fn hear<E: Event>(&self, event: E)
     where
         Order: On<E>,
@@ -117,8 +129,9 @@ impl Bench {
         let mut tx = ledger.begin().await.unwrap();
         ledger.lock_orders(&mut tx, &[order_id]).await.unwrap();
         let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
-        let at = self.context.world.now();
-        let decision = loaded.of(order_id, &[]).on(&saga::Heard { at, caused_by, ..heard(event) });
+        let at = self.context.env.now();
+        let decision =
+            loaded.of(order_id, &[]).on(&reaction::Heard { at, caused_by, ..heard(event) });
         if let Decision::Change { state, .. } = decision {
             loaded.keep(order_id, state);
         }
@@ -138,7 +151,7 @@ impl Bench {
     }
 }
 
-/// As every client of HTTP/1.1 says it.
+/// Adds the host, as every client of HTTP/1.1 does.
 async fn with_host(mut request: HttpRequest) -> HttpRequest {
     let host = HeaderValue::from_static("localhost");
     request.headers_mut().entry(header::HOST).or_insert(host);
@@ -181,14 +194,14 @@ pub fn reversed(order_id: OrderId) -> PaymentReversed {
     PaymentReversed { order_id, amount: Money::cents(9985), refund_ref: "re_1".into() }
 }
 
-/// A world whose clock stands still until it is told to go.
+/// An `Env` whose clock stands still until the test moves it.
 pub struct Still {
     now: Mutex<DateTime<Utc>>,
 }
 
 impl Still {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { now: Mutex::new(RealWorld.now()) })
+        Arc::new(Self { now: Mutex::new(SystemEnv.now()) })
     }
 
     pub fn forward(&self, milliseconds: i64) {
@@ -196,12 +209,12 @@ impl Still {
     }
 }
 
-impl World for Still {
+impl Env for Still {
     fn now(&self) -> DateTime<Utc> {
         *self.now.lock().unwrap()
     }
 
     fn random(&self) -> u64 {
-        RealWorld.random()
+        SystemEnv.random()
     }
 }

@@ -1,4 +1,4 @@
-//! Shows an order as a client sees it, in JSON.
+//! Renders an order as JSON for clients.
 
 use crate::{
     order::{Fact, Order, Status},
@@ -20,7 +20,7 @@ pub struct View {
     pub items: Vec<Item>,
     pub created_at: DateTime<Utc>,
     pub order: Order,
-    /// Not in the answer to a POST, which is stored and told again.
+    /// Not in the answer to a POST, which is stored and sent again.
     pub waits_for: Option<Vec<Waiting>>,
 }
 

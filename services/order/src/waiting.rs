@@ -1,24 +1,23 @@
-//! Tells what an order that is not final waits for: which service owes the next step, and whether
-//! anything will still happen by itself.
+//! Determines what an open order waits for: the service that owes the next step, and whether that
+//! step can still happen by itself.
 
 use crate::order::{Cancel, Order};
 use chrono::{DateTime, SecondsFormat, Utc};
-use events::{Debt, Known, SAGA, owed};
+use events::{Observed, PendingStep, SAGA, pending_steps};
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// Who owes the next step.
+    /// The service that owes the next step.
     pub service: &'static str,
-    /// The event that it answers.
+    /// The event that caused it.
     pub after: &'static str,
     #[serde(rename = "for")]
     pub answers: &'static [&'static str],
     #[serde(serialize_with = "millis")]
     pub since: DateTime<Utc>,
-    /// It is being undone, and even that has made no progress for as long as a whole order may
-    /// take.
+    /// Its compensation has made no progress for as long as a whole order may take.
     pub stuck: bool,
 }
 
@@ -30,12 +29,13 @@ impl Waiting {
         }
         let late = !deadline.is_zero() && order.updated_at().is_some_and(|at| at < now - deadline);
         let stuck = late && order.cancel() == Cancel::UnderWay;
-        // What others have heard is theirs to know: here, what was said counts as heard.
+        // Order does not know what other services have consumed: a published event counts as
+        // consumed.
         let said = order.timeline().iter().map(|fact| fact.event.to_owned()).collect();
         let heard = SAGA.iter().map(|step| (step.service.to_owned(), step.hears.to_owned()));
-        let debts = owed(&Known { said, heard: heard.collect() }).into_iter();
+        let debts = pending_steps(&Observed { said, heard: heard.collect() }).into_iter();
         let waiting = debts.filter_map(|debt| {
-            let (Debt::Hear(step) | Debt::Say(step)) = debt;
+            let (PendingStep::Handle(step) | PendingStep::Answer(step)) = debt;
             let (service, after, answers) = (step.service, step.hears, step.may_say);
             let since = order.fact(after)?.at;
             Some(Self { service, after, answers, since, stuck })

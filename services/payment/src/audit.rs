@@ -1,4 +1,4 @@
-//! Reads payment's rows for an audit, and for an operator who asks about an order.
+//! Reads payment's rows: for an audit, and for an operator's query about an order.
 
 use audit::{Payment, Snapshot};
 use chrono::{DateTime, Utc};

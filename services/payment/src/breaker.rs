@@ -1,6 +1,6 @@
-//! Stops asking a provider that fails, and begins again little by little.
+//! Circuit breaker: stops calls to a failing provider, and resumes them step by step.
 //!
-//! Pure: it is told the time. It goes by the share of failures among all calls, so that a few
+//! Pure: the caller passes the time. It counts the share of failures among all calls, so that a few
 //! orders that are bound to fail do not stop the others.
 
 use std::{collections::VecDeque, time::Duration};
@@ -14,9 +14,9 @@ pub struct Limits {
     pub calls_min: usize,
     /// The share of failures, in percent, that is too much.
     pub failures_max: usize,
-    /// For how long a call counts.
+    /// Circuit breaker: the window of calls that count.
     pub window: Duration,
-    /// How long the provider is left alone before it is probed.
+    /// How long it stays open before a probe.
     pub pause: Duration,
     pub in_flight_max: usize,
 }
@@ -24,7 +24,7 @@ pub struct Limits {
 pub struct Breaker {
     limits: Limits,
     state: State,
-    /// When each was answered, and whether that was a failure.
+    /// The time of each answer, and whether it was a failure.
     calls: VecDeque<(Moment, bool)>,
     failures: usize,
 }
@@ -35,25 +35,25 @@ enum State {
     Open {
         until: Moment,
     },
-    /// It answers again: so many calls at the same time, more with each that goes well.
+    /// Half-open: so many concurrent calls, more with each success.
     Ramping {
         allowed: usize,
     },
 }
 
-/// What may be asked of the provider now.
+/// The calls that the provider may get now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// So many calls at the same time.
     Calls(usize),
-    /// Only whether it is there.
+    /// Only a probe.
     Probe,
     Nothing {
         for_now: Duration,
     },
 }
 
-/// Tells that it has opened, and why.
+/// Reports that it has opened, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub failures: usize,
@@ -67,7 +67,7 @@ impl Breaker {
         Self { limits, state: State::Closed, calls: VecDeque::new(), failures: 0 }
     }
 
-    /// The provider is well, as far as anybody knows.
+    /// Closed: the provider is not known to fail.
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -83,10 +83,10 @@ impl Breaker {
         }
     }
 
-    /// Of a call that was answered, or was not in time.
+    /// Records a call that was answered or has timed out.
     pub fn record(&mut self, at: Moment, failed: bool) -> Option<Opened> {
         if matches!(self.state, State::Open { .. }) {
-            // It was begun before.
+            // The call was begun before it opened.
             return None;
         }
         self.calls.push_back((at, failed));
@@ -113,7 +113,7 @@ impl Breaker {
         None
     }
 
-    /// Of a probe.
+    /// Records a probe.
     pub fn probed(&mut self, at: Moment, failed: bool) {
         if failed {
             self.open(at);

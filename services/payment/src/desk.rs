@@ -1,15 +1,15 @@
-//! The charge desk: takes up charges and refunds that are due, asks the provider about all of them
-//! at the same time, and writes each answer and its event in one transaction.
+//! The charge desk: claims due charges and refunds, sends all of them to the provider concurrently,
+//! and writes each answer and its event in one transaction.
 
-mod book;
+mod repository;
 mod writing;
 
 use crate::{
     Settings,
     breaker::Room,
-    counter::{Counter, Taken},
+    charge_dispatch::{ChargeDispatch, Taken},
     gateway::{Gateway, Request},
-    measure::Asking,
+    measure::ProviderCall,
     payment::{Call, Charge, Status},
     verdict::Verdict,
 };
@@ -22,20 +22,20 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use book::ChargeBook;
+pub use repository::ChargeRepository;
 
-/// How often it looks without being woken: another process may have left something.
+/// Poll interval: another process may have left due charges.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub struct Desk {
     gateway: Arc<dyn Gateway>,
-    counter: Counter,
+    dispatch: ChargeDispatch,
     handed: Arc<Mutex<mpsc::UnboundedReceiver<Taken>>>,
     settings: Settings,
 }
 
-/// A charge in hand, and what the provider says about it.
+/// A claimed charge, and the provider's answer.
 struct Answered {
     charge: Charge,
     verdict: Verdict,
@@ -45,17 +45,17 @@ type InHand = (Answered, OwnedSemaphorePermit);
 
 impl Desk {
     pub fn new(gateway: Arc<dyn Gateway>, settings: Settings) -> Self {
-        let (counter, handed) = Counter::new(settings.limits());
-        Self { gateway, counter, handed: Arc::new(Mutex::new(handed)), settings }
+        let (dispatch, handed) = ChargeDispatch::new(settings.limits());
+        Self { gateway, dispatch, handed: Arc::new(Mutex::new(handed)), settings }
     }
 
     /// For the reactions.
-    pub fn counter(&self) -> Counter {
-        self.counter.clone()
+    pub fn dispatch(&self) -> ChargeDispatch {
+        self.dispatch.clone()
     }
 
-    /// Works until told to stop, and then until what is in hand is written.
-    pub async fn run<L: ChargeBook>(self, context: Context<L>) {
+    /// Works until the service stops, and then until all claimed charges are written.
+    pub async fn run<L: ChargeRepository>(self, context: Context<L>) {
         let (answers, answered) = mpsc::unbounded_channel();
         tokio::join!(
             self.accept(&context, answers.clone()),
@@ -64,19 +64,19 @@ impl Desk {
         );
     }
 
-    /// Puts back what a crash has left in hand: it is looked up, and not charged blindly.
-    pub async fn reap<L: ChargeBook>(self, context: Context<L>) -> anyhow::Result<()> {
+    /// Releases expired claims: such a charge is looked up, never charged again blindly.
+    pub async fn reap<L: ChargeRepository>(self, context: Context<L>) -> anyhow::Result<()> {
         let left = context.ledger.put_back(self.settings.reap_after, context.batch_max).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
-            tracing::warn!(charges = left, "finishing charges that somebody left in hand");
-            self.counter.wake();
+            tracing::warn!(charges = left, "reclaiming expired charge claims");
+            self.dispatch.wake();
         }
         Ok(())
     }
 
-    /// What reactions hand over, until there are no more reactions.
-    async fn accept<L: ChargeBook>(
+    /// Accepts charges from the reactions, until they end.
+    async fn accept<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         answers: mpsc::UnboundedSender<InHand>,
@@ -86,35 +86,35 @@ impl Desk {
             let taken = tokio::select! {
                 biased;
                 Some(taken) = handed.recv() => taken,
-                () = context.deaf.cancelled() => return,
+                () = context.consumers_stopped.cancelled() => return,
             };
             crash_at(CrashPoint::ChargeTaken);
             self.spawn(taken, answers.clone());
         }
     }
 
-    async fn take_up<L: ChargeBook>(
+    async fn take_up<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         answers: mpsc::UnboundedSender<InHand>,
     ) {
-        let mut retry = Retry::new(context.world.clone());
+        let mut retry = Retry::new(context.env.clone());
         loop {
             let permit = tokio::select! {
                 biased;
                 () = context.stop.cancelled() => return,
-                permit = self.counter.permit() => permit,
+                permit = self.dispatch.permit() => permit,
             };
             let permits = self.permits(context, permit).await;
             let wait = match permits {
                 Ok(permits) => match self.take_due(context, permits, &answers).await {
                     Ok(true) => continue,
                     Ok(false) => {
-                        retry.succeeded("the charge desk goes on");
+                        retry.succeeded("the charge desk has resumed");
                         self.idle(context).await
                     }
                     Err(why) => {
-                        retry.failed(&format!("the charge desk pauses: {why}"));
+                        retry.failed(&format!("the charge desk is paused: {why}"));
                         POLL_EVERY
                     }
                 },
@@ -123,22 +123,22 @@ impl Desk {
             tokio::select! {
                 biased;
                 () = context.stop.cancelled() => return,
-                () = self.counter.woken() => {}
+                () = self.dispatch.woken() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// As many as the provider can bear; else how long to wait until some may be free.
-    async fn permits<L: ChargeBook>(
+    /// As many permits as the provider can bear; or else the wait until one may be free.
+    async fn permits<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         first: OwnedSemaphorePermit,
     ) -> Result<Vec<OwnedSemaphorePermit>, Duration> {
         let allowed = self.allowed(context).await?;
-        let room = || allowed.saturating_sub(self.counter.in_flight() - 1).min(context.batch_max);
+        let room = || allowed.saturating_sub(self.dispatch.in_flight() - 1).min(context.batch_max);
         if room() == 0 {
-            self.counter.wait_for_room();
+            self.dispatch.wait_for_room();
         }
         // An answer may have been written just before that.
         let allowed = room();
@@ -147,17 +147,17 @@ impl Desk {
         }
         let mut permits = vec![first];
         while permits.len() < allowed
-            && let Some(permit) = self.counter.permit_now()
+            && let Some(permit) = self.dispatch.permit_now()
         {
             permits.push(permit);
         }
         Ok(permits)
     }
 
-    /// How many calls the provider may have at the same time. While it fails nothing is taken up,
-    /// so that waiting costs no attempt.
-    async fn allowed<L: ChargeBook>(&self, context: &Context<L>) -> Result<usize, Duration> {
-        match self.counter.room() {
+    /// The number of concurrent calls that the provider may get. While it fails no charge is
+    /// claimed, so that waiting costs no attempt.
+    async fn allowed<L: ChargeRepository>(&self, context: &Context<L>) -> Result<usize, Duration> {
+        match self.dispatch.room() {
             Room::Calls(allowed) => return Ok(allowed),
             Room::Nothing { for_now } => return Err(for_now),
             Room::Probe => {}
@@ -168,10 +168,12 @@ impl Desk {
             answered = timeout(self.settings.gateway_timeout, self.gateway.probe()) => answered,
         };
         let failed = answered.map_or(true, |verdict| verdict.is_fault());
-        self.counter.probed(failed);
-        match self.counter.room() {
+        self.dispatch.probed(failed);
+        match self.dispatch.room() {
             Room::Calls(allowed) => {
-                tracing::info!("the provider answers again: charges go on, few at first");
+                tracing::info!(
+                    "circuit breaker half-open: the provider answers; resuming charges gradually"
+                );
                 Ok(allowed)
             }
             Room::Nothing { for_now } => Err(for_now),
@@ -179,16 +181,16 @@ impl Desk {
         }
     }
 
-    /// Whether there was something to take.
-    async fn take_due<L: ChargeBook>(
+    /// Returns whether anything was due.
+    async fn take_due<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         permits: Vec<OwnedSemaphorePermit>,
         answers: &mpsc::UnboundedSender<InHand>,
     ) -> Result<bool, database::Failure> {
-        let claim = context.world.new_id();
+        let claim = context.env.new_id();
         let began = Instant::now();
-        let busy = context.health.activities.begin("the taking up of charges");
+        let busy = context.health.activities.begin("the claiming of charges");
         let taken = context.ledger.take_due(claim, permits.len()).await;
         drop(busy);
         metrics::POLLS.record(began.elapsed(), []);
@@ -203,13 +205,13 @@ impl Desk {
         Ok(any)
     }
 
-    /// Until when there is nothing to do, unless somebody wakes us.
-    async fn idle<L: ChargeBook>(&self, context: &Context<L>) -> Duration {
+    /// Waits until a charge is due, or a wake-up.
+    async fn idle<L: ChargeRepository>(&self, context: &Context<L>) -> Duration {
         let next = context.ledger.next_due_in().await.ok().flatten();
         next.map_or(POLL_EVERY, |next| next.min(POLL_EVERY))
     }
 
-    /// A slow provider keeps nobody waiting but its own customer.
+    /// A slow provider delays only its own customer.
     fn spawn(&self, Taken { mut charge, permit }: Taken, answers: mpsc::UnboundedSender<InHand>) {
         let desk = self.clone();
         tokio::spawn(async move {
@@ -217,23 +219,23 @@ impl Desk {
                 return;
             };
             let failed = verdict.is_fault();
-            if let Some(opened) = desk.counter.record(failed) {
+            if let Some(opened) = desk.dispatch.record(failed) {
                 tracing::warn!(
                     failures = opened.failures,
                     calls = opened.calls,
-                    "the provider fails: charges wait until it answers again"
+                    "circuit breaker open: the provider is failing; charges wait"
                 );
             }
-            // The writer lives as long as there is someone to hear.
+            // The writer lives as long as there is a receiver.
             let _ = answers.send((Answered { charge, verdict }, permit));
         });
     }
 
-    /// Without an answer in time nobody knows what has happened.
+    /// Without an answer in time the outcome is unknown.
     async fn ask(&self, charge: &mut Charge) -> Option<Verdict> {
         let refund = charge.status == Status::Reversing;
         let key = if refund { charge.refund_key? } else { charge.charge_key };
-        let asking = Asking::begin(charge);
+        let call = ProviderCall::begin(charge);
         let request = Request {
             order_id: charge.order_id,
             key,
@@ -253,7 +255,7 @@ impl Desk {
         let unknown = |_| Verdict::Unknown { reason: "no answer in time".into() };
         let verdict = timeout(self.settings.gateway_timeout, asked).await.unwrap_or_else(unknown);
         crash_at(CrashPoint::ChargeAnswered);
-        asking.end(verdict.name());
+        call.end(verdict.name());
         Some(verdict)
     }
 }

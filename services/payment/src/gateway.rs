@@ -1,4 +1,4 @@
-//! The payment provider, behind one small interface.
+//! Defines the interface to the payment provider.
 
 mod answer;
 mod http;
@@ -13,8 +13,8 @@ pub use answer::{Answer, Asked, read};
 pub use http::Http;
 pub use simulated::Simulated;
 
-/// What is asked of the provider. It knows a charge by its key: asked again, it charges no second
-/// time and gives the same answer.
+/// A request to the provider, idempotent by its key: repeated, it charges only once and gets the
+/// same answer.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub order_id: OrderId,
@@ -22,7 +22,7 @@ pub struct Request {
     pub method: PaymentMethod,
     pub amount: Money,
     pub attempt: u32,
-    /// The W3C `traceparent` of what asks for it.
+    /// The W3C `traceparent` of its cause.
     pub trace: Option<String>,
 }
 
@@ -30,15 +30,16 @@ pub struct Request {
 pub trait Gateway: Send + Sync + 'static {
     async fn charge(&self, request: &Request) -> Verdict;
 
-    /// What has become of a charge. Charges nothing.
+    /// Looks up the outcome of a charge. Charges nothing.
     async fn look_up(&self, request: &Request) -> Verdict;
 
-    /// From here on this key is never charged, unless it was before: then the answer says so.
+    /// Voids this key: it is never charged from here on. If it was charged before, the answer says
+    /// so.
     async fn void(&self, request: &Request) -> Verdict;
 
-    /// Gives back what was charged under `charge_key`; the request's own key is the refund's.
+    /// Refunds what was charged under `charge_key`; the request's own key is the refund's.
     async fn refund(&self, request: &Request, charge_key: Uuid) -> Verdict;
 
-    /// Whether it is there at all. No order has to do with it.
+    /// Checks that the provider is reachable. Concerns no order.
     async fn probe(&self) -> Verdict;
 }

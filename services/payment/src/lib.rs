@@ -1,9 +1,9 @@
-//! Payment: charges an order once, and gives the money back once. Its reactions only record what is
-//! due; the charge desk does it, so that no message waits for a slow provider.
+//! Payment: charges an order once and refunds it once. Its reactions only record what is due; the
+//! charge desk calls the provider, so that no message waits for a slow provider.
 
 pub mod audit;
 mod breaker;
-mod counter;
+mod charge_dispatch;
 mod desk;
 mod gateway;
 mod measure;
@@ -19,8 +19,8 @@ use messaging::Store;
 use service::Service;
 use std::sync::Arc;
 
-pub use counter::{Charges, Counter};
-pub use desk::{ChargeBook, Desk};
+pub use charge_dispatch::{ChargeDispatch, Charges};
+pub use desk::{ChargeRepository, Desk};
 pub use gateway::{Answer, Asked, Gateway, Http, Request, Simulated, read};
 pub use payment::{Call, Charge, Payment, Status};
 pub use policy::Policy;
@@ -38,16 +38,16 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     settings.check()?;
     let desk = Desk::new(gateway(settings)?, settings.clone());
     let reaper = desk.clone();
-    Ok(reactions(Payments::new(desk.counter()))
+    Ok(reactions(Payments::new(desk.dispatch()))
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("charge desk", move |context| desk.run(context))
         .samples(measure::payments)
-        .every(settings.reap_after / 4, "finish interrupted charges", move |context| {
+        .every(settings.reap_after / 4, "reclaim expired charges", move |context| {
             reaper.clone().reap(context)
         }))
 }
 
-/// What it hears, wherever it keeps what it knows.
+/// The service's reactions, over any store.
 pub fn reactions<S: Store<State = Payment>>(store: S) -> Service<S> {
     Service::new(NAME, store)
         .on::<OrderCreated>()

@@ -1,4 +1,4 @@
-//! What payment tells of its work besides log lines: one span and one count a call, and gauges.
+//! Records payment's spans and metrics: one span and one count per provider call, and gauges.
 
 use crate::{
     payment::{Call, Charge, Status},
@@ -9,14 +9,14 @@ use telemetry::{Span, SpanKind, metrics};
 use tokio::time::Instant;
 
 /// A call to the provider.
-pub struct Asking {
+pub struct ProviderCall {
     what: &'static str,
     span: Span,
     began: Instant,
 }
 
-impl Asking {
-    /// What the charge comes to goes on with the call's span.
+impl ProviderCall {
+    /// The outcome of the charge continues the call's span.
     pub fn begin(charge: &mut Charge) -> Self {
         let what = match charge.next_call {
             _ if charge.status == Status::Reversing => "refund",
@@ -39,8 +39,7 @@ impl Asking {
     }
 }
 
-/// How many payments are in each state that is not the last, and for how long one is to be given
-/// back.
+/// The number of payments in each open state, and the age of the oldest open refund.
 pub async fn payments(context: Context) -> anyhow::Result<()> {
     for (status, count, oldest) in store::count_open(&context.ledger.pool).await? {
         metrics::PAYMENTS.set(count as f64, [status.name()]);

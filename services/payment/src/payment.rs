@@ -1,13 +1,13 @@
-//! What payment knows of an order, and how it may change. Pure.
+//! Holds payment's state of an order and its transitions. Pure.
 
 use events::{EventId, Item, Money, OrderId, PaymentFailed, PaymentFailure, PaymentMethod};
-use saga::{Cause, Decision};
+use reaction::{Cause, Decision};
 use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Payment {
-    /// None: the order has not been heard of.
+    /// None: the order is unknown.
     pub charge: Option<Charge>,
 }
 
@@ -18,38 +18,37 @@ pub struct Charge {
     pub method: PaymentMethod,
     pub amount: Money,
     pub items: Vec<Item>,
-    /// A cancel came while the provider was being asked: only its approval still counts.
+    /// A cancel came during a call to the provider: only an approval still counts.
     pub cancel_requested: bool,
     pub attempts: u32,
     pub refund_attempts: u32,
-    /// What the desk asks next, or is asking; a refund goes by the status.
+    /// The next or present call of the desk; a refund goes by the status.
     pub next_call: Call,
-    /// A request to charge may have reached the provider, or may yet: it is unknown what became of
-    /// it.
+    /// A request to charge may have reached the provider, or may yet: its outcome is unknown.
     pub in_doubt: bool,
     /// Look-ups and voids since the last charge.
     pub look_ups: u32,
     pub provider_ref: Option<String>,
     pub refund_ref: Option<String>,
     pub last_error: Option<String>,
-    /// What the present work was started by.
+    /// The cause of the present work.
     pub cause: Cause,
-    /// The provider knows charge and refund by these, however often it is asked.
+    /// The keys of charge and refund at the provider, the same at every attempt.
     pub charge_key: EventId,
     pub refund_key: Option<EventId>,
-    /// When the charge desk is to take it up, from now.
+    /// The time from now until the desk may claim it.
     pub due_in: Option<Duration>,
-    /// Who at the desk has it in hand.
+    /// The desk's claim on it.
     pub claim: Option<Uuid>,
 }
 
-/// What the provider is asked about a charge.
+/// The kind of call about a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Charge,
-    /// What has become of it? Charges nothing.
+    /// Asks for the outcome. Charges nothing.
     LookUp,
-    /// Never charge it from now on, or say that it is charged.
+    /// Voids the charge, or reports that it was charged.
     Void,
 }
 
@@ -88,7 +87,7 @@ impl Status {
         Self::Reversing,
         Self::Reversed,
     ];
-    /// There is something to do yet.
+    /// The states with pending work.
     pub const OPEN: [Self; 4] = [Self::Pending, Self::Processing, Self::Retrying, Self::Reversing];
 
     pub const fn name(self) -> &'static str {
@@ -112,7 +111,7 @@ impl From<Charge> for Payment {
 }
 
 impl Charge {
-    /// Nothing is due yet. The provider will know it by the event that brought it.
+    /// Nothing is due yet. Its key at the provider is the id of the event that brought it.
     pub const fn new(
         order_id: OrderId,
         method: PaymentMethod,
@@ -143,17 +142,17 @@ impl Charge {
         }
     }
 
-    /// In a state of rest: nobody has it in hand, and nothing is due.
+    /// At rest: unclaimed, and nothing is due.
     pub fn rest(self, status: Status) -> Self {
         Self { status, due_in: None, claim: None, ..self }
     }
 
-    /// For the desk to take up, after a while.
+    /// Due for the desk, after a while.
     pub fn due(self, status: Status, due_in: Duration) -> Self {
         Self { status, due_in: Some(due_in), claim: None, ..self }
     }
 
-    /// In the hands of somebody at the desk, who asks the provider and alone may write the answer.
+    /// Claims it for a desk, which calls the provider; only this claim may write the answer.
     pub fn take_up(self, claim: Uuid) -> Self {
         let taken = Self { claim: Some(claim), due_in: None, ..self };
         match (taken.status, taken.next_call) {
@@ -167,8 +166,8 @@ impl Charge {
         }
     }
 
-    /// Whoever had it in hand is gone. A charge that he was making is in doubt, and is due to be
-    /// looked up; a refund, a look-up or a void is asked for again.
+    /// Releases an expired claim. The outcome of a charge is unknown, and due for a look-up; a
+    /// refund, a look-up or a void is sent again.
     pub fn put_back(self) -> Self {
         if self.status == Status::Reversing {
             return self.due(Status::Reversing, Duration::ZERO);
@@ -180,12 +179,12 @@ impl Charge {
         Self { in_doubt: true, next_call, ..self }.due(Status::Retrying, Duration::ZERO)
     }
 
-    /// A request to charge was sent, and may be carried out at any moment unless it was voided.
+    /// A request to charge was sent, and may still take effect unless it was voided.
     pub const fn may_be_charged(&self) -> bool {
         self.in_doubt || self.attempts > 0
     }
 
-    /// Ends without money, and says so.
+    /// Ends without a charge, and publishes that.
     pub fn fail(self, status: Status, reason: PaymentFailure) -> Decision<Payment> {
         let said = PaymentFailed { order_id: self.order_id, reason, attempts: self.attempts };
         Decision::to(self.rest(status).into()).and_say(&said)
@@ -193,10 +192,10 @@ impl Charge {
 }
 
 impl Payment {
-    /// The goods are not to be had, or have been put back: so goes the money.
+    /// The goods are sold out or released: the payment is refunded.
     pub fn give_back(self, cause: Cause) -> Decision<Self> {
         let Some(charge) = self.charge else {
-            return Decision::impossible("nothing was ever charged for this order");
+            return Decision::impossible("this order was never charged");
         };
         match charge.status {
             Status::Approved => {
@@ -206,7 +205,7 @@ impl Payment {
             }
             Status::Reversing | Status::Reversed => Decision::nothing(),
             never => Decision::impossible(format!(
-                "a payment that is {} has nothing to give back",
+                "a payment in status {} cannot be refunded",
                 never.name()
             )),
         }

@@ -1,4 +1,4 @@
-//! How patient the desk is: how often it tries, and how long it waits in between. Pure.
+//! Computes the desk's retry policy: number of attempts, and backoff with jitter. Pure.
 
 use database::Backoff;
 use std::time::Duration;
@@ -11,11 +11,11 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Nobody waits longer, whatever the provider asks for.
+    /// The longest wait, whatever the provider asks for.
     pub const LONGEST: Duration = Duration::from_secs(60);
 
-    /// The second try is at once; from the third on the wait doubles, with a quarter of it for the
-    /// jitter, which comes from the key: the same for every process that looks.
+    /// The second attempt is immediate; from the third on the wait doubles, with a quarter of it as
+    /// jitter, which derives from the key: every process computes the same.
     pub fn wait(self, attempts: u32, key: Uuid) -> Duration {
         if attempts <= 1 {
             return Duration::ZERO;
@@ -26,7 +26,8 @@ impl Policy {
         wait + wait * noise / 1024
     }
 
-    /// Before what is in doubt is looked up: never at once, since the request may be on its way.
+    /// The wait before a look-up after an unknown outcome: never zero, since the request may be on
+    /// its way.
     pub fn wait_in_doubt(self, look_ups: u32, key: Uuid) -> Duration {
         self.wait(look_ups.saturating_add(2), key)
     }

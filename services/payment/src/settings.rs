@@ -1,4 +1,4 @@
-//! What payment is told from outside.
+//! Defines payment's settings.
 
 use crate::{breaker::Limits, policy::Policy};
 use anyhow::Context;
@@ -8,47 +8,48 @@ use std::time::Duration;
 
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The provider, e.g. http://127.0.0.1:3002; or `simulated`: one within this process, which
-    /// takes no money. It has to be said
+    /// The provider, e.g. http://127.0.0.1:3002; or `simulated`: an in-process one that takes no
+    /// money. Required
     #[arg(long, env = "PAYMENT_GATEWAY_URL", value_name = "PAYMENT_GATEWAY_URL")]
     pub gateway_url: Option<String>,
-    /// How long the provider may take for its whole answer; shorter than a shutdown may take
+    /// Timeout of a call to the provider; shorter than a shutdown's limit
     #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
     pub gateway_timeout: Duration,
-    /// Age at which a charge that a crash left in hand is taken up again
+    /// Age at which the reaper takes over a claimed charge
     #[arg(long, env = "PAYMENT_REAP_AFTER", default_value = "60s")]
     #[arg(value_name = "PAYMENT_REAP_AFTER", value_parser = parse_duration)]
     pub reap_after: Duration,
-    /// Tries before a payment fails for good, the first included
+    /// Maximum of attempts before a payment fails, including the first
     #[arg(long, env = "PAYMENT_ATTEMPTS_MAX", default_value = "5")]
     #[arg(value_name = "PAYMENT_ATTEMPTS_MAX", value_parser = clap::value_parser!(u32).range(1..=20))]
     pub attempts_max: u32,
-    /// The wait before the third try; it doubles from then on (the second try is at once)
+    /// Backoff before the third attempt, doubled for each further one (the second is immediate)
     #[arg(long, env = "PAYMENT_RETRY_DELAY", default_value = "2s")]
     #[arg(value_name = "PAYMENT_RETRY_DELAY", value_parser = parse_duration)]
     pub retry_delay: Duration,
-    /// Calls to the provider at the same time, at most
+    /// Maximum of concurrent calls to the provider
     #[arg(long, env = "PAYMENT_IN_FLIGHT_MAX", default_value = "256")]
     #[arg(value_name = "PAYMENT_IN_FLIGHT_MAX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub in_flight_max: u32,
-    /// Tries of a refund after which each further one is a warning in the log; it is never given up
+    /// Attempts of a refund after which each further one logs a warning; refunds are retried for
+    /// ever
     #[arg(long, env = "PAYMENT_REFUND_WARN_AFTER", default_value = "5")]
     #[arg(value_name = "PAYMENT_REFUND_WARN_AFTER")]
     pub refund_warn_after: u32,
-    /// Calls that it takes, within the window, to say that the provider fails
+    /// Circuit breaker: minimum of calls in the window before it may open
     #[arg(long, env = "PAYMENT_BREAKER_CALLS_MIN", default_value = "20")]
     #[arg(value_name = "PAYMENT_BREAKER_CALLS_MIN", value_parser = clap::value_parser!(u16).range(1..))]
     pub breaker_calls_min: u16,
-    /// The share of failures among them, in percent, from which on charges wait; 101 is never
+    /// Circuit breaker: percentage of failures at which it opens; 101: never
     #[arg(long, env = "PAYMENT_BREAKER_FAILURES_MAX", default_value = "50")]
     #[arg(value_name = "PAYMENT_BREAKER_FAILURES_MAX", value_parser = clap::value_parser!(u8).range(1..=101))]
     pub breaker_failures_max: u8,
-    /// For how long a call counts
+    /// Circuit breaker: the window of calls that count
     #[arg(long, env = "PAYMENT_BREAKER_WINDOW", default_value = "10s")]
     #[arg(value_name = "PAYMENT_BREAKER_WINDOW", value_parser = parse_duration)]
     pub breaker_window: Duration,
-    /// How long a provider that fails is left alone before it is asked whether it is there again
+    /// Circuit breaker: pause before it probes the provider
     #[arg(long, env = "PAYMENT_BREAKER_PAUSE", default_value = "5s")]
     #[arg(value_name = "PAYMENT_BREAKER_PAUSE", value_parser = parse_duration)]
     pub breaker_pause: Duration,
@@ -62,8 +63,8 @@ impl Settings {
     pub fn provider(&self) -> anyhow::Result<&str> {
         self.gateway_url.as_deref().filter(|url| !url.is_empty()).context(
             "PAYMENT_GATEWAY_URL is not set: it names the payment provider, for example \
-             PAYMENT_GATEWAY_URL=http://127.0.0.1:3002; to take no money at all, say \
-             PAYMENT_GATEWAY_URL=simulated",
+             PAYMENT_GATEWAY_URL=http://127.0.0.1:3002; for a simulated provider that takes no \
+             money, set PAYMENT_GATEWAY_URL=simulated",
         )
     }
 
@@ -71,7 +72,7 @@ impl Settings {
         anyhow::ensure!(
             self.gateway_timeout < self.reap_after,
             "PAYMENT_GATEWAY_TIMEOUT must be shorter than PAYMENT_REAP_AFTER: \
-             else a charge that is still in hand is taken for one that a crash has left"
+             otherwise the reaper takes over charges that are still being processed"
         );
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Settings {
     }
 }
 
-/// As they are when nothing is said about them but the provider.
+/// The defaults, with a provider.
 #[cfg(test)]
 pub fn usual() -> Settings {
     use clap::FromArgMatches as _;

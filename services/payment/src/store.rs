@@ -1,25 +1,25 @@
-//! All SQL of payment.
+//! Holds all SQL of payment.
 
 use crate::{
-    counter::{Charges, Counter},
+    charge_dispatch::{ChargeDispatch, Charges},
     payment::{Call, Charge, Payment, Status},
 };
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
-use messaging::{Batch, Known, Ledger, PgLedger, Store};
+use messaging::{Batch, Ledger, LoadedBatch, PgLedger, Store};
+use reaction::Cause;
 use rust_decimal::Decimal;
-use saga::Cause;
 use sqlx::FromRow;
 use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Payments {
-    counter: Counter,
+    dispatch: ChargeDispatch,
 }
 
 impl Payments {
-    pub const fn new(counter: Counter) -> Self {
-        Self { counter }
+    pub const fn new(dispatch: ChargeDispatch) -> Self {
+        Self { dispatch }
     }
 }
 
@@ -70,7 +70,7 @@ impl Store for Payments {
     }
 
     fn decided(&self, charges: &mut Charges, order: OrderId) {
-        self.counter.take_up(charges, order);
+        self.dispatch.take_up(charges, order);
     }
 
     async fn save(&self, tx: &mut Transaction, charges: &Charges) -> Result<(), Failure> {
@@ -79,11 +79,11 @@ impl Store for Payments {
     }
 
     fn committed(&self, charges: Charges) {
-        self.counter.committed(charges);
+        self.dispatch.committed(charges);
     }
 }
 
-/// Locks the rows too: the desk takes up what is due without asking for the orders.
+/// Locks the rows too: the desk claims due charges without locking their orders.
 pub async fn load(tx: &mut Transaction, orders: &[OrderId]) -> Result<Batch<Payment>, Failure> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT ",
@@ -109,7 +109,7 @@ pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
     let of = |read: fn(&Charge) -> i32| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
     let text =
         |read: fn(&Charge) -> Option<&str>| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
-    tx.finally(
+    tx.defer(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
              charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
@@ -166,7 +166,7 @@ pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
     .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>());
 }
 
-/// Takes up what is due, for `claim`: from here on nobody else does, and a crash leaves the mark.
+/// Claims what is due under `claim`: no other desk takes it, and a crash leaves the claim behind.
 pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
     let mut tx = ledger.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
@@ -186,7 +186,7 @@ pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<
     Ok(taken)
 }
 
-/// Puts back what someone has had in hand for too long.
+/// Releases expired claims.
 pub async fn put_back(ledger: &PgLedger, age: Duration, max: usize) -> Result<usize, Failure> {
     let mut tx = ledger.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
@@ -207,7 +207,7 @@ pub async fn put_back(ledger: &PgLedger, age: Duration, max: usize) -> Result<us
     Ok(left.len())
 }
 
-/// Saves what becomes of each.
+/// Saves the outcome of each.
 fn change(
     tx: &mut Transaction,
     rows: Vec<Row>,
@@ -223,9 +223,8 @@ fn change(
     Ok(charges)
 }
 
-/// How many payments there is still something to do about, by state, and the oldest event that has
-/// started it; found by the indexes of what is due and what is in hand, so that it does not matter
-/// how many are settled.
+/// The number of open payments by state, and the oldest event that started one; found by the
+/// indexes of due and claimed charges, so that the number of settled ones does not matter.
 pub async fn count_open(pool: &PgPool) -> Result<Vec<(Status, i64, Option<EventId>)>, Failure> {
     // As text, which has a least one; ids of version 7 are ordered by when they were made.
     let found: Vec<(String, i64, EventId)> = sqlx::query_as(
@@ -243,7 +242,7 @@ pub async fn count_open(pool: &PgPool) -> Result<Vec<(Status, i64, Option<EventI
     Ok(Status::OPEN.map(of).into())
 }
 
-/// How long until something is due that is not due yet.
+/// The time until the next charge is due.
 pub async fn next_due_in(pool: &PgPool) -> Result<Option<Duration>, Failure> {
     let wait: Option<i64> = sqlx::query_scalar(
         "SELECT CEIL(EXTRACT(EPOCH FROM MIN(due_at) - now()) * 1000)::BIGINT FROM payments
@@ -258,17 +257,17 @@ fn charge(row: Row) -> Result<Charge, Failure> {
     let status = Status::ALL
         .into_iter()
         .find(|status| status.name() == row.status)
-        .ok_or_else(|| Failure::data(format!("unknown payment status {:?}", row.status)))?;
+        .ok_or_else(|| Failure::permanent(format!("unknown payment status {:?}", row.status)))?;
     let next_call = Call::ALL
         .into_iter()
         .find(|call| call.name() == row.next_call)
-        .ok_or_else(|| Failure::data(format!("unknown call {:?}", row.next_call)))?;
+        .ok_or_else(|| Failure::permanent(format!("unknown call {:?}", row.next_call)))?;
     Ok(Charge {
         order_id: row.order_id,
         status,
-        method: row.payment_method.parse::<PaymentMethod>().map_err(Failure::data)?,
-        amount: Money::new(row.amount).map_err(Failure::data)?,
-        items: serde_json::from_str(&row.items).map_err(Failure::data)?,
+        method: row.payment_method.parse::<PaymentMethod>().map_err(Failure::permanent)?,
+        amount: Money::new(row.amount).map_err(Failure::permanent)?,
+        items: serde_json::from_str(&row.items).map_err(Failure::permanent)?,
         cancel_requested: row.cancel_requested,
         attempts: row.attempts.unsigned_abs(),
         refund_attempts: row.refund_attempts.unsigned_abs(),

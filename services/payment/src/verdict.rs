@@ -1,46 +1,46 @@
-//! What the provider's answer makes of a payment: as pure a decision as any reaction.
+//! Applies a provider's answer to a payment; as pure as any reaction.
 //!
-//! A payment that was sent to the provider fails only on his word: declined, or voided. Any other
-//! answer than his documented words leaves it in doubt: it is looked up before it is tried again,
-//! and voided before it fails, since the first request may still be on its way.
+//! A payment that was sent to the provider fails only on the provider's documented answer: declined
+//! or voided. After any other answer its outcome is unknown: it is looked up before the next
+//! attempt, and voided before it fails, since the first request may still be on its way.
 
 use crate::payment::{Call, Charge, Payment, Status};
 use crate::policy::Policy;
 use events::{PaymentApproved, PaymentFailure, PaymentReversed};
-use saga::Decision;
+use reaction::Decision;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// The provider's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The money is taken, or given back.
+    /// The money is charged, or refunded.
     Done { reference: String },
-    /// It will not be charged, today or ever.
+    /// It is not charged, and never will be.
     Declined { reason: String },
-    /// It is not charged, and never will be, since we have asked for that.
+    /// It is not charged, and never will be: it was voided.
     Voided,
     /// Nothing is charged so far.
     NotCharged,
-    /// The provider has taken the request in, and decides later.
+    /// The provider has accepted the request, and decides later.
     Pending { reason: String },
     /// Nothing was sent: no connection could be made.
     Unsent { reason: String },
-    /// An answer that asks for patience. It may be a proxy's, and the call done all the same.
+    /// Not now. It may be a proxy's answer, and the call may have succeeded.
     Unavailable { reason: String, retry_after: Option<Duration> },
-    /// It is unknown what this call has done, or will do.
+    /// The outcome of this call is unknown, now or later.
     Unknown { reason: String },
-    /// The request seems wrong, or not allowed: an operator has to mend something.
+    /// The request seems wrong, or not allowed: an operator must act.
     Refused { reason: String },
 }
 
 impl Verdict {
-    /// The provider has failed, as opposed to having said something that nobody likes.
+    /// The provider has failed; a declined charge is not a failure.
     pub const fn is_fault(&self) -> bool {
         matches!(self, Self::Unsent { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
-    /// As it is counted.
+    /// Its label in metrics.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Done { .. } => "done",
@@ -74,8 +74,8 @@ impl Verdict {
     }
 }
 
-/// What becomes of a payment by the answer to what was asked about it, which was `asked` then.
-/// Only he is heard who has it in hand: whoever else had it since has asked under the same key.
+/// Applies the answer to `asked`, the charge as it was when it was sent. Only the current claim's
+/// result is applied: any later claim has asked under the same key.
 pub fn settle(
     payment: Payment,
     asked: &Charge,
@@ -116,7 +116,7 @@ fn settle_charge(
             let at_least = retry_after.unwrap_or_default().min(Policy::LONGEST);
             let charge = charge.doubted().noting(reason);
             match charge.next_call {
-                // Who answers can be asked at once what he has done.
+                // A provider that answers can be asked at once for the outcome.
                 Call::Charge => charge.ask(policy, at_least),
                 Call::LookUp | Call::Void => charge.ask_again(policy, at_least),
             }
@@ -131,7 +131,7 @@ fn settle_charge(
     }
 }
 
-/// The provider's answer to a refund. It is asked until it says yes.
+/// The provider's answer to a refund. It is repeated until it succeeds.
 fn settle_refund(
     payment: Payment,
     claim: Uuid,
@@ -188,7 +188,7 @@ impl Charge {
         }
     }
 
-    /// Fails, since it is certain that nothing is charged.
+    /// Fails: it is certain that nothing is charged.
     fn end(self) -> Decision<Payment> {
         let reason = match self.cancel_requested {
             true => PaymentFailure::Cancelled,
@@ -197,23 +197,23 @@ impl Charge {
         Self { in_doubt: false, ..self }.fail(Status::Failed, reason)
     }
 
-    /// A request to charge was sent, and what became of it is unknown.
+    /// A request to charge was sent, and its outcome is unknown.
     fn doubted(self) -> Self {
         Self { in_doubt: self.in_doubt || self.next_call == Call::Charge, ..self }
     }
 
-    /// The provider has tried it, whatever that attempt was counted as.
+    /// The provider has processed it, however that attempt was counted.
     fn decided(self) -> Self {
         Self { in_doubt: false, attempts: self.attempts.max(1), ..self }
     }
 
-    /// This try costs no attempt.
+    /// This attempt is not counted.
     fn uncounted(self) -> Self {
         let tried = u32::from(self.next_call == Call::Charge);
         Self { attempts: self.attempts.saturating_sub(tried), ..self }
     }
 
-    /// Nothing is charged so far; what was sent still may be.
+    /// Nothing is charged so far; a request that was sent still may be.
     fn try_again(self, policy: Policy) -> Decision<Payment> {
         match (self.is_given_up(policy), self.may_be_charged()) {
             (true, false) => self.end(),
@@ -225,7 +225,7 @@ impl Charge {
         }
     }
 
-    /// It is asked about for as long as that takes.
+    /// The same call again, as often as it takes.
     fn ask_again(self, policy: Policy, at_least: Duration) -> Decision<Payment> {
         if self.cancel_requested && !self.may_be_charged() {
             return self.end();
@@ -234,7 +234,7 @@ impl Charge {
         self.ask(policy, wait)
     }
 
-    /// The provider decides when he likes: that is no reason to give up, even at the last attempt.
+    /// The provider decides in its own time: no reason to give up, even at the last attempt.
     fn await_decision(self, policy: Policy) -> Decision<Payment> {
         let attempts = match self.next_call {
             Call::Charge | Call::LookUp => self.attempts.min(policy.attempts_max - 1),

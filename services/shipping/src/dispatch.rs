@@ -1,8 +1,8 @@
-//! What shipping knows of an order, and the carrier's terms. Pure.
+//! Holds shipping's state of an order, and the carrier's terms. Pure.
 
 use events::{Item, Money, OrderId, ShippingFailed, ShippingFailure, ShippingScheduled};
 
-pub use events::OVERSIZED;
+pub use demo::OVERSIZED;
 
 const FREIGHT_BASE: Money = Money::cents(1000);
 const FREIGHT_PER_PIECE: Money = Money::cents(150);
@@ -54,7 +54,7 @@ impl Shipment {
         }
     }
 
-    /// Made for an order that was cancelled before: no carrier ever hears of it.
+    /// Made for an order that was cancelled before: it never reaches a carrier.
     pub fn stillborn(order: OrderId, items: &[Item]) -> Self {
         let booked = Self::book(order, items);
         Self { status: Status::Cancelled, tracking_code: None, ..booked }

@@ -1,4 +1,4 @@
-//! Shipping: hands what is reserved to a carrier, or says that nobody will take it.
+//! Shipping: hands reserved goods to a carrier, or publishes that no carrier takes them.
 
 pub mod audit;
 mod dispatch;
@@ -26,7 +26,7 @@ pub fn service(_settings: &Settings) -> anyhow::Result<Service<Shipments>> {
     Ok(reactions(Shipments).migrations(embedded::migrations::runner().get_migrations().clone()))
 }
 
-/// What it hears, wherever it keeps what it knows.
+/// The service's reactions, over any store.
 pub fn reactions<S: Store<State = Dispatch>>(store: S) -> Service<S> {
     Service::new(NAME, store).on::<InventoryReserved>().on::<OrderCancelRequested>()
 }

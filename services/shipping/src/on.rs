@@ -1,4 +1,4 @@
-//! One file a reaction.
+//! Holds one file per reaction.
 
 mod inventory_reserved;
 mod order_cancel_requested;

@@ -1,4 +1,4 @@
-//! All SQL of shipping.
+//! Holds all SQL of shipping.
 
 use crate::dispatch::{Dispatch, Shipment, Status};
 use database::{Failure, Transaction};
@@ -71,18 +71,18 @@ fn dispatch(row: Row) -> Result<Dispatch, Failure> {
     let status = Status::ALL
         .into_iter()
         .find(|status| status.name() == name)
-        .ok_or_else(|| Failure::data(format!("unknown shipment status {name:?}")))?;
+        .ok_or_else(|| Failure::permanent(format!("unknown shipment status {name:?}")))?;
     let shipment = Shipment {
         status,
         tracking_code: row.tracking_code,
-        freight: Money::new(row.freight.unwrap_or_default()).map_err(Failure::data)?,
+        freight: Money::new(row.freight.unwrap_or_default()).map_err(Failure::permanent)?,
         delivery_days: row.delivery_days.and_then(|days| days.try_into().ok()).unwrap_or_default(),
     };
     Ok(Dispatch { cancel_marked: row.cancel_marked, shipment: Some(shipment) })
 }
 
 fn save_marks(tx: &mut Transaction, orders: &[OrderId]) {
-    tx.finally(
+    tx.defer(
         "INSERT INTO cancel_marks (order_id)
          SELECT * FROM UNNEST($1::UUID[])
          ON CONFLICT DO NOTHING",
@@ -91,7 +91,7 @@ fn save_marks(tx: &mut Transaction, orders: &[OrderId]) {
 }
 
 fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
-    tx.finally(
+    tx.defer(
         "INSERT INTO shipments (order_id, status, tracking_code, freight, delivery_days)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::SMALLINT[])
          ON CONFLICT (order_id) DO UPDATE
@@ -111,7 +111,7 @@ fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use messaging::{Known, Ledger, PgLedger};
+    use messaging::{Ledger, LoadedBatch, PgLedger};
     use uuid::Uuid;
 
     async fn save_and_load(ledger: &PgLedger, order: OrderId, dispatch: &Dispatch) -> Dispatch {

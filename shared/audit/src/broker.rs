@@ -1,9 +1,9 @@
-//! Reads what waits in the broker: how much by the management API, and which dead letters by AMQP.
+//! Reads the broker's state: queue depths by the management API, dead letters by AMQP.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use dead_letters::{Held, in_time, order_of};
+use dead_letters::{FetchedMessages, in_time, order_of};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -15,7 +15,7 @@ use crate::{DeadLetter, Endpoints, Management};
 
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
-/// Each look at a message is a delivery, and what has had too many RabbitMQ drops.
+/// Each read of a message is a delivery, and RabbitMQ drops a message after too many.
 const LOOKS_MIN: u64 = 1000;
 
 pub struct Broker {
@@ -49,11 +49,11 @@ impl Broker {
         Ok(Self { management, connection })
     }
 
-    /// Messages in each main queue and retry rung, delivered ones included.
+    /// Messages in each main queue and retry tier, delivered ones included.
     pub async fn depths(&self) -> Result<BTreeMap<String, u64>> {
         let mut depths = BTreeMap::new();
         for queue in self.queues().await?.into_iter().filter(|queue| !is_parking(&queue.name)) {
-            // The management page counts every few seconds; what lies ready is known at once.
+            // The management API counts every few seconds; ready messages are known at once.
             let ready = self.ready_now(&queue.name).await?;
             let counted = queue.messages_ready.unwrap_or(0);
             let waiting = ready.max(counted) + queue.messages_unacknowledged.unwrap_or(0);
@@ -85,14 +85,14 @@ impl Broker {
         Ok(QueueState { ready: declared.message_count(), consumers: declared.consumer_count() })
     }
 
-    /// The retry rungs of all services.
-    pub async fn rungs(&self) -> Result<Vec<String>> {
+    /// The retry tiers of all services.
+    pub async fn tiers(&self) -> Result<Vec<String>> {
         let names = self.queues().await?.into_iter().map(|queue| queue.name);
         Ok(names.filter(|name| name.contains(".retry.")).collect())
     }
 
-    /// Where dead letters lie, by name. Where RabbitMQ would drop what has been looked at too
-    /// often, nobody is to look.
+    /// The dead letter queues, by name. Fails where RabbitMQ would drop messages that are read too
+    /// often.
     pub async fn parkings(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for queue in self.queues().await?.into_iter().filter(|queue| is_parking(&queue.name)) {
@@ -116,12 +116,12 @@ impl Broker {
         &self.connection
     }
 
-    /// Takes the first so many messages in hand, without acknowledging any.
-    pub async fn hold(&self, queue: &str, max: usize) -> Result<Held> {
-        Held::take(&self.connection, queue, max).await
+    /// Fetches the first so many messages, without acknowledging any.
+    pub async fn hold(&self, queue: &str, max: usize) -> Result<FetchedMessages> {
+        FetchedMessages::take(&self.connection, queue, max).await
     }
 
-    /// Everything that is parked; it goes back where it was.
+    /// All dead letters; each goes back where it was.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let queues = self.queues().await?.into_iter().map(|queue| queue.name);
         let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Reads what the four databases hold, each in one transaction that sees one moment: the tables of
-//! all services by its own SQL, the others by that of their services.
+//! Reads the four databases, each in one transaction with one snapshot: the common tables by its
+//! own SQL, the others by their services' SQL.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct Databases {
     connections: BTreeMap<String, PgConnection>,
 }
 
-/// Little enough to be asked for often: whether anything is under way, and whether anything was.
+/// Cheap enough for frequent polls: whether anything is under way, or has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
     /// Rows of each outbox, by service.
@@ -44,7 +44,7 @@ pub struct Pulse {
     pub counts: BTreeMap<String, i64>,
 }
 
-/// Of orders that are not final, no more are listed than a query can tell quickly.
+/// A limit on listed open orders, so that the query stays fast.
 const OPEN_MAX: i64 = 10_000;
 
 impl Databases {
@@ -97,8 +97,8 @@ impl Databases {
         Ok(())
     }
 
-    /// Dead letters that were purged, each in the database of the service that was to hear it. What
-    /// that has handled all the same is not missed.
+    /// Purged dead letters, each from the database of its consumer. One that the consumer has
+    /// handled all the same is not missing.
     pub async fn purged(&mut self) -> Result<Vec<DeadLetter>> {
         let mut found = Vec::new();
         for connection in self.connections.values_mut() {
@@ -111,8 +111,7 @@ impl Databases {
         self.connections.keys().cloned().collect()
     }
 
-    /// The service in whose database a queue's dead letters are accounted for; those of nobody that
-    /// is known are order's.
+    /// The service whose database records a queue's dead letters; order for an unknown service.
     pub fn keeper(&self, queue: &str) -> &str {
         let service = queue.split('.').next().unwrap_or_default();
         self.connections.get_key_value(service).map_or("order", |(known, _)| known)

@@ -1,8 +1,8 @@
-//! Says where a running system's databases, broker and provider are.
+//! Holds the addresses of a running system's databases, broker and provider.
 
 use std::collections::BTreeMap;
 
-use messaging::Kept;
+use messaging::Retention;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -17,12 +17,12 @@ pub struct Endpoints {
     pub vhost: String,
     /// The stand-in for the payment provider, where there is one.
     pub provider_url: Option<String>,
-    /// For so long the services keep idempotency keys.
+    /// Retention of the services' idempotency keys, in days.
     pub keep_days: u16,
 }
 
 impl Endpoints {
-    pub const fn kept(&self) -> Kept {
-        Kept::days(self.keep_days)
+    pub const fn kept(&self) -> Retention {
+        Retention::days(self.keep_days)
     }
 }

@@ -1,5 +1,5 @@
-//! What must always hold, as code: the only copy in the project. It looks at a `Snapshot` of the
-//! whole system, wherever that comes from, and does no I/O.
+//! Checks the invariants: the only copy of them in the project. Reads a `Snapshot` of the whole
+//! system from any source, and does no I/O.
 //!
 //! 1. Every order answered 201 exists and reaches exactly one final state, by a legal chain of
 //!    causes.
@@ -7,8 +7,8 @@
 //!    equal.
 //! 3. Per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations.
 //! 4. CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation.
-//! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the idempotency
-//!    table of each hearer or in a DLQ; DLQs hold just what was poisoned.
+//! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the inbox of
+//!    each consumer or in a DLQ; DLQs hold exactly the poisoned messages.
 //! 6. The same event id has the same bytes for ever.
 //!
 //! At every moment: 3, 6, and at most one charge and one reversal an order. When it is quiet, for
@@ -27,10 +27,10 @@ use index::Index;
 use serde::Serialize;
 use std::fmt;
 
-/// Does anything still move?
+/// Whether the system is still moving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quiet {
-    /// Nothing is under way any more: whatever is not done now never will be.
+    /// Nothing is under way: what is not done by now never will be.
     Yes,
     No,
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything in the snapshot that must not be; nothing, where all is well.
+/// All violations in the snapshot.
 pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     let mut found = Vec::new();
     let index = Index::of(snapshot, &mut found);
@@ -70,7 +70,7 @@ pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     found
 }
 
-/// Where violations are put down.
+/// Collects violations.
 trait Found {
     fn add(&mut self, invariant: u8, order_id: impl Into<Option<OrderId>>, why: impl Into<String>);
 }

@@ -1,5 +1,5 @@
-//! Checks that everything holds that must: the invariants as code, the snapshot of the whole system
-//! that they look at, and, with the feature `verify`, how a running system is read and judged.
+//! Checks the invariants of the whole system: the invariants as code, the snapshot that they read,
+//! and, with the feature `verify`, reading and checking of a running system.
 
 mod invariants;
 mod snapshot;

@@ -33,8 +33,9 @@ impl Management {
             "RabbitMQ's management page is not reachable: run `make up`, or set \
              RABBITMQ_MANAGEMENT_PORT",
         )?;
-        let answer = answer.error_for_status().context("RabbitMQ's management page refuses")?;
-        let told = || format!("RabbitMQ's management page tells no {path}");
+        let answer =
+            answer.error_for_status().context("RabbitMQ's management API rejected the request")?;
+        let told = || format!("RabbitMQ's management API has no {path}");
         answer.json().await.with_context(told)
     }
 

@@ -1,5 +1,5 @@
-//! The whole system at one moment, as plain data: what the four databases and the broker hold, and
-//! what clients were told.
+//! Holds the whole system at one moment as plain data: the rows of the four databases, the broker's
+//! messages, and the answers that clients got.
 
 use chrono::{DateTime, Utc};
 use events::{EVENTS, EventId, OrderId, ProductId};
@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub payments: Vec<Payment>,
     pub products: Vec<Product>,
     pub reservations: Vec<Reservation>,
-    /// Orders that inventory has told no.
+    /// Orders that inventory has refused.
     pub refusals: Vec<OrderId>,
     pub shipments: Vec<Shipment>,
     /// Orders whose cancel reached shipping before there was anything to ship.
@@ -24,17 +24,17 @@ pub struct Snapshot {
     pub handled: BTreeMap<String, Vec<Handled>>,
     /// The outboxes, by service.
     pub outboxes: BTreeMap<String, Vec<Unsent>>,
-    /// Messages in each main queue and retry rung, delivered and unacknowledged ones included.
+    /// Messages in each main queue and retry tier, delivered and unacknowledged ones included.
     pub queues: BTreeMap<String, u64>,
     pub dead_letters: Vec<DeadLetter>,
-    /// Dead letters that somebody has thrown away.
+    /// Dead letters that an operator has purged.
     pub purged: Vec<DeadLetter>,
-    /// Dead letters that somebody has mended and sent again.
+    /// Dead letters that an operator has repaired and republished.
     pub repaired: Vec<Repair>,
     /// Keys of older events may be gone from the idempotency tables; none are, where this is none.
     pub keys_kept_since: Option<DateTime<Utc>>,
     pub told: Told,
-    /// What the payment provider itself has in its books, where they can be read.
+    /// The payment provider's own records, if they can be read.
     pub provider: Option<Provider>,
     /// The message ids of what was poisoned, where that is known.
     pub poisoned: Option<Vec<String>>,
@@ -50,7 +50,7 @@ pub fn name(event: &str) -> Name {
     }
 }
 
-/// Of an event's bytes: the first half of their SHA-256, or any other that is everywhere the same.
+/// Of an event's bytes: the first half of their SHA-256, or any other hash that all sources share.
 pub type Digest = [u8; 16];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,16 +61,16 @@ pub struct Order {
     pub facts: Vec<Fact>,
 }
 
-/// An event as the order remembers it, its own two included.
+/// An event as order records it, its own two included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     pub event: Name,
     pub event_id: EventId,
     pub caused_by: Option<EventId>,
-    /// Why it failed, where that is what it says.
+    /// The reason of a failure event.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The money it speaks of.
+    /// The event's amount.
     #[serde(default)]
     pub amount: Option<Decimal>,
 }
@@ -137,14 +137,14 @@ pub struct DeadLetter {
     pub digest: Option<Digest>,
 }
 
-/// The message goes on under a new id, since its bytes are not the old ones.
+/// The repaired message has a new id, since its bytes differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repair {
     pub old: EventId,
     pub new: EventId,
 }
 
-/// What clients were told, where anybody kept that.
+/// The answers that clients got, if they were recorded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {

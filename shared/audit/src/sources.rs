@@ -1,9 +1,9 @@
-//! Takes the whole system down as one `Snapshot`: four databases, the queues, the dead letters.
-//! Reads only; a dead letter that it looks at stays where it is.
+//! Reads the whole system into one `Snapshot`: four databases, the queues, the dead letters.
+//! Read-only; a dead letter that it reads stays in its queue.
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use messaging::Kept;
+use messaging::Retention;
 
 use crate::{Broker, Databases, Endpoints, Provider, Readers, Snapshot};
 
@@ -12,7 +12,7 @@ pub struct Sources {
     pub databases: Databases,
     pub broker: Broker,
     provider_url: Option<String>,
-    kept: Kept,
+    kept: Retention,
 }
 
 impl Sources {
@@ -23,18 +23,19 @@ impl Sources {
         Ok(Self { databases, broker, provider_url, kept })
     }
 
-    /// Each database at one moment of its own: together they are one only while nothing moves.
+    /// Each database at its own moment: together they are consistent only while nothing moves.
     pub async fn take(&mut self, readers: &Readers, now: DateTime<Utc>) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         self.databases.read(readers, &mut snapshot).await.context("cannot read a database")?;
         snapshot.queues = self.broker.depths().await?;
         snapshot.dead_letters = self.broker.dead_letters().await?;
-        // A simulated provider keeps no books, and those of another do not tell of its orders.
+        // The simulated provider keeps no records, and another provider's do not cover these
+        // orders.
         let mut references = snapshot.payments.iter().filter_map(|p| p.provider_ref.as_deref());
         let is_simulated = references.any(|reference| reference.starts_with("SIM-"));
         if let Some(url) = self.provider_url.as_ref().filter(|_| !is_simulated) {
             snapshot.provider = Some(books(url).await.with_context(|| {
-                format!("the mock gateway at {url} does not show its books: is it up?")
+                format!("cannot read the mock gateway's charges at {url}: is it up?")
             })?);
         }
         snapshot.keys_kept_since = Some(self.kept.since(now));

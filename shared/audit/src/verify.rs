@@ -1,11 +1,11 @@
-//! Waits until the system is quiet, and checks that everything holds that must. A break counts once
-//! it has been seen twice, since the broker's own count of what it has delivered is seconds old.
+//! Waits until the system is quiet, and checks all invariants. A violation counts once it was seen
+//! twice, since the broker's own delivery counts are seconds old.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -14,20 +14,20 @@ use crate::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// RabbitMQ counts anew every five seconds.
+/// RabbitMQ updates its counts every five seconds.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     pub outcome: Outcome,
-    /// Whether nothing moved, so that everything could be held against it.
+    /// Whether nothing moved, so that all invariants could be checked.
     pub quiet: bool,
-    /// What still moved, or stood still half-way, at the end of the wait.
+    /// What still moved, or was unfinished, at the end of the wait.
     pub restless: Vec<String>,
     pub waited_s: f64,
     pub checked: Checked,
     pub dead_letters: Vec<DeadLetter>,
-    /// Dead letters that somebody has thrown away: their orders may stand still for ever.
+    /// Purged dead letters: their orders may stand still for ever.
     pub purged: Vec<DeadLetter>,
     pub repaired: Vec<Repair>,
     pub violations: Vec<Violation>,
@@ -36,14 +36,14 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Quiet, and all of it holds.
+    /// Quiet, and all invariants hold.
     Clean,
     Broken,
-    /// It moves on and on: what can be told of a moving system holds.
+    /// The system keeps moving: the invariants that can be checked then hold.
     Moving,
 }
 
-/// How much was looked at.
+/// How much was checked.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     pub orders: usize,
@@ -80,7 +80,7 @@ pub async fn verify(
         }
         news("reading everything");
         let snapshot =
-            Snapshot { told: told.clone(), ..sources.take(readers, RealWorld.now()).await? };
+            Snapshot { told: told.clone(), ..sources.take(readers, SystemEnv.now()).await? };
         let has_moved = sources.databases.pulse(readers).await? != before;
         if (has_moved || is_moving) && !is_over {
             sleep(LOOK_EVERY).await;

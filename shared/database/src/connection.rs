@@ -1,5 +1,5 @@
-//! A connection on which every wait has an end, and the executors that make it so: whatever is
-//! executed, on a connection or on the pool, passes through here.
+//! Bounds every wait on a connection: each statement, on a connection or on the pool, passes
+//! through the executors here.
 
 use crate::pool::{Live, PgPool, Purpose};
 use futures::{
@@ -26,8 +26,8 @@ use tokio::{
 
 type Rows<'e> = BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>;
 
-/// A connection of the pool, as sqlx's own. Dropped, it goes back: at once, or when it has come to
-/// an end with what it was at; or nowhere, when it does not come to an end in time.
+/// A connection of the pool, used like sqlx's own. Dropped, it returns to the pool: at once, or
+/// when its present work has ended; if that does not end in time, it is closed.
 pub struct PgConnection {
     live: Option<Live>,
     state: State,
@@ -39,7 +39,7 @@ pub struct PgConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Ready,
-    /// At work; or it was left in the middle, or after an error.
+    /// In use; or abandoned half-way, or after an error.
     Busy,
     /// Silent, or broken.
     Lost,
@@ -59,7 +59,7 @@ impl PgConnection {
         self.watched(|raw| PgTransactionManager::commit(raw).boxed()).await
     }
 
-    /// Sent with the ping, before anybody else has the connection.
+    /// Sent with the ping, before the next caller gets the connection.
     pub(crate) fn start_rollback(&mut self) {
         if let Some(Live { raw, .. }) = &mut self.live
             && PgTransactionManager::get_transaction_depth(raw) > 0
@@ -106,7 +106,7 @@ impl State {
     }
 }
 
-/// What has taken longer than it may.
+/// An operation that has exceeded its limit.
 pub(crate) fn late(what: &str, limit: Duration) -> Error {
     let why = format!("the database is silent: {what} has taken more than {limit:?}");
     Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))

@@ -1,5 +1,5 @@
-//! Postgres as the services use it: a pool in which every wait has an end, migrations that several
-//! replicas may run at once, and the one distinction that matters when a statement fails.
+//! Postgres for the services: a pool in which every wait is bounded, migrations that several
+//! replicas may run at once, and the classification of failures as transient or permanent.
 
 mod backoff;
 mod connection;
@@ -7,11 +7,11 @@ mod failure;
 mod limits;
 mod migrate;
 mod pool;
+mod statement_batch;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
-mod together;
 mod transaction;
 
 use uuid::Uuid;
@@ -22,11 +22,11 @@ pub use failure::{Failure, hopeless, is_value};
 pub use limits::Limits;
 pub use migrate::migrate;
 pub use pool::PgPool;
-pub use together::Written;
+pub use statement_batch::Written;
 pub use transaction::Transaction;
 
-/// Makes this transaction the only one that works on these orders until it ends. Takes the locks in
-/// order, so that two batches never wait for each other; works where no row exists yet.
+/// Locks these orders until the transaction ends. Takes the locks in order, so that two batches
+/// never deadlock; works where no row exists yet.
 pub async fn lock_orders(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(), Failure> {
     sqlx::query("SELECT pg_advisory_xact_lock(key) FROM UNNEST($1::BIGINT[]) AS key")
         .bind(lock_keys(orders.iter().copied()))

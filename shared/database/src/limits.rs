@@ -1,5 +1,5 @@
-//! How long anything may wait for the database. One setting gives all of it: what the server ends
-//! by itself comes first, so that a deadline of ours is missed only when the server is silent.
+//! Derives all database time-outs from one setting. The server's own limits come first, so that a
+//! deadline of ours is missed only when the server is silent.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ impl Limits {
         Self { deadline }
     }
 
-    /// For one statement or one commit, on our side: its connection is thrown away then.
+    /// For one statement or one commit, on our side: afterwards its connection is closed.
     pub const fn statement(self) -> Duration {
         self.deadline
     }
 
-    /// From asking for a connection to having one: its place, TCP, TLS and login.
+    /// From the request for a connection to having one: its place, TCP, TLS and login.
     pub fn acquire(self) -> Duration {
         self.deadline / 2
     }
 
-    /// For an idle connection to show that it lives.
+    /// For the ping of an idle connection.
     pub fn ping(self) -> Duration {
         self.deadline / 5
     }
 
-    /// The server's own, for each session. It ends what a silent client has left behind before
-    /// that client tries again, so that locks are free by then.
+    /// The server's own limits, for each session. They end the transaction of a silent client
+    /// before that client retries, so that its locks are free by then.
     pub fn session(self) -> Vec<(&'static str, String)> {
         let millis = |limit: Duration| limit.as_millis().max(1).to_string();
         let seconds = |limit: Duration| limit.as_secs().max(1).to_string();
@@ -39,7 +39,7 @@ impl Limits {
             ("lock_timeout", millis(self.deadline / 2)),
             ("statement_timeout", millis(self.deadline / 5 * 4)),
             ("idle_in_transaction_session_timeout", millis(self.deadline / 5 * 4)),
-            // A client that has vanished gives its place back.
+            // A vanished client frees its connection.
             ("tcp_user_timeout", millis(self.deadline)),
             ("tcp_keepalives_idle", seconds(self.deadline)),
             ("tcp_keepalives_interval", seconds(self.deadline / 5)),

@@ -1,4 +1,4 @@
-//! refinery's migrations over an sqlx connection.
+//! Runs refinery's migrations over an sqlx connection.
 
 use crate::{PgPool, connection::late};
 use anyhow::Context;
@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 
 /// Any number that is the same in all replicas: refinery itself takes no lock.
 const LOCK: i64 = 0x5155_4144_5249_4c4c;
-/// A table may be long.
+/// Large tables take long.
 const MIGRATION_MAX: Duration = Duration::from_mins(10);
-/// For what only asks.
+/// For queries only.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const TURN_EVERY: Duration = Duration::from_millis(100);
 
@@ -44,7 +44,7 @@ pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> 
     Ok(())
 }
 
-/// Asks again and again: a wait for the lock itself would not see that the server has gone.
+/// Polls: a wait for the lock itself would not detect a dead server.
 async fn wait_for_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     loop {
         let asked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
@@ -75,7 +75,8 @@ impl Migrator<'_> {
         let mut newer = self.applied(history).await?;
         newer.retain(|migration| Some(migration.version()) > last);
         for migration in &newer {
-            tracing::warn!(%migration, history, "the schema is a newer release's, and serves us");
+            tracing::warn!(%migration, history, "the schema is newer than this release, and \
+                compatible");
         }
         // To refinery they are ours, so that it still refuses any other difference.
         let known = [migrations, &newer].concat();

@@ -1,6 +1,6 @@
-//! Connections to Postgres. sqlx's pool has no deadline for a server that is silent (neither for a
-//! statement nor for its own ping), so this is one of ours over sqlx's connections: whatever waits
-//! has an end, and a connection that was silent is thrown away.
+//! Pools connections to Postgres. sqlx's pool has no deadline for a silent server (neither for a
+//! statement nor for its own ping), so this is our own pool over sqlx's connections: every wait is
+//! bounded, and a connection that was silent is closed.
 
 use crate::{Backoff, Limits, PgConnection, Transaction, connection::late};
 use sqlx::{
@@ -27,17 +27,17 @@ use tokio::{
 /// while a table is new and empty would read all of it again and again as it grows.
 const SESSION: [(&str, &str); 3] = [
     ("enable_seqscan", "off"),
-    // What must read a whole table all the same looks so dear then that it would be compiled first.
+    // A query that must scan a table has such a high cost then that it would be compiled first.
     ("jit", "off"),
     ("synchronous_commit", "on"),
 ];
-/// Who writes goes by keys, so that one plan does for all. Postgres would plan most statements anew
-/// for each array, which takes longer than to do what they say to a few rows. Who reads goes by
-/// values of which there are few or many, and has a plan for each.
+/// Writers use keys, so that one plan serves all. Postgres would plan most statements anew for each
+/// array, which takes longer than their work on a few rows. Readers use values that match few or
+/// many rows, and get a plan for each.
 const PLAN_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
-/// A server that went and came back took longer than this.
+/// A server that was restarted took longer than this.
 const SURELY_THERE: Duration = Duration::from_millis(100);
-/// Connections are renewed, since what is between us and the server may have changed.
+/// Connections are renewed, since the network path to the server may have changed.
 const LIFETIME: Duration = Duration::from_mins(10);
 pub(crate) const IDLE_MAX: Duration = Duration::from_mins(3);
 
@@ -54,8 +54,7 @@ struct Inner {
     is_closed: AtomicBool,
 }
 
-/// Who writes and who reads have connections of their own, half of them each: neither waits for the
-/// other.
+/// Writers and readers have separate connections, half of them each: neither waits for the other.
 struct Lane {
     room: Arc<Semaphore>,
     options: PgConnectOptions,
@@ -78,16 +77,16 @@ pub(crate) struct Live {
     expires: Instant,
 }
 
-/// What a connection must do to be given away.
+/// What a connection must prove before it is given out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Proof {
     Ping,
-    /// Which proves as much, in the same time.
+    /// Proves as much, in the same time.
     Begin,
 }
 
 impl PgPool {
-    /// Connects when first asked: waiting for the database is the caller's to show.
+    /// Connects at the first use: the caller reports a wait for the database.
     pub fn new(url: &str, name: &str, connections_max: u32, limits: Limits) -> Result<Self, Error> {
         // sqlx takes any scheme for Postgres.
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -115,8 +114,8 @@ impl PgPool {
         self.lend(Purpose::Read, Proof::Ping).await
     }
 
-    /// One to write on, for a statement that is a transaction by itself, and so cannot be tried
-    /// twice.
+    /// A connection to write on, for a statement that is a transaction by itself and so cannot be
+    /// retried safely.
     pub async fn statement(&self) -> Result<PgConnection, Error> {
         self.lend(Purpose::Write, Proof::Ping).await
     }
@@ -154,8 +153,7 @@ impl PgPool {
         found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
     }
 
-    /// Dropped half-way, it drops the connection: nobody gets one on which a transaction is half
-    /// begun.
+    /// Dropped half-way, it drops the connection: no caller gets one with a transaction half begun.
     async fn find(&self, purpose: Purpose, proof: Proof, until: Instant) -> Result<Live, Error> {
         while let Some(Idle { mut live, since }) = self.take(purpose)? {
             if proof == Proof::Ping && since.elapsed() < SURELY_THERE {
@@ -163,9 +161,9 @@ impl PgPool {
             }
             match timeout(self.limits().ping(), prove(&mut live.raw, proof)).await {
                 Ok(Ok(())) => return Ok(live),
-                // Its server may have gone since: then so have those of the others.
+                // Its server may have been restarted: then the other connections are dead too.
                 Ok(Err(_)) => {}
-                // Nor will the others answer, and each would be waited for.
+                // The others will not answer either, and each would cost a wait.
                 Err(_) => self.forget_idle(),
             }
         }
@@ -176,7 +174,7 @@ impl PgPool {
         Ok(Live { raw, expires: Instant::now() + self.lifetime() })
     }
 
-    /// A server that starts is waited for.
+    /// Waits for a server that is starting.
     async fn connect(&self, purpose: Purpose, until: Instant) -> Result<sqlx::PgConnection, Error> {
         let longest = self.limits().acquire() / 5;
         let backoff = Backoff { first: Duration::from_millis(10), longest };
@@ -222,11 +220,11 @@ impl PgPool {
             let idle = Idle { live, since: Instant::now() };
             self.lane(purpose).idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         }
-        // After the connection: who gets the room finds it.
+        // After the connection: the next holder of the permit finds it.
         drop(room);
     }
 
-    /// One of them was silent: no other is waited for.
+    /// One of them was silent: the others are closed without a wait.
     pub(crate) fn forget_idle(&self) {
         for lane in [&self.0.reading, &self.0.writing] {
             lane.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -1,4 +1,4 @@
-//! A database a test, on the server that the test set-up has started.
+//! Creates one database per test, on the server that the test set-up has started.
 
 mod link;
 
@@ -8,10 +8,10 @@ use std::env;
 
 pub use link::Link;
 
-/// Where the test set-up says its Postgres is.
+/// The URL of the Postgres that the test set-up has started.
 pub const TEST_POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
-/// A new, empty database. It goes with the server, which goes with the test run.
+/// A new, empty database. It is removed with the server, at the end of the test run.
 pub async fn throwaway() -> PgPool {
     PgPool::new(&throwaway_url().await, "test", 10, Limits::DEFAULT).expect("the URL was made here")
 }

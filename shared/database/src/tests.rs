@@ -1,4 +1,4 @@
-//! Connections: kept, lent, left in the middle; and on a link that goes silent.
+//! Tests of connections: kept, lent, abandoned half-way; and on a link that goes silent.
 
 use crate::{
     Limits, PgConnection, PgPool,
@@ -41,7 +41,7 @@ async fn count(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT COUNT(*) FROM notes").fetch_one(pool).await.unwrap()
 }
 
-/// As a server does that goes.
+/// Like a server that shuts down.
 async fn end(pool: &PgPool, backend: i32) {
     let ended: bool = sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)")
         .bind(backend)
@@ -136,7 +136,7 @@ async fn what_is_dropped_never_happened() {
     let mut dropped = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *dropped).await.unwrap();
     drop(dropped);
-    // Waits for whoever still has a lock on the table.
+    // Waits for other locks on the table.
     transact(&pool, "LOCK TABLE notes").await;
     assert_eq!(count(&pool).await, 0);
 }
@@ -145,7 +145,8 @@ async fn what_is_dropped_never_happened() {
 async fn half_of_the_connections_are_for_those_who_read() {
     let pool = throwaway().await;
     let half = pool.connections_max() / 2;
-    // Many more than there is room for: each waits its turn, and finds what the last one had.
+    // Many more than there is room for: each waits its turn, and finds the previous one's
+    // connection.
     let mut writers = JoinSet::new();
     for _ in 0..half * 20 {
         let pool = pool.clone();
@@ -249,8 +250,8 @@ async fn a_transaction_that_is_dropped_on_a_silent_link_gives_its_room_back() {
     assert_eq!(count(&other).await, 0);
 }
 
-/// sqlx forgets that a transaction may have begun where it was dropped before it heard so: all that
-/// was written on its connection afterwards would be lost.
+/// sqlx forgets that a transaction may have begun if it is dropped before the answer: all later
+/// writes on its connection would be lost.
 #[tokio::test]
 async fn nothing_is_lost_after_a_transaction_that_was_dropped_half_begun() {
     let pool = throwaway().await;

@@ -1,8 +1,8 @@
-//! A transaction: what is written in it, and what is done last.
+//! A write transaction, with statements that are deferred to its end.
 
 use crate::{
     PgConnection,
-    together::{Together, Written},
+    statement_batch::{StatementBatch, Written},
 };
 use sqlx::Error;
 use std::ops::{Deref, DerefMut};
@@ -10,21 +10,21 @@ use std::ops::{Deref, DerefMut};
 /// Dropped without `commit`, it never happened.
 pub struct Transaction {
     connection: PgConnection,
-    last: Together,
+    last: StatementBatch,
 }
 
 impl Transaction {
     /// On a connection on which it has begun.
     pub(crate) fn new(connection: PgConnection) -> Self {
-        Self { connection, last: Together::default() }
+        Self { connection, last: StatementBatch::default() }
     }
 
-    /// Does this last, together with whatever else is done last.
-    pub fn finally(&mut self, statement: &str) -> Written<'_> {
+    /// Defers the statement to the end, together with other deferred ones.
+    pub fn defer(&mut self, statement: &str) -> Written<'_> {
         self.last.add(statement)
     }
 
-    /// Does now what is done last.
+    /// Runs the deferred statements now.
     pub async fn finish(&mut self) -> Result<(), Error> {
         self.last.execute(&mut self.connection).await
     }

@@ -1,6 +1,6 @@
-//! What a service's database knows of dead letters that it was to handle.
+//! Reads and writes a service's records of its dead letters.
 
-use crate::{Deed, Letter, Past};
+use crate::{Letter, Past, PriorAction};
 use anyhow::Result;
 use events::EventId;
 use messaging::{CrashPoint, crash_at};
@@ -8,16 +8,16 @@ use sqlx::{Executor, Postgres};
 use std::{collections::HashMap, future::Future};
 use uuid::Uuid;
 
-/// Whoever can ask the hearers' databases, as far as he can.
+/// Access to the consumers' databases, as far as they can be reached.
 pub trait Books: Send {
     /// In the order of the letters.
     fn pasts(&mut self, letters: &[&Letter]) -> impl Future<Output = Result<Vec<Past>>> + Send;
 
-    /// It lives again, so that it is purged no more. False where it was repaired meanwhile.
+    /// It is no longer purged. False if it was repaired meanwhile.
     fn revive(&mut self, letter: &Letter) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// What a dead letter is known by in the books, whatever it is.
+/// Identifies a dead letter in the records, of any kind.
 #[derive(PartialEq, Eq, Hash)]
 pub struct Key {
     pub queue: String,
@@ -35,13 +35,13 @@ impl Key {
     }
 }
 
-/// Anyone may publish anything, and Postgres keeps no NUL.
+/// Any client may publish anything, and Postgres stores no NUL.
 pub fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// What the database of this service knows of these. Of a letter that another was to hear it may
-/// know what a person did, and never that it was handled.
+/// The records of these letters in this service's database. For another service's letter it may
+/// have an operator's action, and never that it was handled.
 pub async fn pasts_in<C>(database: &mut C, service: &str, letters: &[&Letter]) -> Result<Vec<Past>>
 where
     for<'c> &'c mut C: Executor<'c, Database = Postgres>,
@@ -60,7 +60,7 @@ where
     .into_iter()
     .collect();
     let keys: Vec<_> = letters.iter().map(|letter| Key::of(letter)).collect();
-    let deeds: HashMap<Key, Option<EventId>> = sqlx::query_as(
+    let prior_actions: HashMap<Key, Option<EventId>> = sqlx::query_as(
         "SELECT queue, message_id, digest, new_event_id
          FROM dead_letter_actions
          WHERE message_id = ANY($1)",
@@ -74,8 +74,10 @@ where
     let past = |(letter, key): (&&Letter, Key)| {
         let id = letter.event_id().filter(|_| letter.is_for(service));
         let handled = id.and_then(|id| handled.get(&id).cloned());
-        let deed = deeds.get(&key).map(|new| new.map_or(Deed::Purged, Deed::Repaired));
-        Past { handled, deed }
+        let prior_action = prior_actions
+            .get(&key)
+            .map(|new| new.map_or(PriorAction::Purged, PriorAction::Repaired));
+        Past { handled, prior_action }
     };
     Ok(letters.iter().zip(keys).map(past).collect())
 }

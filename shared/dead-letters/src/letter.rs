@@ -1,5 +1,4 @@
-//! A dead letter, and what can be told of it by itself. Anyone may have published anything, so
-//! nothing of it is taken for granted.
+//! Parses a dead letter. Any client may have published anything, so nothing in it is trusted.
 
 use chrono::{DateTime, Utc};
 use events::{EventId, OrderId, said_at};
@@ -17,8 +16,8 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The queue that it died in. Where its place does not tell, somebody who sent it on may have,
-    /// and is believed if that queue is for such events.
+    /// The queue that it died in: by its place, or else by the header that named it when it was
+    /// sent on, if that queue is for such events.
     pub fn origin(&self) -> Option<String> {
         let event = self.message.kind.as_deref().unwrap_or_default().replace('.', "-");
         let hears_it =
@@ -30,7 +29,7 @@ impl Letter {
         self.parked.strip_suffix(DEAD).map(Into::into).or_else(named)
     }
 
-    /// Only a UUID of version 7 is an event's id: it tells when it was said.
+    /// Only a UUID of version 7 is an event's id: it contains the event's time.
     pub fn event_id(&self) -> Option<EventId> {
         let id: Uuid = self.message.id.as_ref()?.parse().ok()?;
         (id.get_version_num() == 7).then_some(id)
@@ -49,7 +48,7 @@ impl Letter {
         said_at(self.event_id()?)
     }
 
-    /// Since when it is dead, where a service has noted it.
+    /// When it died, if a service has recorded that.
     pub fn died_at(&self) -> Option<DateTime<Utc>> {
         self.message.text(header::FAILED_AT)?.parse().ok()
     }
@@ -68,22 +67,21 @@ impl Letter {
         self.message.number(header::ATTEMPT).unwrap_or(0)
     }
 
-    /// As it goes back into its queue: the same event, with nothing of its last life but the note
-    /// that there was one.
-    pub fn reborn(&self, now: DateTime<Utc>) -> Message {
+    /// The message for a replay: the same event, without the headers of its last attempts, and with
+    /// a replay header.
+    pub fn for_replay(&self, now: DateTime<Utc>) -> Message {
         const PAST: [&str; 5] =
             [header::ATTEMPT, header::REASON, header::DELAY, header::QUEUE, header::FAILED_AT];
         let times = self.message.number(header::REPLAYED).unwrap_or(0).max(0);
         let mut message = self.message.clone();
-        // What begins with x- is the broker's own.
+        // Headers that begin with x- are the broker's own.
         message.headers.retain(|name, _| !PAST.contains(&name.as_str()) && !name.starts_with("x-"));
         message
             .with(header::REPLAYED, times.saturating_add(1))
             .with(header::REPLAYED_AT, now.to_rfc3339())
     }
 
-    /// As another event, since its bytes are not the old ones; caused by the old one, where that
-    /// had an id.
+    /// As a new event, since its bytes differ; caused by the old one, if that had an id.
     pub fn mended(&self, body: Vec<u8>, new_id: EventId) -> Message {
         let mut message = self.message.clone();
         message.headers.remove(header::UNREADABLE);
@@ -98,7 +96,7 @@ impl Letter {
     }
 }
 
-/// By its properties, or else by what it says.
+/// From its properties, or else from its body.
 pub fn order_of(message: &Message) -> Option<OrderId> {
     let in_body = || {
         let body: Value = serde_json::from_slice(&message.body).ok()?;
@@ -114,7 +112,7 @@ pub mod testing {
 
     pub const QUEUE: &str = "inventory.payment-approved";
 
-    /// A dead letter as a service leaves it, said at this time.
+    /// A dead letter as a service leaves it, of an event of this time.
     pub fn letter(said_at: DateTime<Utc>) -> Letter {
         let millis = said_at.timestamp_millis().unsigned_abs();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
@@ -148,13 +146,13 @@ mod tests {
     #[test]
     fn it_goes_back_as_the_same_event_with_a_fresh_start() {
         let letter = letter(moment());
-        let again = letter.reborn(moment());
+        let again = letter.for_replay(moment());
         let (message, old) = (&again, &letter.message);
         assert_eq!((&message.id, &message.body), (&old.id, &old.body));
         let names: Vec<_> = message.headers.keys().map(String::as_str).collect();
         assert_eq!(names, ["replayed", "replayed-at", "traceparent"]);
         assert_eq!(message.number(header::REPLAYED), Some(1));
-        let third = Letter { message: again.clone(), ..letter }.reborn(moment());
+        let third = Letter { message: again.clone(), ..letter }.for_replay(moment());
         assert_eq!(third.number(header::REPLAYED), Some(2));
     }
 

@@ -1,4 +1,4 @@
-//! Into one queue, confirmed.
+//! Publishes into one queue, with publisher confirms.
 
 use crate::{Letter, now};
 use anyhow::Result;
@@ -16,16 +16,16 @@ impl Post {
     /// `name` is what the connection is called in RabbitMQ.
     pub async fn connect(amqp_url: &str, name: &str) -> Result<Self> {
         let rabbit = RabbitMq::new(amqp_url, 1).map_err(anyhow::Error::msg)?;
-        // It declares nothing: a queue that is missing is for its service to make.
+        // It declares nothing: a missing queue is its service's to create.
         let nothing = Topology { service: name.into(), ..Topology::default() };
         let session = rabbit.connect(&nothing).await?;
         Ok(Self { publisher: session.publisher().await?, _session: session })
     }
 
-    /// Publishes these as they were into these queues. `Ok` is RabbitMQ's word that it has one.
+    /// Publishes these unchanged to these queues. `Ok` is RabbitMQ's confirm.
     pub async fn send_back(&mut self, letters: &[(&Letter, &str)]) -> Vec<Result<(), String>> {
         let burst: Vec<_> =
-            letters.iter().map(|(letter, to)| into(to, letter.reborn(now()))).collect();
+            letters.iter().map(|(letter, to)| into(to, letter.for_replay(now()))).collect();
         self.send(&burst).await
     }
 
@@ -48,7 +48,7 @@ impl Post {
     }
 }
 
-/// Straight into one queue. By the service's exchange every other listener would hear it again.
+/// Directly into one queue. The service's exchange would send it to every other consumer again.
 pub fn into(queue: &str, message: Message) -> Publication {
     Publication { exchange: String::new(), routing_key: queue.into(), message }
 }

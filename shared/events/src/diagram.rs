@@ -1,8 +1,8 @@
-//! The choreography as a drawing, from `SAGA`.
+//! Draws the choreography from `SAGA`.
 
 use crate::{SAGA, SERVICES, said_by};
 
-/// Who speaks to whom, as a Mermaid flowchart: the way there solid, the way back dotted.
+/// The services and their events as a Mermaid flowchart: the way forth solid, the way back dotted.
 pub fn diagram() -> String {
     let mut lines = vec!["flowchart LR".to_owned(), "    customer([customer])".to_owned()];
     lines.extend(SERVICES.iter().map(|service| format!("    {service}[{service}]")));
@@ -18,7 +18,7 @@ pub fn diagram() -> String {
     lines.join("\n") + "\n"
 }
 
-/// All that one service says to another, in one direction of the saga.
+/// All events from one service to another, in one direction of the saga.
 struct Arrow {
     from: &'static str,
     to: &'static str,

@@ -1,11 +1,11 @@
-//! What each of the ten events carries: enough for every listener to act on it alone.
+//! Defines the payloads of the ten events: each is enough for every consumer to act on it alone.
 
 use crate::{Event, Money, OrderId, ProductId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// So many pieces of one product, at this price each.
+/// A quantity of one product, at this unit price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Item {
@@ -83,7 +83,7 @@ pub struct OrderCreated {
     pub items: Vec<Item>,
 }
 
-/// Who wants it undone: the customer, or nobody, since it took too long.
+/// Why the order is cancelled: by the customer, or by the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -92,8 +92,8 @@ pub enum CancelReason {
     Deadline,
 }
 
-/// The order is to be undone. Carries what payment needs to remember an order that it has not heard
-/// of yet.
+/// The order is to be cancelled. Carries what payment needs when `order.created` has not arrived
+/// yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCancelRequested {
@@ -132,7 +132,7 @@ pub struct PaymentFailed {
     pub attempts: u32,
 }
 
-/// The money was given back.
+/// The payment was refunded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentReversed {
@@ -141,7 +141,7 @@ pub struct PaymentReversed {
     pub refund_ref: String,
 }
 
-/// All that was ordered is put aside.
+/// All items are reserved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReserved {
@@ -149,7 +149,7 @@ pub struct InventoryReserved {
     pub items: Vec<Item>,
 }
 
-/// More was wanted of a product than is left.
+/// A product has less stock than was ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shortage {
@@ -158,7 +158,7 @@ pub struct Shortage {
     pub available: u64,
 }
 
-/// Nothing is put aside, since some of it is short.
+/// Nothing is reserved, since some items are out of stock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryFailed {
@@ -166,14 +166,14 @@ pub struct InventoryFailed {
     pub short: Vec<Shortage>,
 }
 
-/// What was put aside is back on the shelves.
+/// The reserved items are released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReleased {
     pub order_id: OrderId,
 }
 
-/// The order is on its way.
+/// A shipment is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShippingScheduled {
@@ -183,7 +183,7 @@ pub struct ShippingScheduled {
     pub delivery_days: u8,
 }
 
-/// Why it is not on its way.
+/// Why no shipment is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -192,7 +192,7 @@ pub enum ShippingFailure {
     Cancelled,
 }
 
-/// The order is not on its way, and will not be.
+/// No shipment is scheduled, and none will be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShippingFailed {

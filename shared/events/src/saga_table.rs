@@ -1,20 +1,20 @@
-//! The choreography as data: the one place where the steps are written down. Queues, bindings,
-//! dead letters and the documents come from it, and tests hold the code against it.
+//! Defines the choreography as data: the only place with the steps. Queues, bindings, dead letters
+//! and the documents derive from it, and tests compare the code with it.
 
 use crate::*;
 
-/// One step: a service hears an event and may answer with one of some others.
+/// One step: a service consumes an event and may answer with one of several others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     pub service: &'static str,
     pub hears: &'static str,
-    /// At most one of these is said for an order, at once or after work of the service's own.
+    /// At most one of these is published for an order, at once or after work of the service's own.
     pub may_say: &'static [&'static str],
-    /// Gives something back. Such a message is retried for ever and never dies of failed attempts.
+    /// A compensation. Such a message is retried for ever and never dies of failed attempts.
     pub compensates: bool,
 }
 
-/// What order says of its own accord: it is where a customer comes in.
+/// The root events, which order publishes for a customer.
 pub const OPENINGS: &[&str] = &[OrderCreated::NAME, OrderCancelRequested::NAME];
 
 pub const SERVICES: &[&str] = &["order", "payment", "inventory", "shipping"];

@@ -1,6 +1,6 @@
-//! What the loops of a process are doing, and since when: whether they make progress. A wait for
-//! work is no activity; whatever else is waited for has a deadline, so that an activity that goes
-//! on for longer than all of them is stuck.
+//! Tracks the activities of a process's loops and their start times, for liveness. A wait for work
+//! is no activity; every other wait has a deadline, so an activity that outlasts all deadlines is
+//! stuck.
 
 use std::{
     collections::BTreeMap,
@@ -28,11 +28,11 @@ pub struct Activity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Ends by its deadline, well or not.
+    /// Ends by its deadline, with success or not.
     Step,
     /// Many steps.
     Job,
-    /// Steps that are repeated for as long as a server is away.
+    /// Steps that are repeated as long as a server is unavailable.
     Wait,
 }
 
@@ -56,7 +56,7 @@ impl Activities {
         self.note(what, Kind::Wait)
     }
 
-    /// What goes on for so long already, the oldest first.
+    /// The activities that have lasted this long, the oldest first.
     pub fn since(&self, age: Duration) -> Vec<Activity> {
         self.lock().all.values().filter(|one| one.age() >= age).copied().collect()
     }

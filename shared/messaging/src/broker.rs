@@ -1,4 +1,5 @@
-//! What the loop needs of a broker. RabbitMQ in earnest, in-memory for tests: the same meaning.
+//! Defines the broker interface: RabbitMQ in production, in-memory for tests, with the same
+//! semantics.
 
 use crate::{Message, Outgoing, Topology, exchange_of, header, message::is_trace};
 use async_trait::async_trait;
@@ -6,26 +7,26 @@ use std::{collections::BTreeMap, fmt::Display};
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Connects and makes sure that the topology is there. A session is never repaired: when
-    /// anything about it fails it is dropped and made anew.
+    /// Connects and ensures the topology. A session is never repaired: when any part of it fails,
+    /// it is dropped and a new one is built.
     async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError>;
-    /// Connects only to look, as `name`.
-    async fn look(&self, _name: &str) -> Result<Box<dyn Lookout>, BrokerError> {
+    /// Connects as `name`, for inspection only.
+    async fn look(&self, _name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
         Err(BrokerError::away("this broker cannot be looked at"))
     }
 }
 
-/// Looks at queues, and takes nothing.
+/// Inspects queues, and takes no message.
 #[async_trait]
-pub trait Lookout: Send {
-    /// One answer for each queue; `None` where there is no such queue.
+pub trait QueueInspector: Send {
+    /// One answer for each queue; `None` for a missing queue.
     async fn depths(&mut self, queues: &[String]) -> Result<Vec<Option<Depth>>, BrokerError>;
 }
 
 /// A queue at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that are with nobody.
+    /// Messages that are not delivered to any consumer.
     pub ready: u32,
     pub consumers: u32,
 }
@@ -34,22 +35,22 @@ pub struct Depth {
 pub trait Session: Send + Sync {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError>;
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError>;
-    /// Hands back what was delivered and not settled.
+    /// Returns the unacknowledged messages to their queues.
     async fn close(&self);
 }
 
 #[async_trait]
 pub trait Deliveries: Send {
-    /// Waits for one message, then takes what else is there, `max` at most. `None` is the end of
+    /// Waits for one message, then takes what else has arrived, `max` at most. `None` is the end of
     /// the session. May be dropped while it waits.
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>>;
-    /// What is here already, without waiting; `max` at most.
+    /// What has already arrived, without waiting; `max` at most.
     fn ready(&mut self, max: usize) -> Vec<Delivery>;
-    /// How many messages are in the queue, beside those that are here. What was in the queue before
-    /// this was asked is here when it is answered with 0, or somebody else has it.
-    async fn waiting(&mut self) -> Result<u32, BrokerError>;
+    /// The number of messages in the queue, besides those received here. If it is 0, every earlier
+    /// message is here or with another consumer.
+    async fn depth(&mut self) -> Result<u32, BrokerError>;
     /// Acknowledges everything that was handed out.
-    async fn settle(&mut self) -> Result<(), BrokerError>;
+    async fn ack(&mut self) -> Result<(), BrokerError>;
 }
 
 #[async_trait]
@@ -61,7 +62,7 @@ pub trait Publisher: Send {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
     pub message: Message,
-    /// How often it was delivered before, and not settled.
+    /// The number of earlier deliveries without an acknowledgement.
     pub returns: u32,
 }
 
@@ -73,7 +74,7 @@ pub struct Publication {
 }
 
 impl Outgoing {
-    /// As it is published, today and at every repetition.
+    /// The event as it is published, the same at every repetition.
     pub fn publication(&self) -> Publication {
         let mut message = Message {
             id: Some(self.id.to_string()),
@@ -102,9 +103,9 @@ impl Outgoing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirm {
-    /// The broker has it, on disk, in every queue that listens.
+    /// The broker has it, on disk, in every bound queue.
     Stored,
-    /// No queue listens.
+    /// No queue is bound.
     Unroutable,
     /// A queue is full or failing.
     Refused,
@@ -112,19 +113,19 @@ pub enum Confirm {
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// Not reachable, or the connection broke: waiting helps.
-    #[error("the broker is away: {0}")]
+    /// Unreachable, or the connection broke: waiting helps.
+    #[error("broker unavailable: {0}")]
     Away(String),
-    /// It ended the connection or the channel, perhaps for what was sent.
+    /// It closed the connection or the channel, perhaps because of a message that was sent.
     #[error("the broker ended the connection: {0}")]
     Ended(String),
     /// The login is wrong: waiting does not help.
     #[error(
-        "the broker refuses us: {0}; check user, password and virtual host in AMQP_URL, and what \
-         the user may do"
+        "the broker rejected the login: {0}; check user, password and virtual host in AMQP_URL, \
+         and the user's permissions"
     )]
     Login(String),
-    /// An exchange or queue is not there, and we may not make it.
+    /// An exchange or queue is missing, and this user may not create it.
     #[error(
         "the broker's topology is incomplete: {0}; import what `saga topology` prints, or let this \
          user configure"
@@ -132,7 +133,8 @@ pub enum BrokerError {
     Missing(String),
     /// An exchange or queue of ours exists with other properties.
     #[error(
-        "the broker's topology is not ours: {0}; delete what it names, or use another virtual host"
+        "the broker's topology differs from the expected one: {0}; delete what it names, or use \
+         another virtual host"
     )]
     Topology(String),
 }

@@ -1,32 +1,32 @@
-//! Commits a unit of work: messages, requests or a provider's answers. Here alone is the order of
-//! steps: begin, inbox or locks, load, decide, save, outbox, commit, hand on.
+//! Commits a unit of work: messages, requests or a provider's answers. The only place with the
+//! order of steps: begin, inbox or locks, load, decide, save, outbox, commit, hand on.
 
 mod bisection;
 
-use crate::{CrashPoint, Failure, Known, Ledger, Outbox, Outgoing, Store, World, crash_at};
+use crate::{CrashPoint, Env, Failure, Ledger, LoadedBatch, Outbox, Outgoing, Store, crash_at};
 use events::{OrderId, ProductId};
-use saga::{Cause, Said};
+use reaction::{Cause, Said};
 use std::future::Future;
 
 pub use bisection::Bisection;
 
 /// What one transaction decides on.
 pub trait Work<S: Store, L: Ledger<Tx = S::Tx>>: Send {
-    /// Why nothing of it has happened.
+    /// Why the transaction was rolled back.
     type Stop: From<Failure>;
 
     /// The crash point after its commit.
     const COMMITTED: CrashPoint;
 
-    /// Locks the orders, messages by the inbox, and names the rows to load. `None` if nothing is
-    /// left to decide on.
+    /// Locks the orders (for messages by the inbox), and names the rows to load. `None` if nothing
+    /// is left to decide on.
     fn lock(
         &mut self,
         ledger: &L,
         tx: &mut S::Tx,
     ) -> impl Future<Output = Result<Option<Wanted>, Self::Stop>> + Send;
 
-    /// Decides on one order after the other.
+    /// Decides on one order after another.
     fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Self::Stop>;
 }
 
@@ -42,16 +42,16 @@ impl Wanted {
     }
 }
 
-/// The loaded states, what the decisions have made of them, and what is to be said about it.
+/// The loaded states, with the decisions' changes and events.
 pub struct States<'a, S: Store> {
     store: &'a S,
-    world: &'a dyn World,
+    env: &'a dyn Env,
     batch: S::Batch,
     said: Vec<Outgoing>,
 }
 
 impl<S: Store> States<'_, S> {
-    /// As the decisions before have left it.
+    /// As the earlier decisions have left it.
     pub fn of(&self, order: OrderId, touched: &[ProductId]) -> S::State {
         self.batch.of(order, touched)
     }
@@ -61,10 +61,10 @@ impl<S: Store> States<'_, S> {
         self.store.decided(&mut self.batch, order);
     }
 
-    /// Keeps what a decision changes, and gives each event its id.
+    /// Keeps a decision's changes, and assigns each event its id.
     pub fn change(&mut self, order: OrderId, state: S::State, says: Vec<Said>, cause: &Cause) {
         self.keep(order, state);
-        let outgoing = |said| Outgoing::new(self.world, said, Some(cause));
+        let outgoing = |said| Outgoing::new(self.env, said, Some(cause));
         self.said.extend(says.into_iter().map(outgoing));
     }
 
@@ -72,29 +72,29 @@ impl<S: Store> States<'_, S> {
         self.said.push(outgoing);
     }
 
-    pub const fn world(&self) -> &dyn World {
-        self.world
+    pub const fn env(&self) -> &dyn Env {
+        self.env
     }
 }
 
-/// Where work is committed.
+/// Commits units of work.
 pub struct Committer<'a, S, L> {
     pub store: &'a S,
     pub ledger: &'a L,
     pub outbox: &'a Outbox,
-    pub world: &'a dyn World,
+    pub env: &'a dyn Env,
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Committer<'_, S, L> {
-    /// All of it, in one transaction, or nothing.
+    /// Commits all of it in one transaction, or nothing.
     pub async fn commit<W: Work<S, L>>(&self, work: &mut W) -> Result<(), W::Stop> {
-        let Self { store, ledger, outbox, world } = *self;
+        let Self { store, ledger, outbox, env } = *self;
         let mut tx = ledger.begin().await?;
         let Some(Wanted { orders, touched }) = work.lock(ledger, &mut tx).await? else {
             return Ok(ledger.commit(tx).await?);
         };
         let batch = store.load(&mut tx, &orders, &touched).await?;
-        let mut states = States { store, world, batch, said: Vec::new() };
+        let mut states = States { store, env, batch, said: Vec::new() };
         work.decide(&mut states)?;
         let States { batch, said, .. } = states;
         store.save(&mut tx, &batch).await?;

@@ -1,23 +1,23 @@
 //! Handles a service's messages in batches: decodes, commits (`commit.rs`), then acknowledges.
 
-mod alone;
-mod aside;
-mod intake;
+mod batcher;
+mod failed;
 mod messages;
+mod quarantine;
 mod repaired;
 
 use crate::{
-    Bisection, BrokerError, Committer, CrashPoint, Failure, Kept, Ladder, Ledger, Message, Outbox,
-    Progress, Queue, Received, Retry, Session, Store, World, crash_at, spans,
+    Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Ledger, Message, Outbox, Progress,
+    Queue, Received, Retention, Retry, RetrySchedule, Session, Store, crash_at, spans,
 };
-use intake::{Arrived, Intake};
+use batcher::{Arrived, Batcher};
 use messages::Messages;
 use std::{sync::Arc, time::Duration};
 use telemetry::Span;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A database that is away for longer is no hiccup: who knows what was said meanwhile.
+/// A database outage longer than this ends the session: messages may have piled up meanwhile.
 const LONG: Duration = Duration::from_secs(5);
 
 pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
@@ -26,23 +26,23 @@ pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub store: Arc<S>,
     pub ledger: L,
     pub outbox: Outbox,
-    pub ladder: Ladder,
-    pub kept: Kept,
-    pub world: Arc<dyn World>,
+    pub schedule: RetrySchedule,
+    pub kept: Retention,
+    pub env: Arc<dyn Env>,
     pub batch_max: usize,
     pub progress: Arc<Progress>,
 }
 
-/// What is wrong with a message that cannot be handled.
+/// The failure of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It never can be: dead at once.
+    /// Permanent: a dead letter at once.
     Dead(String),
-    /// This attempt failed: it climbs the ladder.
+    /// This attempt failed: to the next tier of the retry schedule.
     Failed(String),
 }
 
-/// A message on its way through the loop.
+/// A message in the loop.
 struct Item<S> {
     queue: usize,
     message: Message,
@@ -65,67 +65,67 @@ impl<S> Item<S> {
     }
 }
 
-/// Why a transaction was given up.
+/// Why a transaction was rolled back.
 enum Stop {
-    /// These messages of the batch, by place, are to blame.
+    /// These messages of the batch, by place, are the culprits.
     Culprits(Vec<(usize, Trouble)>),
-    /// One message of the batch is to blame, and only the database knows which.
+    /// One message of the batch is the culprit, and it is unknown which.
     Data(Trouble),
-    World(String),
+    Env(String),
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         match failure {
-            // The state may change; a value that the database cannot take stays what it is.
-            Failure::Data(why) if database::is_value(&why) => {
+            // The state may change; a value that the database refuses stays refused.
+            Failure::Permanent(why) if database::is_value(&why) => {
                 Self::Data(Trouble::Dead(format!("{why:#}")))
             }
-            Failure::Data(why) => Self::Data(Trouble::Failed(format!("{why:#}"))),
-            Failure::World(why) => Self::World(format!("{why:#}")),
+            Failure::Permanent(why) => Self::Data(Trouble::Failed(format!("{why:#}"))),
+            Failure::Transient(why) => Self::Env(format!("{why:#}")),
         }
     }
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
-    /// Consumes until told to stop (`Ok`) or until the session breaks. Looks up only between
-    /// batches: no transaction is ever dropped half-way.
+    /// Consumes until the service stops (`Ok`) or the session breaks. Checks for either only
+    /// between batches: no transaction is ever dropped half-way.
     pub async fn run(
         &self,
         session: &dyn Session,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let mut intake = Intake::open(self, session).await?;
+        let mut batcher = Batcher::open(self, session).await?;
         let mut publisher = session.publisher().await?;
         let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
-        while let Some(batch) = intake.next(stop, emptied).await? {
+        while let Some(batch) = batcher.next(stop, emptied).await? {
             let Some(troubled) = self.handle_all(batch, stop).await else {
                 break;
             };
             if troubled.is_empty() {
                 let _busy = self.progress.activities.begin("an acknowledgement");
-                intake.handled().await?;
+                batcher.handled().await?;
             } else {
-                let _busy = self.progress.activities.begin("the way of failed messages");
+                let _busy = self.progress.activities.begin("the routing of failed messages");
                 self.send_away(troubled, &mut *publisher).await?;
-                // At once: a crash would leave two of each.
-                intake.settle().await?;
+                // At once: a crash would leave two copies of each.
+                batcher.ack().await?;
             }
             if self.progress.is_away() {
-                return Err(BrokerError::away("nothing was heard for a while, so all begins anew"));
+                return Err(BrokerError::away("session closed: the database stalled too long"));
             }
         }
         Ok(())
     }
 
-    /// Everything in the batch is handled afterwards, but for what is returned. `None` when told to
-    /// stop while the world is not ready: the broker keeps the batch.
+    /// Handles the whole batch, and returns the messages that failed. `None` if the service stops
+    /// while the database is unavailable: the broker keeps the batch.
     async fn handle_all(
         &self,
         batch: Vec<Arrived>,
         stop: &CancellationToken,
     ) -> Option<Vec<Troubled>> {
-        let is_suspect = |(_, delivery): &Arrived| delivery.returns >= alone::SUSPECT_AFTER;
+        let is_suspect = |(_, delivery): &Arrived| delivery.returns >= quarantine::SUSPECT_AFTER;
         let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
         let batch = batch.into_iter().map(|(queue, delivery)| (queue, delivery.message)).collect();
         let mut troubled = self.handle(batch, stop).await?;
@@ -169,7 +169,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 Err(Stop::Data(trouble)) => {
                     troubled.extend(groups.halve(group).map(|item| item.blamed(trouble)));
                 }
-                Err(Stop::World(why)) => {
+                Err(Stop::Env(why)) => {
                     let failed = |item: Item<_>| item.blamed(Trouble::Failed(why.clone()));
                     troubled.extend(group.into_iter().map(failed));
                 }
@@ -178,18 +178,18 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         Some(troubled)
     }
 
-    /// Of what is older than the keys nobody knows whether it was handled.
+    /// Rejects events older than the inbox's retention: whether they were handled is unknown.
     fn in_time(&self, received: Received<S::State>) -> Result<Received<S::State>, String> {
-        self.kept.check(received.said_at, self.world.now()).map(|()| received)
+        self.kept.check(received.said_at, self.env.now()).map(|()| received)
     }
 
-    /// Repeats it for as long as only the world is to blame; `None` when told to stop meanwhile.
+    /// Retries as long as the failure is transient; `None` if the service stops meanwhile.
     async fn insist<T, F: Future<Output = Result<T, Stop>> + Send>(
         &self,
         stop: &CancellationToken,
         work: impl Fn() -> F,
     ) -> Option<Result<T, Stop>> {
-        let mut retry = Retry::new(self.world.clone());
+        let mut retry = Retry::new(self.env.clone());
         let began = Instant::now();
         let _waits = self.progress.activities.begin_wait("a transaction");
         loop {
@@ -197,11 +197,14 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             let done = work().await;
             drop(busy);
             match done {
-                Err(Stop::World(why)) => {
+                Err(Stop::Env(why)) => {
                     if began.elapsed() > LONG {
                         self.progress.away();
                     }
-                    retry.failed(&format!("{} pauses: the database is away: {why}", self.service));
+                    retry.failed(&format!(
+                        "{} is paused: database unavailable: {why}",
+                        self.service
+                    ));
                     if !retry.wait(stop).await {
                         return None;
                     }
@@ -220,7 +223,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             store: &*self.store,
             ledger: &self.ledger,
             outbox: &self.outbox,
-            world: &*self.world,
+            env: &*self.env,
         };
         committer.commit(&mut messages).await?;
         messages.count();

@@ -1,52 +1,52 @@
-//! The places at which a crash would hurt most, by name, so that a test can end the process at each
-//! of them. Only a build with the feature `crash-points` can: the tests' has it, a release has not.
+//! Names the crash points, at which a test can end the process. Only a build with the feature
+//! `crash-points` has them: the tests' build, not a release.
 
-/// Where a process can be told to end, by `CRASH_AT`.
+/// Where a test can end the process, by `CRASH_AT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// A batch is here, and nothing is done about it.
+    /// A batch is received, and not yet handled.
     Received,
-    /// Its keys are in the idempotency table; nothing is committed.
+    /// Its keys are in the inbox; nothing is committed.
     Noted,
     Loaded,
     /// States and outbox are written; nothing is committed.
     Written,
     /// Committed, not acknowledged.
     Committed,
-    /// On a retry rung or among the dead letters, and still in its queue.
+    /// On a retry tier or in the dead letters, and still in its queue.
     PutAside,
     Acknowledged,
-    /// With the broker, perhaps: it has not confirmed.
+    /// Published, not confirmed.
     Published,
-    /// The broker has it, and the outbox too.
+    /// Confirmed, and still in the outbox.
     Confirmed,
-    /// Gone from the outbox.
+    /// Deleted from the outbox.
     Forgotten,
-    /// An order is taken, and the client has no answer.
+    /// An order is committed, and the client has no answer.
     OrderCommitted,
-    /// A cancel is said and the client has no answer.
+    /// A cancel request is committed, and the client has no answer.
     CancelCommitted,
-    /// A charge is in hand, and the provider not asked.
+    /// A charge is claimed, and the provider not called.
     ChargeTaken,
     /// The provider has answered, and nothing is written.
     ChargeAnswered,
-    /// The answer is committed, and nobody is told.
+    /// The provider's answer is committed, and not yet sent on.
     VerdictCommitted,
-    /// What a crash has left in hand is due again.
+    /// Expired claims are released.
     ChargePutBack,
-    /// Dead letters are in a person's hand, and nothing is done about them.
+    /// Dead letters are fetched, and nothing is done about them.
     LettersTaken,
-    /// A dead letter counts as purged no more, and is not sent.
+    /// A dead letter no longer counts as purged, and is not sent.
     LetterRevived,
-    /// It is to go on as another event, and is not sent.
+    /// A repair is recorded, and the new event is not sent.
     RepairNoted,
-    /// It is sent on, or noted as thrown away, and is a dead letter still.
+    /// It is replayed, or recorded as purged, and is still a dead letter.
     LetterSettled,
-    /// It is taken out of the dead letters, if RabbitMQ has heard so.
+    /// It is acknowledged as a dead letter, if RabbitMQ has processed that.
     LetterGone,
 }
 
-/// Ends the process, as `kill -9` would, if it was told to end here.
+/// Ends the process like `kill -9`, if `CRASH_AT` names this point.
 #[cfg(feature = "crash-points")]
 pub fn crash_at(point: CrashPoint) {
     static CHOSEN: std::sync::LazyLock<Option<String>> =

@@ -1,5 +1,5 @@
-//! A topology, and who may do what in it, as RabbitMQ imports them when it starts: everything is
-//! there before anyone comes.
+//! Builds RabbitMQ's definitions file, topology and permissions: the broker imports it when it
+//! starts, before any client connects.
 
 use crate::{ExchangeKind, Header, Topology, UNROUTED, exchange_of};
 use serde_json::{Map, Value, json};
@@ -41,9 +41,9 @@ impl Topology {
     }
 }
 
-/// What may change in a queue's life is a policy, since arguments cannot change. The services count
-/// attempts themselves: the broker's limit is a distant backstop, and a dead letter is to stay
-/// however often it is looked at.
+/// Properties that may change in a queue's life are policies, since arguments cannot change. The
+/// services count attempts themselves: the broker's limit is a distant backstop, and a dead letter
+/// stays however often it is read.
 fn policies(vhost: &str) -> Value {
     let policy = |name: &str, priority: u8, (what, pattern): (&str, &str), definition: Value| {
         json!({
@@ -64,9 +64,9 @@ fn policies(vhost: &str) -> Value {
     ])
 }
 
-/// A broker user for each of these services, with the least that it needs: it says its own events,
-/// puts its own messages aside, and reads its own queues. It makes and deletes nothing, and reads
-/// no dead letter. `password` is what it logs in with.
+/// A broker user for each of these services, with least privilege: it publishes its own events,
+/// moves its own messages to tiers and dead letters, and reads its own queues. It creates and
+/// deletes nothing, and reads no dead letter. `password` is its login's.
 pub fn users(services: &[&str], vhost: &str, password: impl Fn(&str) -> String) -> Value {
     let users = services
         .iter()

@@ -1,30 +1,30 @@
-//! Where a service's transactions happen, and the tables that every service has.
+//! Defines a service's transactions, and its access to the tables that every service has.
 
-use crate::{Failure, World};
+use crate::{Env, Failure};
 use events::{EventId, OrderId};
-use saga::{Cause, Said};
+use reaction::{Cause, Said};
 use std::{collections::HashMap, future::Future};
 
-/// An event is parked after the session has ended so often while it was published.
+/// An event is parked after its publication has ended the session so often.
 pub const FAILURES_MAX: i32 = 5;
 
 pub trait Ledger: Clone + Send + Sync + 'static {
-    /// A transaction. Dropped without `commit`, it never happened.
+    /// A transaction. Dropped without `commit`, it is rolled back.
     type Tx: Send;
 
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
     fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Notes these as handled, and keeps their orders to itself until the transaction ends; tells
-    /// for each whether that is news.
-    fn note(
+    /// Inserts these into the inbox, and locks their orders until the transaction ends; returns for
+    /// each whether it is new.
+    fn insert_inbox(
         &self,
         tx: &mut Self::Tx,
         handled: &[Handled],
-    ) -> impl Future<Output = Result<Vec<Novelty>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Seen>, Failure>> + Send;
 
-    /// Of these dead letters, by queue and key: those that were repaired, and as which event each
-    /// went on.
+    /// The repaired ones of these dead letters, by queue and key, with the id of the event that
+    /// replaced each.
     fn repaired(
         &self,
         _tx: &mut Self::Tx,
@@ -33,7 +33,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         async { Ok(HashMap::new()) }
     }
 
-    /// Nobody else works on these orders until the transaction ends.
+    /// Locks these orders until the transaction ends.
     fn lock_orders(
         &self,
         tx: &mut Self::Tx,
@@ -47,28 +47,30 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         said: &[Outgoing],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Takes rows that no process seems to be publishing, and holds them for a while.
+    /// Claims outbox rows that no process seems to be publishing, for a limited time.
     fn claim_unsent(&self, max: usize) -> impl Future<Output = Result<Unsent, Failure>> + Send;
 
-    /// The session ended while these were published: one of them may be the reason. Each goes alone
-    /// from now on, and is parked for a while after too many failures; returns what is parked now.
+    /// The session ended while these were published: one of them may be the cause. From now on each
+    /// is published alone, and is parked for a while after too many failures; returns the newly
+    /// parked ones.
     fn suspect(
         &self,
         unsent: &[EventId],
         reason: &str,
     ) -> impl Future<Output = Result<Vec<EventId>, Failure>> + Send;
 
-    /// The broker has these: deletes them.
+    /// Deletes these confirmed events.
     fn forget_sent(&self, sent: &[EventId]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Notes for good that this message, by its fingerprint, is about to be handled alone; tells
-    /// how many starts there were since one came to an end, this one included.
-    fn start_alone(&self, suspect: &[u8]) -> impl Future<Output = Result<u32, Failure>> + Send;
+    /// Records in a committed row that this message, by its fingerprint, is about to be handled
+    /// alone; returns the number of starts since one ended, this one included.
+    fn quarantine_start(&self, suspect: &[u8])
+    -> impl Future<Output = Result<u32, Failure>> + Send;
 
-    /// The process has survived it.
-    fn end_alone(&self, suspect: &[u8]) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// The process has survived handling it.
+    fn quarantine_end(&self, suspect: &[u8]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// The broker would not take these: they are tried again, less and less often.
+    /// The broker refused these: they are retried, with growing delays.
     fn postpone(
         &self,
         unsent: &[EventId],
@@ -76,7 +78,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// An event's line in the idempotency table.
+/// An event's row in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handled {
     pub event_id: EventId,
@@ -87,22 +89,22 @@ pub struct Handled {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Novelty {
+pub enum Seen {
     New,
-    HandledBefore,
+    Before,
     /// Another content under the same id was handled before.
     Forged,
 }
 
-/// What a sweep finds.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Unsent {
     pub together: Vec<Outgoing>,
-    /// Is to be published by itself: see `Ledger::suspect`.
+    /// To be published alone: see `Ledger::suspect`.
     pub alone: Option<Outgoing>,
 }
 
-/// An event's line in the outbox.
+/// An event's row in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     pub id: EventId,
@@ -115,7 +117,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// What it takes in memory, nearly.
+    /// Its approximate size in memory.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.event.len()
@@ -123,10 +125,10 @@ impl Outgoing {
             + self.trace.as_ref().map_or(0, String::len)
     }
 
-    /// Gives what is said its id, once and for all.
-    pub fn new(world: &dyn World, said: Said, cause: Option<&Cause>) -> Self {
+    /// Assigns an event its final id.
+    pub fn new(env: &dyn Env, said: Said, cause: Option<&Cause>) -> Self {
         Self {
-            id: world.new_id(),
+            id: env.new_id(),
             event: said.event.into(),
             version: said.version,
             order_id: said.order_id,
@@ -136,8 +138,8 @@ impl Outgoing {
         }
     }
 
-    /// Said by nobody's asking but a customer's: starts a trace, or goes on with the customer's.
-    pub fn opening(world: &dyn World, said: Said, trace: Option<String>) -> Self {
-        Self { trace: trace.or_else(|| Some(world.new_trace())), ..Self::new(world, said, None) }
+    /// A root event, at a customer's request: starts a trace, or continues the customer's.
+    pub fn opening(env: &dyn Env, said: Said, trace: Option<String>) -> Self {
+        Self { trace: trace.or_else(|| Some(env.new_trace())), ..Self::new(env, said, None) }
     }
 }

@@ -1,5 +1,5 @@
-//! The same meaning without servers, for tests, the model and the simulation: redelivery, retry
-//! rungs, dead letters, confirms; transactions that happen as a whole or not at all.
+//! In-memory broker and ledger for tests, the model and the simulation, with the same semantics:
+//! redelivery, retry tiers, dead letters, confirms; atomic transactions.
 
 mod broker;
 mod ledger;

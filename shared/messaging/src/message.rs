@@ -1,4 +1,4 @@
-//! A message as it stands on the wire, whichever broker carries it.
+//! Defines a message as it is on the wire, for every broker.
 
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt};
@@ -9,20 +9,20 @@ pub mod header {
     pub const VERSION: &str = "schema-version";
     pub const CAUSE: &str = "causation-id";
     pub const TRACE: &str = "traceparent";
-    /// How often handling has failed so far.
+    /// Failed attempts so far.
     pub const ATTEMPT: &str = "attempt";
     /// Why the last attempt failed, or why the message is dead.
     pub const REASON: &str = "reason";
-    /// The retry rung it waits on.
+    /// The retry tier it waits on.
     pub const DELAY: &str = "delay";
-    /// The queue it came from and goes back to.
+    /// The original queue, to which it returns.
     pub const QUEUE: &str = "queue";
     pub const FAILED_AT: &str = "failed-at";
-    /// How often a person has sent it back from the dead letters, and when the last time.
+    /// How often an operator has replayed it from the dead letters, and when last.
     pub const REPLAYED: &str = "replayed";
     pub const REPLAYED_AT: &str = "replayed-at";
     /// Why the properties could not be read, and how they begin: the only headers of such a
-    /// message. On this side only; the broker has it as it was.
+    /// message. On this side only; the broker has the original.
     pub const UNREADABLE: &str = "unreadable";
     pub const UNREADABLE_BYTES: &str = "unreadable-bytes";
 }
@@ -60,8 +60,8 @@ impl From<&str> for Header {
     }
 }
 
-/// Everything is optional, since anyone may publish anything: what is missing is for the decoder to
-/// refuse, and the dead letter still carries what was there.
+/// Everything is optional, since any client may publish anything: the decoder refuses a message
+/// with missing parts, and the dead letter still carries the parts that it had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     pub id: Option<String>,
@@ -75,11 +75,11 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// A larger body is not read. Our own are far below, since requests are.
+/// A larger body is not read. Our own are far smaller, since requests are.
 pub const BODY_MAX: usize = 256 * 1024;
 
 impl Message {
-    /// Why nothing of it can be handled, nor sent on: it is left to the broker as it is.
+    /// Why it can be neither handled nor forwarded: the broker keeps it unchanged.
     pub fn unreadable(&self) -> Option<String> {
         let size = self.body.len();
         let large = (size > BODY_MAX).then(|| too_large(size as u64));
@@ -95,7 +95,7 @@ impl Message {
         self.headers.get(header).map(ToString::to_string)
     }
 
-    /// The `traceparent` it travels with, where that is one.
+    /// Its `traceparent`, if it is valid.
     pub fn trace(&self) -> Option<&str> {
         match self.headers.get(header::TRACE)? {
             Header::Text(text) => Some(text.as_str()).filter(|text| is_trace(text)),

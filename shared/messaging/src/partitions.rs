@@ -1,30 +1,29 @@
-//! Where idempotency keys lie: a partition a day, made a week ahead, and dropped whole. They follow
-//! each other without a gap, the first one from the beginning of time.
+//! Partitions the idempotency keys by day: created a week ahead, dropped whole. The partitions are
+//! contiguous; the first one begins at the beginning of time.
 
-use crate::{Failure, Kept};
+use crate::{Failure, Retention};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use database::{PgConnection, PgPool, Transaction};
 use sqlx::{AssertSqlSafe, types::Uuid};
 
-/// More than an event's id may be ahead of our clock, and than a job may fail unnoticed.
+/// More than an event's id may be ahead of our clock, and than this job may fail unnoticed.
 const AHEAD: Days = Days::new(7);
 const DAY: Days = Days::new(1);
 /// Any number that is the same in all replicas.
 const LOCK: i64 = 0x5155_4144_4b45_5953;
 
-/// Makes the partitions that are missing, whatever has become of those that were made. Nobody waits
-/// for it: who inserts goes on inserting.
+/// Creates the missing partitions, independently of those that exist. Inserts go on meanwhile.
 pub async fn make(pool: &PgPool) -> Result<(), Failure> {
     make_at(pool, clock(pool).await?).await
 }
 
-/// Drops the partitions of which everything is refused by now; tells how many. Each waits a moment
-/// at most for those who use the table, since everybody else waits behind it.
-pub async fn drop_old(pool: &PgPool, kept: Kept) -> Result<usize, Failure> {
+/// Drops the partitions whose events are all refused by now; returns how many. Each waits only a
+/// moment for users of the table, since all others wait behind it.
+pub async fn drop_old(pool: &PgPool, kept: Retention) -> Result<usize, Failure> {
     drop_at(pool, kept, clock(pool).await?).await
 }
 
-/// What is dropped is gone: so the database's own clock decides.
+/// Dropping is final, so the database's own clock decides.
 async fn clock(pool: &PgPool) -> Result<DateTime<Utc>, Failure> {
     Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?)
 }
@@ -39,7 +38,7 @@ async fn make_at(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Failure> {
         let (name, to) = (name_of(part.last_day()), quoted(part.to));
         let from = part.from.map_or("MINVALUE".into(), quoted);
         run(&mut tx, &format!("CREATE TABLE {name} (LIKE idempotency_keys INCLUDING ALL)")).await?;
-        // Made in one step with its table it would keep everybody out for a moment.
+        // Created together with its table it would block all users for a moment.
         let bounds = format!("FOR VALUES FROM ({from}) TO ({to})");
         let attach = format!("ALTER TABLE idempotency_keys ATTACH PARTITION {name} {bounds}");
         run(&mut tx, &attach).await?;
@@ -47,7 +46,7 @@ async fn make_at(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Failure> {
     Ok(tx.commit().await?)
 }
 
-async fn drop_at(pool: &PgPool, kept: Kept, now: DateTime<Utc>) -> Result<usize, Failure> {
+async fn drop_at(pool: &PgPool, kept: Retention, now: DateTime<Utc>) -> Result<usize, Failure> {
     let first_kept = kept.droppable_before(now).date_naive();
     let is_old = |part: &Part| part.last_day() < first_kept;
     let mut dropped = 0;
@@ -64,7 +63,7 @@ async fn drop_at(pool: &PgPool, kept: Kept, now: DateTime<Utc>) -> Result<usize,
     Ok(dropped)
 }
 
-/// From the beginning of a day, or of time, to that of another.
+/// From the start of a day, or of time, to the start of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     from: Option<NaiveDate>,
@@ -76,14 +75,14 @@ impl Part {
         self.from <= Some(day) && day < self.to
     }
 
-    /// But for the first after a pause it is its only one.
+    /// Its only day, except for the first partition after a pause.
     fn last_day(self) -> NaiveDate {
         self.to - DAY
     }
 }
 
-/// What is to be made. Of days that nobody was there for, one partition has all. Before yesterday
-/// there may be gaps: a key that was dropped stays gone, and what it was for is refused.
+/// The partitions to create. One partition covers the days without a running service. There may be
+/// gaps before yesterday: a dropped key stays gone, and its event is refused.
 fn missing(there: &[Part], today: NaiveDate) -> Vec<Part> {
     let yesterday = today - DAY;
     let before = there.iter().map(|part| part.to).filter(|to| *to <= yesterday).max();
@@ -128,7 +127,7 @@ fn part(bounds: &str) -> Option<Part> {
     Some(Part { from: day(from), to: day(to)? })
 }
 
-/// Of all replicas one at a time.
+/// One replica at a time.
 async fn locked(pool: &PgPool) -> Result<Transaction, Failure> {
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
@@ -144,7 +143,7 @@ fn name_of(day: NaiveDate) -> String {
     day.format("idempotency_keys_%Y%m%d").to_string()
 }
 
-/// Before every id of that day, and after every one of the day before.
+/// Before every id of that day, and after every id of the day before.
 fn quoted(day: NaiveDate) -> String {
     let millis = day.and_time(NaiveTime::MIN).and_utc().timestamp_millis().unsigned_abs();
     format!("'{}'", Uuid::from_u128(u128::from(millis) << 80))

@@ -1,7 +1,7 @@
-//! The ledger on Postgres.
+//! Implements the ledger on Postgres.
 
 use crate::ledger::{FAILURES_MAX, Unsent};
-use crate::{CrashPoint, Failure, Handled, Ledger, Novelty, Outgoing, crash_at};
+use crate::{CrashPoint, Failure, Handled, Ledger, Outgoing, Seen, crash_at};
 use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
 use sqlx::{FromRow, types::Uuid};
@@ -53,10 +53,14 @@ impl Ledger for PgLedger {
         Ok(tx.commit().await?)
     }
 
-    async fn note(&self, tx: &mut Transaction, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+    async fn insert_inbox(
+        &self,
+        tx: &mut Transaction,
+        keys: &[Handled],
+    ) -> Result<Vec<Seen>, Failure> {
         let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
-        // First the locks, then the keys in their order: two batches with the same orders, or the
-        // same events, wait for each other, and never in a circle.
+        // First the locks, then the keys in their order: two batches with the same orders or events
+        // wait for each other, and never deadlock.
         let new: HashSet<Uuid> = sqlx::query_scalar(
             "WITH locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(key)) AS orders
@@ -80,9 +84,10 @@ impl Ledger for PgLedger {
         .into_iter()
         .collect();
         if new.len() == keys.len() {
-            return Ok(vec![Novelty::New; keys.len()]);
+            return Ok(vec![Seen::New; keys.len()]);
         }
-        // Each is looked for in its own partition only; `= ANY($1)` looks for all of them in all.
+        // Each id is searched in its own partition only; `= ANY($1)` would search all ids in all
+        // partitions.
         let digests: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
             "SELECT event_id, digest
              FROM UNNEST($1::UUID[]) AS event_id
@@ -96,9 +101,9 @@ impl Ledger for PgLedger {
         Ok(keys
             .iter()
             .map(|key| match digests.get(&key.event_id) {
-                Some(digest) if *digest != key.digest => Novelty::Forged,
-                _ if new.contains(&key.event_id) => Novelty::New,
-                _ => Novelty::HandledBefore,
+                Some(digest) if *digest != key.digest => Seen::Forged,
+                _ if new.contains(&key.event_id) => Seen::New,
+                _ => Seen::Before,
             })
             .collect())
     }
@@ -127,7 +132,7 @@ impl Ledger for PgLedger {
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        tx.finally(concat!(
+        tx.defer(concat!(
             insert_into_outbox!(),
             " SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
                  $6::UUID[], $7::TEXT[])",
@@ -206,7 +211,7 @@ impl Ledger for PgLedger {
         Ok(())
     }
 
-    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
         let starts: i32 = sqlx::query_scalar(
             "INSERT INTO suspects (fingerprint)
              VALUES ($1)
@@ -220,7 +225,7 @@ impl Ledger for PgLedger {
         Ok(starts.unsigned_abs())
     }
 
-    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+    async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {
         sqlx::query("DELETE FROM suspects WHERE fingerprint = $1")
             .bind(suspect)
             .execute(&self.pool)

@@ -1,9 +1,9 @@
-//! A reaction as the loop sees it: a queue whose messages turn into decisions.
+//! A reaction as the consumer loop sees it: a queue whose messages are decoded into decisions.
 
 use crate::{Handled, Message, header, queue_name};
 use chrono::{DateTime, Utc};
 use events::{Event, EventId, OrderId, ProductId, SAGA, said_at};
-use saga::{Cause, Decision, Heard, On};
+use reaction::{Cause, Decision, Heard, On};
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +11,7 @@ use std::{
 };
 use uuid::Uuid;
 
-/// One reaction of a service whose states are `S`, its event's type forgotten.
+/// One reaction of a service with states `S`, with its event's type erased.
 pub struct Queue<S> {
     pub name: String,
     pub event: &'static str,
@@ -25,7 +25,7 @@ impl<S> Clone for Queue<S> {
     }
 }
 
-/// A message that makes sense, with the decision that waits for a state.
+/// A decoded message, with the decision that awaits a state.
 pub struct Received<S> {
     pub handled: Handled,
     pub said_at: DateTime<Utc>,
@@ -54,8 +54,7 @@ impl<S: 'static> Queue<S> {
         }
     }
 
-    /// What comes of it goes on with `trace`. The error is the reason for which the message is
-    /// dead.
+    /// The result continues `trace`. The error is the reason for the dead letter.
     pub fn decode(&self, message: &Message, trace: Option<String>) -> Result<Received<S>, String> {
         catch_unwind(AssertUnwindSafe(|| (self.decode)(message, trace)))
             .unwrap_or_else(|panic| Err(panic_text(&*panic)))
@@ -81,31 +80,36 @@ fn receive<E: Event, S: On<E> + 'static>(
 fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, String> {
     let kind = message.kind.as_deref().ok_or("the property type is missing")?;
     if kind != E::NAME {
-        return Err(format!("type {kind:?} is not {:?}, which this queue is for", E::NAME));
+        return Err(format!("type {kind:?} does not match this queue's {:?}", E::NAME));
     }
     let version = message.number(header::VERSION).ok_or("the header schema-version is missing")?;
     if version != i64::from(E::VERSION) {
-        return Err(format!("schema-version {version} is not {}, which is known here", E::VERSION));
+        return Err(format!(
+            "unknown schema-version {version}; this consumer knows {}",
+            E::VERSION
+        ));
     }
     let id = message.id.as_deref().ok_or("the property message_id is missing")?;
     let (id, at) = event_id(id)?;
     if holds_nul(&message.body) {
-        return Err("the body holds a NUL, which no database keeps".into());
+        return Err("the body contains a NUL character, which Postgres cannot store".into());
     }
     let event: E = serde_json::from_slice(&message.body)
-        .map_err(|why| format!("the body is no {}: {why}", E::NAME))?;
+        .map_err(|why| format!("the body is not a valid {}: {why}", E::NAME))?;
     let order = event.order_id().to_string();
     if message.correlation_id.as_ref().is_some_and(|id| *id != order) {
         return Err("correlation_id and order_id differ".into());
     }
     let caused_by = match message.text(header::CAUSE) {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| format!("causation-id {text:?} is no UUID"))?),
+        Some(text) => {
+            Some(text.parse().map_err(|_| format!("causation-id {text:?} is not a UUID"))?)
+        }
     };
     Ok(Heard { event, id, at, caused_by, trace })
 }
 
-/// Escaped, which is the only way in which JSON has it.
+/// As an escape sequence, the only form of NUL in JSON.
 fn holds_nul(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(place) = rest.iter().position(|byte| *byte == b'\\') {
@@ -113,7 +117,7 @@ fn holds_nul(json: &[u8]) -> bool {
         if rest.starts_with(b"u0000") {
             return true;
         }
-        // What is escaped may be a backslash itself.
+        // The escaped character may be a backslash itself.
         rest = rest.get(1..).unwrap_or_default();
     }
     false
@@ -130,7 +134,7 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
 fn event_id(text: &str) -> Result<(EventId, DateTime<Utc>), String> {
     let id = Uuid::try_parse(text).ok();
     id.and_then(|id| Some((id, said_at(id)?)))
-        .ok_or_else(|| format!("message_id {text:?} is no UUID of version 7"))
+        .ok_or_else(|| format!("message_id {text:?} is not a UUID of version 7"))
 }
 
 #[cfg(test)]

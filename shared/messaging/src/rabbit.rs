@@ -1,6 +1,6 @@
-//! The broker in earnest. Two connections, since under an alarm RabbitMQ stops reading from one
-//! that publishes, acknowledgements included. lapin's own recovery stays off: a session that fails
-//! in any way is dropped, and made anew by the one who asked for it.
+//! Connects to RabbitMQ. Two connections, since under an alarm RabbitMQ stops reading from a
+//! connection that publishes, acknowledgements included. lapin's own recovery is off: a failed
+//! session is dropped, and its owner builds a new one.
 
 mod declare;
 mod frames;
@@ -9,8 +9,8 @@ mod properties;
 mod transport;
 
 use crate::{
-    BODY_MAX, Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Lookout, Publication,
-    Publisher, RealWorld, Session, Topology, World, crash_at, wire,
+    BODY_MAX, Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Env, Publication,
+    Publisher, QueueInspector, Session, SystemEnv, Topology, crash_at, wire,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::join_all};
@@ -25,41 +25,41 @@ use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::
 use telemetry::metrics;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// A goodbye that is not heard holds up nobody: the next session waits for it.
+/// The next session waits for this one to close: only so long, if the broker does not answer.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-/// Who hears nothing for twice as long knows that the broker has gone: within 20 seconds, then.
+/// A peer without traffic for twice as long has gone: detected within 20 seconds.
 const HEARTBEAT_S: u16 = 6;
-/// lapin has room for thirty-two frames in each direction, and goes round and round in all of it:
-/// of the usual 128 KiB they fill 16 MB. A longer message is several frames.
+/// lapin has buffers of thirty-two frames in each direction, and cycles through all of them: with
+/// the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
-/// A consumer's name, which comes with every delivery: the broker's own are longer than the rest of
-/// the frame.
+/// A consumer's tag, which comes with every delivery: the broker's own tags are longer than the
+/// rest of the frame.
 const CONSUMER: &str = "loop";
-/// The broker gives messages to the process of the highest rank that has room for them. So copies
-/// of a service help one that has enough to do, and else leave it full batches.
+/// The broker delivers to the process of the highest priority that has room. So replicas help a
+/// busy process, and otherwise leave it full batches.
 const RANK: &str = "x-priority";
 const RANKS: u64 = 1_000_000;
-/// A quorum queue's headers, which are not to be published again: how often a message came back,
-/// and (since RabbitMQ 4.3) how often it was handed out.
+/// A quorum queue's headers, which must not be published again: how often a message was returned,
+/// and (since RabbitMQ 4.3) how often it was delivered.
 const RETURNS: &str = "x-delivery-count";
 const ACQUIRED: &str = "x-acquired-count";
 
 pub struct RabbitMq {
     uri: AMQPUri,
     prefetch: u16,
-    /// Drawn by lot.
+    /// Random.
     rank: i64,
     /// Until the broker refuses it.
     may_declare: AtomicBool,
 }
 
 impl RabbitMq {
-    /// `prefetch` is how many messages wait in the service for each queue.
+    /// `prefetch` is the number of unacknowledged messages for each queue.
     pub fn new(url: &str, prefetch: u16) -> Result<Self, String> {
         let mut uri: AMQPUri = url.parse()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
-        let rank = (RealWorld.random() % RANKS).cast_signed();
+        let rank = (SystemEnv.random() % RANKS).cast_signed();
         Ok(Self { uri, prefetch, rank, may_declare: true.into() })
     }
 
@@ -89,9 +89,9 @@ impl Broker for RabbitMq {
         Ok(Box::new(session))
     }
 
-    async fn look(&self, name: &str) -> Result<Box<dyn Lookout>, BrokerError> {
+    async fn look(&self, name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
         let connection = self.open(name.into(), None).await?;
-        Ok(Box::new(look::RabbitLookout::new(connection)))
+        Ok(Box::new(look::RabbitQueueInspector::new(connection)))
     }
 }
 
@@ -131,7 +131,7 @@ impl Session for RabbitSession {
     }
 
     async fn close(&self) {
-        // They may be closed already, or silent; there is nothing left to do either way.
+        // They may be closed already, or silent; nothing is left to do either way.
         let both = [&self.consuming, &self.publishing].map(|one| one.close(200, "bye".into()));
         let _ = tokio::time::timeout(CLOSE_MAX, join_all(both)).await;
     }
@@ -141,14 +141,14 @@ struct RabbitDeliveries {
     channel: Channel,
     consumer: lapin::Consumer,
     queue: String,
-    /// Of what was handed out and is not yet settled.
+    /// Of the deliveries handed out and not yet acknowledged.
     last_tag: Option<u64>,
-    /// Of what can never be handed out, and is to be rejected.
+    /// Of the deliveries that cannot be read, and are to be rejected.
     unreadable: Vec<u64>,
 }
 
 impl RabbitDeliveries {
-    /// `None` where it cannot be read.
+    /// `None` if it cannot be read.
     fn delivered(&mut self, one: lapin::message::Delivery) -> Option<Delivery> {
         let mut message = wire::message(&one.properties, one.data);
         if let Some(reason) = message.unreadable() {
@@ -163,9 +163,9 @@ impl RabbitDeliveries {
         Some(Delivery { message, returns })
     }
 
-    /// The broker itself makes dead letters of them, with every byte of theirs.
+    /// The broker itself moves them to the dead letters, with every byte.
     async fn reject_unreadable(&mut self) -> Result<(), BrokerError> {
-        // Taken first: where this is dropped while it waits, the rejection is sent already.
+        // Taken first: if this is dropped while it waits, the rejection is sent already.
         while let Some(tag) = self.unreadable.pop() {
             let options = BasicRejectOptions { requeue: false };
             in_time(self.channel.basic_reject(tag, options)).await?;
@@ -194,23 +194,23 @@ impl Deliveries for RabbitDeliveries {
         while ready.len() < max {
             match self.consumer.next().now_or_never() {
                 Some(Some(Ok(delivery))) => ready.extend(self.delivered(delivery)),
-                // The end is seen again by the next call.
+                // The next call sees the end again.
                 Some(_) | None => break,
             }
         }
         ready
     }
 
-    /// On the channel that delivers, which tells things in their order.
-    async fn waiting(&mut self) -> Result<u32, BrokerError> {
+    /// On the delivering channel, which keeps the order of answers and deliveries.
+    async fn depth(&mut self) -> Result<u32, BrokerError> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.consumer.queue();
         let found = self.channel.queue_declare(queue, options, FieldTable::default());
         Ok(in_time(found).await?.message_count())
     }
 
-    async fn settle(&mut self) -> Result<(), BrokerError> {
-        // First: what is acknowledged is all that came before.
+    async fn ack(&mut self) -> Result<(), BrokerError> {
+        // First, since an acknowledgement covers all earlier deliveries.
         self.reject_unreadable().await?;
         let Some(tag) = self.last_tag.take() else {
             return Ok(());
@@ -289,7 +289,7 @@ async fn send(
         .await
 }
 
-/// No wait for the broker is without an end.
+/// Bounds a wait for the broker.
 async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Err(_) => Err(BrokerError::away(format!("no answer within {} s", DEADLINE.as_secs()))),
@@ -315,7 +315,7 @@ fn explain(why: &lapin::Error) -> BrokerError {
             BrokerError::Topology(why.to_string())
         }
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => BrokerError::Missing(why.to_string()),
-        // It is being stopped.
+        // It is shutting down.
         AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) => BrokerError::away(why),
         _ => BrokerError::Ended(why.to_string()),
     }

@@ -1,9 +1,9 @@
-//! The way out: what a transaction has said is published after it, and deleted once the broker has
-//! confirmed it. What a crash leaves behind is found by the sweep.
+//! Publishes the outbox: each event after its commit, deleted once the broker has confirmed it. The
+//! sweep finds rows that a crash left behind.
 
 use crate::{
-    Activities, BrokerError, Confirm, CrashPoint, Ledger, Outgoing, Publisher, Retry, Session,
-    Unsent, World, crash_at, spans,
+    Activities, BrokerError, Confirm, CrashPoint, Env, Ledger, Outgoing, Publisher, Retry, Session,
+    Unsent, crash_at, spans,
 };
 use events::EventId;
 use std::{
@@ -17,20 +17,20 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// What the broker has is deleted so many at a time, or this long after the first: a row that stays
-/// a moment longer harms nobody, and every transaction saved helps.
+/// Confirmed rows are deleted so many at a time, or this long after the first: the delay is
+/// harmless, and fewer transactions are cheaper.
 const FORGET_MAX: usize = 1024;
 const FORGET_EVERY: Duration = Duration::from_millis(50);
 
-/// Tells the relay what has just been committed, so that it need not look.
+/// Hands committed events to the relay, so that it need not query the outbox.
 #[derive(Clone)]
 pub struct Outbox {
     fresh: mpsc::UnboundedSender<Vec<Outgoing>>,
     room: Arc<Room>,
 }
 
-/// For what is handed over and not yet published, in bytes. None while there is no session: all of
-/// it is in the table, where the sweep finds it.
+/// The budget in bytes for events that are handed over and not yet published. None without a
+/// session: all of them are in the outbox, where the sweep finds them.
 struct Room {
     left: AtomicUsize,
     bytes_max: usize,
@@ -60,7 +60,7 @@ fn bytes(said: &[Outgoing]) -> usize {
 }
 
 impl Outbox {
-    /// Never waits: what does not fit is in the table, where the sweep finds it.
+    /// Never waits: events that do not fit are in the outbox, where the sweep finds them.
     pub fn wake(&self, said: Vec<Outgoing>) {
         if !said.is_empty() && self.room.take(bytes(&said)) {
             let _ = self.fresh.send(said);
@@ -68,7 +68,7 @@ impl Outbox {
     }
 }
 
-/// What is handed over for as long as a session lasts, however that ends.
+/// The events handed over while a session lasts, however it ends.
 struct Fresh<'a> {
     room: &'a Room,
     said: &'a mut mpsc::UnboundedReceiver<Vec<Outgoing>>,
@@ -83,7 +83,7 @@ impl Drop for Fresh<'_> {
 
 pub struct Relay<L> {
     ledger: L,
-    world: Arc<dyn World>,
+    env: Arc<dyn Env>,
     fresh: Mutex<mpsc::UnboundedReceiver<Vec<Outgoing>>>,
     room: Arc<Room>,
     /// How many events go to the broker before their confirms are awaited.
@@ -93,26 +93,21 @@ pub struct Relay<L> {
 
 impl<L: Ledger> Relay<L> {
     /// At most `bytes_max` wait in memory to be published.
-    pub fn new(
-        ledger: L,
-        world: Arc<dyn World>,
-        burst_max: usize,
-        bytes_max: usize,
-    ) -> (Outbox, Self) {
+    pub fn new(ledger: L, env: Arc<dyn Env>, burst_max: usize, bytes_max: usize) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Room { left: AtomicUsize::new(0), bytes_max });
         let outbox = Outbox { fresh, room: room.clone() };
         let (fresh, activities) = (Mutex::new(receiver), Activities::default());
-        (outbox, Self { ledger, world, fresh, room, burst_max, activities })
+        (outbox, Self { ledger, env, fresh, room, burst_max, activities })
     }
 
-    /// Notes there what it is doing.
+    /// Reports its activities there.
     #[must_use]
     pub fn reporting(self, activities: Activities) -> Self {
         Self { activities, ..self }
     }
 
-    /// Publishes until told to stop, and then what is still at hand.
+    /// Publishes until the service stops, and then the events still at hand.
     pub async fn run(
         &self,
         session: &dyn Session,
@@ -140,7 +135,7 @@ impl<L: Ledger> Relay<L> {
         let mut publisher = session.publisher().await?;
         let mut fresh = self.fresh.lock().await;
         self.room.open();
-        // What is left in it when the session ends is the sweep's.
+        // The sweep publishes what is left in it when the session ends.
         let fresh = Fresh { room: &self.room, said: &mut fresh };
         let (mut waiting, max) = (Vec::new(), self.burst_max);
         loop {
@@ -165,14 +160,14 @@ impl<L: Ledger> Relay<L> {
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let mut publisher = session.publisher().await?;
-        let mut retry = Retry::new(self.world.clone());
+        let mut retry = Retry::new(self.env.clone());
         loop {
-            let busy = self.activities.begin("a look at the outbox");
+            let busy = self.activities.begin("an outbox sweep");
             let found = self.ledger.claim_unsent(self.burst_max).await;
             drop(busy);
             match found {
                 Ok(Unsent { together, alone }) => {
-                    retry.succeeded("the outbox can be read again");
+                    retry.succeeded("the outbox is readable again");
                     let is_empty = together.is_empty() && alone.is_none();
                     for burst in [together, Vec::from_iter(alone)] {
                         self.publish(&burst, &mut *publisher, sent).await?;
@@ -181,7 +176,7 @@ impl<L: Ledger> Relay<L> {
                         continue;
                     }
                 }
-                Err(why) => retry.failed(&format!("the outbox cannot be read: {why}")),
+                Err(why) => retry.failed(&format!("cannot read the outbox: {why}")),
             }
             tokio::select! {
                 biased;
@@ -219,29 +214,29 @@ impl<L: Ledger> Relay<L> {
             match confirm {
                 Confirm::Stored => {
                     span.end();
-                    // The receiver lives as long as we do.
+                    // The receiver outlives this sender.
                     let _ = sent.send(event.id);
                 }
                 Confirm::Unroutable => unroutable.push(event.id),
                 Confirm::Refused => refused.push(event.id),
             }
         }
-        self.postpone(&unroutable, "no queue listens to it").await;
-        self.postpone(&refused, "a queue refused it").await;
+        self.postpone(&unroutable, "unroutable: no queue is bound").await;
+        self.postpone(&refused, "rejected by a queue").await;
         Ok(())
     }
 
-    /// Most likely the link broke; but one of these may be what the broker cannot take.
+    /// Most likely the link broke; but the broker may be unable to take one of these.
     async fn suspect(&self, burst: &[Outgoing], reason: &BrokerError) {
         let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
         match self.ledger.suspect(&ids, &reason.to_string()).await {
             Ok(parked) => {
                 for event_id in parked {
-                    tracing::error!(%event_id, %reason, "an event cannot be published: it is \
-                        parked in the outbox, and tried again in a minute");
+                    tracing::error!(%event_id, %reason, "event parked in the outbox: publishing it \
+                        ends the session; retrying in a minute");
                 }
             }
-            Err(why) => tracing::warn!("cannot note in the outbox what was not taken: {why}"),
+            Err(why) => tracing::warn!("cannot record failed publications in the outbox: {why}"),
         }
     }
 
@@ -251,11 +246,11 @@ impl<L: Ledger> Relay<L> {
         }
         tracing::warn!(events = unsent.len(), reason, "events stay in the outbox: {reason}");
         if let Err(why) = self.ledger.postpone(unsent, reason).await {
-            tracing::warn!("cannot note in the outbox that events were not taken: {why}");
+            tracing::warn!("cannot postpone unpublished events in the outbox: {why}");
         }
     }
 
-    /// Deletes what the broker has. A row that stays for a failure is published once more, which
+    /// Deletes confirmed events. A row that stays because of a failure is published again, which
     /// changes nothing.
     async fn forget(&self, mut receipts: mpsc::UnboundedReceiver<EventId>) {
         let mut sent = Vec::new();
@@ -270,7 +265,7 @@ impl<L: Ledger> Relay<L> {
             if let Err(why) = self.ledger.forget_sent(&sent).await {
                 tracing::warn!(
                     events = sent.len(),
-                    "published events are still in the outbox: {why}"
+                    "cannot delete published events from the outbox: {why}"
                 );
             }
             crash_at(CrashPoint::Forgotten);

@@ -1,11 +1,11 @@
-//! The hops of a message as spans, by OpenTelemetry's conventions: published, and reacted to.
+//! Builds a message's spans by OpenTelemetry's conventions: published, and processed.
 
 use crate::{Message, Outgoing, Publication, exchange_of, header};
 use std::fmt::Display;
 use telemetry::{Span, SpanKind};
 
-/// Begins under the span that said the event. Its id is the end of the event's own, so that an
-/// event published once more after a crash is the same on the wire.
+/// A child of the span that created the event. Its id is the end of the event's id, so that an
+/// event published again after a crash is the same on the wire.
 pub fn of_publication(event: &Outgoing) -> Span {
     let Outgoing { id, event: name, order_id, trace, .. } = event;
     let span = Span::begin(trace.as_deref(), SpanKind::Producer, format_args!("publish {name}"));
@@ -20,7 +20,7 @@ pub fn of_publication(event: &Outgoing) -> Span {
         .with("messaging.destination.name", format_args!("{exchange}:{name}"))
 }
 
-/// The event as it is published: what hears it goes on with this span.
+/// The event as it is published: its consumers continue this span.
 pub fn publication(event: &Outgoing, span: &Span) -> Publication {
     let Publication { exchange, routing_key, message } = event.publication();
     let message = match span.traceparent_or(None) {
@@ -30,7 +30,7 @@ pub fn publication(event: &Outgoing, span: &Span) -> Publication {
     Publication { exchange, routing_key, message }
 }
 
-/// Begins under the span that published the message, at every attempt anew.
+/// A child of the span that published the message, new for each attempt.
 pub fn of_reaction(queue: &str, message: &Message) -> Span {
     let name = message.kind.as_deref().unwrap_or("message");
     let span = Span::begin(message.trace(), SpanKind::Consumer, format_args!("process {name}"));

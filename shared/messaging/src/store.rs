@@ -1,4 +1,4 @@
-//! What a service has to bring: how a batch of its states is loaded and saved.
+//! Defines a service's store: loads and saves a batch of its states.
 
 use crate::Failure;
 use events::{OrderId, ProductId};
@@ -9,12 +9,12 @@ use std::{
 
 pub trait Store: Send + Sync + 'static {
     type Tx: Send;
-    /// What the service knows of one order.
+    /// The service's state of one order.
     type State: Send;
-    type Batch: Known<Self::State> + Send + Sync;
+    type Batch: LoadedBatch<Self::State> + Send + Sync;
 
-    /// Loads these orders' states, and the rows that the decisions touch beside them. The orders
-    /// are locked already.
+    /// Loads these orders' states, and the other rows that the decisions touch. The orders are
+    /// locked already.
     fn load(
         &self,
         tx: &mut Self::Tx,
@@ -22,7 +22,7 @@ pub trait Store: Send + Sync + 'static {
         touched: &[ProductId],
     ) -> impl Future<Output = Result<Self::Batch, Failure>> + Send;
 
-    /// Follows each change of an order's state, before the next decision.
+    /// Called after each change of an order's state, before the next decision.
     fn decided(&self, _batch: &mut Self::Batch, _order: OrderId) {}
 
     fn save(
@@ -31,18 +31,18 @@ pub trait Store: Send + Sync + 'static {
         batch: &Self::Batch,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// What was saved is so for good.
+    /// The saved batch is committed.
     fn committed(&self, _batch: Self::Batch) {}
 }
 
-/// A loaded batch, decided on one order after the other.
-pub trait Known<S> {
-    /// What the decision on this order sees, with the rows that it touches.
+/// A loaded batch, decided on one order after another.
+pub trait LoadedBatch<S> {
+    /// The state that the decision on this order sees, with the rows that it touches.
     fn of(&self, order: OrderId, touched: &[ProductId]) -> S;
     fn keep(&mut self, order: OrderId, state: S);
 }
 
-/// The plain batch: one state an order.
+/// The plain batch: one state per order.
 pub struct Batch<S> {
     known: BTreeMap<OrderId, S>,
     changed: BTreeSet<OrderId>,
@@ -53,7 +53,7 @@ impl<S> Batch<S> {
         Self { known: known.into_iter().collect(), changed: BTreeSet::new() }
     }
 
-    /// `None` if it is not known.
+    /// `None` if it is unknown.
     pub fn get(&self, order: OrderId) -> Option<&S> {
         self.known.get(&order)
     }
@@ -64,7 +64,7 @@ impl<S> Batch<S> {
     }
 }
 
-impl<S: Clone + Default> Known<S> for Batch<S> {
+impl<S: Clone + Default> LoadedBatch<S> for Batch<S> {
     fn of(&self, order: OrderId, _touched: &[ProductId]) -> S {
         self.known.get(&order).cloned().unwrap_or_default()
     }

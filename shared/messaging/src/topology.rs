@@ -1,6 +1,6 @@
-//! Exchanges, queues and bindings: what `SAGA` means to a broker.
+//! Derives exchanges, queues and bindings from `SAGA`.
 
-use crate::{Header, Ladder, header};
+use crate::{Header, RetrySchedule, header};
 use events::{SAGA, SERVICES, said_by};
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -8,19 +8,19 @@ pub fn exchange_of(service: &str) -> String {
     format!("{service}.exchange")
 }
 
-/// The queue in which a service hears an event.
+/// The queue in which a service consumes an event.
 pub fn queue_name(service: &str, event: &str) -> String {
     format!("{service}.{}", event.replace('.', "-"))
 }
 
-/// Where a queue's messages go that nobody can handle.
+/// The queue for a queue's dead letters.
 pub fn dead_letters(queue: &str) -> String {
     format!("{queue}.dlq")
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
-    /// Whose it is: connections are named after it.
+    /// The service that owns it: connections are named after it.
     pub service: String,
     pub exchanges: Vec<Exchange>,
     pub queues: Vec<(String, QueueShape)>,
@@ -28,13 +28,14 @@ pub struct Topology {
     pub queue_type: QueueType,
 }
 
-/// How the broker keeps what waits in a queue.
+/// How the broker stores a queue's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueType {
     /// Confirmed when a majority of its nodes has it on disk.
     #[default]
     Quorum,
-    /// On one node, and confirmed before it is on disk: to be measured against, not relied on.
+    /// On one node, and confirmed before it is on disk: for comparison in benchmarks, not for
+    /// production.
     Classic,
 }
 
@@ -67,27 +68,27 @@ pub struct Exchange {
 pub enum ExchangeKind {
     /// A service's events.
     Topic,
-    /// A service's retry rungs, told apart by the header `delay`.
+    /// A service's retry tiers, distinguished by the header `delay`.
     Headers,
-    /// The way to the dead letters, and from a rung back to its queue.
+    /// The way to the dead letters, and from a tier back to its queue.
     Direct,
-    /// Takes what the direct ones cannot route, whatever its key.
+    /// Takes what the direct ones cannot route, with any key.
     Fanout,
 }
 
 /// What a queue is; what may change later (delivery limits) is a policy and not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueShape {
-    /// A reaction's messages. What the broker itself gives up on goes to this exchange and key.
+    /// A reaction's messages. The broker dead-letters to this exchange and key.
     Main { dead_exchange: String, dead_key: String },
-    /// Holds messages for a while, then sends them back by their own key.
-    Rung { wait_ms: u64, back_exchange: String },
-    /// Keeps what it has until a person decides.
+    /// Holds messages for a while, then returns them by their own key.
+    Tier { wait_ms: u64, back_exchange: String },
+    /// Keeps its messages until an operator decides.
     Parked,
 }
 
 impl QueueShape {
-    /// As the broker is told.
+    /// As the broker gets them.
     pub fn arguments(&self, queue_type: QueueType) -> Vec<(&'static str, Header)> {
         let mut arguments: Vec<(&str, Header)> = vec![
             ("x-queue-type", queue_type.name().into()),
@@ -101,7 +102,7 @@ impl QueueShape {
                 ("x-dead-letter-exchange", dead_exchange.as_str().into()),
                 ("x-dead-letter-routing-key", dead_key.as_str().into()),
             ]),
-            Self::Rung { wait_ms, back_exchange } => arguments.extend([
+            Self::Tier { wait_ms, back_exchange } => arguments.extend([
                 ("x-message-ttl", wait_ms.cast_signed().into()),
                 ("x-dead-letter-exchange", back_exchange.as_str().into()),
             ]),
@@ -115,12 +116,12 @@ impl QueueShape {
 pub struct Binding {
     pub exchange: String,
     pub queue: String,
-    /// Routing key, or the value of the header `delay` where the exchange tells by headers.
+    /// Routing key, or the value of the header `delay` for a headers exchange.
     pub key: String,
 }
 
 impl Binding {
-    /// As the broker is told.
+    /// As the broker gets them.
     pub fn arguments(&self) -> Vec<(&'static str, Header)> {
         if !self.exchange.ends_with(".retry") {
             return Vec::new();
@@ -129,18 +130,18 @@ impl Binding {
     }
 }
 
-/// Where a dead letter ends whose own queue is missing.
+/// Takes a dead letter whose own queue is missing.
 pub const UNROUTED: &str = "unrouted";
 
-/// Where dead letters lie; everything else is on its way.
+/// Whether it is a queue of dead letters; messages in all others are under way.
 pub fn is_parking(queue: &str) -> bool {
     queue.ends_with(".dlq") || queue == UNROUTED
 }
 
 impl Topology {
-    /// All that a service needs: the queues of everyone (what it says must reach also a listener
-    /// that has never run), its own retry rungs, and queues for what it hears beyond `SAGA`.
-    pub fn of(service: &str, hears: &[&str], ladder: &Ladder) -> Self {
+    /// Everything that a service needs: all queues (its events must reach also a consumer that has
+    /// never run), its own retry tiers, and queues for events that it consumes beyond `SAGA`.
+    pub fn of(service: &str, hears: &[&str], schedule: &RetrySchedule) -> Self {
         let mut topology = Self { service: service.into(), ..Self::default() };
         let services: BTreeSet<&str> = SERVICES
             .iter()
@@ -162,20 +163,20 @@ impl Topology {
         for (hearer, event) in pairs {
             topology.reaction(hearer, event);
         }
-        topology.rungs(service, ladder);
+        topology.tiers(service, schedule);
         topology
     }
 
     /// The whole demo's topology, for an import into a new broker.
-    pub fn whole(ladder: &Ladder) -> Self {
-        let mut topology = Self::of(SERVICES[0], &[], ladder);
+    pub fn whole(schedule: &RetrySchedule) -> Self {
+        let mut topology = Self::of(SERVICES[0], &[], schedule);
         for service in &SERVICES[1..] {
-            topology.rungs(service, ladder);
+            topology.tiers(service, schedule);
         }
         topology
     }
 
-    /// The queues that its service hears its events in.
+    /// The queues from which its service consumes.
     pub fn consumed(&self) -> impl Iterator<Item = &str> {
         let own = format!("{}.", self.service);
         self.queues.iter().filter_map(move |(name, shape)| {
@@ -211,12 +212,12 @@ impl Topology {
         self.bind(&dlx, &dlq, &dlq);
     }
 
-    fn rungs(&mut self, service: &str, ladder: &Ladder) {
-        for rung in ladder.rungs() {
-            let name = Ladder::name(*rung);
+    fn tiers(&mut self, service: &str, schedule: &RetrySchedule) {
+        for tier in schedule.tiers() {
+            let name = RetrySchedule::name(*tier);
             let queue = format!("{service}.retry.{name}");
-            let wait_ms = u64::try_from(rung.as_millis()).unwrap_or(u64::MAX);
-            let shape = QueueShape::Rung { wait_ms, back_exchange: format!("{service}.dlx") };
+            let wait_ms = u64::try_from(tier.as_millis()).unwrap_or(u64::MAX);
+            let shape = QueueShape::Tier { wait_ms, back_exchange: format!("{service}.dlx") };
             self.queues.push((queue.clone(), shape));
             self.bind(&format!("{service}.retry"), &queue, &name);
         }
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_step_has_a_queue_that_hears_it_and_a_place_for_its_dead() {
-        let topology = Topology::whole(&Ladder::default());
+        let topology = Topology::whole(&RetrySchedule::default());
         for step in SAGA {
             let queue = queue_name(step.service, step.hears);
             let binding = Binding {
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_no_dead_letter_queue_takes_has_somewhere_to_go() {
-        let topology = Topology::whole(&Ladder::default());
+        let topology = Topology::whole(&RetrySchedule::default());
         let exchange = Exchange { name: UNROUTED.into(), kind: ExchangeKind::Fanout };
         assert!(topology.exchanges.contains(&exchange), "the policy names an exchange");
         let is_bound =
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn classic_queues_are_asked_for_nothing_that_only_quorum_queues_have() {
         let arguments = |queue_type| {
-            let topology = Topology::whole(&Ladder::default()).with(queue_type);
+            let topology = Topology::whole(&RetrySchedule::default()).with(queue_type);
             let shapes = topology.queues.into_iter().map(|(_, shape)| shape);
             shapes.flat_map(move |shape| shape.arguments(queue_type)).collect::<Vec<_>>()
         };
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_fifth_service_brings_its_own_queues() {
-        let topology = Topology::of("loyalty", &["payment.approved"], &Ladder::default());
+        let topology = Topology::of("loyalty", &["payment.approved"], &RetrySchedule::default());
         let names: Vec<_> = topology.queues.iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.contains(&"loyalty.payment-approved"));
         assert!(names.contains(&"loyalty.retry.30s"));

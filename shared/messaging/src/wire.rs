@@ -1,4 +1,4 @@
-//! Messages in the terms of AMQP.
+//! Converts messages to and from AMQP.
 
 use crate::{Header, Message};
 use lapin::{
@@ -70,7 +70,7 @@ mod fixtures;
 #[cfg(test)]
 mod fuzz;
 
-/// Tables and arrays are the broker's own notes, and are not carried along.
+/// Tables and arrays are the broker's own headers, and are not carried along.
 fn header(value: &AMQPValue) -> Option<Header> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).as_ref().into(),

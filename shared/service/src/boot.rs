@@ -1,10 +1,10 @@
-//! Boot and shutdown, in order: database, migrations, broker, topology, consumers, HTTP; and back.
+//! Boots in order: database, migrations, broker, topology, consumers, HTTP; shuts down in reverse.
 
 use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
 use messaging::{
-    Broker, Kept, PgLedger, RabbitMq, RealWorld, Retry, Standing, Store, World, partitions,
+    Broker, ConsumerState, Env, PgLedger, RabbitMq, Retention, Retry, Store, SystemEnv, partitions,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -16,17 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 /// Docker and Kubernetes give ten seconds at least.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
-/// Of these the last, for the relay to publish what HTTP and the workers have said.
+/// The last part of it, for the relay to publish the events of HTTP and the workers.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// How long HTTP waits for the broker before it opens without.
 const BROKER_GRACE: Duration = Duration::from_secs(2);
 
-/// A service's surroundings, as they are in earnest or in a test.
+/// A service's environment, in production or in a test.
 pub struct Running {
     pub pool: PgPool,
     pub broker: Arc<dyn Broker>,
-    /// The machine's clock and dice; what it does goes by the database's clock.
-    pub world: Arc<dyn World>,
+    /// The machine's clock and randomness; decisions use the database's clock.
+    pub env: Arc<dyn Env>,
     pub tuning: Tuning,
     pub health_file: PathBuf,
     pub stop: CancellationToken,
@@ -37,8 +37,8 @@ pub async fn run<S: Store<Tx = Transaction>>(
     common: &Common,
 ) -> anyhow::Result<()> {
     let tuning = Tuning {
-        ladder: common.retry_delays.clone(),
-        kept: Kept::days(common.keep_days),
+        schedule: common.retry_delays.clone(),
+        kept: Retention::days(common.keep_days),
         queue_type: common.queue_type,
         batch_max: common.batch_max.into(),
         outbox_memory: common.outbox_memory,
@@ -46,12 +46,13 @@ pub async fn run<S: Store<Tx = Transaction>>(
     // The next batches wait here while one is being handled.
     let prefetch = common.batch_max.saturating_mul(4);
     let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
-    let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch)
-        .map_err(|why| anyhow::anyhow!("AMQP_URL is no AMQP address ({why}); {example}"))?;
+    let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch).map_err(|why| {
+        anyhow::anyhow!("AMQP_URL is not a valid AMQP address ({why}); {example}")
+    })?;
     let surroundings = Running {
         pool: pool(&service, common)?,
         broker: Arc::new(rabbit),
-        world: RealWorld::shared(),
+        env: SystemEnv::shared(),
         tuning,
         health_file: common.health_file(service.name),
         stop: stop_on_signal()?,
@@ -67,7 +68,7 @@ fn pool<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<PgPoo
     let name = format!("{}-service", service.name);
     let limits = Limits::new(common.database_deadline);
     PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
-        "DATABASE_URL is no Postgres address; an example: \
+        "DATABASE_URL is not a valid Postgres address; an example: \
          DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
     )
 }
@@ -84,24 +85,24 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("told to stop: finishing what is in hand");
+        tracing::info!("shutting down: finishing work in progress");
         signalled.cancel();
     });
     Ok(stop)
 }
 
 impl<S: Store> Service<S> {
-    /// Both sets of migrations, once, and room for the idempotency keys of the days to come.
+    /// Applies both sets of migrations, once, and creates the inbox partitions of the days to come.
     pub async fn migrate(&self, pool: &PgPool) -> anyhow::Result<()> {
         database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
         partitions::make(pool).await?;
         database::migrate(pool, "schema_history", &self.migrations).await
     }
 
-    /// Waits for the database for as long as that can help, and goes by its clock from then on.
+    /// Waits for the database as long as that can help, and uses its clock from then on.
     async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<Clock> {
-        let mut retry = Retry::new(around.world.clone());
-        let clock = Clock::new(around.world.clone());
+        let mut retry = Retry::new(around.env.clone());
+        let clock = Clock::new(around.env.clone());
         loop {
             let ready = async {
                 self.migrate(&around.pool).await?;
@@ -123,39 +124,42 @@ impl<S: Store> Service<S> {
 }
 
 impl<S: Store<Tx = Transaction>> Service<S> {
-    /// Serves until told to stop.
+    /// Serves until the service is stopped.
     pub async fn run(self, around: Running) -> anyhow::Result<()> {
-        // What a process before this one has noted is no longer true.
+        // A file that an earlier process left is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
         let clock = match self.migrate_patiently(&around).await {
             Ok(clock) => Arc::new(clock),
             Err(_) if around.stop.is_cancelled() => return Ok(()),
             Err(why) => return Err(why),
         };
-        let world: Arc<dyn World> = clock.clone();
+        let env: Arc<dyn Env> = clock.clone();
         let Running { pool, broker, tuning, health_file, stop, .. } = around;
         let ledger = PgLedger::new(pool);
-        let (line, outbox) = self.line(broker.clone(), &ledger, &world, &tuning);
-        let health = Arc::new(Health::of(&line.progress, ledger.pool.limits()));
-        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
+        let (supervisor, outbox) = self.supervisor(broker.clone(), &ledger, &env, &tuning);
+        let health = Arc::new(Health::of(&supervisor.progress, ledger.pool.limits()));
+        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
             ledger,
             outbox,
-            world,
+            env,
             health,
             broker,
-            ladder: tuning.ladder,
+            schedule: tuning.schedule,
             kept: tuning.kept,
             batch_max: tuning.batch_max,
             stop: stop.clone(),
-            deaf: deaf.clone(),
+            consumers_stopped: consumers_stopped.clone(),
         };
 
-        let mut standing = line.progress.subscribe();
+        let mut standing = supervisor.progress.subscribe();
         let (mut tasks, mut relay) = (Tasks::new(), Tasks::new());
         relay.spawn({
             let (stop, said) = (stop.clone(), said.clone());
-            async move { Ok(line.run_to_the_last_word(&stop, &deaf, &said).await?) }
+            async move {
+                supervisor.run_until_published(&stop, &consumers_stopped, &said).await?;
+                Ok(())
+            }
         });
         spawn_workers(&mut tasks, self.workers, &context);
         tasks.spawn({
@@ -171,7 +175,8 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             Ok(())
         });
         if let Some(Http { listen, routes }) = self.http {
-            let _ = timeout(BROKER_GRACE, standing.wait_for(|now| *now != Standing::Away)).await;
+            let _ =
+                timeout(BROKER_GRACE, standing.wait_for(|now| *now != ConsumerState::Away)).await;
             let server = http::Server::bind(listen).await?;
             tasks.spawn(server.run(routes(context.clone()), stop.clone()));
         }
@@ -185,7 +190,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         said.cancel();
         let published = timeout_at(until, drain(&mut relay)).await;
         let all = finished.and(published);
-        anyhow::ensure!(all.is_ok(), "stopped in the middle of work that would not end");
+        anyhow::ensure!(all.is_ok(), "shutdown timed out with work in progress");
         tracing::info!("{} has stopped", self.name);
         ended
     }

@@ -1,9 +1,9 @@
-//! The clock of a service is its database's, carried on by the monotonic clock from one look to the
-//! next. The machine's own clock decides nothing, however wrong it is; where it is, that is said.
+//! Keeps a service's time: the database's clock, advanced by the monotonic clock between queries.
+//! The machine's own clock decides nothing; if it is wrong, a log line says so.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use database::PgPool;
-use messaging::World;
+use messaging::Env;
 use std::{
     sync::{
         Arc, OnceLock,
@@ -13,21 +13,21 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Farther apart than what any two machines that keep their time.
+/// More than the difference between any two machines with synchronised clocks.
 pub const FAR: TimeDelta = TimeDelta::seconds(60);
 /// A correction that is worth a line in the log.
 const JUMP_US: i64 = 1_000_000;
 
 pub struct Clock {
-    machine: Arc<dyn World>,
+    machine: Arc<dyn Env>,
     origin: Instant,
-    /// What the database's clock showed at `origin`, in microseconds; unset until the first look.
+    /// The database's clock at `origin`, in microseconds; unset until the first query.
     at_origin_us: OnceLock<AtomicI64>,
 }
 
 impl Clock {
-    /// Goes by the machine's clock until it has looked at the database's.
-    pub fn new(machine: Arc<dyn World>) -> Self {
+    /// Uses the machine's clock until the first query of the database's.
+    pub fn new(machine: Arc<dyn Env>) -> Self {
         Self { machine, origin: Instant::now(), at_origin_us: OnceLock::new() }
     }
 
@@ -39,8 +39,8 @@ impl Clock {
         Ok(())
     }
 
-    /// The database's clock showed that at some moment since it was asked. So what it shows now is
-    /// known up to the round trip, and a time within these bounds is left as it is: a slow answer
+    /// The database's clock had this value at some moment since the query was sent. So its present
+    /// value is known up to the round trip, and a time within these bounds is kept: a slow answer
     /// moves nothing.
     pub fn observe(&self, shown: DateTime<Utc>, asked: Instant) {
         let round_trip = micros(asked.elapsed());
@@ -52,7 +52,7 @@ impl Clock {
         at_origin.store(after, Ordering::Relaxed);
         if (after - before).abs() > JUMP_US {
             let seconds = (after - before) / JUMP_US;
-            tracing::warn!(seconds, "the database's clock has moved, and this service's with it");
+            tracing::warn!(seconds, "the database's clock has jumped; the service follows it");
         }
     }
 
@@ -62,7 +62,7 @@ impl Clock {
     }
 }
 
-impl World for Clock {
+impl Env for Clock {
     fn now(&self) -> DateTime<Utc> {
         let since_origin = micros(self.origin.elapsed());
         self.at_origin_us
@@ -81,7 +81,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// What is wrong with a machine whose clock is so far ahead, if anything.
+/// The fault of a machine whose clock is so far ahead, if any.
 pub fn complaint(ahead: TimeDelta) -> Option<String> {
     (ahead.abs() > FAR).then(|| {
         let side = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
@@ -90,8 +90,8 @@ pub fn complaint(ahead: TimeDelta) -> Option<String> {
             minutes => format!("{} h", (minutes + 30) / 60),
         };
         format!(
-            "the machine's clock is {apart} {side} the database's, by which the service goes: \
-             set it right"
+            "the machine's clock is {apart} {side} the database's, which the service uses: correct \
+             the machine's clock"
         )
     })
 }
@@ -99,7 +99,7 @@ pub fn complaint(ahead: TimeDelta) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use messaging::RealWorld;
+    use messaging::SystemEnv;
     use tokio::time::advance;
 
     fn moment(seconds: i64) -> DateTime<Utc> {
@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_the_databases_carried_on_by_the_monotonic_clock() {
-        let clock = Clock::new(RealWorld::shared());
+        let clock = Clock::new(SystemEnv::shared());
         assert!(clock.ahead().abs() < TimeDelta::seconds(1), "its machine's, before it looks");
         answered(&clock, moment(1_000), 20).await;
         assert_eq!(clock.now(), moment(1_000) + TimeDelta::milliseconds(10));
@@ -125,9 +125,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_moves_nothing_and_a_quick_one_what_it_must() {
-        let clock = Clock::new(RealWorld::shared());
+        let clock = Clock::new(SystemEnv::shared());
         answered(&clock, moment(1_000), 0).await;
-        // Read as soon as it was asked, or just before it was answered.
+        // The server read its clock at once, or just before it answered.
         for read_after in [0, 90] {
             let read = clock.now() + TimeDelta::seconds(read_after);
             answered(&clock, read, 90_000).await;

@@ -1,9 +1,9 @@
-//! The command line that all four binaries share.
+//! Defines the command line that all four binaries share.
 
 use crate::{Common, Service, boot, health};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use database::Transaction;
-use messaging::{RealWorld, Store, World};
+use messaging::{Env, Store, SystemEnv};
 use std::{process::ExitCode, thread::available_parallelism};
 
 #[derive(Parser)]
@@ -18,19 +18,20 @@ struct Cli<T: Args> {
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
-    /// Serves until SIGTERM (what happens without a command)
+    /// Serves until SIGTERM (the default command)
     Run,
-    /// Brings the database's schema up to date, and ends
+    /// Applies the migrations and exits
     Migrate,
-    /// Ends with 0 when a running service is connected and consuming
+    /// Readiness probe: exits with 0 when the service is connected and consuming
     Healthcheck {
-        /// Asks only whether it runs, however its database and its broker are
+        /// Liveness probe: exits with 0 unless the service is dead or stuck, whatever its database
+        /// and broker do
         #[arg(long)]
         alive: bool,
     },
 }
 
-/// All that a service's `main` has to say.
+/// The whole `main` of a service.
 pub fn main<T: Args, S: Store<Tx = Transaction>>(
     name: &'static str,
     service: impl FnOnce(&T) -> anyhow::Result<Service<S>>,
@@ -61,7 +62,7 @@ fn start<S: Store<Tx = Transaction>>(
 ) -> anyhow::Result<()> {
     telemetry::start(telemetry::Export {
         service: service.name,
-        instance: RealWorld.new_id().to_string(),
+        instance: SystemEnv.new_id().to_string(),
         endpoint: &common.otel_exporter_otlp_endpoint,
         page: service.http.is_some(),
     })?;
@@ -75,14 +76,14 @@ fn start<S: Store<Tx = Transaction>>(
             Command::Run | Command::Healthcheck { .. } => boot::run(service, common).await,
         }
     });
-    // What is still waiting on a frozen server must not keep the process.
+    // Tasks that still wait for a frozen server must not keep the process alive.
     runtime.shutdown_background();
     telemetry::flush();
     done
 }
 
-/// Half of the processors: lapin has threads of its own, and with more of them work would go to and
-/// fro between threads that wake each other.
+/// Half of the processors: lapin has threads of its own, and with more of them work would move
+/// between threads that wake each other.
 fn threads() -> usize {
     available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }

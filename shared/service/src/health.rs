@@ -1,10 +1,10 @@
-//! A service's state, for probes: in a file, since three of the four open no port.
+//! Publishes a service's state for probes: in a file, since three of the four open no port.
 
 use crate::clock::{Clock, complaint};
 use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
 use database::Limits;
-use messaging::{Activities, Activity, Kind, Progress, Standing};
+use messaging::{Activities, Activity, ConsumerState, Kind, Progress};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
@@ -19,43 +19,43 @@ use tokio_util::sync::CancellationToken;
 
 const NOTED_EVERY: Duration = Duration::from_millis(500);
 const STALE_AFTER_S: f64 = 5.0;
-/// A loop that goes on for more than so many deadlines is stuck: no step of it takes as many.
+/// A loop without progress for this many deadlines is stuck: no step of it takes as many.
 const STUCK_AFTER: u32 = 6;
-/// The broker's deadlines are not the database's.
+/// The broker's deadlines are independent of the database's.
 const STUCK_MIN: Duration = Duration::from_secs(60);
 /// A job has many steps.
 const LONG: u32 = 10;
 
 pub struct Health {
     database: AtomicBool,
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<ConsumerState>,
     /// How far the machine's clock is ahead of the database's.
     ahead_ms: AtomicI64,
-    /// What the loops are doing.
+    /// The activities of the loops.
     pub activities: Activities,
     limits: Limits,
 }
 
-/// What stands in the file.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Note {
     pid: u32,
-    /// When it was written, by the kernel's clock that nothing sets.
+    /// When it was written, by the kernel's uptime, which is never set.
     uptime_s: f64,
     database: bool,
     consuming: bool,
     #[serde(default)]
     clock_ahead_ms: i64,
-    /// What has been waiting for long, but may yet come to an end.
+    /// Long waits that may still end.
     #[serde(default)]
     waits: Vec<String>,
-    /// What will not.
+    /// Stuck activities.
     #[serde(default)]
     stuck: Vec<String>,
 }
 
 impl Health {
-    pub fn new(standing: watch::Receiver<Standing>) -> Self {
+    pub fn new(standing: watch::Receiver<ConsumerState>) -> Self {
         let (database, ahead_ms) = (AtomicBool::new(false), AtomicI64::new(0));
         let activities = Activities::default();
         Self { database, standing, ahead_ms, activities, limits: Limits::DEFAULT }
@@ -73,20 +73,20 @@ impl Health {
 
     /// Whether the broker is connected and every queue has its consumer.
     pub fn consuming(&self) -> bool {
-        *self.standing.borrow() != Standing::Away
+        *self.standing.borrow() != ConsumerState::Away
     }
 
-    /// Whether all that was said while it could not hear is handled.
+    /// Whether the backlog from the time without consuming is handled.
     pub fn caught_up(&self) -> bool {
-        *self.standing.borrow() == Standing::CaughtUp
+        *self.standing.borrow() == ConsumerState::CaughtUp
     }
 
-    /// What is wrong with the machine's clock, if anything.
+    /// The fault of the machine's clock, if any.
     pub fn clock(&self) -> Option<String> {
         complaint(TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Acquire)))
     }
 
-    /// What has been waiting for so long that this service is not ready, the oldest first.
+    /// The waits that are so long that this service is not ready, the oldest first.
     pub fn waits(&self) -> Vec<String> {
         let mut late = self.activities.since(self.limits.statement() / 2);
         late.retain(|one| one.kind != Kind::Job);
@@ -95,7 +95,7 @@ impl Health {
         late.iter().map(told).collect()
     }
 
-    /// What goes on for longer than all deadlines together.
+    /// The activities that have outlasted all deadlines together.
     fn stuck(&self) -> Vec<String> {
         let bound = (self.limits.statement() * STUCK_AFTER).max(STUCK_MIN);
         let is_stuck = |one: &&Activity| match one.kind {
@@ -106,7 +106,7 @@ impl Health {
         self.activities.since(bound).iter().filter(is_stuck).map(told).collect()
     }
 
-    /// Asks the database for the time and writes the file, until stopped; then the file goes.
+    /// Queries the database's clock and writes the file, until stopped; then removes the file.
     pub(crate) async fn keep(
         &self,
         pool: &database::PgPool,
@@ -119,7 +119,7 @@ impl Health {
             let asked = tokio::time::timeout(Duration::from_secs(2), clock.look(pool)).await;
             let answered = matches!(asked, Ok(Ok(())));
             self.database.store(answered, Ordering::Release);
-            // A machine that has slept has a clock that stood still, until it looks again.
+            // After a machine's sleep its clock stood still, until the next query.
             if answered {
                 self.compare(clock.ahead());
             }
@@ -143,12 +143,12 @@ impl Health {
         self.ahead_ms.store(ahead.num_milliseconds(), Ordering::Release);
         match (before, self.clock()) {
             (None, Some(wrong)) => tracing::error!("{wrong}"),
-            (Some(_), None) => tracing::info!("the machine's clock is right again"),
+            (Some(_), None) => tracing::info!("the machine's clock is correct again"),
             _ => {}
         }
     }
 
-    /// Renamed into place, so that nobody reads half of it.
+    /// Renamed into place, so that no probe reads half of it.
     fn note(&self, file: &Path) -> std::io::Result<()> {
         let note = Note {
             pid: std::process::id(),
@@ -169,7 +169,7 @@ fn told(activity: &Activity) -> String {
     format!("{} has been waiting for {} s", activity.what, activity.age().as_secs())
 }
 
-/// Whether the service that writes this file is well.
+/// Readiness: whether the service that writes this file is well.
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let mut note = running(file)?;
     let mut troubles = Vec::new();
@@ -184,15 +184,15 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For how long the machine has been up.
+/// The machine's uptime.
 fn uptime_s() -> std::io::Result<f64> {
     let text = fs::read_to_string("/proc/uptime")?;
     let first = text.split_whitespace().next().and_then(|first| first.parse().ok());
     first.ok_or_else(|| std::io::Error::other("/proc/uptime tells no time"))
 }
 
-/// Whether it runs and makes progress, however its servers are: to start it anew would not bring
-/// them back. Where they are away each wait ends, and begins again.
+/// Liveness: whether it runs and makes progress, independently of its servers: a restart would not
+/// bring them back. While they are unavailable each wait ends, and begins again.
 pub fn check_alive(file: &Path) -> anyhow::Result<()> {
     let note = running(file)?;
     ensure!(note.stuck.is_empty(), "stuck: {}", note.stuck.join("; "));
@@ -201,18 +201,18 @@ pub fn check_alive(file: &Path) -> anyhow::Result<()> {
 
 fn running(file: &Path) -> anyhow::Result<Note> {
     let shown = file.display();
-    let text = fs::read(file).with_context(|| format!("not running: there is no {shown}"))?;
+    let text = fs::read(file).with_context(|| format!("not running: {shown} does not exist"))?;
     let note: Note =
-        serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
+        serde_json::from_slice(&text).with_context(|| format!("cannot parse {shown}"))?;
     let age_s = uptime_s()? - note.uptime_s;
-    // One from before the machine started is not fresh either.
+    // A file from before the machine's start is not fresh either.
     ensure!(
         (0.0..STALE_AFTER_S).contains(&age_s),
         "not running: {shown} was last written {age_s:.0} s ago"
     );
-    // A process that was killed leaves its last note behind.
+    // A killed process leaves its last file behind.
     let process = Path::new("/proc").join(note.pid.to_string());
-    ensure!(process.exists(), "not running: it has died");
+    ensure!(process.exists(), "not running: the process has exited");
     Ok(note)
 }
 
@@ -226,14 +226,14 @@ mod tests {
         let file = folder.path().join("health");
         assert!(check(&file).unwrap_err().to_string().contains("not running"));
 
-        let (standing, receiver) = watch::channel(Standing::Away);
+        let (standing, receiver) = watch::channel(ConsumerState::Away);
         let health = Health::new(receiver);
         health.note(&file).unwrap();
         assert_eq!(check(&file).unwrap_err().to_string(), "the database does not answer");
         health.database.store(true, Ordering::Release);
         health.note(&file).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("not consuming"));
-        standing.send_replace(Standing::Behind);
+        standing.send_replace(ConsumerState::Behind);
         health.note(&file).unwrap();
         check(&file).unwrap();
         health.compare(TimeDelta::minutes(-15));
@@ -246,7 +246,7 @@ mod tests {
     async fn what_waits_is_named_and_what_waits_for_longer_than_all_deadlines_is_stuck() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("health");
-        let health = Health::new(watch::channel(Standing::CaughtUp).1);
+        let health = Health::new(watch::channel(ConsumerState::CaughtUp).1);
         health.database.store(true, Ordering::Release);
         let waits = health.activities.begin("a transaction");
         let _job = health.activities.begin_job("a job");
@@ -273,7 +273,7 @@ mod tests {
         let file = folder.path().join("health");
         assert!(check_alive(&file).unwrap_err().to_string().contains("not running"));
 
-        let health = Health::new(watch::channel(Standing::Away).1);
+        let health = Health::new(watch::channel(ConsumerState::Away).1);
         health.note(&file).unwrap();
         check(&file).unwrap_err();
         check_alive(&file).unwrap();
@@ -286,8 +286,8 @@ mod tests {
             fs::write(&file, note.to_string()).unwrap();
         };
         edit("pid", 4_194_305.into());
-        assert!(check(&file).unwrap_err().to_string().contains("it has died"));
-        assert!(check_alive(&file).unwrap_err().to_string().contains("it has died"));
+        assert!(check(&file).unwrap_err().to_string().contains("the process has exited"));
+        assert!(check_alive(&file).unwrap_err().to_string().contains("the process has exited"));
         for age_s in [-60.0, 6.0] {
             edit("uptime_s", (uptime_s().unwrap() - age_s).into());
             for verdict in [check(&file), check_alive(&file)] {

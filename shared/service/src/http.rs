@@ -1,4 +1,5 @@
-//! Serves HTTP, and has what the routes of any service need: limits, problems, streams, metrics.
+//! Serves HTTP, with the parts that the routes of any service need: limits, problems, streams,
+//! metrics.
 
 mod client;
 mod feed;
@@ -33,21 +34,20 @@ pub use trace::traceparent;
 /// Of a request's body, in bytes.
 const BODY_MAX: usize = 64 * 1024;
 
-/// For routes that need the database: so many requests at work, so many bytes in memory, and so
-/// many requests of one client.
+/// Limits for routes that need the database: requests at work, bytes in memory, and the rate per
+/// client.
 pub fn limited<S>(routes: Router<S>, limits: Arc<Limits>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     routes
         .layer(middleware::from_fn_with_state(limits.clone(), limits::in_flight))
-        // Before that: a client that sends slowly holds no place in the line.
+        // Before that: a client that sends slowly takes no slot.
         .layer(middleware::from_fn_with_state(limits.clone(), limits::memory))
         .layer(middleware::from_fn_with_state(limits, limits::per_client))
 }
 
-/// For all routes of a service together: measured, under our own names only, and each failure is a
-/// problem.
+/// For all routes of a service: metrics, allowed host names only, and every failure as a problem.
 pub fn guarded<S>(routes: Router<S>, limits: Arc<Limits>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -1,10 +1,10 @@
-//! The idempotency table neither grows for ever nor runs out of room.
+//! Maintains the partitions of the inbox: creates those to come and drops expired ones.
 
 use crate::Context;
 use messaging::partitions;
 use std::time::Duration;
 
-/// Shorter than a retry ladder: without a partition for today every message fails.
+/// Shorter than a retry schedule: without a partition for today every message fails.
 pub const PERIOD: Duration = Duration::from_secs(20);
 
 /// Any number of replicas may do it at once.
@@ -13,7 +13,7 @@ pub async fn tend(context: Context) -> anyhow::Result<()> {
     partitions::make(pool).await?;
     let dropped = partitions::drop_old(pool, context.kept).await?;
     if dropped > 0 {
-        tracing::info!(partitions = dropped, "old idempotency keys are dropped");
+        tracing::info!(partitions = dropped, "dropped expired idempotency key partitions");
     }
     Ok(())
 }

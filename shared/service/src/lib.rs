@@ -1,9 +1,9 @@
-//! The chassis: a service names its reactions, its store and its jobs; everything else is here.
+//! The chassis: a service lists its reactions, its store and its jobs; everything else is here.
 //!
 //! ```ignore
 //! Service::new("payment", store)
 //!     .on::<OrderCreated>()
-//!     .every(Duration::from_secs(30), "finish interrupted charges", reaper)
+//!     .every(Duration::from_secs(30), "reclaim expired charges", reaper)
 //! ```
 
 mod boot;
@@ -20,11 +20,11 @@ use events::Event;
 use futures::future::BoxFuture;
 use http::Listen;
 use messaging::{
-    Broker, Consumer, Kept, Ladder, Ledger, Line, Outbox, PgLedger, Progress, Queue, QueueType,
-    Relay, Store, Topology, World,
+    Broker, Consumer, Env, Ledger, Outbox, PgLedger, Progress, Queue, QueueType, Relay, Retention,
+    RetrySchedule, SessionSupervisor, Store, Topology,
 };
+use reaction::On;
 use refinery_core::Migration;
-use saga::On;
 use sampling::Sample;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ pub use messaging::parse_duration;
 pub use sampling::seconds_since;
 pub use settings::Common;
 
-/// Of all four services: it takes half the time of the C library's.
+/// For all four services: twice as fast as the C library's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -51,23 +51,23 @@ pub struct Service<S: Store> {
     http: Option<Http>,
 }
 
-/// What a job, a worker and a route are given.
+/// The context of jobs, workers and routes.
 #[derive(Clone)]
 pub struct Context<L = PgLedger> {
     pub ledger: L,
     pub outbox: Outbox,
-    pub world: Arc<dyn World>,
+    pub env: Arc<dyn Env>,
     pub health: Arc<Health>,
-    /// To be looked at: what is said goes by the outbox.
+    /// For inspection: events are published by the outbox.
     pub broker: Arc<dyn Broker>,
-    pub ladder: Ladder,
-    pub kept: Kept,
+    pub schedule: RetrySchedule,
+    pub kept: Retention,
     /// Rows in one transaction, at most.
     pub batch_max: usize,
-    /// Cancelled when the service is told to stop.
+    /// Cancelled when the service stops.
     pub stop: CancellationToken,
-    /// Cancelled after that, when no message is handled any more.
-    pub deaf: CancellationToken,
+    /// Cancelled after that, once no message is handled any more.
+    pub consumers_stopped: CancellationToken,
 }
 
 type Job = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
@@ -82,14 +82,14 @@ struct Http {
     routes: Box<dyn FnOnce(Context) -> Router + Send>,
 }
 
-/// How a line is tuned.
+/// The settings of a broker session.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    pub ladder: Ladder,
-    pub kept: Kept,
+    pub schedule: RetrySchedule,
+    pub kept: Retention,
     pub queue_type: QueueType,
     pub batch_max: usize,
-    /// Bytes that may wait to be published; the table has them all.
+    /// Maximum of bytes waiting to be published; the outbox has them all.
     pub outbox_memory: usize,
 }
 
@@ -114,7 +114,7 @@ impl<S: Store> Service<S> {
         self
     }
 
-    /// Hears `E`, in a queue of its own.
+    /// Consumes `E`, in a queue of its own.
     #[must_use]
     pub fn on<E: Event>(mut self) -> Self
     where
@@ -124,7 +124,7 @@ impl<S: Store> Service<S> {
         self
     }
 
-    /// Does something again and again; each time after the last has ended.
+    /// Repeats a job; each run after the last has ended.
     #[must_use]
     pub fn every<F>(
         self,
@@ -153,7 +153,7 @@ impl<S: Store> Service<S> {
         self
     }
 
-    /// Looks at something now and then and sets gauges, where anybody reads them.
+    /// Samples something periodically to set gauges, if metrics are read.
     #[must_use]
     pub fn samples<F>(mut self, look: impl Fn(Context) -> F + Send + Sync + 'static) -> Self
     where
@@ -173,22 +173,22 @@ impl<S: Store> Service<S> {
         self
     }
 
-    /// The events it hears, in the order in which they were named.
+    /// The events it consumes, in the order of their registration.
     pub fn hears(&self) -> Vec<&'static str> {
         self.queues.iter().map(|queue| queue.event).collect()
     }
 
     /// Its reactions on any broker and any ledger.
-    pub fn line<L: Ledger<Tx = S::Tx>>(
+    pub fn supervisor<L: Ledger<Tx = S::Tx>>(
         &self,
         broker: Arc<dyn Broker>,
         ledger: &L,
-        world: &Arc<dyn World>,
+        env: &Arc<dyn Env>,
         tuning: &Tuning,
-    ) -> (Line<S, L>, Outbox) {
+    ) -> (SessionSupervisor<S, L>, Outbox) {
         let progress = Progress::new();
         let (outbox, relay) =
-            Relay::new(ledger.clone(), world.clone(), tuning.batch_max, tuning.outbox_memory);
+            Relay::new(ledger.clone(), env.clone(), tuning.batch_max, tuning.outbox_memory);
         let relay = relay.reporting(progress.activities.clone());
         let consumer = Consumer {
             service: self.name,
@@ -196,22 +196,22 @@ impl<S: Store> Service<S> {
             store: self.store.clone(),
             ledger: ledger.clone(),
             outbox: outbox.clone(),
-            ladder: tuning.ladder.clone(),
+            schedule: tuning.schedule.clone(),
             kept: tuning.kept,
-            world: world.clone(),
+            env: env.clone(),
             batch_max: tuning.batch_max,
             progress: progress.clone(),
         };
-        let line = Line {
+        let supervisor = SessionSupervisor {
             broker,
-            topology: Topology::of(self.name, &self.hears(), &tuning.ladder)
+            topology: Topology::of(self.name, &self.hears(), &tuning.schedule)
                 .with(tuning.queue_type),
             consumer: Arc::new(consumer),
             relay: Arc::new(relay),
-            world: world.clone(),
+            env: env.clone(),
             progress,
         };
-        (line, outbox)
+        (supervisor, outbox)
     }
 }
 
@@ -226,7 +226,7 @@ async fn repeat(period: Duration, what: &'static str, job: Job, context: Context
         let done = job(context.clone()).await;
         drop(busy);
         if let Err(why) = done {
-            tracing::warn!(job = what, "{what}: failed, and is tried again later: {why:#}");
+            tracing::warn!(job = what, "{what}: failed; retrying later: {why:#}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Looks now and then at what nobody is told of: how much waits, and for how long.
+//! Samples gauges by periodic queries: queue lengths, and the age of the oldest entry.
 
 use crate::Context;
 use futures::future::BoxFuture;
@@ -10,12 +10,12 @@ use uuid::Uuid;
 pub type Sample = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
 const PERIOD: Duration = Duration::from_secs(2);
-/// A look that takes long is taken less often: in a twentieth of the time, for as long as that is
-/// often enough.
+/// A slow sample is repeated less often: it takes a twentieth of the time at most, up to the
+/// longest period.
 const REST: u32 = 20;
 const PERIOD_MAX: Duration = Duration::from_secs(30);
 
-/// Looks until told to stop, if anybody reads what is found.
+/// Samples until the service stops, if metrics are read.
 pub async fn run(samples: Vec<Sample>, context: Context) {
     if metrics::wanted() {
         tokio::select! {
@@ -32,7 +32,7 @@ async fn look(samples: &[Sample], context: &Context) {
         let began = Instant::now();
         for sample in samples {
             if let Err(why) = sample(context.clone()).await {
-                // The database is away, which others have said.
+                // The database is unavailable, which is logged elsewhere.
                 tracing::debug!("a gauge keeps its old value: {why:#}");
             }
         }
@@ -40,7 +40,7 @@ async fn look(samples: &[Sample], context: &Context) {
     }
 }
 
-/// Events said and not yet published.
+/// Events committed and not yet published.
 pub async fn outbox(context: Context) -> anyhow::Result<()> {
     let (count, parked, oldest): (i64, i64, Option<Uuid>) = sqlx::query_as(
         "SELECT COUNT(*), COUNT(parked_at), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
@@ -54,8 +54,8 @@ pub async fn outbox(context: Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long ago the event was said, which its id tells; 0 where there is none.
+/// The age of the event, by its id; 0 without an event.
 pub fn seconds_since(event: Option<Uuid>, context: &Context) -> f64 {
-    let ago = event.and_then(events::said_at).map(|said| context.world.now() - said);
+    let ago = event.and_then(events::said_at).map(|said| context.env.now() - said);
     ago.map_or(0, |ago| ago.num_seconds().max(0)) as f64
 }

@@ -1,8 +1,8 @@
-//! What every service is told from outside, by environment or command line.
+//! Defines the settings that every service has, from the environment or the command line.
 
 use anyhow::{Context, bail};
 use clap::Args;
-use messaging::{Ladder, QueueType, parse_duration};
+use messaging::{QueueType, RetrySchedule, parse_duration};
 use std::{fs, path::PathBuf, time::Duration};
 
 #[derive(Args, Clone, Debug)]
@@ -26,37 +26,36 @@ pub struct Common {
     #[arg(long, env = "LOG_FORMAT", default_value = "text", value_name = "LOG_FORMAT")]
     #[arg(value_parser = parse_format)]
     pub log_format: telemetry::LogFormat,
-    /// The collector that traces and metrics are sent to, by OTLP over HTTP, e.g.
-    /// http://127.0.0.1:4318; empty is none
+    /// Collector for traces and metrics, OTLP over HTTP, e.g. http://127.0.0.1:4318; empty is none
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "")]
     #[arg(value_name = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otel_exporter_otlp_endpoint: String,
-    /// Where `run` notes its state for `healthcheck`; by default a file in the temporary folder
+    /// Health file, written by `run` and read by `healthcheck`; by default in the temporary folder
     #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
     pub health_file: Option<PathBuf>,
-    /// The waits before a failed message is tried again
+    /// Retry schedule of failed messages: the delay of each tier
     #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
-    pub retry_delays: Ladder,
-    /// Days for which idempotency keys are kept; an older event is a dead letter
+    pub retry_delays: RetrySchedule,
+    /// Retention of idempotency keys in days; an older event becomes a dead letter
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub keep_days: u16,
-    /// `quorum` or `classic`: what queues it makes, where it may make any
+    /// `quorum` or `classic`: the type of the queues that it declares
     #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "QUEUE_TYPE")]
     pub queue_type: QueueType,
-    /// Messages handled in one transaction, at most
+    /// Maximum of messages in one batch (one transaction)
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
     pub batch_max: u16,
-    /// Bytes of events that may wait in memory to be published; the outbox has them all
+    /// Maximum of bytes of unpublished events in memory; the outbox has all of them
     #[arg(long, env = "OUTBOX_MEMORY", default_value = "4194304", value_name = "OUTBOX_MEMORY")]
     pub outbox_memory: usize,
-    /// Connections to the database, at most
+    /// Maximum of database connections
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "12")]
     #[arg(value_name = "DATABASE_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=500))]
     pub database_connections: u32,
-    /// How long the database may leave a statement unanswered until its connection is thrown away;
-    /// the database itself ends it a fifth earlier
+    /// Deadline of a database statement, after which its connection is discarded; the server's own
+    /// limit is a fifth lower
     #[arg(long, env = "DATABASE_DEADLINE", default_value = "10s")]
     #[arg(value_name = "DATABASE_DEADLINE", value_parser = parse_deadline)]
     pub database_deadline: Duration,
@@ -79,7 +78,7 @@ impl Common {
     }
 }
 
-/// A value that may come from a file instead, so that it need not stand in the environment.
+/// A value that may come from a file instead, so that it need not be in the environment.
 fn secret(
     name: &str,
     value: Option<&String>,
@@ -89,9 +88,8 @@ fn secret(
     match (value, file) {
         (Some(value), _) => Ok(value.clone()),
         (None, Some(path)) => {
-            let text = fs::read_to_string(path).with_context(|| {
-                format!("{name}_FILE names {}, which cannot be read", path.display())
-            })?;
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}, set in {name}_FILE", path.display()))?;
             Ok(text.trim().into())
         }
         (None, None) => bail!("{name} is not set; an example: {name}={example}"),

@@ -1,5 +1,5 @@
-//! Sends spans and metrics to a collector, by OTLP. Whatever becomes of them, the service goes on:
-//! what cannot be sent is dropped, and said once.
+//! Exports spans and metrics to a collector by OTLP. The service never depends on it: data that
+//! cannot be sent is dropped, and one log line says so.
 
 use crate::meters;
 use anyhow::{Context, ensure};
@@ -24,19 +24,19 @@ use std::{
     time::Duration,
 };
 
-/// Spans that wait to be sent, at most: some ten megabytes of them.
+/// Maximum of spans waiting to be sent: some ten megabytes.
 const WAITING_MAX: usize = 8192;
-/// What a collector that does not answer may add to a shutdown.
+/// How much an unresponsive collector may delay a shutdown.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// Whom to tell what.
+/// Where to export, and under which name.
 pub struct Export<'a> {
     pub service: &'static str,
-    /// Tells this process from its replicas.
+    /// Distinguishes this process from its replicas.
     pub instance: String,
     /// The collector; empty is none.
     pub endpoint: &'a str,
-    /// Whether the metrics are to be had by `metrics::page`.
+    /// Whether `metrics::page` serves the metrics.
     pub page: bool,
 }
 
@@ -110,7 +110,7 @@ pub fn wants_spans() -> bool {
     SPANS.get().is_some()
 }
 
-/// Never waits: what does not fit is dropped.
+/// Never waits: drops a span if the queue is full.
 pub fn span(span: SpanData) {
     let Some(spans) = SPANS.get() else {
         return;
@@ -123,16 +123,17 @@ pub fn span(span: SpanData) {
     if !spans.complained.swap(true, Relaxed) {
         tracing::warn!(
             waiting = WAITING_MAX,
-            "the collector takes spans more slowly than they come: some are dropped from now on"
+            "the collector is too slow: dropping spans from now on"
         );
     }
 }
 
-/// Sends what waits, for as long as that may take. It blocks: not for an asynchronous task.
+/// Sends the waiting spans and metrics, up to a time limit. It blocks: not for an asynchronous
+/// task.
 pub fn flush() {
     let (done, flushed) = mpsc::channel();
     thread::spawn(move || {
-        // What fails here has been complained of.
+        // Failures here are logged already.
         if let Some(spans) = SPANS.get() {
             let _ = spans.queue.shutdown();
         }
@@ -144,7 +145,7 @@ pub fn flush() {
     let _ = flushed.recv_timeout(FLUSH_MAX);
 }
 
-/// How it goes with the collector, for both kinds: a change is said, and nothing else.
+/// The state of the connection to the collector, for both kinds: only changes are logged.
 #[derive(Debug)]
 struct Health {
     endpoint: String,
@@ -157,12 +158,12 @@ impl Health {
         let changed = self.failing.swap(failed, Relaxed) != failed;
         match &result {
             Err(why) if changed => tracing::warn!(
-                "the collector at {} does not take traces or metrics: {why}; \
-                 they are dropped until it does",
+                "the collector at {} is unavailable: {why}; dropping traces and metrics until it \
+                 recovers",
                 self.endpoint
             ),
             Ok(()) if changed => {
-                tracing::info!("the collector at {} takes traces and metrics again", self.endpoint);
+                tracing::info!("the collector at {} has recovered", self.endpoint);
             }
             Ok(()) | Err(_) => {}
         }

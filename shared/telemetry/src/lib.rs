@@ -1,4 +1,4 @@
-//! What a service tells about itself: log lines, spans of traces, and metrics.
+//! Observability of a service: log lines, spans of traces, and metrics.
 
 mod export;
 mod lines;

@@ -1,5 +1,5 @@
-//! Log lines on their way out: whoever logs goes on at once, and a thread writes what has come
-//! together since it last did. A process that is killed takes the lines of its last moment with it.
+//! Buffers log lines: logging does not block, and a thread writes the lines collected since its
+//! last write. A process that is killed loses the lines of its last moment.
 
 use std::{
     io::{self, Write},
@@ -9,9 +9,9 @@ use std::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines come together. One that comes after a silence is written at once.
+/// How long lines are collected. The first line after a pause is written at once.
 const REST: Duration = Duration::from_millis(10);
-/// Where nobody takes the lines away, whoever logs waits, as he would without all this.
+/// A full buffer blocks the logging thread, as logging without a buffer would.
 const WAITING_MAX: usize = 1 << 20;
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -29,17 +29,17 @@ struct Inner {
 struct Waiting {
     bytes: Vec<u8>,
     writer: Writer,
-    /// Somebody waits until all is written.
+    /// A caller waits until all is written.
     is_urgent: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Writer {
-    /// Until it is told that there are lines.
+    /// Until lines arrive.
     #[default]
     Idle,
     Writing,
-    /// Looks again by itself, sooner only when it must.
+    /// Wakes by itself, sooner only if it must.
     Resting,
 }
 
@@ -62,7 +62,7 @@ impl Lines {
             waiting.writer = Writer::Writing;
             let bytes = std::mem::take(&mut waiting.bytes);
             drop(waiting);
-            // If that fails, there is nobody to tell.
+            // A failure here cannot be reported anywhere.
             let _ = out.write_all(&bytes).and_then(|()| out.flush());
             waiting = self.lock();
             waiting.writer = Writer::Resting;
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// Hands on what is written.
+    /// Passes written lines on.
     struct Out(mpsc::Sender<String>);
 
     impl Write for Out {

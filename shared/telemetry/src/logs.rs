@@ -1,4 +1,4 @@
-//! Log lines that can be read alone: time, level, one sentence, and the ids as fields.
+//! Formats log lines that can be read alone: time, level, one sentence, and the ids as fields.
 
 use crate::lines::Lines;
 use anyhow::Context;
@@ -13,10 +13,11 @@ pub enum LogFormat {
 
 /// Call once. `filter` is a level, or `crate=level` pairs with commas between them.
 pub fn logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    // The libraries report what our own lines already say; a filter that names them wins.
+    // The libraries report what our own lines already say; a filter that names them takes
+    // precedence.
     let filter = EnvFilter::try_new(format!("lapin=off,refinery_core=warn,sqlx=warn,{filter}"))
         .with_context(|| {
-            format!("LOG={filter} is no log filter; an example: LOG=info,payment=debug")
+            format!("LOG={filter} is not a valid log filter; an example: LOG=info,payment=debug")
         })?;
     let out = Lines::start().context("the log's thread cannot be started")?;
     let lines = fmt()

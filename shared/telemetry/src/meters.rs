@@ -1,4 +1,4 @@
-//! Holds what the metrics are bound to: the provider of meters, and the registry behind `/metrics`.
+//! Holds the provider of meters, and the registry behind `/metrics`.
 
 use anyhow::Context;
 use opentelemetry_prometheus::PrometheusExporter;
@@ -6,11 +6,11 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 use std::sync::OnceLock;
 
-/// Empty where nobody reads metrics.
+/// Empty without a reader of metrics.
 pub static PROVIDER: OnceLock<SdkMeterProvider> = OnceLock::new();
 static PAGE: OnceLock<Registry> = OnceLock::new();
 
-/// What the page is read from.
+/// The source of the page.
 pub fn page_reader() -> anyhow::Result<PrometheusExporter> {
     let registry = PAGE.get_or_init(Registry::new).clone();
     // A name is the same here and at the collector.

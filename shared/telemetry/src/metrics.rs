@@ -1,4 +1,4 @@
-//! Lists every metric there is. Where nobody reads them, counting costs nothing.
+//! Lists all metrics. Without a reader, counting costs nothing.
 
 mod instrument;
 
@@ -31,43 +31,45 @@ metrics! {
     "every service" {
         CONSUMING: Gauge, "consuming", [], "1 while connected to RabbitMQ and consuming";
         CLOCK_AHEAD: Gauge, "clock_ahead_seconds", [],
-            "how far the machine's clock is ahead of the database's, by which the service goes";
+            "seconds by which the machine's clock is ahead of the database's, which the service \
+             uses";
         HANDLED: Counter, "messages_handled_total", ["queue"],
-            "messages whose change is committed";
+            "messages handled and committed";
         DUPLICATES: Counter, "messages_duplicate_total", ["queue"],
-            "repeated deliveries, which change nothing";
+            "duplicate deliveries, ignored by the inbox";
         RETRIED: Counter, "messages_retried_total", ["queue"],
-            "failed attempts that put a message on a retry rung";
-        DEAD: Counter, "messages_dead_total", ["queue"], "messages put among the dead letters";
-        OUTBOX: Gauge, "outbox_events", [], "events said and not yet taken by the broker";
-        OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest of these";
-        OUTBOX_PARKED: Gauge, "outbox_parked_events", [], "those of them whose publication ended the session again and again";
+            "failed attempts that moved a message to a retry queue";
+        DEAD: Counter, "messages_dead_total", ["queue"], "messages moved to a dead-letter queue";
+        OUTBOX: Gauge, "outbox_events", [], "events in the outbox, not yet confirmed by the broker";
+        OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest event in the outbox";
+        OUTBOX_PARKED: Gauge, "outbox_parked_events", [], "events parked because publishing them \
+            ended the session repeatedly";
     }
     "order" {
         RUNNING: Gauge, "orders_running", [], "orders that are not final yet";
         STUCK: Gauge, "orders_stuck", [],
-            "orders that are being undone and have made no progress for `ORDER_DEADLINE`";
+            "orders whose compensation has made no progress for `ORDER_DEADLINE`";
         PLACED: Counter, "orders_placed_total", [], "orders answered 201 for the first time";
         ENDED: Seconds, "order_duration_seconds", ["status"],
             "from `order.created` to the event that made the order final";
         REQUESTS: Seconds, "http_request_duration_seconds", ["method", "route", "status"],
-            "until an HTTP request is answered";
+            "duration of HTTP requests";
     }
     "payment" {
         CALLS: Seconds, "gateway_call_duration_seconds", ["call", "result"],
             "calls to the payment provider";
         CHARGES: Counter, "charge_desk_processed_total", ["status"],
-            "answers of the provider that are written down, by what became of the payment";
+            "saved answers of the provider, by resulting payment status";
         POLLS: Seconds, "charge_desk_poll_duration_seconds", [],
-            "each look of the charge desk for what is due";
-        PAYMENTS: Gauge, "payments", ["status"], "payments in this state, of those that are not the last";
-        REFUNDS: Gauge, "refunds_waiting", [], "payments to be given back that are not yet";
+            "duration of the charge desk's query for due charges";
+        PAYMENTS: Gauge, "payments", ["status"], "payments by status, final ones excluded";
+        REFUNDS: Gauge, "refunds_waiting", [], "refunds that are due and not yet made";
         REFUND_AGE: Gauge, "refunds_oldest_seconds", [],
-            "for how long the oldest of these is to be given back";
+            "age of the oldest due refund";
     }
 }
 
-/// Whether anybody reads what is measured.
+/// Whether metrics are read.
 pub fn wanted() -> bool {
     meters::PROVIDER.get().is_some()
 }

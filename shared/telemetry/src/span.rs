@@ -1,4 +1,4 @@
-//! A step of a trace. Where nobody records it, it is nothing and costs nothing.
+//! A span of a trace. Without a recorder it costs nothing.
 
 use crate::{TraceParent, export};
 use opentelemetry::{
@@ -11,14 +11,14 @@ use std::{
     time::SystemTime,
 };
 
-/// Told when it ends; dropped before, it never was.
+/// Recorded when it ends; dropped before, it is discarded.
 #[derive(Debug, Default)]
 #[must_use = "a span is told when it ends"]
 pub struct Span(Option<Box<SpanData>>);
 
 impl Span {
-    /// Begins under `parent`, or a trace of its own where there is none. It is nothing where traces
-    /// are not exported, or where the caller wants none of this one.
+    /// Begins under `parent`, or else a trace of its own. It is a no-op if traces are not exported,
+    /// or if the caller has not sampled this one.
     pub fn begin(parent: Option<&str>, kind: SpanKind, name: fmt::Arguments<'_>) -> Self {
         if !export::wants_spans() {
             return Self::default();
@@ -58,12 +58,12 @@ impl Span {
         })))
     }
 
-    /// Whether it is worth describing.
+    /// Whether it is recorded, so that details are worth adding.
     pub const fn is_recorded(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Known by this id instead of a random one.
+    /// Uses this id instead of a random one.
     pub fn known_as(mut self, id: u64) -> Self {
         if let Some(span) = &mut self.0 {
             let TraceParent { trace, flags, .. } = place(span);
@@ -87,7 +87,7 @@ impl Span {
         self
     }
 
-    /// The `traceparent` of what it causes: its own, or the given one where it is not recorded.
+    /// The `traceparent` for its effects: its own, or the given one if it is not recorded.
     pub fn traceparent_or(&self, given: Option<&str>) -> Option<String> {
         match &self.0 {
             Some(span) => Some(place(span).to_string()),
@@ -117,7 +117,7 @@ fn place(span: &SpanData) -> TraceParent {
     TraceParent { trace: context.trace_id(), span: context.span_id(), flags: context.trace_flags() }
 }
 
-/// For log lines: the id of the trace, where it is exported.
+/// For log lines: the id of the trace, if it is exported.
 pub fn trace_id(traceparent: Option<&str>) -> Option<&str> {
     let text = traceparent.filter(|_| export::wants_spans())?;
     let place: TraceParent = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! A place in a trace, as W3C writes it into a header: `00-<trace>-<span>-<flags>`.
+//! Parses and formats a trace context, W3C `traceparent`: `00-<trace>-<span>-<flags>`.
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use std::{fmt, str::FromStr};

@@ -1,4 +1,4 @@
-//! RabbitMQ as a person looks at it: one virtual host, by the management page's API and by AMQP.
+//! RabbitMQ as an operator sees it: one virtual host, by the management API and by AMQP.
 
 use lapin::{
     Channel, Connection,
@@ -21,13 +21,13 @@ pub struct BrokerView {
 }
 
 impl BrokerView {
-    /// A new virtual host on a broker that runs.
+    /// A new virtual host on a running broker.
     pub async fn create(amqp_url: &str, management_url: &str, vhost: &str) -> Self {
         let view = Self {
             amqp_url: format!("{amqp_url}/{vhost}"),
             management_url: management_url.into(),
             vhost: vhost.into(),
-            // The page closes a connection that idles, perhaps just when it is used again.
+            // The management server closes idle connections, perhaps just as one is used again.
             http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
         };
         view.ask(Method::PUT, &format!("vhosts/{vhost}"), json!({})).await;
@@ -36,12 +36,12 @@ impl BrokerView {
         view
     }
 
-    /// Takes over what is in RabbitMQ's own format.
+    /// Imports definitions in RabbitMQ's own format.
     pub async fn import(&self, definitions: Value) {
         self.ask(Method::POST, "definitions", definitions).await;
     }
 
-    /// As this service's user comes.
+    /// Connects as this service's user.
     pub fn amqp_url_of(&self, service: &str) -> String {
         self.amqp_url.replace("admin:admin", &format!("{service}:{service}"))
     }
@@ -57,7 +57,7 @@ impl BrokerView {
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
 
-    /// With its connection, which closes when dropped.
+    /// A channel with its connection, which closes when dropped.
     pub async fn channel(&self) -> (Connection, Channel) {
         let connection =
             RabbitMq::connection(&self.amqp_url, "test").await.expect("the broker lets us in");
@@ -65,7 +65,7 @@ impl BrokerView {
         (connection, channel)
     }
 
-    /// How many messages wait in these queues, delivered ones not counted.
+    /// The number of ready messages in these queues; delivered ones are not counted.
     pub async fn ready(&self, queues: &[String]) -> Vec<u32> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let (_connection, channel) = self.channel().await;
@@ -78,7 +78,7 @@ impl BrokerView {
         counts
     }
 
-    /// Takes everything out of a queue.
+    /// Purges a queue.
     pub async fn drain(&self, queue: &str) -> Vec<Message> {
         let (_connection, channel) = self.channel().await;
         let mut found = Vec::new();
@@ -91,7 +91,7 @@ impl BrokerView {
         found
     }
 
-    /// With so many messages.
+    /// Deletes a queue; returns the number of its messages.
     pub async fn delete_queue(&self, queue: &str) -> u32 {
         let (_connection, channel) = self.channel().await;
         channel.queue_delete(queue.into(), Default::default()).await.expect("it was there")
@@ -102,7 +102,7 @@ impl BrokerView {
             .await;
     }
 
-    /// Puts a message straight into a queue.
+    /// Publishes a message directly into a queue.
     pub async fn put(&self, queue: &str, message: &Message) {
         self.publish_bytes("", queue, message).await;
     }
@@ -126,7 +126,7 @@ impl BrokerView {
         assert!(confirmed.is_ack() && confirmed.take_message().is_none(), "{exchange} {key}");
     }
 
-    /// A queue of the test's own that hears everything that every service says.
+    /// A queue of the test's own that receives every event of every service.
     pub async fn tap(&self) {
         let (_connection, channel) = self.channel().await;
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -136,7 +136,7 @@ impl BrokerView {
         }
     }
 
-    /// What the tap has heard; it is gone afterwards.
+    /// The events that the tap has received; each is returned once.
     pub async fn untap(&self) -> Vec<Message> {
         let heard = self.drain(TAP).await;
         assert_eq!(self.delete_queue(TAP).await, 0);

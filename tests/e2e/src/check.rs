@@ -1,11 +1,11 @@
-//! A fleet held against what must always hold.
+//! Checks a fleet's invariants.
 
 use crate::{Fleet, SERVICES, fleet::BOUND};
 use audit::{Endpoints, Outcome, Told, Verdict};
 use kit::verify::verify;
 
 impl Fleet {
-    /// Where everything of this fleet is.
+    /// The endpoints of this fleet.
     pub fn endpoints(&self) -> Endpoints {
         let databases = SERVICES.map(|name| (name.into(), self.database_url(name).into()));
         Endpoints {
@@ -20,7 +20,7 @@ impl Fleet {
         }
     }
 
-    /// Every invariant holds, of all four databases and the broker.
+    /// Checks every invariant, in all four databases and the broker.
     pub async fn verify(&self) -> Verdict {
         let told = Told { placed: Some(self.placed()), cancelled: None };
         let verdict = verify(&self.endpoints(), BOUND, &told, |_| {}).await;

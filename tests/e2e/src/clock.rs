@@ -1,5 +1,5 @@
-//! Machines with a wrong clock, by Debian's libfaketime: only the time of day is another, as on a
-//! real one.
+//! Gives processes a wrong clock with Debian's libfaketime. Only the time of day is wrong, as on a
+//! real machine.
 
 use servers::install;
 use std::path::{Path, PathBuf};

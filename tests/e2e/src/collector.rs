@@ -1,4 +1,4 @@
-//! A collector of traces and metrics, by OTLP over HTTP, that keeps what it is sent.
+//! A collector of traces and metrics, by OTLP over HTTP, that stores what it receives.
 
 use axum::{Router, body::Bytes, routing::post};
 use opentelemetry_proto::tonic::{

@@ -1,4 +1,4 @@
-//! The `saga` command on a fleet, as a script runs it.
+//! Runs the `saga` command on a fleet, as a script does.
 
 use crate::{Fleet, process::binary};
 use messaging::CrashPoint;
@@ -13,11 +13,11 @@ pub fn saga(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it has said.
+/// The command's output.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
-    /// What has ended it, where it did not end by itself.
+    /// The signal that ended it, if it did not exit by itself.
     pub signal: Option<i32>,
     pub out: String,
     pub error: String,
@@ -30,12 +30,12 @@ impl Said {
 }
 
 impl Fleet {
-    /// Nobody sits at it.
+    /// Runs it without a terminal.
     pub async fn saga(&self, arguments: &[&str]) -> Said {
         self.saga_with(arguments, &[]).await
     }
 
-    /// It crashes there, if it comes by.
+    /// It crashes at this crash point, if it reaches it.
     pub async fn saga_crashing(&self, arguments: &[&str], at: CrashPoint) -> Said {
         self.saga_with(arguments, &[("CRASH_AT", &format!("{at:?}"))]).await
     }

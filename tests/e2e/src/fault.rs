@@ -1,4 +1,4 @@
-//! A fault in a database, as a bug would show it.
+//! Makes a database fail as a bug would.
 
 use sqlx::PgPool;
 

@@ -1,9 +1,9 @@
-//! Four services, four databases, one virtual host.
+//! A fleet: four services, four databases, one virtual host.
 
 use crate::{BrokerView, Order, Provider, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use futures::future::join_all;
-use messaging::{Ladder, QueueShape, RealWorld, Topology, World};
+use messaging::{Env, QueueShape, RetrySchedule, SystemEnv, Topology};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use servers::{Postgres, RabbitMq, Watchdog, ports, release, scratch};
@@ -28,10 +28,10 @@ pub struct Fleet {
     pub http: Client,
     pub order_url: String,
     pub broker: BrokerView,
-    /// Where this fleet has servers of its own, to be stopped and killed.
+    /// The servers of this fleet's own, if any, which a test can stop and kill.
     pub own_rabbit: Option<RabbitMq>,
     pub own_postgres: Option<Postgres>,
-    /// Where payment asks one by HTTP.
+    /// The mock provider, if payment calls one by HTTP.
     pub provider: Option<Provider>,
     processes: BTreeMap<String, ServiceProcess>,
     databases: BTreeMap<&'static str, String>,
@@ -53,7 +53,7 @@ impl Fleet {
         fleet.launch().await
     }
 
-    /// With the stand-in for the provider, which payment asks by HTTP.
+    /// A fleet with the mock provider, which payment calls by HTTP.
     pub async fn start_with_provider(settings: &[(&str, &str)]) -> Self {
         let mut fleet = Self::prepare(settings).await;
         let provider = Provider::start(&fleet.folder, fleet.watchdog.clone()).await;
@@ -63,7 +63,7 @@ impl Fleet {
     }
 
     /// On servers of its own.
-    pub async fn start_alone() -> Self {
+    pub async fn quarantine_start() -> Self {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
@@ -83,7 +83,7 @@ impl Fleet {
         fleet.launch().await
     }
 
-    /// With the RabbitMQ of this Debian release; `None` where this machine cannot have it.
+    /// A fleet with the RabbitMQ of this Debian release; `None` if this machine cannot run it.
     pub async fn start_on(release: &str, settings: &[(&str, &str)]) -> Option<Self> {
         let roots = crate::process::target().join("../rabbitmq");
         let root = release::rabbitmq_or_skip(&roots, release).await?;
@@ -116,7 +116,7 @@ impl Fleet {
         watchdog: Arc<Watchdog>,
         settings: &[(&str, &str)],
     ) -> Self {
-        let vhost = format!("test-{}", RealWorld.new_id().simple());
+        let vhost = format!("test-{}", SystemEnv.new_id().simple());
         let mut databases = BTreeMap::new();
         for service in SERVICES {
             databases.insert(service, throwaway_url_on(&postgres).await);
@@ -134,10 +134,10 @@ impl Fleet {
         ]);
         usual.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let broker = BrokerView::create(&amqp, &management, &vhost).await;
-        broker.import(Topology::whole(&ladder()).definitions(&vhost)).await;
+        broker.import(Topology::whole(&schedule()).definitions(&vhost)).await;
         broker.import(messaging::users(&SERVICES, &vhost, str::to_owned)).await;
         Self {
-            // A connection kept from before a service was killed would be answered by nobody.
+            // A pooled connection from before a service was killed would get no answer.
             http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
             order_url: format!("http://127.0.0.1:{port}"),
             broker,
@@ -166,7 +166,7 @@ impl Fleet {
         self.spawn_as(service, service, &[]);
     }
 
-    /// Starts a process of a service under a name of its own: a replica, say.
+    /// Starts a process of a service under a name of its own, for example a replica.
     pub fn spawn_as(&mut self, service: &str, name: &str, settings: &[(&str, &str)]) {
         let mut all = self.settings.clone();
         all.extend(self.databases.get(service).map(|url| ("DATABASE_URL".into(), url.clone())));
@@ -190,7 +190,7 @@ impl Fleet {
         &self.processes[name]
     }
 
-    /// Takes a process out of the fleet, to be ended in some way.
+    /// Takes a process out of the fleet, so that a test can end it.
     pub fn take(&mut self, name: &str) -> ServiceProcess {
         self.processes.remove(name).unwrap_or_else(|| panic!("{name} does not run"))
     }
@@ -213,7 +213,7 @@ impl Fleet {
         }
     }
 
-    /// Waits until the order service takes requests.
+    /// Waits until the order service accepts requests.
     async fn answering(&self) {
         until(BOUND, || async {
             let url = format!("{}/readyz", self.order_url);
@@ -276,12 +276,12 @@ impl Fleet {
         .await
     }
 
-    /// How these orders look to a customer.
+    /// These orders, as a customer sees them.
     pub async fn views(&self, orders: &[Uuid]) -> Vec<Order> {
         join_all(orders.iter().map(|id| self.get(*id))).await
     }
 
-    /// What the four services hold, row by row, but for their idempotency tables.
+    /// The rows of the four services, without their idempotency tables.
     pub async fn tables(&self) -> Vec<String> {
         let tables = [
             ("order", "orders"),
@@ -305,8 +305,8 @@ impl Fleet {
         rows
     }
 
-    /// Waits until no message is in any main or retry queue. A message that is being handled is in
-    /// no broker's count: the services are stopped for the look, and started again.
+    /// Waits until no message is in any main or retry queue. The broker does not count a message
+    /// that is being handled: the services are stopped for the check, and started again.
     pub async fn drained(&mut self) {
         until(BOUND, || async { self.empty().await }).await;
         loop {
@@ -331,7 +331,7 @@ impl Fleet {
     }
 
     async fn empty(&self) -> Result<(), String> {
-        let queues = Topology::whole(&ladder()).queues.into_iter();
+        let queues = Topology::whole(&schedule()).queues.into_iter();
         let busy = queues.filter(|(_, shape)| *shape != QueueShape::Parked);
         let names: Vec<String> = busy.map(|(name, _)| name).collect();
         let counts = self.broker.ready(&names).await;
@@ -349,7 +349,7 @@ impl Fleet {
         self.placed.lock().expect("nobody panics with it").clone()
     }
 
-    /// Ends all, and leaves nothing behind on shared servers.
+    /// Ends everything, and leaves nothing behind on shared servers.
     pub async fn close(mut self) {
         self.processes.clear();
         if self.own_rabbit.is_none() {
@@ -361,12 +361,12 @@ impl Fleet {
 /// A new virtual host on the broker of the test set-up.
 pub async fn given_broker() -> BrokerView {
     let (amqp, management) = (given("TEST_AMQP_URL"), given("TEST_RABBITMQ_MANAGEMENT_URL"));
-    let vhost = format!("test-{}", RealWorld.new_id().simple());
+    let vhost = format!("test-{}", SystemEnv.new_id().simple());
     BrokerView::create(&amqp, &management, &vhost).await
 }
 
-fn ladder() -> Ladder {
-    Ladder::new(LADDER_MS.map(Duration::from_millis).into())
+fn schedule() -> RetrySchedule {
+    RetrySchedule::new(LADDER_MS.map(Duration::from_millis).into())
 }
 
 fn given(name: &str) -> String {
@@ -376,7 +376,7 @@ fn given(name: &str) -> String {
 }
 
 fn folder() -> PathBuf {
-    let folder = crate::process::target().join("e2e").join(RealWorld.new_id().simple().to_string());
+    let folder = crate::process::target().join("e2e").join(SystemEnv.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     folder
 }

@@ -1,4 +1,4 @@
-//! A fleet of the real binaries on real servers, to be used and broken by the tests.
+//! A fleet of the real binaries on real servers, for tests to use and break.
 
 mod broker;
 mod check;
@@ -26,12 +26,12 @@ pub use python::Python;
 
 use std::{future::Future, time::Duration};
 
-/// Where nobody listens yet.
+/// A port without a listener.
 pub fn free_address() -> String {
     format!("127.0.0.1:{}", servers::ports::free().expect("a free port"))
 }
 
-/// Waits for something to become true, and fails with what it was instead.
+/// Waits until a condition is true, and fails with the value that it found instead.
 pub async fn until<T, F: Future<Output = Result<T, String>>>(
     bound: Duration,
     mut happened: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! One service, or the stand-in for the provider, as a process of its own.
+//! Runs one service, or the mock payment provider, as a process of its own.
 
 use nix::sys::signal::Signal;
 use servers::{Lifetime, Running, Watchdog, background};
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Dropped, it is killed.
+/// Kills the process when dropped.
 pub struct ServiceProcess {
     pub log: PathBuf,
     binary: PathBuf,
@@ -33,7 +33,7 @@ pub fn target() -> PathBuf {
 }
 
 impl ServiceProcess {
-    /// It ends with its owner, however that ends.
+    /// The process ends with its owner, also when the owner is killed.
     pub fn start(
         program: &str,
         settings: BTreeMap<String, String>,
@@ -57,7 +57,7 @@ impl ServiceProcess {
     /// `kill -9`, and gone.
     pub fn kill(self) {}
 
-    /// SIGTERM; how it ended, and how long that took.
+    /// Sends SIGTERM; returns how the process ended, and how long that took.
     pub async fn stop(mut self) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         self.signal(Signal::SIGTERM);

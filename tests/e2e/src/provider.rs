@@ -1,4 +1,4 @@
-//! The stand-in for the payment provider, to be taken down and looked into by a test.
+//! Starts, stops and inspects the mock payment provider.
 
 use crate::{ServiceProcess, free_address, until};
 use reqwest::Client;
@@ -22,7 +22,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// It keeps its books in the folder, and so over a restart.
+    /// It keeps its books in the folder, so that they survive a restart.
     pub async fn start(folder: &Path, watchdog: Arc<Watchdog>) -> Self {
         let mut provider = Self {
             url: format!("http://{}", free_address()),
@@ -35,7 +35,7 @@ impl Provider {
         provider
     }
 
-    /// Starts it again, as it was before it was ever told anything.
+    /// Starts it again, with its original behaviour.
     pub async fn restart(&mut self) {
         let ledger = self.folder.join("provider.ledger").display().to_string();
         let settings = BTreeMap::from([
@@ -62,18 +62,18 @@ impl Provider {
         assert!(answer.status().is_success(), "{change}: {}", answer.status());
     }
 
-    /// What stands in its books.
+    /// The provider's books.
     pub async fn books(&self) -> Value {
         let answer = self.http.get(format!("{}/charges", self.url)).send().await;
         answer.expect("it answers").json().await.expect("the answer is JSON")
     }
 
-    /// How many it counts: `charges`, `refunds`, `voided`, `calls`.
+    /// One of its counters: `charges`, `refunds`, `voided`, `calls`.
     pub async fn total(&self, what: &str) -> u64 {
         self.books().await["totals"][what].as_u64().expect("it counts that")
     }
 
-    /// Waits until it counts so many.
+    /// Waits until a counter reaches this number.
     pub async fn counts(&self, what: &str, at_least: u64) {
         until(Duration::from_secs(30), || async {
             let total = self.total(what).await;
@@ -88,7 +88,7 @@ impl Provider {
         charges.iter().filter(|charge| charge["order_id"] == order.to_string()).count()
     }
 
-    /// How often it was asked to charge for an order.
+    /// The number of charge requests for an order.
     pub async fn asked(&self, payments: &PgPool, order: Uuid) -> u64 {
         let key: Uuid = sqlx::query_scalar("SELECT charge_key FROM payments WHERE order_id = $1")
             .bind(order)

@@ -1,5 +1,5 @@
-//! Python tools from PyPI that hold the contract against the service, installed once below
-//! `target/`.
+//! Installs Python tools from PyPI below `target/`, once; they test the service against its
+//! contract.
 
 use servers::install;
 use std::{
@@ -25,12 +25,12 @@ impl Python {
         let target = target.ancestors().nth(2).expect("it lies in the target folder");
         let home = target.join("contract");
         let python = Self { program: home.join("bin/python") };
-        // Written last, so that what was cut off is begun again.
+        // Written last, so that an interrupted installation is started again.
         let installed = home.join("installed.txt");
         if fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
             return python;
         }
-        // It may not be there.
+        // The folder may not exist.
         let _ = fs::remove_dir_all(&home);
         let home_text = home.display().to_string();
         run(&system, &["-m", "venv", &home_text], target).await.expect("an environment is made");
@@ -48,7 +48,7 @@ impl Python {
         python
     }
 
-    /// What it has printed; the error is that of a failure.
+    /// The tool's output; an error if it fails.
     pub async fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract");
         run(&self.program, arguments, &folder).await

@@ -1,15 +1,15 @@
-//! A customer who does not give up: he asks again until he is answered.
+//! A client that repeats each request until it gets an answer.
 
 use crate::{Fleet, fleet::BOUND, until};
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
 impl Fleet {
-    /// Placed once, by one key, whatever becomes of the order service meanwhile.
+    /// Places an order once, by one key, whatever happens to the order service meanwhile.
     pub async fn place_surely(&self, order: &Value) -> Uuid {
-        let key = RealWorld.new_id().to_string();
+        let key = SystemEnv.new_id().to_string();
         let id = until(BOUND, || async {
             let url = format!("{}/orders", self.order_url);
             let asked = self.http.post(url).header("idempotency-key", &key).json(order);
@@ -24,7 +24,7 @@ impl Fleet {
         id
     }
 
-    /// Cancelled, unless it is too late for that.
+    /// Cancels the order, unless it is too late.
     pub async fn cancel_surely(&self, order: Uuid) {
         let url = format!("{}/orders/{order}/cancel", self.order_url);
         until(BOUND, || async {

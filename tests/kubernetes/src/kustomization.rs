@@ -1,4 +1,5 @@
-//! What a kustomization refers to. It is not carried out: that is kustomize's work.
+//! Reads the files that a kustomization refers to. It does not apply them: that is kustomize's
+//! work.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub struct Patch {
     pub target: Target,
 }
 
-/// Never a name, so that nothing of that kind is left out.
+/// Never a name, so that no resource of that kind is left out.
 #[derive(Deserialize, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
@@ -77,7 +78,7 @@ impl Kustomization {
         serde_saphyr::from_str(&read(&file)).unwrap_or_else(|why| panic!("{file}: {why}"))
     }
 
-    /// Its manifests, by their paths from the root.
+    /// The paths of its manifests, from the root.
     pub fn files(&self, folder: &str) -> Vec<String> {
         let files = self.resources.iter().filter(|name| name.ends_with(".yaml"));
         files.map(|name| format!("{folder}/{name}")).collect()

@@ -1,4 +1,4 @@
-//! The manifests of `deploy/kubernetes` as Kubernetes reads them, without one.
+//! Reads the manifests of `deploy/kubernetes` as Kubernetes does, without a cluster.
 
 mod kustomization;
 mod operators;
@@ -34,7 +34,7 @@ pub fn of_kind(folder: &str, kind: &str) -> Vec<(String, Value)> {
     those.map(|resource| (text(&resource["metadata"]["name"]).to_owned(), resource)).collect()
 }
 
-/// What all Deployments are patched with.
+/// The patch on all Deployments.
 pub fn patch_of_all() -> Value {
     documents(&tidy::read(&format!("{BASE}/every-service.yaml"))).remove(0)
 }
@@ -46,12 +46,12 @@ pub fn container(deployment: &Value) -> &Value {
     container
 }
 
-/// What must be a text there.
+/// The text at this place.
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} where a text is expected"))
 }
 
-/// What must be a list there.
+/// The list at this place.
 pub fn items(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("{value} where a list is expected"))
 }

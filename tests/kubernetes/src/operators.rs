@@ -1,5 +1,5 @@
-//! The two operators' resources, with those of their fields that are used here. A new one is added
-//! from their references: rabbitmq.com/kubernetes/operator and cloudnative-pg.io/documentation.
+//! The resources of the two operators, with the fields that this repository uses. A new field is
+//! added from the references: rabbitmq.com/kubernetes/operator and cloudnative-pg.io/documentation.
 
 use k8s_openapi::{
     api::core::v1::{PodSpec, ResourceRequirements},
@@ -54,7 +54,7 @@ struct Specified<Spec> {
     spec: Spec,
 }
 
-/// Its fields stand in two files: what is each database's own, and what all have in common.
+/// Its fields are in two files: those of each database, and those that all share.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cluster {

@@ -1,5 +1,5 @@
-//! Reads a resource into the type that Kubernetes has for it, and writes it again: what it does not
-//! know is gone then, and what it misses is there, empty.
+//! Parses a resource into its Kubernetes type and serialises it again: an unknown field is then
+//! missing, and a missing required field is there, empty.
 
 use crate::{
     operators::{Cluster, RabbitmqCluster, Resource},
@@ -13,14 +13,14 @@ use k8s_openapi::api::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Whether a manifest stands for itself, or is a patch, which leaves out what it does not change.
+/// Whether a manifest is complete, or a patch, which leaves out what it does not change.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Whole {
     Yes,
     No,
 }
 
-/// What Kubernetes would not take as it is written.
+/// Errors that Kubernetes would report for the manifest as written.
 pub fn complaints(manifest: &Value, whole: Whole) -> Vec<String> {
     let kind = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
     let read = match kind {
@@ -50,7 +50,8 @@ fn reread<T: DeserializeOwned + Serialize>(manifest: &Value) -> serde_json::Resu
     serde_json::to_value(T::deserialize(manifest)?)
 }
 
-/// What may be asked for and limited. Kubernetes takes any name for one, and refuses the pod later.
+/// Resources that can be requested and limited. Kubernetes accepts any name here, and refuses the
+/// pod later.
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 
 fn compare(place: &str, written: &Value, read: &Value, whole: Whole, found: &mut Vec<String>) {

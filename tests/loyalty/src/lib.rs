@@ -31,5 +31,5 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Accounts>> {
     Ok(Service::new(NAME, Accounts)
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .on::<PaymentApproved>()
-        .every(settings.expire_every, "let old points expire", store::expire))
+        .every(settings.expire_every, "expire old points", store::expire))
 }

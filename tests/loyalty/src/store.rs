@@ -31,7 +31,7 @@ impl Store for Accounts {
     async fn save(&self, tx: &mut Transaction, batch: &Batch<Points>) -> Result<(), Failure> {
         let (orders, points): (Vec<_>, Vec<_>) =
             batch.changed().filter_map(|(order, points)| Some((order, points.given?))).unzip();
-        tx.finally(
+        tx.defer(
             "INSERT INTO points (order_id, points)
              SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[])",
         )

@@ -7,10 +7,10 @@ use database::{
 use events::{Event, Item, Money, OrderCreated, OrderId, PaymentApproved, ProductId};
 use loyalty::{PointsGiven, Settings};
 use messaging::{
-    Broker, Confirm, Kept, Ladder, MemoryBroker, Outgoing, QueueType, RealWorld, Session, Topology,
-    header, queue_name,
+    Broker, Confirm, MemoryBroker, Outgoing, QueueType, Retention, RetrySchedule, Session,
+    SystemEnv, Topology, header, queue_name,
 };
-use saga::Said;
+use reaction::Said;
 use service::{Running, Tuning};
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -27,10 +27,10 @@ async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncF
     let around = Running {
         pool: pool.clone(),
         broker: Arc::new(broker.clone()),
-        world: RealWorld::shared(),
+        env: SystemEnv::shared(),
         tuning: Tuning {
-            ladder: Ladder::default(),
-            kept: Kept::default(),
+            schedule: RetrySchedule::default(),
+            kept: Retention::default(),
             queue_type: QueueType::default(),
             batch_max: 100,
             outbox_memory: 1 << 20,
@@ -59,7 +59,7 @@ fn health_file() -> PathBuf {
 
 /// Makes sure of the queues of a service that need not run.
 async fn queues_of(broker: &MemoryBroker, service: &str, hears: &str) -> Box<dyn Session> {
-    broker.connect(&Topology::of(service, &[hears], &Ladder::default())).await.unwrap()
+    broker.connect(&Topology::of(service, &[hears], &RetrySchedule::default())).await.unwrap()
 }
 
 /// Payment says that it has the money for five pieces.
@@ -74,7 +74,7 @@ async fn approve(broker: &MemoryBroker) -> Outgoing {
             unit_price: Money::cents(250),
         }],
     });
-    let approved = Outgoing::new(&RealWorld, said, None);
+    let approved = Outgoing::new(&SystemEnv, said, None);
     let session = queues_of(broker, "payment", OrderCreated::NAME).await;
     let mut publisher = session.publisher().await.unwrap();
     let confirms = publisher.publish(&[approved.publication()]).await.unwrap();

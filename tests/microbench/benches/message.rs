@@ -1,11 +1,12 @@
-//! What one message costs a service, step by step: `payment.approved` on its way through inventory.
-//! `make microbench` runs it; the outbox needs a Postgres.
+//! Measures each step that a service spends on one message: `payment.approved` on its way through
+//! inventory. `make microbench` runs it; the outbox needs a Postgres.
 
+use demo::{PRICE, QUILL};
 use divan::{Bencher, black_box, counter::ItemsCount};
-use events::{Item, Money, PRICE, PaymentApproved, QUILL};
+use events::{Item, Money, PaymentApproved};
 use inventory::{Product, Shelf};
-use messaging::{Ledger, Message, Outgoing, PgLedger, Queue, RealWorld, World, migrations, wire};
-use saga::{Cause, Said};
+use messaging::{Env, Ledger, Message, Outgoing, PgLedger, Queue, SystemEnv, migrations, wire};
+use reaction::{Cause, Said};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -35,7 +36,7 @@ fn encode(bencher: Bencher) {
     });
 }
 
-/// In a transaction of its own, which is on disk when it is over.
+/// Runs in a transaction of its own, which is on disk at the end.
 #[divan::bench(args = [1, 16, 128])]
 fn outbox_insert(bencher: Bencher, events: usize) {
     let runtime = Runtime::new().expect("a runtime starts");
@@ -58,17 +59,17 @@ fn message() -> Message {
     outgoing().publication().message
 }
 
-/// Under an id of its own.
+/// The event under an id of its own.
 fn outgoing() -> Outgoing {
     let item = Item { product_id: QUILL, quantity: 2, unit_price: PRICE };
     let event = PaymentApproved {
-        order_id: RealWorld.new_id(),
+        order_id: SystemEnv.new_id(),
         amount: Money::cents(9980),
         provider_ref: "SIM-81ab0ac6b71f".into(),
         items: vec![item],
     };
-    let cause = Cause { event_id: RealWorld.new_id(), trace: Some(RealWorld.new_trace()) };
-    Outgoing::new(&RealWorld, Said::new(&event), Some(&cause))
+    let cause = Cause { event_id: SystemEnv.new_id(), trace: Some(SystemEnv.new_trace()) };
+    Outgoing::new(&SystemEnv, Said::new(&event), Some(&cause))
 }
 
 async fn ledger() -> PgLedger {

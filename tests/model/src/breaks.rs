@@ -1,4 +1,4 @@
-//! Bugs, put around the shipped decisions: the model must find each.
+//! Bugs that are added around the shipped decisions: the model must find each.
 
 use events::{
     Event, InventoryReleased, OrderCancelRequested, OrderCreated, ShippingFailed, ShippingScheduled,
@@ -7,42 +7,42 @@ use inventory::Shelf;
 use messaging::Message;
 use order::Order;
 use payment::{Call, Charge, Payment, Status, Verdict};
-use saga::Decision;
+use reaction::Decision;
 use shipping::Dispatch;
 use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
-    /// Once the money is back it is due to be charged anew, under another key.
+    /// A refunded payment is due to be charged again, under another key.
     ChargesAgain,
-    /// A time-out is taken for a request that was never sent.
+    /// A time-out is treated as a request that was never sent.
     TakesSilenceForNo,
     /// So is a 503, which may be a proxy's.
     Takes503ForNo,
-    /// A charge that the provider decides later is taken for one that will never be.
+    /// A pending charge is treated as one that will never be made.
     TakesPendingForNo,
     /// So is one that is not charged so far: it fails without a void.
     FailsUnvoided,
-    /// What a crash leaves in hand is charged again, as if nothing had been sent.
+    /// A charge that a crash left in progress is charged again, as if nothing had been sent.
     ForgetsTheDoubt,
-    /// A cancel fails a payment that is in the provider's hands.
+    /// A cancel fails a payment while the provider is charging it.
     FailsInHand,
     /// Each try of a refund has a key of its own.
     RefundsUnderNewKeys,
-    /// A cancel means nothing to payment.
+    /// Payment ignores a cancel.
     ChargesTheCancelled,
-    /// A cancel means nothing to shipping.
+    /// Shipping ignores a cancel.
     ShipsTheCancelled,
-    /// Order confirms what was cancelled.
+    /// Order confirms a cancelled order.
     ConfirmsTheCancelled,
-    /// What is put back is put back again when that comes twice.
+    /// A repeated release puts the stock back twice.
     ReleasesTwice,
-    /// An order that comes twice is charged twice.
+    /// A repeated order is charged twice.
     ChargesTheRepeated,
-    /// What was released brings no money back.
+    /// A released reservation is not refunded.
     KeepsTheMoney,
-    /// There is always one more.
+    /// Stock never runs out.
     Oversells,
 }
 
@@ -177,7 +177,7 @@ fn is<E: Event>(heard: &Message) -> bool {
     heard.kind.as_deref() == Some(E::NAME)
 }
 
-/// Due as if nothing had been before.
+/// Makes it due, as if nothing had happened before.
 fn anew(charge: Charge) -> Payment {
     let charge_key = Uuid::new_v5(&charge.charge_key, b"again");
     let Charge { order_id, method, amount, items, cause, .. } = charge;

@@ -1,5 +1,5 @@
-//! The four services as they are shipped, their reactions behind the same queues. Each is asked
-//! once about the same thing.
+//! The four services as shipped, their reactions behind the same queues. Each decision is computed
+//! once and cached.
 
 use crate::{
     NOW, Switches, breaks,
@@ -13,16 +13,16 @@ use events::{
     CancelReason, Item, Money, OrderCancelRequested, OrderCreated, PaymentMethod, ProductId,
 };
 use inventory::Shelf;
-use messaging::{Message, Outgoing, Queue, World};
+use messaging::{Env, Message, Outgoing, Queue};
 use order::{Cancel, Order, Orders};
-use payment::{Counter, Payment, Payments};
-use saga::{Cause, Decision, Said};
+use payment::{ChargeDispatch, Payment, Payments};
+use reaction::{Cause, Decision, Said};
 use serde_json::json;
 use shipping::{Dispatch, Shipments};
 use std::{fmt::Debug, sync::Arc};
 use uuid::Uuid;
 
-/// What one service makes of something.
+/// The result of a service's decision.
 #[derive(Debug)]
 pub enum Reaction<S> {
     Nothing,
@@ -65,10 +65,10 @@ impl<S> Hearer<S> {
     }
 }
 
-/// A world in which it is always the same moment, and the next id is known.
+/// An environment in which the time never changes, and the next id is known.
 struct Still(Uuid);
 
-impl World for Still {
+impl Env for Still {
     fn now(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(NOW.cast_signed()).expect("it is a time")
     }
@@ -93,7 +93,9 @@ impl Cast {
             providers: Pool::default(),
             messages: Pool::default(),
             order: Hearer::of(order::reactions(Orders::default()).queues),
-            payment: Hearer::of(payment::reactions(Payments::new(Counter::unmanned())).queues),
+            payment: Hearer::of(
+                payment::reactions(Payments::new(ChargeDispatch::unmanned())).queues,
+            ),
             inventory: Hearer::of(Vec::new()),
             shelves: inventory::reactions(inventory::Stock).queues,
             shipping: Hearer::of(shipping::reactions(Shipments).queues),
@@ -102,7 +104,8 @@ impl Cast {
         }
     }
 
-    /// Orders for one piece of `product` each, just placed; so many pieces are there.
+    /// The first state: orders for one piece of `product` each, just placed, and `total` pieces of
+    /// it in stock.
     pub fn placed(&self, product: ProductId, total: u64, may_park: bool) -> State {
         let ids = (0..self.switches.orders).map(order_id);
         let stock = Stock::of(ids.clone(), product, total);
@@ -129,7 +132,7 @@ impl Cast {
         State { orders: orders.collect(), stock: self.stocks.put(stock), may_park }
     }
 
-    /// An order says something of its own accord, and remembers it.
+    /// An order publishes an event of its own accord, and records it.
     fn say<E: events::Event>(&self, mut order: Order, event: &E) -> (Id<Order>, Saying) {
         let id = event_id(event.order_id(), E::NAME, 0);
         let (fact, said) = order::say(&Still(id), event, json!({}), None);
@@ -137,7 +140,7 @@ impl Cast {
         (self.orders.put(order), (self.messages.put(said), E::NAME))
     }
 
-    /// As it comes off the wire.
+    /// The event as it is decoded from the wire.
     pub fn message(&self, letter: Letter) -> Message {
         self.outgoing(letter).publication().message
     }
@@ -157,7 +160,7 @@ impl Cast {
         says.into_iter().map(saying).collect()
     }
 
-    /// Every reaction goes through here.
+    /// Every reaction is run by this function.
     fn reaction<S: 'static, T: Debug>(
         &self,
         queues: &[Queue<S>],
@@ -225,7 +228,7 @@ impl Cast {
         })
     }
 
-    /// What the customer and the deadline may do to an order now, by the shipped rule.
+    /// The actions of customer and deadline on an order that the shipped rule allows now.
     pub fn cancels(&self, order: Id<Order>, number: usize) -> Arc<Cancels> {
         self.cancels.get((order, number), |_| {
             let known = self.orders.get(order);
@@ -244,7 +247,7 @@ impl Cast {
         })
     }
 
-    /// What the charge desk and the provider may do now.
+    /// The possible actions of charge desk and provider now.
     pub fn moves(&self, payment: Id<Payment>, provider: Id<Provider>) -> Arc<Moves> {
         self.desk.get((payment, provider), |_| {
             let (payment, provider) = (self.payments.get(payment), self.providers.get(provider));

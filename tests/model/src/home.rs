@@ -1,4 +1,4 @@
-//! From wherever a run has come to, it can still end: what is under way arrives, what is parked is
+//! Checks that a run can still end from every state: messages in flight arrive, dead letters are
 //! replayed, and the provider answers.
 
 use crate::{
@@ -14,7 +14,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-/// More steps than any order takes that goes on at all.
+/// More steps than any order takes that ends.
 pub const STEPS_MAX: usize = 200;
 
 /// States from which a way to the end is known.
@@ -24,7 +24,7 @@ pub struct Home {
 }
 
 impl Saga {
-    /// Takes the first good step that there is, until all is done. Each state is looked at once.
+    /// Takes the first good step of each state, until all is done. Each state is visited once.
     pub(crate) fn can_end(&self, state: &State) -> bool {
         let mut way = Vec::new();
         let mut here = state.clone();
@@ -67,7 +67,7 @@ impl Home {
     }
 }
 
-/// It brings nearer to the end, and does not depend on anybody's bad luck.
+/// The step leads towards the end, and depends on no fault.
 const fn is_good(action: &Action) -> bool {
     match action.act {
         Act::Replay(_) | Act::Desk(Move::TakeUp) => true,

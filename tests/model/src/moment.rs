@@ -1,4 +1,4 @@
-//! What must hold of a state, by the one list of that: `audit`.
+//! Checks the invariants of one state, by the one list of them: `audit`.
 
 use crate::{
     Saga, State,
@@ -17,13 +17,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// All that the invariants of every moment look at.
+/// The data that the invariants of every state check.
 type Moment = (Id<Stock>, Vec<(Id<Payment>, Id<Provider>, Vec<Letter>)>);
 
 #[derive(Default)]
 pub struct Moments {
     seen: Memo<Moment, bool>,
-    /// Promises that are known to be broken: the first way there is the shortest.
+    /// Invariants that are known to be broken: the first run that breaks one is the shortest.
     broken: Mutex<BTreeSet<&'static str>>,
 }
 
@@ -31,7 +31,7 @@ pub const ALWAYS: &str = "what must hold at every moment holds";
 pub const IN_THE_END: &str = "when it is quiet, everything holds";
 pub const NO_DEAD_END: &str = "every run can still end";
 pub const NOTHING_IMPOSSIBLE: &str = "no message is impossible";
-/// What no run may break.
+/// The invariants that no run may break.
 pub const PROMISES: [&str; 4] = [ALWAYS, IN_THE_END, NO_DEAD_END, NOTHING_IMPOSSIBLE];
 
 impl Saga {
@@ -79,7 +79,8 @@ impl Saga {
             .get((state.stock, moment.collect()), |_| self.violations(state, Quiet::No).is_empty())
     }
 
-    /// Nothing is under way, due, or in hand: nothing happens any more unless somebody asks for it.
+    /// Nothing is in flight, due, or claimed: nothing happens any more without a request from
+    /// outside.
     pub(crate) fn is_quiet(&self, state: &State) -> bool {
         let is_under_way = |about: &About| about.mail_at(Place::UnderWay).next().is_some();
         let is_idle = |about: &About| {
@@ -93,12 +94,12 @@ impl Saga {
         self.violations(state, Quiet::Yes).is_empty()
     }
 
-    /// What is wrong with it.
+    /// The broken invariants of this state.
     pub fn violations(&self, state: &State, quiet: Quiet) -> Vec<Violation> {
         check(&snapshot(&self.cast, state), quiet)
     }
 
-    /// Does an order end so, charged or not?
+    /// Whether an order may end like this, charged or not.
     fn ends(&self, state: &State, status: Status, charged: bool) -> bool {
         let is_it = |about: &About| {
             let provider = self.cast.providers.get(about.provider);

@@ -1,5 +1,4 @@
-//! What is the same is kept once and known by a number, and what is asked twice is worked out once:
-//! decisions are pure.
+//! Interns equal values under one number, and caches answers: decisions are pure.
 
 use std::{
     collections::HashMap,
@@ -9,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// Numbers for values, which are told apart by how they print.
+/// Numbers for values, which are compared by their debug output.
 pub struct Pool<T> {
     known: RwLock<Known<T>>,
 }

@@ -1,30 +1,30 @@
-//! The payment provider, who may say anything that is not against his own books, may keep it to
-//! himself, may decide later, and may have his answer replaced on its way; and the charge desk that
-//! asks him.
+//! Models the payment provider and the charge desk that calls it. The provider may give any answer
+//! that does not contradict its own books, give none, decide later, or have its answer replaced on
+//! the way.
 
 use crate::{Break, NOW, Switches, breaks};
 use events::{EventId, OrderId};
 use payment::{Answer, Asked, Call, Charge, Payment, Policy, Status, Verdict, read};
-use saga::{Cause, Decision, Said};
+use reaction::{Cause, Decision, Said};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use uuid::Uuid;
 
-/// Two tries, so that there are a second and a last one.
+/// Two tries, so that there are a first and a last one.
 pub const POLICY: Policy = Policy { attempts_max: 2, retry_delay: Duration::ZERO };
 
-/// Whoever has a charge in hand now. It is a new claim each time, so that all others are `OTHER`.
+/// The current claim on a charge. Each claim is a new one, so that all others are `OTHER`.
 const MINE: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
 
-/// The provider's books for one order, and what is on its way to him that nobody waits for.
+/// The provider's books for one order, and abandoned requests that may still arrive.
 #[derive(Clone, Debug, Default)]
 pub struct Provider {
     pub charges: BTreeMap<EventId, Word>,
     pub refunds: BTreeSet<EventId>,
-    /// Charges that he has taken in, and decides later.
+    /// Charges that the provider has accepted, and decides later.
     undecided: BTreeSet<EventId>,
     stray: BTreeSet<Request>,
 }
@@ -38,41 +38,41 @@ pub enum Request {
     Refund(EventId),
 }
 
-/// What the provider says, and what stands in his books.
+/// The provider's answers, and the entries of its books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Word {
     Done,
     Declined,
     Voided,
     NotCharged,
-    /// He decides later.
+    /// Pending: decided later.
     Pending,
     /// 503, and nothing was done.
     Away,
-    /// 401 and the like.
+    /// 401 and similar.
     Refused,
 }
 
-/// What may happen to the charge of an order next.
+/// A possible next event for the charge of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Move {
     TakeUp,
     Answer(Word),
-    /// He does it, and what is heard is another answer, of this status.
+    /// The provider does it, but the answer is replaced by another one, of this status.
     Garbled(Word, u16),
     /// No connection can be made.
     Unsent,
-    /// What was pending is decided.
+    /// A pending charge is decided.
     Decide(EventId, Word),
     /// No answer in time. The request may reach the provider later, or never.
     Silence,
-    /// Payment crashes with the charge in hand, or is taken for dead.
+    /// Payment crashes during the charge, or its claim expires.
     Crash,
-    /// A request that nobody waits for any more reaches the provider.
+    /// An abandoned request reaches the provider.
     Late(Request, Word),
 }
 
-/// What a move makes of both, and what is said.
+/// The result of a move: the new state of payment and provider, and the published events.
 #[derive(Debug)]
 pub struct Moved {
     pub payment: Payment,
@@ -82,7 +82,7 @@ pub struct Moved {
 }
 
 impl Provider {
-    /// What he may answer. What he has said once of a key, he says for ever.
+    /// The possible answers. The answer to a key never changes.
     fn words(&self, request: Request) -> Vec<Word> {
         let words: &[Word] = match request {
             Request::Charge(key) | Request::LookUp(key) if self.undecided.contains(&key) => {
@@ -121,7 +121,7 @@ impl Provider {
         }
     }
 
-    /// It was sent, and nobody waits for the answer.
+    /// The request was sent, and its answer will be lost.
     fn leave(&mut self, request: Request) {
         if !matches!(request, Request::LookUp(_)) {
             self.stray.insert(request);
@@ -160,12 +160,12 @@ impl Request {
     }
 }
 
-/// As it comes by HTTP, read by the shipped rule.
+/// The answer as it arrives by HTTP, read by the shipped rule.
 fn heard(asked: Asked, status: u16, body: &str) -> Verdict {
     read(asked, Answer { status, retry_after: None, body: body.as_bytes() })
 }
 
-/// Has anybody the charge in hand?
+/// Whether a process holds a claim on the charge.
 pub fn is_in_hand(payment: &Payment) -> bool {
     payment.charge.as_ref().is_some_and(|charge| charge.claim.is_some())
 }
@@ -185,10 +185,10 @@ fn request(charge: &Charge) -> Request {
     }
 }
 
-/// What a proxy may make of any answer; a bug, of a charge.
+/// Statuses that a proxy may give in place of any answer; a bug, in place of a charge's.
 const GARBLED: [u16; 2] = [503, 201];
 
-/// All that may happen next, the best first.
+/// All possible next moves, the best first.
 pub fn moves(payment: &Payment, provider: &Provider, switches: Switches) -> Vec<(Move, Moved)> {
     let Some(charge) = &payment.charge else {
         return Vec::new();
@@ -278,7 +278,7 @@ fn moved(made: Move, charge: Charge, mut provider: Provider, broken: Option<Brea
     Moved { payment: essence(payment), provider, says, cause }
 }
 
-/// Without what only tells how long to wait and what to log.
+/// Leaves out fields that only affect delays and logs.
 pub fn essence(payment: Payment) -> Payment {
     let essence = |charge: Charge| Charge {
         look_ups: 0,
@@ -290,7 +290,7 @@ pub fn essence(payment: Payment) -> Payment {
     Payment { charge: payment.charge.map(essence) }
 }
 
-/// The id of an event, which comes from what it is.
+/// An event's id, derived from its content.
 pub fn event_id(order: OrderId, event: &str, repetition: u8) -> EventId {
     let name = Uuid::new_v5(&order, format!("{event} {repetition}").as_bytes());
     let noise = name.as_bytes().last_chunk().expect("an id has sixteen bytes");

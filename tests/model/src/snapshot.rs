@@ -1,4 +1,4 @@
-//! A state of the model as the invariants see the system.
+//! Converts a state of the model into the snapshot that the invariants check.
 
 use crate::{
     cast::{Cast, PRICE},
@@ -95,7 +95,7 @@ fn provider(order_id: OrderId, known: &Provider, books: &mut audit::Provider) {
     books.refunds.extend(known.refunds.iter().copied().map(booking));
 }
 
-/// What nobody has handled yet counts as unsent.
+/// An event that no service has handled yet counts as unpublished.
 fn mail(cast: &Cast, about: &About, whole: &mut Snapshot) {
     for mail in &about.mail {
         let (said, service) = (cast.outgoing(mail.letter), mail.step().service);

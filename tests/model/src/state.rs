@@ -1,4 +1,4 @@
-//! The whole system at one moment: what each service knows, and where each message is.
+//! The state of the whole system: what each service knows, and where each message is.
 
 use crate::{pool::Id, provider::Provider, stock::Stock};
 use events::{OrderId, SAGA, Step};
@@ -12,30 +12,30 @@ use uuid::Uuid;
 pub struct State {
     pub stock: Id<Stock>,
     pub orders: Vec<About>,
-    /// A message may still be put aside.
+    /// A message may still become a dead letter.
     pub may_park: bool,
 }
 
-/// All there is about one order.
+/// The state of one order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct About {
     pub order: Id<Order>,
     pub payment: Id<Payment>,
     pub shipping: Id<Dispatch>,
     pub provider: Id<Provider>,
-    /// One for each message and each who hears it, sorted.
+    /// One for each message and subscriber, sorted.
     pub mail: Vec<Mail>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mail {
     pub letter: Letter,
-    /// Who hears it: its place in `SAGA`.
+    /// The subscriber: its index in `SAGA`.
     pub step: u8,
     pub place: Place,
 }
 
-/// A message. Said once more for the same order, an event is another one.
+/// A message. An event that is published again for the same order is another message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Letter {
     pub said: Id<Outgoing>,
@@ -44,18 +44,18 @@ pub struct Letter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// In the outbox or in the queue: it may come at any moment from here on.
+    /// In the outbox or in the queue: it may be delivered at any moment.
     UnderWay,
-    /// It may still come again, at any moment and any number of times.
+    /// It may still be delivered again, at any moment and any number of times.
     Handled,
-    /// A dead letter, until somebody replays it.
+    /// A dead letter, until it is replayed.
     Parked,
-    /// A dead letter, since no history leads there.
+    /// A dead letter, since no legal history leads there.
     Impossible,
 }
 
 impl State {
-    /// Every message came where a legal history leads.
+    /// Every message was delivered in a state that a legal history leads to.
     pub fn is_possible(&self) -> bool {
         self.orders.iter().all(|about| about.mail_at(Place::Impossible).next().is_none())
     }
@@ -79,7 +79,7 @@ impl About {
         letters
     }
 
-    /// It goes to all who hear it.
+    /// It goes to all subscribers.
     pub fn say(&mut self, said: Id<Outgoing>, event: &str) {
         let step = |place: usize| u8::try_from(place).expect("SAGA is short");
         let first = SAGA.iter().position(|step| step.hears == event).map(step);

@@ -1,4 +1,4 @@
-//! What may happen next, and what comes of it.
+//! Lists the possible next steps of a state, and computes the state after each.
 
 use crate::{
     Switches,
@@ -21,7 +21,7 @@ pub struct Saga {
     pub(crate) home: Home,
 }
 
-/// To one of the orders, by its number.
+/// A step of one of the orders, by its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     pub order: usize,
@@ -30,7 +30,7 @@ pub struct Action {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// For the first time, or again.
+    /// Delivers a message for the first time, or again.
     Deliver(Mail),
     Park(Mail),
     Replay(Mail),
@@ -47,7 +47,7 @@ impl Saga {
         Self { switches, cast, moments: Moments::default(), home: Home::default() }
     }
 
-    /// All that may happen, the best first.
+    /// All possible steps, the best first.
     fn acts(&self, about: &About, number: usize, may_park: bool, acts: &mut Vec<Act>) {
         acts.extend(about.mail_at(Place::UnderWay).map(|mail| Act::Deliver(*mail)));
         acts.extend(about.mail_at(Place::Parked).map(|mail| Act::Replay(*mail)));
@@ -65,12 +65,12 @@ impl Saga {
         }
     }
 
-    /// What comes of it; none, where nothing does.
+    /// The state after the step; none, where the step changes nothing.
     pub(crate) fn after(&self, last: &State, action: &Action) -> Option<State> {
         let mut next = last.clone();
         let about = &mut next.orders[action.order];
         match &action.act {
-            // It is known there already.
+            // The inbox has it already.
             Act::Deliver(mail) if mail.place == Place::Handled && self.switches.tables => {}
             Act::Deliver(mail) => self.deliver(&mut next.stock, about, *mail),
             Act::Park(mail) => {
@@ -131,7 +131,7 @@ impl About {
         }
     }
 
-    /// What the service knows from here on, where that is something else.
+    /// The service's new state, where it differs from the old one.
     fn take<S>(&mut self, mail: Mail, reaction: &Reaction<S>) -> Option<Id<S>> {
         match reaction {
             Reaction::Impossible => self.put(mail, Place::Impossible),
@@ -149,7 +149,7 @@ impl Model for Saga {
     type State = State;
     type Action = Action;
 
-    /// There is enough; there is nothing left; there is, and no carrier takes it.
+    /// Enough stock; no stock; stock, but no carrier.
     fn init_states(&self) -> Vec<State> {
         let stocks = [(QUILL, 1), (QUILL, 0), (shipping::OVERSIZED, 1)];
         stocks

@@ -1,17 +1,17 @@
-//! Inventory's side of all orders, which share the products.
+//! Inventory's state for all orders, which share the products.
 
 use events::{OrderId, ProductId};
 use inventory::{Product, Shelf, Shelves};
-use messaging::Known;
-use saga::Decision;
+use messaging::LoadedBatch;
+use reaction::Decision;
 use std::collections::BTreeMap;
 
-/// What inventory knows of each order; the products are the same for all.
+/// Inventory's state for each order; the products are the same for all.
 #[derive(Clone, Debug)]
 pub struct Stock(BTreeMap<OrderId, Shelf>);
 
 impl Stock {
-    /// So many pieces of one product.
+    /// The number of pieces of one product.
     pub fn of(orders: impl Iterator<Item = OrderId>, product: ProductId, total: u64) -> Self {
         let products = BTreeMap::from([(product, Product { total, reserved: 0 })]);
         let shelf = Shelf { products, ..Shelf::default() };
@@ -26,7 +26,7 @@ impl Stock {
         self.0.values().flat_map(|shelf| shelf.products.clone()).collect()
     }
 
-    /// A decision for one order, in a batch as it is shipped.
+    /// A decision for one order, in a batch as shipped.
     pub fn decide(
         &self,
         order: OrderId,

@@ -1,4 +1,4 @@
-//! A run as a person reads it.
+//! Prints a run as readable text.
 
 use crate::{
     Saga, State,
@@ -12,7 +12,7 @@ use events::{CancelReason, said_by};
 use stateright::Path;
 
 impl Saga {
-    /// Where it begins, and one step after the other, each with what is said; for a dead end, the
+    /// The first state, and then each step with the events that it publishes; for a dead end, the
     /// way into it too.
     pub fn tell(&self, promise: &str, path: Path<State, Action>) -> String {
         let mut here = path.last_state().clone();

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub const FOLDER: &str = "deploy/observability";
 pub const DASHBOARDS: [&str; 2] = ["saga", "machine-room"];
 
-/// A file of the folder. Merged keys (`<<`) are put where they are merged into.
+/// A file of the folder, with merged keys (`<<`) resolved.
 pub fn yaml(file: &str) -> Value {
     parse(&format!("{FOLDER}/{file}"))
 }
@@ -35,13 +35,13 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Every rule that rings.
+/// Every alarm rule.
 pub fn alarms() -> Vec<Value> {
     let rules = yaml("alerts.yml");
     array(&rules["groups"]).iter().flat_map(|group| array(&group["rules"])).cloned().collect()
 }
 
-/// Every query of alarms and dashboards, with where it stands.
+/// Every query of alarms and dashboards, with its place.
 pub fn queries() -> Vec<(String, String)> {
     let alarms = alarms()
         .into_iter()

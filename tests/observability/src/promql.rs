@@ -1,5 +1,5 @@
-//! As much of PromQL as it takes to tell which metrics and labels a query asks for. Whether it is
-//! valid at all, `promtool` tells (`make alerts`).
+//! Parses as much of PromQL as is needed to list the metrics and labels of a query. `promtool`
+//! checks the syntax (`make alerts`).
 
 /// `metric{label="…"}`, or a metric alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,12 +8,12 @@ pub struct Selector {
     pub labels: Vec<String>,
 }
 
-/// Words of the language that may stand where a metric may.
+/// Keywords that may stand where a metric may.
 const WORDS: [&str; 6] = ["and", "or", "unless", "bool", "offset", "inf"];
-/// These have labels in brackets behind them, and no query.
+/// These keywords have labels in brackets after them, and no query.
 const GROUPINGS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// What a query selects, and the labels that it groups by.
+/// The metrics that a query selects, and the labels that it groups by.
 pub fn selectors(query: &str) -> (Vec<Selector>, Vec<String>) {
     let (mut found, mut grouped) = (Vec::new(), Vec::new());
     let mut rest = query;
@@ -44,7 +44,7 @@ pub fn selectors(query: &str) -> (Vec<Selector>, Vec<String>) {
     (found, grouped)
 }
 
-/// Whether what stands before it is a function: `rate (…)`, `sum by (…)`.
+/// Whether the word before it is a function: `rate (…)`, `sum by (…)`.
 fn calls(rest: &str) -> bool {
     ["(", "by ", "by(", "without ", "without("].iter().any(|start| rest.starts_with(start))
 }

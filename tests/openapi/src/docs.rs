@@ -1,4 +1,4 @@
-//! Draws `/docs`, the contract for people, from what `openapi.json` is written from.
+//! Renders `/docs`, the contract for people, from the source of `openapi.json`.
 
 use crate::{
     ABOUT,
@@ -70,7 +70,7 @@ impl Docs {
 }
 
 impl Operation {
-    /// As it is tried from a shell.
+    /// The request as a `curl` command.
     fn curl(&self) -> String {
         let path = self.path.replace("{id}", "$ORDER");
         let asked: Vec<_> = self.parameters.iter().filter_map(Parameter::in_query).collect();
@@ -92,7 +92,7 @@ impl Operation {
 }
 
 impl Parameter {
-    /// A cursor is worth something only where it came from.
+    /// A cursor has no example: it is valid only where it came from.
     fn in_query(&self) -> Option<String> {
         let is_told = self.place == "query" && self.name != "cursor";
         is_told.then(|| format!("{}={}", self.name, self.example_text()))

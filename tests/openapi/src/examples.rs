@@ -1,13 +1,14 @@
-//! Makes the examples with the service's own code: an order goes its way through the reactions,
-//! and what they note of it is what an example shows.
+//! Makes the examples with the service's own code: an order passes the reactions, and the state
+//! that they save is the example.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use demo::{CUSTOMER, DemoOrder};
 use events::{
-    Asking, CUSTOMER, Event, EventId, InventoryReserved, Item, Money, OrderCreated, OrderId,
-    PaymentApproved, PaymentMethod, ShippingScheduled,
+    Event, EventId, InventoryReserved, Item, Money, OrderCreated, OrderId, PaymentApproved,
+    PaymentMethod, ShippingScheduled,
 };
 use order::{Fact, News, Order, Step, View};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -32,9 +33,9 @@ pub fn order_id() -> OrderId {
     id(0, "order")
 }
 
-/// Just placed, as it is answered.
+/// An order just placed, as the API answers it.
 pub fn placed() -> View {
-    let asked = Asking::CONFIRMED;
+    let asked = DemoOrder::CONFIRMED;
     let detail = json!({ "payment_method": asked.method, "total_amount": TOTAL });
     let created = Fact {
         event: OrderCreated::NAME,
@@ -55,7 +56,7 @@ pub fn placed() -> View {
     }
 }
 
-/// Paid, and on its way to the shelves.
+/// An order that is paid for, and not yet reserved.
 pub fn under_way() -> View {
     let mut view = placed();
     view.order = paid(view.order);
@@ -80,7 +81,7 @@ pub fn confirmed() -> View {
 }
 
 fn paid(order: Order) -> Order {
-    let (order_id, items) = (order_id(), Asking::CONFIRMED.items());
+    let (order_id, items) = (order_id(), DemoOrder::CONFIRMED.items());
     let provider_ref = "SIM-81ab0ac6b71f".into();
     hear(order, 23, PaymentApproved { order_id, amount: TOTAL, provider_ref, items })
 }
@@ -103,9 +104,9 @@ where
     }
 }
 
-/// An order as it is asked for.
+/// An order to place.
 pub fn draft() -> String {
-    let [item] = &Asking::CONFIRMED.items()[..] else { panic!("the example has one item") };
+    let [item] = &DemoOrder::CONFIRMED.items()[..] else { panic!("the example has one item") };
     let Item { product_id, quantity, unit_price } = item;
     format!(
         r#"{{
@@ -130,7 +131,7 @@ pub fn stream() -> String {
     text + &format!("event: end\ndata: {}\n\n", json!({ "status": view.order.status() }))
 }
 
-/// What is told of all orders, here of one.
+/// The stream of all orders, here with one.
 pub fn news() -> String {
     let view = confirmed();
     let mut text = String::new();

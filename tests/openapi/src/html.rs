@@ -11,7 +11,7 @@ impl Docs {
         parts.map(|(part, code)| if code { format!("<code>{part}</code>") } else { part }).collect()
     }
 
-    /// What a schema asks for, in a few words.
+    /// A schema's constraints, in a few words.
     pub fn kind(&self, schema: &Value) -> String {
         let text = |name: &str| schema[name].as_str().unwrap_or_default();
         if let Some(name) = text("$ref").rsplit('/').next().filter(|name| !name.is_empty()) {
@@ -39,7 +39,7 @@ impl Docs {
         kind + &bounds(schema)
     }
 
-    /// JSON with its names, texts and numbers told apart.
+    /// JSON with its names, texts and numbers marked up.
     pub fn json(&self, text: &str) -> String {
         let mut html = String::new();
         let mut rest = text;

@@ -13,16 +13,14 @@ use std::collections::BTreeMap;
 
 const FOLDER: &str = "services/order/api";
 
-/// What any client has to know, whatever it asks for.
-const ABOUT: &str = "Places orders and shows what becomes of them. \
-    An order is answered as soon as it is stored; four services then dance it to its end by \
-    events. \
+/// Text for every client, whatever it requests.
+const ABOUT: &str = "Places, shows and cancels orders. A POST is answered as soon as the order is \
+    stored; four services then process it by events. \
     Amounts are exact decimal numbers with two decimals, never floats. \
     Unknown fields and parameters are ignored, and clients are asked to do the same: answers may \
     gain fields. \
-    Whatever goes wrong is told as `application/problem+json` (RFC 9457), with a `type` that \
-    stays; so are an unknown path (404), a method that a path does not know (405), no `Host` (400) \
-    and one that is not ours (421).";
+    Every error is `application/problem+json` (RFC 9457) with a stable `type`, also for an unknown \
+    path (404), a wrong method (405), a missing `Host` (400) and an unknown one (421).";
 
 /// The files that the service includes, by their paths.
 pub fn api_documents() -> BTreeMap<String, String> {

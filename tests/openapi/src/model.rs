@@ -1,5 +1,5 @@
-//! Describes the parts of an OpenAPI document, as few as this service needs, in the order in which
-//! a person reads them.
+//! Describes the parts of an OpenAPI document that this service needs, in the order in which a
+//! person reads them.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub struct Answer {
 pub struct Example {
     pub name: String,
     pub about: String,
-    /// As it stands on the wire, with room to be read.
+    /// The example as it stands on the wire, indented.
     pub text: String,
 }
 
@@ -111,14 +111,14 @@ impl Answer {
         Self { status, about, headers, media_type: JSON, schema, examples, links }
     }
 
-    /// Of another kind than JSON.
+    /// An answer of another type than JSON.
     pub fn text(media_type: &'static str, about: &str, example: &str) -> Self {
         let examples = vec![Example::new("whole", "As it is sent.", example.into())];
         let schema = json!({ "type": "string" });
         Self { media_type, schema, ..Self::new(StatusCode::OK, about, "", examples) }
     }
 
-    /// A stream of events. The schema is that of each, its data being JSON again.
+    /// A stream of events. The schema is that of each event, whose data is JSON.
     pub fn stream(about: &str, kinds: &[(&str, Value)], example: &str) -> Self {
         let kinds = kinds.iter().map(|(kind, data)| {
             let data = json!({
@@ -139,7 +139,7 @@ impl Answer {
         self
     }
 
-    /// These, an answer a status.
+    /// Answers, one per status.
     pub fn refusals(problems: Vec<Problem>) -> Vec<Self> {
         let mut answers: Vec<Self> = Vec::new();
         for problem in problems {
@@ -149,7 +149,7 @@ impl Answer {
                     let but_one = format!("{}; or: {}", answer.about, problem.title());
                     answer.about = but_one;
                     answer.examples.push(example);
-                    // What not every one of them has is not promised.
+                    // A header that not every one of them has is not promised.
                     answer.headers.retain(|_| problem.retry_after_s().is_some());
                 }
                 None => {

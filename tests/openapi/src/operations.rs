@@ -1,4 +1,4 @@
-//! Lists what may be asked, and every answer to it.
+//! Lists the operations, and every answer to each.
 
 use crate::{
     examples,
@@ -6,7 +6,7 @@ use crate::{
     schemas::uuid,
 };
 use axum::http::StatusCode;
-use events::CUSTOMER;
+use demo::CUSTOMER;
 use order::{
     Ending, Status,
     http::{
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use service::http::{Errors, Problem};
 
 pub const GROUPS: [(&str, &str); 3] = [
-    ("Orders", "Place, look, cancel."),
-    ("Streams", "What happens, as it happens: server-sent events."),
-    ("Service", "For whoever runs it."),
+    ("Orders", "Place, show, list and cancel."),
+    ("Streams", "Server-sent events."),
+    ("Service", "For operators."),
 ];
 
 pub fn all() -> Vec<Operation> {
@@ -32,17 +32,17 @@ pub fn all() -> Vec<Operation> {
 
 fn place() -> Operation {
     let links = json!({
-        "show": link("getOrder", "The order as it goes on."),
-        "cancel": link("cancelOrder", "Undoes it."),
-        "follow": link("followOrder", "Tells each of its steps."),
+        "show": link("getOrder", "The order's current state."),
+        "cancel": link("cancelOrder", "Cancels the order."),
+        "follow": link("followOrder", "Streams the order's steps."),
     });
-    let placed = Example::of("placed", "Stored, and said to be.", &examples::placed());
+    let placed = Example::of("placed", "Stored.", &examples::placed());
     let created =
         Answer { links, ..Answer::new(StatusCode::CREATED, "Placed.", "Order", vec![placed]) };
     let location = Parameter {
         place: "header",
         name: "Location",
-        about: "Where the order is.".into(),
+        about: "The order's path.".into(),
         schema: json!({ "type": "string", "pattern": "^/orders/[0-9a-f-]{36}$" }),
         example: format!("/orders/{}", examples::order_id()).into(),
     };
@@ -72,10 +72,10 @@ fn place() -> Operation {
         group: "Orders",
         summary: "Place an order",
         about: "Answered as soon as the order is stored, whatever the rest of the system does. \
-            Send an `Idempotency-Key`, and a repetition gets the first answer again, byte by byte, \
-            and makes no second order: it is safe to ask again after a broken connection. \
-            Only a 201 is remembered for a key. A 503 says that nothing was stored, but for \
-            `outcome-unknown`, which names the order to look for.",
+            With an `Idempotency-Key` a retry gets the first answer again, byte by byte, and \
+            creates no second order: retries are safe after a broken connection. Only a 201 is \
+            stored for a key. A 503 means that nothing was stored, except for `outcome-unknown`, \
+            which names the order to check.",
         parameters: vec![key(), traceparent()],
         body: vec![Example::new("order", "Two of one product.", examples::draft())],
         answers: limited([created.with_header(location)], refusals),
@@ -89,10 +89,10 @@ fn list() -> Operation {
     };
     let found = Example::of("page", "One order, and there are more.", &page);
     let wrong = Problem::malformed(
-        "some parameters cannot be; see errors",
+        "parameter validation failed; see errors",
         errors(&[("limit", &format!("must be between 1 and {LIMIT_MAX}"))]),
     );
-    let limit_about = format!("How many at most; {LIMIT} where nothing is said.");
+    let limit_about = format!("Page size; {LIMIT} by default.");
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT });
     let cursor = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
     let cursor_example = examples::order_id().simple().to_string();
@@ -103,16 +103,11 @@ fn list() -> Operation {
         id: "listOrders",
         group: "Orders",
         summary: "List orders",
-        about: "Newest first, page by page. A page's `next_cursor` asks for the one after it; \
-            orders that are placed meanwhile shift nothing.",
+        about: "Newest first, page by page. Pass a page's `next_cursor` to get the next page; new \
+            orders do not shift the pages.",
         parameters: vec![
-            query(
-                "status",
-                "Only those that stand there.",
-                status,
-                Status::Confirmed.name().into(),
-            ),
-            query("customer_id", "Only those of this customer.", uuid(), json!(CUSTOMER)),
+            query("status", "Filter by status.", status, Status::Confirmed.name().into()),
+            query("customer_id", "Filter by customer.", uuid(), json!(CUSTOMER)),
             query("limit", &limit_about, limit, 10.into()),
             query("cursor", "`next_cursor` of the page before.", cursor, cursor_example.into()),
         ],
@@ -127,7 +122,7 @@ fn list() -> Operation {
 fn show() -> Operation {
     let shown = vec![
         Example::of("confirmed", "At its end.", &examples::confirmed()),
-        Example::of("under-way", "Paid; inventory has the word.", &examples::under_way()),
+        Example::of("under-way", "Paid; inventory is next.", &examples::under_way()),
     ];
     Operation {
         method: "get",
@@ -135,8 +130,8 @@ fn show() -> Operation {
         id: "getOrder",
         group: "Orders",
         summary: "Show an order",
-        about: "Its status, its timeline (each event: when it was said, by whom, caused by what) \
-            and, until it is final, who owes it the next step.",
+        about: "Its status, its timeline (each event with time, publisher and cause) and, until it \
+            is final, the services whose steps are missing.",
         parameters: vec![id()],
         body: vec![],
         answers: limited(
@@ -150,7 +145,7 @@ fn cancel() -> Operation {
     let accepted = json!({
         "order_id": examples::order_id(), "status": Status::PaymentApproved, "cancel": "accepted",
     });
-    let accepted = Example::of("accepted", "It will be undone.", &accepted);
+    let accepted = Example::of("accepted", "The order will be cancelled.", &accepted);
     let about = "Accepted: after this the order never ends `CONFIRMED`.";
     Operation {
         method: "post",
@@ -158,8 +153,8 @@ fn cancel() -> Operation {
         id: "cancelOrder",
         group: "Orders",
         summary: "Cancel an order",
-        about: "Possible until the order is final; whatever was done for it is undone. \
-            To ask again, or for an order that is being undone anyway, is accepted too and changes \
+        about: "Possible until the order is final; completed steps are compensated. A repeated \
+            cancel, or one of an order that is already being compensated, is accepted and changes \
             nothing.",
         parameters: vec![id(), traceparent()],
         body: vec![],
@@ -171,8 +166,8 @@ fn cancel() -> Operation {
 }
 
 fn follow() -> Operation {
-    let about = "`event: step` with a Step for each entry of the timeline, those of the past \
-        first; then `event: end` with the final status, and the stream ends.";
+    let about = "`event: step` with a Step for each entry of the timeline, past ones first; then \
+        `event: end` with the final status, and the stream ends.";
     let end = json!({
         "type": "object", "properties": { "status": schema_of("Status") }, "required": ["status"],
     });
@@ -183,7 +178,7 @@ fn follow() -> Operation {
         id: "followOrder",
         group: "Streams",
         summary: "Follow an order",
-        about: "A stream that ends with the order. Whoever comes again is told everything again.",
+        about: "A stream that ends when the order is final. A reconnect repeats all steps.",
         parameters: vec![id()],
         body: vec![],
         answers: limited(
@@ -194,16 +189,16 @@ fn follow() -> Operation {
 }
 
 fn news() -> Operation {
-    let about = "`event: said` with a News for each event of any order, as order hears it; \
-        `event: missed` where some were not told, since the reader was too slow or away for too \
-        long. It never ends.";
+    let about = "`event: said` with a News for each event of any order, as order receives it; \
+        `event: missed` where events were skipped because the client was too slow or disconnected \
+        for too long. It never ends.";
     let last = Parameter {
         place: "header",
         name: "Last-Event-ID",
         about: format!(
-            "The last `id` that was told: what the {CAUGHT_UP_MAX} newest orders have heard since \
-            is told first, and `missed` before it where that does not reach back so far. No id of \
-            an event is ignored."
+            "The last received `id`: later events of the {CAUGHT_UP_MAX} newest orders are sent \
+             first, preceded by `missed` where these do not reach back so far. A value that is no \
+             event id is ignored."
         ),
         schema: json!({ "type": "string" }),
         example: json!(examples::order_id()),
@@ -215,14 +210,14 @@ fn news() -> Operation {
         id: "listenToEvents",
         group: "Streams",
         summary: "Follow all orders",
-        about: "What `saga tail` shows. An event may be told twice to whoever comes back.",
+        about: "The stream behind `saga tail`. After a reconnect an event may be repeated.",
         parameters: vec![last],
         body: vec![],
         answers: limited([Answer::stream(about, &kinds, &examples::news())], vec![too_many()]),
     }
 }
 
-/// What a reader is told who has missed something: at least so many batches.
+/// The event for a reader that has missed events: at least this many batches.
 fn missed() -> Value {
     json!({
         "type": "object", "properties": { "batches": { "type": "integer" } },
@@ -234,7 +229,7 @@ fn endings() -> Operation {
     let ended = [Ending { order_id: examples::order_id(), status: Status::Confirmed }];
     let ended = serde_json::to_string(&ended).expect("an ending is plain data");
     let about = "`event: ended` with an array of `order_id` and `status`, whenever orders have \
-        ended; `event: missed` where the reader is too slow and has to ask for each. It never \
+        ended; `event: missed` where the client is too slow and has to query each order. It never \
         ends.";
     let ends = json!({ "type": "array", "items": schema_of("Ending") });
     let kinds = [("ended", ends), ("missed", missed())];
@@ -243,9 +238,9 @@ fn endings() -> Operation {
         path: "/orders/endings",
         id: "listenToEndings",
         group: "Streams",
-        summary: "Hear which orders end",
-        about: "For who has many orders under way and would else ask for each. It tells of the \
-            orders whose last event this process has heard: with several replicas, listen to each.",
+        summary: "Follow the final statuses",
+        about: "For clients with many orders in flight, instead of polling each. It covers orders \
+            whose last event this process received: with several replicas, subscribe to each.",
         parameters: vec![],
         body: vec![],
         answers: limited(
@@ -271,7 +266,7 @@ fn service() -> [Operation; 5] {
         let example = Example::of(status, about, &json!({ "status": status }));
         Answer::new(StatusCode::OK, about, "Health", vec![example])
     };
-    let not_ready = vec![Problem::not_ready("the broker is not reached")];
+    let not_ready = vec![Problem::not_ready("broker not connected")];
     let with = |answer, refusals| [vec![answer], Answer::refusals(refusals)].concat();
     let openapi =
         json!({ "openapi": "3.1.1", "info": { "title": "…", "version": "…" }, "paths": {} });
@@ -285,14 +280,15 @@ fn service() -> [Operation; 5] {
             "/healthz",
             "isAlive",
             "Is it alive?",
-            "Yes, if it answers. Needs neither database nor broker.",
+            "Liveness: answers without database and broker.",
             vec![health("alive", "It is.")],
         ),
         get(
             "/readyz",
             "isReady",
             "Is it ready?",
-            "Whether database and broker are reached. Orders are taken without the broker too.",
+            "Readiness: database and broker are connected. Orders are accepted without the broker \
+             too.",
             with(health("ready", "It is."), not_ready),
         ),
         get(
@@ -319,7 +315,7 @@ fn service() -> [Operation; 5] {
 
 const METRICS: &str = "# HELP orders_placed_total orders answered 201 for the first time\n# TYPE orders_placed_total counter\norders_placed_total 42\n";
 
-/// With what any route may answer that is limited and needs the database.
+/// Adds the answers of any route that is limited and needs the database.
 fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> Vec<Answer> {
     refusals.extend([
         Problem::too_many_requests(1),
@@ -371,7 +367,7 @@ fn key() -> Parameter {
         "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[\\t -~]*[!-~][\\t -~]*$",
     });
     let about = format!(
-        "Any text of the client's, 1 to {KEY_MAX} visible ASCII characters, new for each order."
+        "A text chosen by the client, 1 to {KEY_MAX} visible ASCII characters, new for each order."
     );
     let example = "a3f1c2d4-checkout-17".into();
     Parameter { place: "header", name: "Idempotency-Key", about, schema, example }
@@ -381,10 +377,9 @@ fn traceparent() -> Parameter {
     Parameter {
         place: "header",
         name: "traceparent",
-        about:
-            "W3C Trace Context: the order goes on with the caller's trace. What is no valid one \
-            is ignored."
-                .into(),
+        about: "W3C Trace Context: the order continues the client's trace. An invalid value is \
+             ignored."
+            .into(),
         schema: json!({ "type": "string" }),
         example: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
     }

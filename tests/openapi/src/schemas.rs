@@ -1,4 +1,4 @@
-//! Lists the shapes of what is sent and answered; their limits are those that the code checks.
+//! Lists the schemas of requests and answers; their limits are those that the code checks.
 
 use crate::model::schema_of;
 use events::{EVENTS, Money, PaymentMethod, SERVICES};
@@ -61,7 +61,7 @@ pub fn all() -> Vec<Schema> {
 }
 
 fn orders() -> Vec<Schema> {
-    let items_about = "What is ordered; a product may stand on several lines.";
+    let items_about = "The order's lines; a product may appear on several.";
     let items = json!({ "type": "array", "items": schema_of("Item"), "minItems": 1, "maxItems": ITEMS_MAX });
     let quantity = json!({ "type": "integer", "minimum": 1, "maximum": QUANTITY_MAX });
     let code = json!({ "type": ["string", "null"] });
@@ -70,7 +70,7 @@ fn orders() -> Vec<Schema> {
     vec![
         object(
             "NewOrder",
-            "An order as it is asked for.",
+            "An order to place.",
             vec![
                 field("customer_id", "Whose order it is.", uuid()),
                 field("payment_method", "How it is paid.", schema_of("PaymentMethod")),
@@ -79,33 +79,33 @@ fn orders() -> Vec<Schema> {
         ),
         object(
             "Item",
-            "So many of one product.",
+            "A quantity of one product.",
             vec![
                 field("product_id", "Any product; an unknown one is out of stock.", uuid()),
                 field("quantity", "A whole number.", quantity),
-                field("unit_price", "Of one piece.", schema_of("Money")),
+                field("unit_price", "Price per piece.", schema_of("Money")),
             ],
         ),
         object(
             "Order",
-            "An order and its whole way so far.",
+            "An order with its timeline.",
             vec![
                 field("order_id", "Given by the service; orders sort by age.", uuid()),
                 field("customer_id", "Whose order it is.", uuid()),
                 field("payment_method", "How it is paid.", schema_of("PaymentMethod")),
-                field("status", "Where it stands.", schema_of("Status")),
+                field("status", "Its status.", schema_of("Status")),
                 field("total_amount", "Of all items, without freight.", schema_of("Money")),
                 field("items", items_about, items),
                 field("tracking_code", "Of the shipment, while there is one.", code),
                 field("created_at", "When it was placed.", time()),
-                field("updated_at", "When the latest of its events was said.", time()),
-                field("timeline", "Each event that was heard of it, by time.", timeline),
+                field("updated_at", "Time of its latest event.", time()),
+                field("timeline", "Its events, by time.", timeline),
                 Field {
                     is_required: false,
                     ..field(
                         "waits_for",
-                        "Who owes the next step; empty once the order is final. The answer to a \
-                         POST, which is stored and repeated, has none.",
+                        "The missing steps; empty once the order is final. Absent from the answer \
+                         to a POST, which is stored and repeated.",
                         waits_for,
                     )
                 },
@@ -125,14 +125,14 @@ fn answers() -> Vec<Schema> {
     });
     let after = json!({ "anyOf": [schema_of("Event"), { "type": "null" }] });
     let step = vec![
-        field("event", "What was said.", schema_of("Event")),
+        field("event", "The event's name.", schema_of("Event")),
         field("event_id", "The same on every repetition.", uuid()),
-        field("service", "Who said it.", schema_of("Service")),
-        field("at", "When it was said.", time()),
-        field("caused_by", "The event that led to it; an opening has none.", cause),
+        field("service", "Its publisher.", schema_of("Service")),
+        field("at", "Its time.", time()),
+        field("caused_by", "The event that caused it; null for a root event.", cause),
         field(
             "detail",
-            "What a person wants to know of it: `reason`, `amount`, `provider_ref`, \
+            "Details for people: `reason`, `amount`, `provider_ref`, \
                      `attempts`, `units`, `short`, `tracking_code`, `freight`, and the like.",
             json!({ "type": "object" }),
         ),
@@ -146,10 +146,10 @@ fn answers() -> Vec<Schema> {
                 .into_iter()
                 .chain(step)
                 .chain([
-                    field("after", "The event that it answers.", after),
+                    field("after", "The event that caused it.", after),
                     field(
                         "inferred",
-                        "Order does not hear it: it must have been said, for it was answered.",
+                        "Inferred from its answer: order does not consume this event.",
                         json!({ "type": "boolean" }),
                     ),
                 ])
@@ -157,16 +157,16 @@ fn answers() -> Vec<Schema> {
         ),
         object(
             "Waiting",
-            "A step that somebody owes an order.",
+            "A missing step of an order.",
             vec![
-                field("service", "Who owes it.", schema_of("Service")),
-                field("after", "The event that he answers.", schema_of("Event")),
-                field("for", "What he may say.", answers),
-                field("since", "When that event was said.", time()),
+                field("service", "The service that has to act.", schema_of("Service")),
+                field("after", "The event that it has to handle.", schema_of("Event")),
+                field("for", "The events that it may publish.", answers),
+                field("since", "Time of that event.", time()),
                 field(
                     "stuck",
-                    "The order is being undone and has made no progress for as long as a whole \
-                     order may take: a person has to look.",
+                    "The compensation has made no progress for a whole `ORDER_DEADLINE`: an \
+                     operator has to act.",
                     json!({ "type": "boolean" }),
                 ),
             ],
@@ -181,10 +181,10 @@ fn answers() -> Vec<Schema> {
         ),
         object(
             "Cancellation",
-            "It will be undone.",
+            "The order will be cancelled.",
             vec![
                 field("order_id", "Of the order.", uuid()),
-                field("status", "Where it stands at this moment.", schema_of("Status")),
+                field("status", "Its current status.", schema_of("Status")),
                 field("cancel", "Always `accepted`.", json!({ "const": "accepted" })),
             ],
         ),
@@ -198,26 +198,30 @@ fn answers() -> Vec<Schema> {
         ),
         object(
             "Health",
-            "How the service is.",
+            "The service's health.",
             vec![field("status", "`alive` or `ready`.", json!({ "enum": ["alive", "ready"] }))],
         ),
         object(
             "Problem",
-            "What is wrong, after RFC 9457.",
+            "An error, as in RFC 9457.",
             vec![
-                field("type", "Names the kind of problem, and stays.", json!({ "type": "string" })),
+                field(
+                    "type",
+                    "Identifies the kind of problem; stable.",
+                    json!({ "type": "string" }),
+                ),
                 field("title", "The kind, for people.", json!({ "type": "string" })),
                 field(
                     "status",
                     "The status of the answer.",
                     json!({ "type": "integer", "minimum": 400, "maximum": 599 }),
                 ),
-                field("detail", "What it is this time.", json!({ "type": "string" })),
+                field("detail", "The specific error.", json!({ "type": "string" })),
                 Field {
                     is_required: false,
                     ..field(
                         "errors",
-                        "What is wrong with each field or parameter, all at once: \
+                        "All errors by field or parameter: \
                          `items[0].quantity`.",
                         errors,
                     )
@@ -231,8 +235,8 @@ fn words() -> Vec<Schema> {
     vec![
         plain(
             "Money",
-            "An exact amount, written with two decimals. What all items of an order come to may \
-             not be larger either.",
+            "An exact amount, written with two decimals. The same maximum applies to an order's \
+             total.",
             json!({
                 "type": "number", "multipleOf": Money::cents(1), "minimum": 0, "maximum": Money::MAX,
             }),
@@ -245,7 +249,7 @@ fn words() -> Vec<Schema> {
         ),
         plain(
             "Status",
-            "Where an order stands. `CONFIRMED`, `PAYMENT_FAILED` and `CANCELLED` are final.",
+            "An order's status. `CONFIRMED`, `PAYMENT_FAILED` and `CANCELLED` are final.",
             json!({ "type": "string", "enum": Status::ALL }),
         ),
         plain("Event", "`<service>.<what happened>`.", json!({ "type": "string", "enum": EVENTS })),

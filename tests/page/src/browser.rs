@@ -1,4 +1,4 @@
-//! A Chromium of the test's own, spoken to in its DevTools protocol.
+//! Runs a Chromium for a test and controls it by the DevTools protocol.
 
 use crate::Tab;
 use e2e::until;
@@ -43,7 +43,7 @@ impl Browser {
         if let Some(process) = Process::of(child.id()) {
             watchdog.ends(process, Signal::SIGKILL).expect("the watchdog listens");
         }
-        // It picks a free port and writes it down.
+        // It picks a free port and writes it to a file.
         let note = profile.join("DevToolsActivePort");
         let port = until(STARTS_WITHIN, || async {
             let text = std::fs::read_to_string(&note).map_err(|why| why.to_string())?;

@@ -1,4 +1,5 @@
-//! The live page as a person sees it: a headless Chromium beside a fleet of the real services.
+//! Tests the live page as a person sees it: a headless Chromium beside a fleet of the real
+//! services.
 
 mod browser;
 mod stage;

@@ -11,7 +11,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// With all that a demonstration may do.
+    /// A fleet on which every scenario of the demo works.
     pub async fn open() -> Self {
         let mut fleet = Fleet::prepare(&[
             // So long that `card_slow` is charged within it.
@@ -43,7 +43,7 @@ impl Stage {
         fleet.spawn_as(service, service, settings);
     }
 
-    /// Where pictures land, to be looked at by a person.
+    /// The folder for screenshots, for a person to look at.
     pub fn album() -> PathBuf {
         let target = std::env::current_exe().expect("a test has a path");
         let target = target.ancestors().nth(3).expect("it lies in the target folder");

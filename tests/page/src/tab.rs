@@ -1,4 +1,4 @@
-//! One tab: what stands in it, and a hand on its mouse and keyboard.
+//! One tab: reads its content, and controls its mouse and keyboard.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use e2e::until;
@@ -12,7 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 const BOUND: Duration = Duration::from_secs(90);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Runs before the page's own script: whatever the page complains of is kept.
+/// Runs before the page's own script: it records the page's errors.
 const WITNESS: &str = "
     window.wrongs = [];
     addEventListener('securitypolicyviolation', (it) => wrongs.push('policy: ' + it.blockedURI));
@@ -67,7 +67,7 @@ impl Tab {
         self.shows("document.readyState === 'complete'").await;
     }
 
-    /// What this comes to in the page.
+    /// The value of this expression in the page.
     pub async fn eval(&self, script: &str) -> Value {
         let params = json!({
             "expression": script, "returnByValue": true, "awaitPromise": true, "userGesture": true,
@@ -82,7 +82,7 @@ impl Tab {
         self.eval(&script).await.as_str().expect("it is text").trim().to_owned()
     }
 
-    /// Waits until this is so in the page.
+    /// Waits until this expression is true in the page.
     pub async fn shows(&self, condition: &str) {
         until(BOUND, || async {
             // Between two pages there is none.
@@ -98,14 +98,14 @@ impl Tab {
         .await;
     }
 
-    /// Waits until the text of the first such element has this in it.
+    /// Waits until the text of the first such element contains this.
     pub async fn says(&self, selector: &str, part: &str) {
         let (selector, part) = (json!(selector), json!(part));
         let script = format!("document.querySelector({selector}).textContent.includes({part})");
         self.shows(&script).await;
     }
 
-    /// With the mouse, where it stands on the screen.
+    /// Clicks with the mouse, at the element's place on the screen.
     pub async fn click(&self, selector: &str) {
         let script = format!(
             "(() => {{
@@ -145,7 +145,7 @@ impl Tab {
         }
     }
 
-    /// As on a screen of this size, light or dark.
+    /// Emulates a screen of this size, light or dark.
     pub async fn looks(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
@@ -155,7 +155,7 @@ impl Tab {
         self.call("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    /// A picture of the whole page.
+    /// A screenshot of the whole page.
     pub async fn picture(&self, file: impl AsRef<Path>) {
         let params = json!({ "format": "png", "captureBeyondViewport": true });
         let shot = self.call("Page.captureScreenshot", params).await;
@@ -164,7 +164,7 @@ impl Tab {
         std::fs::write(file, bytes).expect("it can be written");
     }
 
-    /// Nothing has gone wrong in the page so far.
+    /// Fails if there has been any error in the page.
     pub async fn is_content(&self, when: impl Display) {
         assert_eq!(self.eval("wrongs").await, json!([]), "{when}");
     }

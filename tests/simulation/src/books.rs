@@ -1,4 +1,4 @@
-//! The services' databases as they are kept here, for the test that holds them against Postgres.
+//! The services' in-memory databases, for the test that compares them with Postgres.
 
 pub use crate::{
     disk::Disk,

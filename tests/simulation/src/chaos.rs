@@ -1,5 +1,5 @@
-//! All that is random in a run, from one seed: what fails, what waits, who crashes; and the time,
-//! which each machine's clock shows as it can.
+//! Draws everything random in a run from one seed: failures, delays, crashes; and the time, with
+//! each machine's clock error.
 
 use crate::{
     faults::{Faults, Mutant},
@@ -8,7 +8,7 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{OrderId, SERVICES};
-use messaging::{BrokerError, Message, World};
+use messaging::{BrokerError, Env, Message};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeSet,
@@ -31,14 +31,14 @@ pub struct Chaos {
     healed: AtomicBool,
     trace: Mutex<Trace>,
     crashes: [[Notify; SERVICES.len()]; REPLICAS_MAX],
-    /// What each service was delivered last.
+    /// The last delivery to each service.
     overheard: Mutex<[Option<Message>; SERVICES.len()]>,
-    /// How far each machine's clock is off, and each database's.
+    /// The clock error of each machine, and of each database.
     machines_off: Mutex<[[TimeDelta; SERVICES.len()]; REPLICAS_MAX]>,
     databases_off: [TimeDelta; SERVICES.len()],
-    /// Orders that were to be cancelled for their age before they had it.
+    /// Orders with a deadline cancel requested before they were old enough.
     early: Mutex<BTreeSet<OrderId>>,
-    /// Until when each service's database is away.
+    /// The end of each database's outage.
     away: Mutex<[Option<Instant>; SERVICES.len()]>,
     pub faults: Faults,
     pub mutant: Option<Mutant>,
@@ -49,7 +49,7 @@ pub const REPLICAS_MAX: usize = 2;
 
 const SECOND: [&str; SERVICES.len()] = ["order 2", "payment 2", "inventory 2", "shipping 2"];
 
-/// One process: of which service, by its place in `SERVICES`, and which of its replicas.
+/// One process: its service, by its index in `SERVICES`, and its replica number.
 #[derive(Clone, Copy)]
 pub struct Place {
     pub service: usize,
@@ -63,7 +63,7 @@ impl Place {
 }
 
 impl Chaos {
-    /// Within the run's own runtime, whose clock it reads.
+    /// Must be called in the run's own runtime, whose clock it reads.
     pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let faults = Faults::draw(&mut dice, mutant);
@@ -87,7 +87,7 @@ impl Chaos {
         }
     }
 
-    /// From here on nothing fails any more.
+    /// Stops all faults.
     pub fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
         self.note("all", "heals", &[]);
@@ -129,7 +129,7 @@ impl Chaos {
         if self.chance(self.faults.crash) {
             self.note(place.name(), "crashes", about);
             self.crashes[place.replica][place.service].notify_one();
-            // Whoever ends the process drops this.
+            // The task that ends the process drops this.
             pending::<()>().await;
         }
         if self.chance(self.faults.pause) {
@@ -152,7 +152,7 @@ impl Chaos {
             && self.lock_away()[place.service].is_some_and(|until| Instant::now() < until);
         if is_away || self.chance(share) {
             self.note(place.name(), what, about);
-            return Err(Failure::World(anyhow::anyhow!(what)));
+            return Err(Failure::Transient(anyhow::anyhow!(what)));
         }
         Ok(())
     }
@@ -175,12 +175,12 @@ impl Chaos {
         self.lock_away()[service] = Some(Instant::now() + span);
     }
 
-    /// What a database's clock shows.
+    /// The time of a database's clock.
     pub fn database_now(&self, service: usize) -> DateTime<Utc> {
         self.now() + self.databases_off[service]
     }
 
-    /// What a machine's clock shows.
+    /// The time of a machine's clock.
     pub fn machine_now(&self, place: Place) -> DateTime<Utc> {
         self.now() + lock(&self.machines_off)[place.replica][place.service]
     }
@@ -229,15 +229,15 @@ fn off(dice: &mut StdRng, most_ms: u64) -> TimeDelta {
     TimeDelta::milliseconds(dice.random_range(-most..=most))
 }
 
-/// Nobody else runs: one thread is all.
+/// Nothing else runs: there is one thread.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Every run begins at the same moment.
+/// Every run begins at the same time.
 const BEGINNING_MS: u64 = 1_800_000_000_000;
 
-impl World for Chaos {
+impl Env for Chaos {
     fn now(&self) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + Duration::from_millis(BEGINNING_MS) + self.began.elapsed()
     }
@@ -247,13 +247,13 @@ impl World for Chaos {
     }
 }
 
-/// A machine as a process finds it.
+/// The environment of a process on its machine.
 pub struct Machine {
     pub chaos: Arc<Chaos>,
     pub place: Place,
 }
 
-impl World for Machine {
+impl Env for Machine {
     fn now(&self) -> DateTime<Utc> {
         self.chaos.machine_now(self.place)
     }

@@ -1,4 +1,4 @@
-//! Those who place orders, ask again when they are not answered, and change their minds.
+//! Customers that place orders, repeat unanswered requests, and cancel.
 
 use crate::{
     chaos::{Chaos, lock},
@@ -15,7 +15,7 @@ use std::{
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// What they were told, and what they should not have been told.
+/// The answers that they got, and answers that they should not have got.
 #[derive(Default)]
 pub struct Customers {
     placed: Mutex<Vec<OrderId>>,
@@ -33,7 +33,7 @@ impl Customers {
         lock(&self.lies).clone()
     }
 
-    /// One of them, from the first wish to the end of interest.
+    /// One customer, from the first request to the last.
     pub async fn visit(self: Arc<Self>, fleet: Arc<Fleet>, number: usize, within: Duration) {
         let chaos = fleet.chaos.clone();
         sleep(chaos.within(0..within.as_millis() as u64)).await;
@@ -56,7 +56,7 @@ impl Customers {
         }
     }
 
-    /// Without a key, nobody dares to ask twice.
+    /// Without a key, a repeated request could place a second order.
     async fn place(&self, fleet: &Fleet, request: &Request) -> Option<OrderId> {
         loop {
             if let Some(Front { placing, ended, .. }) = fleet.front() {

@@ -1,4 +1,4 @@
-//! A service's database, in memory: it survives its service, and fails now and then.
+//! A service's database in memory: it survives its service, and fails now and then.
 
 use crate::{
     chaos::{Chaos, Place, lock},
@@ -6,7 +6,7 @@ use crate::{
 };
 use database::Failure;
 use events::{EventId, OrderId};
-use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Novelty, Outgoing, Unsent};
+use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Outgoing, Seen, Unsent};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -17,11 +17,11 @@ pub struct Disk<D> {
     pub tables: MemoryLedger<D>,
     pub chaos: Arc<Chaos>,
     pub place: Place,
-    /// What a mutant deletes too early, at the next look.
+    /// Events that a mutant deletes too early, at the next access.
     pub doomed: Arc<Mutex<Vec<EventId>>>,
 }
 
-/// A transaction that knows whom it is about, for the trace.
+/// A transaction that records its orders, for the trace.
 pub struct Tx<D> {
     inner: MemoryTx<D>,
     about: BTreeSet<OrderId>,
@@ -43,7 +43,7 @@ impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
         Self { tables: MemoryLedger::default(), chaos, place, doomed: Arc::default() }
     }
 
-    /// As one of its service's processes sees it.
+    /// The disk, as one of its service's processes sees it.
     pub fn of(&self, replica: usize) -> Self {
         Self { place: Place { replica, ..self.place }, ..self.clone() }
     }
@@ -88,36 +88,36 @@ impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
         chaos.database_fails(*place, faults.commit_refused, "commit refused", &about)?;
         if chaos.chance(faults.data) {
             chaos.note(place.name(), "data refused", &about);
-            return Err(Failure::data("chaos: a constraint is violated"));
+            return Err(Failure::permanent("chaos: a constraint is violated"));
         }
         self.tables.commit(tx.inner).await?;
         chaos.step(*place, "committed", &about).await;
         chaos.database_fails(*place, faults.commit_lost, "commit's answer lost", &about)
     }
 
-    async fn note(&self, tx: &mut Tx<D>, handled: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+    async fn insert_inbox(
+        &self,
+        tx: &mut Tx<D>,
+        handled: &[Handled],
+    ) -> Result<Vec<Seen>, Failure> {
         tx.about.extend(handled.iter().map(|row| row.order_id));
         let about = tx.about();
         self.chaos.step(self.place, "begin", &about).await;
         self.fails("cannot note", &about)?;
         if self.chaos.is_broken(Mutant::HasNoIdempotencyTable) {
-            return Ok(vec![Novelty::New; handled.len()]);
+            return Ok(vec![Seen::New; handled.len()]);
         }
-        let mut novelties = self.tables.note(&mut tx.inner, handled).await?;
-        let news = novelties.iter().filter(|novelty| **novelty == Novelty::New).count();
+        let mut answers = self.tables.insert_inbox(&mut tx.inner, handled).await?;
+        let news = answers.iter().filter(|seen_before| **seen_before == Seen::New).count();
         self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
-        for novelty in &mut novelties {
-            *novelty = match *novelty {
-                Novelty::HandledBefore if self.chaos.is_broken(Mutant::HandlesAgain) => {
-                    Novelty::New
-                }
-                Novelty::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => {
-                    Novelty::HandledBefore
-                }
+        for seen_before in &mut answers {
+            *seen_before = match *seen_before {
+                Seen::Before if self.chaos.is_broken(Mutant::HandlesAgain) => Seen::New,
+                Seen::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => Seen::Before,
                 other => other,
             };
         }
-        Ok(novelties)
+        Ok(answers)
     }
 
     async fn lock_orders(&self, tx: &mut Tx<D>, orders: &[OrderId]) -> Result<(), Failure> {
@@ -158,16 +158,16 @@ impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
         self.fails("forgotten, and untold", &[])
     }
 
-    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
         self.chaos.step(self.place, "start alone", &[]).await;
         self.fails("cannot start alone", &[])?;
-        self.tables.start_alone(suspect).await
+        self.tables.quarantine_start(suspect).await
     }
 
-    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+    async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {
         self.chaos.step(self.place, "end alone", &[]).await;
         self.fails("cannot end alone", &[])?;
-        self.tables.end_alone(suspect).await
+        self.tables.quarantine_end(suspect).await
     }
 
     async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure> {

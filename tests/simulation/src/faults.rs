@@ -1,9 +1,9 @@
-//! What may go wrong in a run, and how often. Each seed has its own mixture: where everything fails
-//! all the time, nothing gets far enough to break.
+//! The possible faults of a run, and the probability of each. Each seed has its own mixture: where
+//! everything fails all the time, no order gets far enough to break.
 
 use rand::{RngExt, rngs::StdRng};
 
-/// Shares between 0 and 1 of the steps that each can happen at.
+/// Probabilities between 0 and 1, for each step at which the fault can happen.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// A process ends between two steps.
@@ -13,13 +13,13 @@ pub struct Faults {
     pub database: f64,
     /// A commit fails before it took effect.
     pub commit_refused: f64,
-    /// A commit took effect, and nobody is told.
+    /// A commit takes effect, but reports a failure.
     pub commit_lost: f64,
-    /// The database will not have what is written, this time.
+    /// The database refuses a write, this time.
     pub data: f64,
     /// A connection cannot be made, or breaks before a publication.
     pub broker: f64,
-    /// A publication is stored, in part or all of it, and nobody is told.
+    /// A publication is stored, wholly or in part, but not confirmed.
     pub confirm_lost: f64,
     /// A queue refuses an event.
     pub refused: f64,
@@ -28,34 +28,34 @@ pub struct Faults {
     pub ack_lost: f64,
     /// The provider cannot be reached, or answers 503.
     pub provider_down: f64,
-    /// The provider does what it is asked, and the answer says something else; or it decides later.
+    /// The provider does what it is asked, but answers something else; or it decides later.
     pub provider_lies: f64,
-    /// The provider does not answer, and has, will, or will never have done what it was asked.
+    /// The provider does not answer, and has done, will do, or will never do what it was asked.
     pub provider_lost: f64,
-    /// A machine's clock is off by as much, at most.
+    /// The maximum error of a machine's clock.
     pub machine_off_ms: u64,
-    /// Those of databases keep time better.
+    /// The maximum error of a database's clock, which is smaller.
     pub database_off_ms: u64,
     /// A gremlin acts at intervals of this many milliseconds, at most.
     pub gremlin_every_ms: u64,
 }
 
-/// A deliberate break of what holds the saga together, to see whether it is noticed.
+/// A deliberate bug in what holds the saga together, to see whether it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     AcknowledgesBeforeCommit,
     DeletesBeforeConfirm,
     HasNoIdempotencyTable,
-    /// What is in the idempotency table is written there, and handled once more all the same.
+    /// A repeated event is recorded in the idempotency table, and handled again all the same.
     HandlesAgain,
-    /// Another content under a known id passes for a repetition.
+    /// Another content under a known id is accepted as a repetition.
     IgnoresForgeries,
     ReaperChargesBlindly,
-    /// A process believes its machine's clock, and not its database's.
+    /// A process uses its machine's clock, and not its database's.
     GoesByItsOwnClock,
-    /// Only in what an order's age is.
+    /// The same, but only for an order's age.
     DeadlineByItsOwnClock,
-    /// A 503 to a charge is taken for a request that was never sent.
+    /// A 503 to a charge is treated as a request that was never sent.
     Takes503ForNo,
 }
 
@@ -88,7 +88,8 @@ impl Faults {
             gremlin_every_ms: 1 + (share(1.0) * 30_000.0) as u64 + 4_000,
         };
         match mutant {
-            // It shows where a charge is lost on its way, then the process, and then the provider.
+            // Detected only if a charge is lost on its way, then the process crashes, and then the
+            // provider fails.
             Some(Mutant::ReaperChargesBlindly) => {
                 Self { crash: 0.01, provider_down: 0.7, provider_lost: 0.3, ..drawn }
             }

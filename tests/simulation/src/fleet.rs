@@ -1,6 +1,5 @@
-//! The four services, each a process that can end at any step and begins anew with what its
-//! database holds. Everything in them is the shipped code: only databases, broker, provider and
-//! clock are others.
+//! The four services, each a process that can end at any step and starts again from its database.
+//! They run the shipped code: only databases, broker, provider and clock are replaced.
 
 use crate::{
     chaos::{Chaos, Machine, Place, REPLICAS_MAX, lock},
@@ -17,7 +16,7 @@ use crate::{
 };
 use clap::{Args, Command};
 use events::{EventId, SERVICES};
-use messaging::{Broker, Kept, Ladder, MemoryBroker, QueueType, Store, World};
+use messaging::{Broker, Env, MemoryBroker, QueueType, Retention, RetrySchedule, Store};
 use order::{Deadline, Placing};
 use payment::Desk;
 use service::{Clock, Context, Health, Service, Tuning};
@@ -46,7 +45,7 @@ pub struct Fleet {
     pub stock: Disk<Stock>,
     pub shipments: Disk<Shipments>,
     pub provider: Arc<Provider>,
-    /// Those in which nothing waits when all is quiet.
+    /// The queues that are empty when the system is idle.
     pub queues: Vec<String>,
     settings: payment::Settings,
     order_deadline: Duration,
@@ -55,7 +54,7 @@ pub struct Fleet {
     fronts: Mutex<[Option<Front>; REPLICAS_MAX]>,
 }
 
-/// Where customers come in, for as long as this process of order lives.
+/// The entry point for customers, for as long as this process of order lives.
 #[derive(Clone)]
 pub struct Front {
     pub placing: Placing,
@@ -63,11 +62,11 @@ pub struct Front {
     pub ended: CancellationToken,
 }
 
-/// What ends with a process.
+/// State that ends with a process.
 struct Process {
     tasks: JoinSet<()>,
     /// Ends last.
-    line: JoinSet<()>,
+    supervisor: JoinSet<()>,
     stop: CancellationToken,
     said: CancellationToken,
     ended: CancellationToken,
@@ -97,7 +96,7 @@ impl Fleet {
         lock(&self.fronts)[self.chaos.below(self.replicas)].clone()
     }
 
-    /// Each of them one to be kept running.
+    /// The processes, each of which is kept running.
     pub fn places(&self) -> impl Iterator<Item = Place> {
         let services = |replica| (0..SERVICES.len()).map(move |service| Place { service, replica });
         (0..self.replicas).flat_map(services)
@@ -113,7 +112,7 @@ impl Fleet {
         }
     }
 
-    /// Keeps a process of a service running, through all its ends.
+    /// Keeps a process of a service running, through all its crashes.
     pub async fn keep(self: Arc<Self>, place: Place) {
         let chaos = &self.chaos;
         loop {
@@ -125,7 +124,7 @@ impl Fleet {
                 Some(ended) = process.tasks.join_next() => panic!(
                     "{} has ended by itself: {ended:?}", place.name()
                 ),
-                ended = process.line.join_next() => panic!(
+                ended = process.supervisor.join_next() => panic!(
                     "{} has ended by itself: {ended:?}", place.name()
                 ),
             }
@@ -136,11 +135,11 @@ impl Fleet {
                 let _ = timeout(Duration::from_secs(7), drained).await;
                 process.said.cancel();
                 // Then it is killed.
-                let _ = timeout(Duration::from_secs(2), process.line.join_next()).await;
+                let _ = timeout(Duration::from_secs(2), process.supervisor.join_next()).await;
             }
             process.ended.cancel();
             process.tasks.shutdown().await;
-            process.line.shutdown().await;
+            process.supervisor.shutdown().await;
             sleep(chaos.within(1..4000)).await;
         }
     }
@@ -171,7 +170,7 @@ impl Fleet {
 
     fn start_payment(&self, replica: usize) -> Process {
         let desk = Desk::new(self.provider.clone(), self.settings.clone());
-        let service = payment::reactions(PaymentStore { counter: desk.counter() });
+        let service = payment::reactions(PaymentStore { dispatch: desk.dispatch() });
         let (mut process, context) = self.run(&service, &self.payments.of(replica));
         process.tasks.spawn(desk.clone().run(context.clone()));
         process.every(self.settings.reap_after / 4, context, move |context| {
@@ -181,7 +180,7 @@ impl Fleet {
         process
     }
 
-    /// As `service::Service::run` does it.
+    /// Runs it as `service::Service::run` does.
     fn run<S, D>(&self, service: &Service<S>, disk: &Disk<D>) -> (Process, Context<Disk<D>>)
     where
         S: Store<Tx = crate::disk::Tx<D>>,
@@ -192,46 +191,46 @@ impl Fleet {
         let wire = Wire { broker: self.broker.clone(), chaos: chaos.clone(), place, doomed };
         let machine = Arc::new(Machine { chaos: chaos.clone(), place });
         let clock = Arc::new(Clock::new(machine.clone()));
-        let world: Arc<dyn World> = match chaos.is_broken(Mutant::GoesByItsOwnClock) {
+        let env: Arc<dyn Env> = match chaos.is_broken(Mutant::GoesByItsOwnClock) {
             true => machine,
             false => clock.clone(),
         };
         let batch_max = self.chaos.among(&[1, 3, 100]);
-        let (kept, queue_type) = (Kept::default(), QueueType::default());
+        let (kept, queue_type) = (Retention::default(), QueueType::default());
         let tuning = Tuning {
-            ladder: Ladder::default(),
+            schedule: RetrySchedule::default(),
             kept,
             queue_type,
             batch_max,
             outbox_memory: 1 << 20,
         };
         let broker: Arc<dyn Broker> = Arc::new(wire);
-        let (line, outbox) = service.line(broker.clone(), disk, &world, &tuning);
-        let health = Arc::new(Health::new(line.progress.subscribe()));
+        let (supervisor, outbox) = service.supervisor(broker.clone(), disk, &env, &tuning);
+        let health = Arc::new(Health::new(supervisor.progress.subscribe()));
         let stop = CancellationToken::new();
-        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
+        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
             ledger: disk.clone(),
             outbox,
-            world,
+            env,
             health,
             broker,
-            ladder: tuning.ladder,
+            schedule: tuning.schedule,
             kept: tuning.kept,
             batch_max,
             stop: stop.clone(),
-            deaf: deaf.clone(),
+            consumers_stopped: consumers_stopped.clone(),
         };
         let mut process = Process {
             tasks: JoinSet::new(),
-            line: JoinSet::new(),
+            supervisor: JoinSet::new(),
             stop: stop.clone(),
             said: said.clone(),
             ended: CancellationToken::new(),
         };
         process.tasks.spawn(look_at_clock(clock, disk.clone()));
-        process.line.spawn(async move {
-            let ended = line.run_to_the_last_word(&stop, &deaf, &said).await;
+        process.supervisor.spawn(async move {
+            let ended = supervisor.run_until_published(&stop, &consumers_stopped, &said).await;
             ended.expect("the broker is there or away");
         });
         (process, context)
@@ -261,7 +260,7 @@ where
 }
 
 impl Process {
-    /// As `service::Service::every` does it.
+    /// Runs a job as `service::Service::every` does.
     fn every<L: Clone + Send + Sync + 'static, F: Future<Output = bool> + Send + 'static>(
         &mut self,
         period: Duration,
@@ -280,7 +279,7 @@ impl Process {
     }
 }
 
-/// Settings as they are when nothing is said about them.
+/// Default settings.
 pub fn usual<T: Args>() -> T {
     let matches = T::augment_args(Command::new("usual")).get_matches_from(["usual"]);
     T::from_arg_matches(&matches).expect("defaults are possible values")

@@ -1,10 +1,10 @@
-//! What happens to the system from outside: cut cables, servers that are away, clocks that are set,
-//! poison, forgeries, and people who replay dead letters, perhaps twice.
+//! Disturbs the system from outside: cut connections, servers that are down, clocks that change,
+//! poison messages, forgeries, and operators who replay dead letters, perhaps twice.
 
 use crate::{chaos::lock, fleet::Fleet};
 use chrono::TimeDelta;
 use events::{SAGA, SERVICES};
-use messaging::{Kept, Message, World, dead_letters, header, queue_name};
+use messaging::{Env, Message, Retention, dead_letters, header, queue_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -15,21 +15,21 @@ use tokio::time::sleep;
 #[derive(Default)]
 pub struct Gremlins {
     poisoned: Mutex<BTreeSet<String>>,
-    /// Of dead letters that nobody has poisoned, and nothing has made.
+    /// The number of dead letters without a poison message or a known cause.
     innocent: Mutex<Vec<String>>,
-    /// By their digests.
+    /// Poison messages, by their digests.
     forged: Mutex<BTreeMap<Vec<u8>, Forgery>>,
 }
 
 struct Forgery {
     what: String,
-    /// It has been among the dead letters.
+    /// It has been a dead letter.
     refused: bool,
 }
 
-/// What a message dies of in a simulation without having deserved it: its service ended whenever it
-/// was handled, or the database refused it at each attempt.
-const EXCUSES: [&str; 2] = ["it has ended the process", "chaos: "];
+/// The reasons of dead letters that are not poison: their service crashed each time it handled the
+/// message, or the database refused it at each attempt.
+const EXCUSES: [&str; 2] = ["quarantined: it has crashed the process", "chaos: "];
 
 impl Gremlins {
     pub fn poisoned(&self) -> Vec<String> {
@@ -40,14 +40,14 @@ impl Gremlins {
         lock(&self.innocent).clone()
     }
 
-    /// Forgeries that nobody has put among the dead letters.
+    /// Forgeries that are not among the dead letters.
     pub fn unrefused(&self) -> Vec<String> {
         let forged = lock(&self.forged);
         let passed = forged.values().filter(|forgery| !forgery.refused);
         passed.map(|forgery| forgery.what.clone()).collect()
     }
 
-    /// Until all is healed.
+    /// Runs until all faults stop.
     pub async fn run(&self, fleet: &Fleet) {
         let chaos = &fleet.chaos;
         while !chaos.is_healed() {
@@ -89,7 +89,7 @@ impl Gremlins {
         fleet.broker.inject(&queue, message);
     }
 
-    /// Gives another content to an event that a service has handled.
+    /// Publishes another content for an event that a service has handled.
     async fn forge(&self, fleet: &Fleet) {
         let service = fleet.chaos.below(SERVICES.len());
         let Some(message) = fleet.chaos.overheard(service) else { return };
@@ -101,14 +101,14 @@ impl Gremlins {
         self.inject_forged(fleet, service, message, &format!("another content of {event}"));
     }
 
-    /// Says what a service has heard as if it had been said before all that can be known.
+    /// Publishes a handled event again, with an id from before the inbox' retention.
     fn bring_old(&self, fleet: &Fleet) {
         let service = fleet.chaos.below(SERVICES.len());
         let message = fleet.chaos.overheard(service);
-        // Poison is no event.
+        // A poison message is no event.
         let Some(mut message) = message.filter(|message| message.kind.is_some()) else { return };
         fleet.chaos.note("person", "brings an old event", &[]);
-        let said_at = Kept::default().since(fleet.chaos.now()) - TimeDelta::days(1);
+        let said_at = Retention::default().since(fleet.chaos.now()) - TimeDelta::days(1);
         let millis = said_at.timestamp_millis().unsigned_abs();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
         message.id = Some(id.to_string());
@@ -117,14 +117,14 @@ impl Gremlins {
 
     fn inject_forged(&self, fleet: &Fleet, service: usize, mut message: Message, what: &str) {
         let queue = queue_name(SERVICES[service], message.kind.as_deref().unwrap_or_default());
-        // It means the same, and is not the same; nor is it another forgery.
+        // The content means the same, but its bytes differ; from each other forgery's, too.
         message.body.extend(vec![b' '; 1 + lock(&self.forged).len()]);
         let what = format!("{queue} has let pass {what}");
         lock(&self.forged).insert(message.digest(), Forgery { what, refused: false });
         fleet.broker.inject(&queue, message);
     }
 
-    /// Sends back every dead letter that deserves another chance; tells how many there were.
+    /// Replays every dead letter that may succeed; returns their number.
     pub fn replay(&self, fleet: &Fleet) -> usize {
         let mut replayed = 0;
         for step in SAGA {
@@ -135,7 +135,7 @@ impl Gremlins {
                     fleet.broker.inject(&dead_letters(&queue), letter);
                     continue;
                 }
-                // Thrown away, as somebody would who has looked at it.
+                // Purged, as an operator would after inspecting it.
                 if let Some(forgery) = lock(&self.forged).get_mut(&letter.digest()) {
                     forgery.refused = true;
                     continue;
@@ -158,8 +158,8 @@ impl Gremlins {
         replayed
     }
 
-    /// Waits until nothing moves any more, and no dead letter is left that may be helped; false
-    /// when that does not come.
+    /// Waits until the system is idle, and no dead letter is left that a replay may help; false
+    /// when that does not happen.
     pub async fn calm(&self, fleet: &Fleet) -> bool {
         for _ in 0..3600 {
             if self.replay(fleet) == 0 && fleet.is_quiet().await {

@@ -1,6 +1,6 @@
-//! The fleet in a seed: the four services' own code over a broker and databases in memory, on
-//! virtual time, in one thread, with everything that can go wrong going wrong by one seed. At the
-//! end all is healed, and every invariant must hold. The same seed gives the same run.
+//! Simulates the fleet from a seed: the four services' own code over a broker and databases in
+//! memory, on virtual time, in one thread, with faults drawn from the seed. At the end all faults
+//! stop, and every invariant must hold. The same seed gives the same run.
 
 pub mod books;
 mod chaos;
@@ -30,14 +30,14 @@ use tokio::{runtime, task::JoinSet, time::sleep};
 pub use faults::Mutant;
 pub use trace::{Line, Trace};
 
-/// What became of a seed.
+/// The result of a seed.
 pub struct Outcome {
     pub seed: u64,
     pub orders: usize,
-    /// Events handled, each hearer's counted.
+    /// Events handled, counted for each subscriber.
     pub events: u64,
     pub steps: u64,
-    /// Of all that happened and when.
+    /// A hash of all events and their times.
     pub hash: u64,
     pub broken: Vec<Violation>,
     /// Empty, unless the trace was kept.
@@ -45,7 +45,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The steps of the orders that are broken; all, where no order is known to be.
+    /// The steps of the orders that break an invariant; all steps, where no such order is known.
     pub fn story(&self) -> Vec<&Line> {
         let orders: BTreeSet<OrderId> =
             self.broken.iter().filter_map(|found| found.order_id).collect();

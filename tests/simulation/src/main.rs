@@ -1,5 +1,5 @@
 use clap::Parser;
-use kit::draw::LiveLine;
+use kit::output::LiveLine;
 use simulation::{Outcome, Trace, run};
 use std::{
     process::ExitCode,
@@ -98,12 +98,12 @@ fn watch(outcomes: &mpsc::Receiver<Outcome>, all: u64) -> Option<u64> {
         }
     }
     live.clear();
-    kit::draw::line(format_args!("all invariants hold: {}", line(&tally)));
+    kit::output::line(format_args!("all invariants hold: {}", line(&tally)));
     None
 }
 
 fn tell(outcome: &Outcome, whole: bool) -> ExitCode {
-    let say = |line: &dyn std::fmt::Display| kit::draw::line(line);
+    let say = |line: &dyn std::fmt::Display| kit::output::line(line);
     if whole && outcome.broken.is_empty() {
         outcome.trace.iter().for_each(|line| say(line));
     } else {

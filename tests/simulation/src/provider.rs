@@ -1,5 +1,5 @@
-//! The payment provider: keeps its word and its books, decides and answers when it likes, and its
-//! answers may be replaced on their way.
+//! The payment provider: keeps its promises and its books, decides and answers at any time, and its
+//! answers may be replaced on the way.
 
 use crate::{
     chaos::{Chaos, lock},
@@ -23,13 +23,13 @@ pub struct Provider {
     books: Arc<Mutex<Books>>,
 }
 
-/// What was promised under each key; what is not in here was not.
+/// The promise under each key; a key that is not here has none.
 #[derive(Default)]
 struct Books {
     charges: BTreeMap<Uuid, Promise>,
     refunds: BTreeMap<Uuid, Booking>,
     asked: BTreeMap<Uuid, u32>,
-    /// Charges that are decided later, each with when.
+    /// Pending charges, each with the time of its decision.
     undecided: BTreeMap<Uuid, (Instant, Request)>,
     /// Requests that are still on their way.
     under_way: usize,
@@ -41,7 +41,7 @@ enum Promise {
     Voided,
 }
 
-/// A status, and what stands in the body.
+/// A status, and the value in the body.
 type Said = (u16, String);
 
 impl Promise {
@@ -63,7 +63,7 @@ fn plainly(status: u16) -> Said {
     (status, String::new())
 }
 
-/// What a proxy may make of any answer, or a bug of the provider's.
+/// Statuses that a proxy may give in place of any answer, or a bug of the provider's.
 const LIES: [(u16, &str); 7] = [
     (503, "<html>upstream connect error</html>"),
     (201, r#"{"status":"approved","reference":"R"}"#),
@@ -100,7 +100,7 @@ impl Books {
         }
     }
 
-    /// Takes a charge in, and decides it later, whether or not it is asked about meanwhile.
+    /// Accepts a charge, and decides it later, whether or not it is queried meanwhile.
     fn take_in(&mut self, request: &Request, wait: Duration) -> Said {
         if self.charges.contains_key(&request.key) {
             return self.charge(request);
@@ -110,7 +110,7 @@ impl Books {
         plainly(202)
     }
 
-    /// Decides what is to be decided by now.
+    /// Decides the charges whose time has come.
     fn decide(&mut self) -> &mut Self {
         let due = self.undecided.extract_if(.., |_, (at, _)| *at <= Instant::now());
         for (_, (_, request)) in due.collect::<Vec<_>>() {
@@ -131,7 +131,7 @@ impl Books {
         self.charges.entry(request.key).or_insert(Promise::Voided).said()
     }
 
-    /// Gives back under any key what it is asked to: that nobody asks twice is not its business.
+    /// Refunds under any key: preventing a second refund is not the provider's task.
     fn refund(&mut self, request: &Request, charge: Uuid) -> Said {
         let Some(Promise::Charged(_)) = self.charges.get(&charge) else {
             return (422, r#"{"reason":"this was never charged"}"#.into());
@@ -167,8 +167,8 @@ impl Provider {
         }
     }
 
-    /// A request may come to nothing, or to something that is told wrongly or not at all, now or
-    /// much later.
+    /// A request may be lost, or take effect, now or much later, with a wrong answer or none at
+    /// all.
     async fn ask(
         &self,
         asked: Asked,
@@ -207,7 +207,7 @@ impl Provider {
         self.heard(asked, order, plainly(503))
     }
 
-    /// As it comes by HTTP, read by the shipped rule.
+    /// The answer as it arrives by HTTP, read by the shipped rule.
     fn heard(&self, asked: Asked, order: OrderId, (status, body): Said) -> Verdict {
         let verdict = read(asked, Answer { status, retry_after: None, body: body.as_bytes() });
         self.chaos.note("provider", verdict.name(), &[order]);

@@ -1,4 +1,4 @@
-//! The whole system as the invariants want to see it.
+//! Builds the snapshot of the whole system that the invariants check.
 
 use crate::{
     disk::Disk,
@@ -10,7 +10,7 @@ use audit::{
     Unsent, name,
 };
 use events::{Event, PaymentApproved, PaymentReversed, SERVICES};
-use messaging::{Ladder, Message, QueueShape, Topology, header};
+use messaging::{Message, QueueShape, RetrySchedule, Topology, header};
 use std::{fmt::Debug, str::FromStr};
 
 impl Fleet {
@@ -30,7 +30,7 @@ impl Fleet {
             && self.payments.tables.look(|rows| rows.values().all(Row::is_at_rest)).await
     }
 
-    /// All but what customers and gremlins know.
+    /// All but the state of customers and gremlins.
     pub async fn snapshot(&self) -> Snapshot {
         let mut snapshot =
             Snapshot { provider: Some(self.provider.books()), ..Snapshot::default() };
@@ -89,7 +89,7 @@ impl Fleet {
     }
 
     fn read_broker(&self, snapshot: &mut Snapshot) {
-        for (queue, shape) in Topology::whole(&Ladder::default()).queues {
+        for (queue, shape) in Topology::whole(&RetrySchedule::default()).queues {
             if shape == QueueShape::Parked {
                 let letters = self.broker.messages(&queue).into_iter();
                 snapshot.dead_letters.extend(letters.map(|letter| dead_letter(&queue, &letter)));

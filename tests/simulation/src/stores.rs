@@ -1,4 +1,4 @@
-//! The four services' states as maps: what their `store.rs` do in SQL.
+//! The four services' stores as maps: they do what each `store.rs` does in SQL.
 
 pub mod inventory;
 pub mod order;

@@ -1,4 +1,4 @@
-//! What happened in a run, as a number that two equal runs share, and as lines for people.
+//! Records the events of a run as a hash, equal for equal runs, and as readable lines.
 
 use events::OrderId;
 use std::{collections::BTreeSet, fmt, time::Duration};
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 pub struct Trace {
     hash: Fnv,
     steps: u64,
-    /// Only where somebody will read them.
+    /// Kept only if they will be printed.
     lines: Option<Vec<Line>>,
 }
 
@@ -65,7 +65,7 @@ impl Trace {
 }
 
 impl Line {
-    /// Of these orders, or of nobody's in particular and worth knowing all the same.
+    /// The lines of these orders, and those of no order that are worth printing all the same.
     pub fn concerns(&self, orders: &BTreeSet<OrderId>) -> bool {
         let for_all = ["crashes", "starts", "heals", "cut", "broker away", "database away"];
         self.about.iter().any(|order| orders.contains(order)) || for_all.contains(&self.what)

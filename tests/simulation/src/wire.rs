@@ -1,5 +1,5 @@
 //! A service's connection to the broker: it breaks, reorders, repeats, and loses confirms and
-//! acknowledgements. The broker behind it loses nothing.
+//! acknowledgements. The broker itself loses nothing.
 
 use crate::{
     chaos::{Chaos, Place, lock},
@@ -8,8 +8,8 @@ use crate::{
 use async_trait::async_trait;
 use events::{EventId, OrderId, SAGA};
 use messaging::{
-    Broker, BrokerError, Confirm, Deliveries, Delivery, Ladder, MemoryBroker, Message, Publication,
-    Publisher, QueueShape, Session, Topology, queue_name,
+    Broker, BrokerError, Confirm, Deliveries, Delivery, MemoryBroker, Message, Publication,
+    Publisher, QueueShape, RetrySchedule, Session, Topology, queue_name,
 };
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
@@ -19,13 +19,13 @@ pub struct Wire {
     pub broker: MemoryBroker,
     pub chaos: Arc<Chaos>,
     pub place: Place,
-    /// Told to the service's disk, where a mutant deletes before the confirm.
+    /// Passed to the service's disk, where a mutant deletes before the confirm.
     pub doomed: Arc<Mutex<Vec<EventId>>>,
 }
 
 /// All queues but those of dead letters: nothing may wait in them in the end.
 pub fn waiting_queues() -> Vec<String> {
-    let queues = Topology::whole(&Ladder::default()).queues.into_iter();
+    let queues = Topology::whole(&RetrySchedule::default()).queues.into_iter();
     queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
 }
 
@@ -66,13 +66,13 @@ impl Deliveries for Through<dyn Deliveries> {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
         let chaos = &self.wire.chaos;
         if chaos.chance(chaos.faults.pause) {
-            // Before anything is taken: whoever waits may be dropped.
+            // Before anything is taken: a waiting task may be dropped.
             sleep(chaos.within(0..1000)).await;
         }
         let max = if chaos.is_healed() { max } else { 1 + chaos.below(max) };
         let mut batch = self.inner.next(max).await?;
         if chaos.is_broken(Mutant::AcknowledgesBeforeCommit) {
-            self.inner.settle().await.ok()?;
+            self.inner.ack().await.ok()?;
         }
         chaos.shuffle(&mut batch);
         let about: Vec<_> = batch.iter().filter_map(|one| order_of(&one.message)).collect();
@@ -87,15 +87,15 @@ impl Deliveries for Through<dyn Deliveries> {
         self.inner.ready(max)
     }
 
-    async fn waiting(&mut self) -> Result<u32, BrokerError> {
-        self.inner.waiting().await
+    async fn depth(&mut self) -> Result<u32, BrokerError> {
+        self.inner.depth().await
     }
 
-    async fn settle(&mut self) -> Result<(), BrokerError> {
+    async fn ack(&mut self) -> Result<(), BrokerError> {
         let Wire { chaos, place, .. } = &self.wire;
         chaos.step(*place, "acknowledge", &[]).await;
         chaos.broker_fails(*place, chaos.faults.ack_lost, "acknowledgement lost")?;
-        self.inner.settle().await
+        self.inner.ack().await
     }
 }
 
@@ -116,7 +116,7 @@ impl Publisher for Through<dyn Publisher> {
         chaos.shuffle(&mut turns);
         let mut confirms = vec![Confirm::Refused; burst.len()];
         for turn in turns {
-            // Here some are published and some are not.
+            // At this point some are published and some are not.
             chaos.broker_fails(place, faults.confirm_lost / 2.0, "connection broken midway")?;
             if chaos.chance(faults.refused) {
                 chaos.note(place.name(), "refused by a queue", &about[..0]);
@@ -136,7 +136,7 @@ impl Publisher for Through<dyn Publisher> {
 }
 
 impl Wire {
-    /// One of its hearers is delivered the event once more, some time later.
+    /// Delivers the event to one of its subscribers once more, some time later.
     fn repeat(&self, publication: &Publication) {
         let hearers: Vec<_> =
             SAGA.iter().filter(|step| step.hears == publication.routing_key).collect();

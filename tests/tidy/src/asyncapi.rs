@@ -1,4 +1,4 @@
-//! The events, who says them and who hears them, as AsyncAPI 3 and JSON Schema: written from
+//! Writes the events, with their publishers and subscribers, as AsyncAPI 3 and JSON Schema, from
 //! `SAGA`, the types of the payloads, and the wire fixtures.
 
 use crate::{list, read, type_name};
@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 const FOLDER: &str = "docs/events";
 const FIXTURES: &str = "shared/events/fixtures";
 const ABOUT: &str = "\
-    Four services dance an order to its end, and nobody conducts: each hears events, changes \
-    its own database and says what it did. Every event goes to the topic exchange of the \
-    service that says it; each reaction has a queue of its own. The body is the event's JSON \
-    and nothing else; the envelope is in AMQP's properties: `message_id` (a UUIDv7, the same \
-    on every repetition, which also tells when), `type` (the event's name, like the routing \
-    key), `correlation_id` (the order), `timestamp`, `app_id` (who says it), `content_type`. A \
-    message may come again, and in any order. How events may change: README.md beside this \
-    file.";
+    Four services process an order as a choreographed saga: each consumes events, changes its own \
+    database and publishes events. A service publishes to its own topic exchange; each reaction \
+    has its own queue. The body is the event's JSON \
+    and nothing else; the envelope is in AMQP's properties: `message_id` (a UUIDv7, the same on \
+    every redelivery; it includes the time), `type` (the event's name, like the routing \
+    key), `correlation_id` (the order), `timestamp`, `app_id` (the publisher), `content_type`. \
+    Messages may be repeated and reordered. How events may change: README.md beside this file.";
 
 /// The files that are written by a program, by their paths.
 pub fn event_documents() -> BTreeMap<String, String> {
@@ -66,7 +65,7 @@ fn exchange(event: &str) -> Value {
     let name = exchange_of(said_by(event));
     json!({
         "address": event,
-        "title": format!("{event}, as it is said"),
+        "title": format!("{event}, as published"),
         "messages": { event: reference("components/messages", event) },
         "bindings": { "amqp": {
             "is": "routingKey",
@@ -82,9 +81,9 @@ fn queue(step: &Step) -> Value {
     let (event, name) = (step.hears, queue_name(step.service, step.hears));
     let dead = dead_letters(&name);
     let about = if step.compensates {
-        format!("It gives something back, and is tried for ever; what is no such event: `{dead}`.")
+        format!("A compensation: retried for ever; other messages become dead letters in `{dead}`.")
     } else {
-        format!("What cannot be handled lies in `{dead}`.")
+        format!("Its dead-letter queue is `{dead}`.")
     };
     json!({
         "address": name,
@@ -128,7 +127,7 @@ fn receive(step: &Step) -> Value {
         "action": "receive",
         "channel": reference("channels", &queue),
         "messages": [reference(&format!("channels/{queue}/messages"), event)],
-        "summary": format!("{service} hears {event}, and then says {answers}."),
+        "summary": format!("{service} consumes {event}, and then publishes {answers}."),
         "tags": [{ "name": service }],
         "bindings": { "amqp": { "ack": true, "bindingVersion": "0.3.0" } },
     })
@@ -158,7 +157,7 @@ fn envelope(event: &str, example: &Value) -> Value {
     let text = |about: &str| json!({ "type": "string", "description": about });
     let number = |about: &str| json!({ "type": "integer", "minimum": 1, "description": about });
     let cause = json!({
-        "type": "string", "format": "uuid", "description": "The event that led to this one.",
+        "type": "string", "format": "uuid", "description": "The event that caused this one.",
     });
     json!({
         "type": "object",
@@ -167,10 +166,10 @@ fn envelope(event: &str, example: &Value) -> Value {
             header::VERSION: { "const": example[header::VERSION] },
             header::CAUSE: cause,
             header::TRACE: text("W3C Trace Context."),
-            header::ATTEMPT: number("How often handling has failed so far."),
+            header::ATTEMPT: number("Failed attempts so far."),
             header::REASON: text("Why the last attempt failed, or why the message is dead."),
-            header::QUEUE: text("The queue it came from and goes back to."),
-            header::REPLAYED: number("How often a person has sent it back from the dead letters."),
+            header::QUEUE: text("The original queue, to which it returns."),
+            header::REPLAYED: number("How often an operator has replayed it."),
         },
     })
 }
@@ -179,7 +178,7 @@ fn reference(folder: &str, name: &str) -> Value {
     json!({ "$ref": format!("#/{folder}/{name}") })
 }
 
-/// What is on the wire today.
+/// The newest fixture of an event: its current format on the wire.
 fn newest_fixture(event: &str) -> Value {
     let numbered = list(FIXTURES).into_iter().filter_map(|path| {
         let name = path.rsplit('/').next()?;

@@ -1,17 +1,17 @@
-//! The choreography as a table, and in the names that the code has for its events.
+//! Writes the choreography as a table, and gives each event the name of its type in the code.
 
 use events::{EVENTS, SAGA, said_by};
 use std::fmt::Write;
 
-/// `order.cancel-requested` as its type is called.
+/// The name of an event's type, such as that of `order.cancel-requested`.
 pub fn type_name(event: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     event.split(['.', '-']).map(capital).collect()
 }
 
-/// Every event, who says it and who hears it, in Markdown.
+/// Every event, its publisher and its subscribers, in Markdown.
 pub fn event_table() -> String {
-    let mut table = String::from("| event | said by | heard by |\n| --- | --- | --- |\n");
+    let mut table = String::from("| event | publisher | subscribers |\n| --- | --- | --- |\n");
     for event in EVENTS {
         let hearers = SAGA.iter().filter(|step| step.hears == *event).map(|step| step.service);
         let hearers: Vec<_> = hearers.collect();

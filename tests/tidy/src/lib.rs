@@ -1,5 +1,5 @@
-//! What the documents say of the choreography, written from `SAGA`; and the repository as the tests
-//! of this package read it.
+//! Generates the documents' tables of the choreography from `SAGA`, and reads the repository for
+//! the tests of this package.
 
 mod asyncapi;
 mod choreography;

@@ -1,4 +1,4 @@
-//! Documents in Markdown, as far as their tests ask.
+//! Parses Markdown documents, as far as their tests need.
 
 use crate::list;
 
@@ -14,7 +14,7 @@ pub fn documents() -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     pub language: String,
-    /// Of its first line, from 1.
+    /// The number of its first line, from 1.
     pub line: usize,
     pub code: String,
 }
@@ -31,7 +31,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// What stands between single backticks, outside of blocks, with its line.
+/// The text between single backticks, outside of blocks, with its line.
 pub fn spans(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut fenced = false;

@@ -1,4 +1,4 @@
-//! The repository as text: its files, what its packages depend on, and what stands between marks.
+//! Reads the repository as text: its files, its packages' dependencies, and text between marks.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
-/// What is in a folder, by paths from the root, sorted; nothing where there is no such folder.
+/// The entries of a folder, by paths from the root, sorted; none where there is no such folder.
 pub fn list(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(root().join(folder)).into_iter().flatten();
     let names = entries.map(|entry| entry.expect("readable").file_name());
@@ -24,7 +24,7 @@ pub fn list(folder: &str) -> Vec<String> {
     paths
 }
 
-/// All Rust of ours, in the folder or below.
+/// All our Rust files, in the folder or below.
 pub fn rust_files(folder: &str) -> Vec<String> {
     let below = |path: String| {
         if path.ends_with(".rs") { vec![path] } else { rust_files(&path) }
@@ -32,7 +32,7 @@ pub fn rust_files(folder: &str) -> Vec<String> {
     list(folder).into_iter().flat_map(below).collect()
 }
 
-/// The names of what a package depends on, by those of its manifest's tables that are asked for.
+/// The names of a package's dependencies, from the tables of its manifest that `kind` selects.
 pub fn dependencies(manifest: &str, kind: impl Fn(&str) -> bool) -> Vec<String> {
     let mut inside = false;
     let mut names = Vec::new();

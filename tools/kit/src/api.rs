@@ -1,4 +1,4 @@
-//! A client of the order service: what it answers, and what went wrong in one line.
+//! A client of the order service, whose errors fit in one line.
 
 mod news;
 mod problem;
@@ -37,11 +37,11 @@ pub enum ApiError {
     Unreachable { url: String, why: String },
     #[error("{0}")]
     Refused(Problem),
-    #[error("{url} gives an answer that is not an order service's: {why}")]
+    #[error("unexpected answer from {url}, is it the order service? {why}")]
     Strange { url: String, why: String },
 }
 
-/// What is asked for in `POST /orders`. The method is text, so that the service can refuse it.
+/// The body of `POST /orders`. The method is text, so that the service can refuse it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Draft {
     pub customer_id: Uuid,
@@ -49,7 +49,7 @@ pub struct Draft {
     pub items: Vec<Item>,
 }
 
-/// An answer as it came, and as whatever the caller makes of it.
+/// The answer as received, and as parsed by the caller.
 #[derive(Clone, Debug)]
 pub struct Answer {
     url: String,
@@ -87,14 +87,14 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-/// As much of an order as tells whether it has ended.
+/// The part of an order that shows whether it has ended.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Brief {
     pub order_id: OrderId,
     pub status: String,
 }
 
-/// What `GET /orders` is asked for.
+/// The filters of `GET /orders`.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub status: Option<String>,
@@ -145,7 +145,7 @@ impl Api {
         self.answer(self.request(Method::POST, &format!("/orders/{id}/cancel"))).await
     }
 
-    /// The order's steps, those that were and those that come, to its end.
+    /// The order's steps, past and future, to its end.
     pub async fn follow(&self, id: OrderId) -> Result<Steps, ApiError> {
         Steps::open(self.clone(), id).await
     }
@@ -155,7 +155,7 @@ impl Api {
         News::open(self.clone()).await
     }
 
-    /// Which orders end, a batch at a time, as its process brings them there.
+    /// The orders that this process of the service ends, a batch at a time.
     pub async fn endings(&self) -> Result<Endings, ApiError> {
         Ok(Endings(Stream::open(self.clone(), "/orders/endings".into()).await?))
     }
@@ -170,7 +170,7 @@ impl Api {
         Ok(Answer { url: self.url.clone(), text })
     }
 
-    /// Sends it; an error where that is what the service answers.
+    /// Sends the request; fails where the service answers with an error.
     async fn accepted(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         let response = request.send().await.map_err(|why| self.unreachable(&why))?;
         if response.status().is_success() {
@@ -215,7 +215,7 @@ impl Answer {
     }
 }
 
-/// "connection refused" stands at the bottom of what the library tells.
+/// "connection refused" is the last of the library's nested errors.
 fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();

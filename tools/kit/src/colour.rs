@@ -1,4 +1,4 @@
-//! Colours, where there is a terminal to show them and nobody has set NO_COLOR.
+//! Colours output on a terminal, unless NO_COLOR is set.
 
 use std::io::IsTerminal;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Says what a broker is to have, as RabbitMQ imports it.
+//! Writes a broker's definitions in RabbitMQ's import format.
 
 use messaging::Topology;
 use serde_json::Value;
@@ -7,10 +7,10 @@ use crate::settings::{SERVICES, Settings};
 
 /// Exchanges, queues, bindings and policies.
 pub fn topology(settings: &Settings, vhost: &str) -> Value {
-    Topology::whole(&settings.ladder).with(settings.queue_type).definitions(vhost)
+    Topology::whole(&settings.schedule).with(settings.queue_type).definitions(vhost)
 }
 
-/// The services' users, and what each may do.
+/// The services' users, with their permissions.
 pub fn logins(vhost: &str) -> Value {
     messaging::users(&SERVICES, vhost, str::to_owned)
 }

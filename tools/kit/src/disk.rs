@@ -1,5 +1,5 @@
-//! Room on the disk, asked for before anything is put there: what runs out of it later says so in
-//! ten different ways. And what is put there when a long measurement ends.
+//! Checks the free disk space before anything is written: a full disk later causes many different
+//! errors. Also writes the report of a long measurement.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use serde::Serialize;
 /// A report's name in its folder.
 pub const REPORT: &str = "report.json";
 
-/// Fails where `path` will lie on a disk with less room than this. One that cannot be looked at, as
-/// in a virtual machine, is not complained of.
+/// Fails where `path` will lie on a disk with less room than this. A disk that cannot be inspected,
+/// as in a virtual machine, is accepted.
 pub fn ensure_room(path: &Path, needed_mb: u64, remedy: &str) -> Result<()> {
     let Some(free_mb) = free_mb(path) else { return Ok(()) };
     ensure!(
         free_mb >= needed_mb,
-        "only {free_mb} MB are free for {}, and it takes {needed_mb} MB: {remedy}",
+        "only {free_mb} MB free for {}, {needed_mb} MB needed: {remedy}",
         path.display()
     );
     Ok(())
@@ -29,7 +29,7 @@ pub fn write_report(folder: &Path, report: &impl Serialize) -> Result<()> {
     fs::write(folder.join(REPORT), serde_json::to_string_pretty(report)?).with_context(failed)
 }
 
-/// Nothing where it cannot be told.
+/// None where it is not known.
 pub fn free_mb(path: &Path) -> Option<u64> {
     let there = path.ancestors().find(|one| one.exists())?;
     let disk = statvfs(there).ok()?;
@@ -45,6 +45,6 @@ mod tests {
         let nowhere = Path::new("/nothing/is/here/yet");
         ensure_room(nowhere, 0, "").unwrap();
         let told = ensure_room(nowhere, u64::MAX, "free some").unwrap_err().to_string();
-        assert!(told.starts_with("only ") && told.ends_with(" MB: free some"), "{told}");
+        assert!(told.starts_with("only ") && told.ends_with(" MB needed: free some"), "{told}");
     }
 }

@@ -1,4 +1,4 @@
-//! Says where everything is: as the settings do, or a file of JSON.
+//! Reads the endpoints from the settings, or from a JSON file.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ impl From<&Settings> for Endpoints {
     }
 }
 
-/// As the file says, else as the settings do.
+/// The endpoints of the file, else of the settings.
 pub fn endpoints(file: Option<&Path>) -> Result<Endpoints> {
     let Some(file) = file else { return Ok(Endpoints::from(&Settings::read()?)) };
     let failed = || format!("cannot read the endpoints from {}", file.display());

@@ -1,4 +1,4 @@
-//! The directory in which `up` keeps everything, and the servers that live in it.
+//! Manages the directory in which `up` keeps everything, and the servers in it.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
 use crate::definitions::{logins, topology};
 use crate::settings::{Database, Settings, VHOST};
 
-/// Marks a directory as made by us, and so as ours to delete.
+/// Marks a directory as made by us, so that we may delete it.
 const MARK: &str = ".saga";
 const MARK_TEXT: &str = "`saga up` made this directory, and `saga down` deletes it.\n";
 
@@ -30,7 +30,7 @@ impl<'a> Home<'a> {
         self.dir().join(MARK).exists()
     }
 
-    /// Makes the directory. Somebody else's, with their things in it, is not taken over.
+    /// Makes the directory. A directory with other content is not taken over.
     pub fn make(&self) -> Result<()> {
         let dir = self.dir();
         if self.is_there() {
@@ -41,7 +41,7 @@ impl<'a> Home<'a> {
             fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
         ensure!(
             entries.next().is_none(),
-            "SAGA_HOME={} holds other things already: name a directory that is new or empty, \
+            "SAGA_HOME={} contains other files: choose a new or empty directory, \
              since `saga down` deletes it",
             dir.display()
         );
@@ -49,7 +49,7 @@ impl<'a> Home<'a> {
             .with_context(|| format!("cannot write into {}", dir.display()))
     }
 
-    /// Held while something is started or stopped: two at once would undo each other's work.
+    /// Held while anything is started or stopped: two runs at once would undo each other's work.
     pub fn lock(&self) -> Result<File> {
         let file = File::open(self.dir().join(MARK))
             .with_context(|| format!("cannot read {}", self.dir().display()))?;
@@ -72,8 +72,8 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// Notes which ports and provider are used, so that one who changes them while something runs
-    /// is told.
+    /// Records the ports and the provider in use, and fails if they are changed while something
+    /// runs.
     pub fn note_ports(&self, services_run: bool) -> Result<()> {
         let file = self.dir().join("ports");
         let line = |(port, variable)| format!("{variable}={port}\n");

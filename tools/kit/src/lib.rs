@@ -2,13 +2,13 @@
 //! output, and how a whole system is started and verified.
 
 pub mod api;
+pub mod child_process;
 pub mod colour;
 pub mod definitions;
 pub mod disk;
-pub mod draw;
 pub mod endpoints;
 pub mod home;
-pub mod part;
+pub mod output;
 mod say;
 pub mod scenario;
 pub mod service;

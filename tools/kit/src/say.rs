@@ -1,4 +1,4 @@
-//! Printing that does not mind when its reader has gone, as in `saga status | head`.
+//! Prints without failing when the reader has closed the pipe, as in `saga status | head`.
 
 /// Like `println!`, which would panic then.
 #[macro_export]

@@ -1,10 +1,11 @@
-//! The endings of the saga, and what to ask for to get each: the table "Asking for each ending".
+//! The endings of the saga, and the order that leads to each.
 
 use std::time::Duration;
 
 use audit::OrderStatus;
 use clap::ValueEnum;
-use events::{Asking, CUSTOMER, Event, PaymentFailed, PaymentReversed, ShippingScheduled};
+use demo::{CUSTOMER, DemoOrder};
+use events::{Event, PaymentFailed, PaymentReversed, ShippingScheduled};
 
 use crate::api::Draft;
 
@@ -20,11 +21,11 @@ pub enum Scenario {
     Flaky,
     /// CONFIRMED after 5 seconds
     Slow,
-    /// CANCELLED: there is none in stock
+    /// CANCELLED: out of stock
     SoldOut,
     /// CANCELLED: more than is left in stock
     TooMany,
-    /// CANCELLED: a product that nobody knows
+    /// CANCELLED: an unknown product
     UnknownProduct,
     /// CANCELLED: no carrier takes it
     Carrier,
@@ -44,19 +45,19 @@ impl Scenario {
         value.get_name().into()
     }
 
-    const fn asking(self) -> Asking {
+    const fn asking(self) -> DemoOrder {
         match self {
-            Self::Confirmed => Asking::CONFIRMED,
-            Self::Declined => Asking::DECLINED,
-            Self::Unavailable => Asking::UNAVAILABLE,
-            Self::Flaky => Asking::FLAKY,
-            Self::Slow => Asking::SLOW,
-            Self::SoldOut => Asking::NONE_LEFT,
-            Self::TooMany => Asking::TOO_MANY,
-            Self::UnknownProduct => Asking::UNKNOWN_PRODUCT,
-            Self::Carrier => Asking::CARRIER,
-            Self::CancelCharged => Asking::CANCEL_CHARGED,
-            Self::CancelUncharged => Asking::CANCEL_UNCHARGED,
+            Self::Confirmed => DemoOrder::CONFIRMED,
+            Self::Declined => DemoOrder::DECLINED,
+            Self::Unavailable => DemoOrder::UNAVAILABLE,
+            Self::Flaky => DemoOrder::FLAKY,
+            Self::Slow => DemoOrder::SLOW,
+            Self::SoldOut => DemoOrder::NONE_LEFT,
+            Self::TooMany => DemoOrder::TOO_MANY,
+            Self::UnknownProduct => DemoOrder::UNKNOWN_PRODUCT,
+            Self::Carrier => DemoOrder::CARRIER,
+            Self::CancelCharged => DemoOrder::CANCEL_CHARGED,
+            Self::CancelUncharged => DemoOrder::CANCEL_UNCHARGED,
         }
     }
 
@@ -66,7 +67,7 @@ impl Scenario {
         Draft { customer_id: CUSTOMER, payment_method, items: asking.items() }
     }
 
-    /// How long after placing it the customer changes his mind.
+    /// The time from placing the order to the customer's cancel.
     pub const fn cancel_after(self) -> Option<Duration> {
         self.asking().cancel_after
     }
@@ -79,7 +80,7 @@ impl Scenario {
         }
     }
 
-    /// The event that it must have come to.
+    /// The event that must decide this ending.
     pub const fn by(self) -> &'static str {
         match self {
             Self::Confirmed | Self::Flaky | Self::Slow => ShippingScheduled::NAME,

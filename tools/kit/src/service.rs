@@ -1,4 +1,4 @@
-//! One of the four services, or the mock gateway, as a process in the background.
+//! Runs one of the four services, or the mock gateway, as a process in the background.
 
 use std::env;
 use std::fs;
@@ -29,7 +29,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// All four, with what each is told about its surroundings.
+    /// All four, with their environment variables.
     pub fn all(settings: &Settings) -> Result<Vec<Self>> {
         settings
             .databases
@@ -38,7 +38,7 @@ impl Service {
                 let name = database.service;
                 let port = (name == "order").then_some(settings.order_http_port);
                 let health_file = settings.home.join("health").join(name);
-                // What this tool decides comes last, and so wins.
+                // This tool's own variables come last, and so override the others.
                 let mut environment: Vec<(String, String)> =
                     settings.dotenv.clone().into_iter().collect();
                 environment.extend([
@@ -60,7 +60,7 @@ impl Service {
             .collect()
     }
 
-    /// The stand-in for the payment provider. Its books lie with the other data.
+    /// The mock payment provider. Its books are stored with the other data.
     pub fn mock_gateway(settings: &Settings) -> Result<Self> {
         let (port, home) = (settings.mock_gateway_port, settings.home.clone());
         let ledger = home.join(MOCK_GATEWAY).join("ledger");
@@ -79,7 +79,7 @@ impl Service {
         })
     }
 
-    /// The four, and what they need besides.
+    /// The four services, and the mock gateway if it is used.
     pub fn wanted(settings: &Settings) -> Result<Vec<Self>> {
         let mut wanted = Self::all(settings)?;
         if settings.gateway == Gateway::Http {
@@ -114,12 +114,12 @@ impl Service {
         Process::recorded(&self.pid_file())
     }
 
-    /// Whether it was started, and has ended without being told to.
+    /// Whether it was started, and has ended without a stop.
     pub fn has_died(&self) -> bool {
         self.pid_file().exists() && self.running().is_none()
     }
 
-    /// Whether its binary has been built anew since it was started.
+    /// Whether its binary is newer than the running process.
     pub fn is_outdated(&self) -> bool {
         let runs = self
             .running()
@@ -127,21 +127,21 @@ impl Service {
         runs.is_some_and(|binary| binary.display().to_string().ends_with(" (deleted)"))
     }
 
-    /// In the background, where it outlives this process.
+    /// Starts it in the background, where it outlives this process.
     pub fn start(&self) -> Result<Process> {
         let (process, _) = spawn(&mut self.command(&[])?, &self.log_file())?;
         process.record(&self.pid_file())?;
         Ok(process)
     }
 
-    /// To be started, with this in its environment besides.
+    /// A command that starts it, with these additional variables.
     pub fn command(&self, environment: &[(&str, &str)]) -> Result<std::process::Command> {
         self.check_binary()?;
         for file in [self.pid_file(), self.health_file()] {
             let directory = file.parent().context("it lies in a directory")?;
             fs::create_dir_all(directory)
                 .with_context(|| format!("cannot make {}", directory.display()))?;
-            // The last run's word on its health is not this one's.
+            // The last run's health file is not valid for this one.
             fs::remove_file(file).ok();
         }
         let mut command = background(&self.binary);
@@ -150,7 +150,7 @@ impl Service {
         Ok(command)
     }
 
-    /// Whether it does its work: who listens says so by HTTP, the others by their binary.
+    /// Whether it is ready: a service with a port is asked by HTTP, the others by their binary.
     pub async fn is_ready(&self) -> bool {
         if self.running().is_none() {
             return false;
@@ -169,7 +169,7 @@ impl Service {
         output.is_ok_and(|output| output.status.success())
     }
 
-    /// What it waits for, by its own word; `None` where it has none.
+    /// The reason that it gives for not being ready; `None` where it gives none.
     pub async fn trouble(&self) -> Option<String> {
         self.running()?;
         let output = timeout(PROBE_BOUND, self.healthcheck().output()).await.ok()?.ok()?;
@@ -186,7 +186,7 @@ impl Service {
         command
     }
 
-    /// Lets it finish what it has in hand; false when it did not run.
+    /// Lets it finish its work; false when it did not run.
     pub async fn stop(&self) -> bool {
         let running = self.running();
         if let Some(process) = running {
@@ -197,7 +197,7 @@ impl Service {
     }
 }
 
-/// Which provider payment asks; none, where an operator has named one.
+/// The provider that payment calls; none, where an operator has set one.
 fn provider(settings: &Settings) -> Option<(String, String)> {
     const NAME: &str = "PAYMENT_GATEWAY_URL";
     let named = env::var(NAME).ok().or_else(|| settings.dotenv.get(NAME).cloned());
@@ -206,7 +206,7 @@ fn provider(settings: &Settings) -> Option<(String, String)> {
     Some((NAME.to_owned(), settings.mock_gateway_url().or_else(simulated)?))
 }
 
-/// What the live page is told.
+/// The live page's variables.
 fn page(settings: &Settings) -> [(String, String); 3] {
     let (demo, operator) =
         if settings.is_demo { ("1", settings.amqp_url()) } else { ("0", String::new()) };
@@ -221,7 +221,7 @@ async fn answers(url: &str) -> bool {
     reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
 }
 
-/// What is started is built and installed beside this command.
+/// The services' binaries are built and installed beside this command.
 fn binary(name: &str) -> Result<PathBuf> {
     let this = env::current_exe().context("cannot tell where this command lies")?;
     Ok(this.with_file_name(name))

@@ -1,5 +1,5 @@
-//! Where things are: every variable of the outside contract, from the environment, else from `.env`
-//! in the working directory, else as it is by default.
+//! Reads the settings: every variable of the outside contract, from the environment, else from
+//! `.env` in the working directory, else its default.
 
 mod dotenv;
 
@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use messaging::{Ladder, QueueType};
+use messaging::{QueueType, RetrySchedule};
 use servers::ports;
 
-/// The variables that say where something listens.
+/// The variables that set ports.
 pub const PORTS: [&str; 8] = [
     "ORDER_HTTP_PORT",
     "RABBITMQ_PORT",
@@ -37,8 +37,8 @@ pub struct Settings {
     pub rabbitmq_user: String,
     pub rabbitmq_password: String,
     pub databases: [Database; 4],
-    /// The services' retry rungs, which are queues.
-    pub ladder: Ladder,
+    /// The services' retry tiers, which are queues.
+    pub schedule: RetrySchedule,
     /// For how many days the services keep idempotency keys.
     pub keep_days: u16,
     pub queue_type: QueueType,
@@ -49,16 +49,16 @@ pub struct Settings {
     pub observers: [(u16, &'static str); 4],
     /// Whether the live page may place orders and replay dead letters.
     pub is_demo: bool,
-    /// What `.env` says and the environment does not.
+    /// Variables of `.env` that the environment does not set.
     pub dotenv: BTreeMap<String, String>,
 }
 
-/// Which provider payment asks.
+/// The provider that payment calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gateway {
-    /// The one within it.
+    /// The one inside payment.
     Simulated,
-    /// The stand-in, by HTTP.
+    /// The mock gateway, by HTTP.
     Http,
 }
 
@@ -88,7 +88,8 @@ impl Settings {
             .map(|settings| Self { dotenv, ..settings })
     }
 
-    /// Of a system of its own in `dir`, on free ports, whose services are told this.
+    /// The settings of a separate system in `dir`, on free ports, with these variables for its
+    /// services.
     pub fn private(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
         let told = told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let told: BTreeMap<_, _> = told.collect();
@@ -97,7 +98,7 @@ impl Settings {
         for name in PORTS {
             variables.insert(name.into(), ports::free()?.to_string());
         }
-        // The services inherit it, and the retry rungs are made after it.
+        // The services inherit it, and the retry tiers are derived from it.
         if let Ok(delays) = std::env::var("RETRY_DELAYS") {
             variables.insert("RETRY_DELAYS".into(), delays);
         }
@@ -112,7 +113,7 @@ impl Settings {
         let port = |name: &str, default: &str| {
             let value = text(name, default);
             let port = value.parse().ok().filter(|port| *port != 0);
-            port.with_context(|| format!("{name}={value} is no port: it takes 1 to 65535"))
+            port.with_context(|| format!("{name}={value} is not a port: 1 to 65535"))
         };
         let database = |at: usize, name, variable, default| -> Result<Database> {
             let port = port(variable, default)?;
@@ -139,7 +140,7 @@ impl Settings {
                 database(2, "inventory", "INVENTORY_DB_PORT", "5435")?,
                 database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
             ],
-            ladder: ladder(&text("RETRY_DELAYS", "1s,5s,30s"))?,
+            schedule: schedule(&text("RETRY_DELAYS", "1s,5s,30s"))?,
             keep_days: keep_days(&text("KEEP_DAYS", "30"))?,
             queue_type: text("QUEUE_TYPE", "quorum")
                 .parse()
@@ -178,7 +179,7 @@ impl Settings {
         ports
     }
 
-    /// Of these, and of what looks at them in containers.
+    /// The same ports, and those of the observability containers.
     pub fn container_ports(&self) -> Vec<(u16, &'static str)> {
         let observers = self.observers.into_iter().filter(|_| self.is_observed);
         self.ports().into_iter().chain(observers).collect()
@@ -194,29 +195,29 @@ impl Settings {
         Ok(())
     }
 
-    /// Where the order service answers.
+    /// The address of the order service.
     pub fn order_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.order_http_port)
     }
 
-    /// The stand-in for the provider, where payment asks one by HTTP.
+    /// The mock provider's address, where payment calls one by HTTP.
     pub fn mock_gateway_url(&self) -> Option<String> {
         let url = format!("http://127.0.0.1:{}", self.mock_gateway_port);
         (self.gateway == Gateway::Http).then_some(url)
     }
 
-    /// A person's, of the default virtual host.
+    /// The operator's address, for the default virtual host.
     pub fn amqp_url(&self) -> String {
         let (user, password) = (encoded(&self.rabbitmq_user), encoded(&self.rabbitmq_password));
         format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq_port)
     }
 
-    /// As which a service comes: its user and password have its name.
+    /// A service's address: its user and password have its name.
     pub fn service_amqp_url(&self, service: &str) -> String {
         format!("amqp://{service}:{service}@127.0.0.1:{}/%2f", self.rabbitmq_port)
     }
 
-    /// Without user and password, which its API takes by basic authentication.
+    /// Without user and password: the management API takes them by basic authentication.
     pub fn management_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.rabbitmq_management_port)
     }
@@ -233,17 +234,18 @@ impl Database {
     }
 }
 
-fn ladder(value: &str) -> Result<Ladder> {
+fn schedule(value: &str) -> Result<RetrySchedule> {
     let parsed = value.parse().map_err(anyhow::Error::msg);
-    parsed.with_context(|| format!("RETRY_DELAYS={value} is no list of waits, as 1s,5s,30s is"))
+    parsed
+        .with_context(|| format!("RETRY_DELAYS={value} is not a list of delays such as 1s,5s,30s"))
 }
 
 fn keep_days(value: &str) -> Result<u16> {
     let days = value.parse().ok().filter(|days| (1..=3650).contains(days));
-    days.with_context(|| format!("KEEP_DAYS={value} is no number of days: it takes 1 to 3650"))
+    days.with_context(|| format!("KEEP_DAYS={value} is not a number of days from 1 to 3650"))
 }
 
-/// As it may stand in an address.
+/// The text, escaped for a URL.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
@@ -286,7 +288,7 @@ mod tests {
         let error = |set: &[(&str, &str)]| with(set).unwrap_err().to_string();
         for wrong in ["http", "0", "65536", "-1"] {
             let said = error(&[("ORDER_DB_PORT", wrong)]);
-            assert_eq!(said, format!("ORDER_DB_PORT={wrong} is no port: it takes 1 to 65535"));
+            assert_eq!(said, format!("ORDER_DB_PORT={wrong} is not a port: 1 to 65535"));
         }
         assert!(error(&[("GATEWAY", "https")]).contains("it is simulated or http"));
         assert!(error(&[("DEMO", "perhaps")]).contains("it is 1 or 0"));

@@ -1,4 +1,4 @@
-//! The signals by which somebody asks this command to end.
+//! Catches the signals that ask this command to end.
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,7 +10,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From here on they no longer end the process by themselves.
+    /// From here on the signals no longer end the process by themselves.
     pub fn listen() -> Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -19,7 +19,7 @@ impl Stop {
         })
     }
 
-    /// Waits for one, and returns the exit code that tells of it.
+    /// Waits for a signal, and returns its exit code.
     pub async fn asked(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,

@@ -1,5 +1,5 @@
 //! Starts a whole system of its own, on free ports: servers, services, provider. All of it ends
-//! with its owner, however that ends.
+//! with its owner, also when the owner is killed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use audit::Endpoints;
 use futures::future::{join_all, try_join_all};
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog};
 
+use crate::child_process::ChildProcess;
 use crate::home::Home;
-use crate::part::Part;
 use crate::service::Service;
 use crate::settings::{Gateway, Settings};
 
@@ -20,22 +20,23 @@ pub struct Servers {
     pub rabbitmq: RabbitMq,
     /// In the order of `SERVICES`.
     pub postgres: Vec<Postgres>,
-    /// Dropped last, it deletes the data once the servers are gone. What else runs is bound to it.
+    /// Dropped last, it deletes the data once the servers are gone. All other processes are bound
+    /// to it.
     pub watchdog: Arc<Watchdog>,
 }
 
 pub struct System {
-    /// Straight to the servers.
+    /// The servers' own addresses, without proxies.
     pub endpoints: Endpoints,
     /// Each service's first copy, in the order of `SERVICES`, then each one's second, and so on.
-    pub replicas: Vec<Part>,
-    /// Where payment asks one by HTTP.
-    pub provider: Option<Part>,
+    pub replicas: Vec<ChildProcess>,
+    /// The mock provider, where payment calls one by HTTP.
+    pub provider: Option<ChildProcess>,
     pub servers: Servers,
 }
 
 impl Servers {
-    /// In this directory, for services that are told this.
+    /// Starts the servers in this directory, for services with these variables.
     pub async fn start(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
         let dir = &std::path::absolute(dir)?;
         let watchdog = Arc::new(Watchdog::start()?);
@@ -54,11 +55,11 @@ impl Servers {
 }
 
 impl System {
-    /// Returns when all of it does its work. There is a copy of the services for each of these
-    /// settings, which say where it finds the servers.
+    /// Returns when everything is ready. The services run once for each of these settings, which
+    /// hold the servers' addresses.
     pub async fn start(servers: Servers, copies: &[Settings]) -> Result<Self> {
         let Servers { settings, watchdog, .. } = &servers;
-        let part = |service| Part::new(service, watchdog);
+        let part = |service| ChildProcess::new(service, watchdog);
         let provider = match settings.gateway {
             Gateway::Http => Some(part(Service::mock_gateway(settings)?)),
             Gateway::Simulated => None,
@@ -69,26 +70,26 @@ impl System {
         }
         let endpoints = Endpoints::from(settings);
         let mut system = Self { endpoints, replicas, provider, servers };
-        system.parts_mut().try_for_each(Part::start)?;
+        system.parts_mut().try_for_each(ChildProcess::start)?;
         system.ready().await?;
         Ok(system)
     }
 
-    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+    pub fn parts(&self) -> impl Iterator<Item = &ChildProcess> {
         self.replicas.iter().chain(&self.provider)
     }
 
-    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut ChildProcess> {
         self.replicas.iter_mut().chain(&mut self.provider)
     }
 
-    /// Returns when every part does its work.
+    /// Returns when every part is ready.
     pub async fn ready(&self) -> Result<()> {
-        try_join_all(self.parts().map(Part::ready)).await.map(drop)
+        try_join_all(self.parts().map(ChildProcess::ready)).await.map(drop)
     }
 
-    /// Ends everything, the services first; what they leave behind is deleted.
+    /// Ends everything, the services first; their data is deleted.
     pub async fn end(mut self) {
-        join_all(self.parts_mut().map(Part::kill)).await;
+        join_all(self.parts_mut().map(ChildProcess::kill)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Options that several commands have: which order service, for whom to print, and which product.
+//! Defines the options that several commands share: the order service, the output format, the
+//! product.
 
 use anyhow::Result;
 use clap::Args;
@@ -39,7 +40,7 @@ pub fn product(text: &str) -> Result<ProductId, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::QUILL;
+    use demo::QUILL;
     use uuid::Uuid;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Shows a verdict: to people, and to the shell by its exit code.
+//! Prints a verdict, and gives the shell its exit code.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use anyhow::Result;
 use audit::{Checked, DeadLetter, Endpoints, Outcome, Told, Verdict, Violation};
 
 use crate::colour::Colour;
-use crate::draw::{self, LiveLine, count, some};
+use crate::output::{self, LiveLine, count, some};
 use crate::verify::verify;
 
-/// What must hold, in the words of the design.
+/// The invariants, in the words of the design.
 const INVARIANTS: [&str; 6] = [
     "every order answered 201 exists and reaches one final state, by a legal chain of causes",
     "charged and not reversed ⇔ CONFIRMED; one charge and one reversal at most; amounts equal",
     "per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations",
     "CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation",
-    "everything said is sent, heard by each hearer or dead-lettered, and nothing is under way",
+    "every event is published, and handled by each subscriber or dead-lettered; queues are empty",
     "the same event id has the same bytes everywhere",
 ];
 
@@ -25,10 +25,10 @@ const SHOWN_MAX: usize = 20;
 
 const CANNOT_CHECK: u8 = 2;
 
-/// Of these a system that moves may break any number, and mend them.
+/// In a busy system these may be broken for a moment.
 const ONLY_IN_QUIET: [u8; 3] = [1, 4, 5];
 
-/// Verifies, with what clients were told; on a terminal, a line shows what it waits for.
+/// Verifies, with the answers that clients got; on a terminal, a line shows what it waits for.
 pub async fn judge(
     endpoints: &Endpoints,
     wait: Duration,
@@ -45,7 +45,7 @@ pub fn report(verdict: &Result<Verdict>, is_shown: bool) -> ExitCode {
     let verdict = match verdict {
         Ok(verdict) => verdict,
         Err(error) => {
-            eprintln!("saga: cannot check: {}", draw::reason(error));
+            eprintln!("saga: cannot check: {}", output::reason(error));
             return ExitCode::from(CANNOT_CHECK);
         }
     };
@@ -64,7 +64,7 @@ fn print(verdict: &Verdict) {
     let (keys, queues) = (verdict.checked.idempotency_keys, verdict.checked.queues);
     let statuses = verdict.checked.orders_by_status.iter();
     let statuses = statuses.map(|(status, number)| format!("{} {status}", count(*number)));
-    draw::line(format_args!(
+    output::line(format_args!(
         "checked {} ({}), {}, {}, {}, {}, {}, {}",
         some(orders, "order"),
         statuses.collect::<Vec<_>>().join(", "),
@@ -79,7 +79,7 @@ fn print(verdict: &Verdict) {
     print_letters("purged from", &verdict.purged);
     if !verdict.repaired.is_empty() {
         let repaired = some(verdict.repaired.len(), "dead letter");
-        draw::line(format_args!("{repaired} went on repaired, under another id"));
+        output::line(format_args!("{repaired} repaired, under another id"));
     }
     for (number, what) in (1..).zip(INVARIANTS) {
         let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
@@ -87,10 +87,10 @@ fn print(verdict: &Verdict) {
         print_invariant(number, what, is_told, &breaks.collect::<Vec<_>>());
     }
     if !verdict.restless.is_empty() {
-        draw::line(format_args!("not quiet after the wait: {}", verdict.restless.join(", ")));
+        output::line(format_args!("not idle after the wait: {}", verdict.restless.join(", ")));
     }
     if verdict.outcome == Outcome::Moving {
-        draw::line("the system moves on: stop what loads it, or give it more time with --wait");
+        output::line("the system is not idle: stop its load, or wait longer with --wait");
     }
 }
 
@@ -98,8 +98,8 @@ fn print_letters(what: &str, letters: &[DeadLetter]) {
     for letter in letters.iter().take(SHOWN_MAX) {
         let unknown = || "unknown".to_owned();
         let order = letter.order_id.map_or_else(unknown, |id| id.to_string());
-        let reason = draw::tame(letter.reason.as_deref().unwrap_or("no reason given"));
-        draw::line(format_args!("{what} {}, order {order}: {reason}", letter.queue));
+        let reason = output::tame(letter.reason.as_deref().unwrap_or("no reason given"));
+        output::line(format_args!("{what} {}, order {order}: {reason}", letter.queue));
     }
     more(letters.len());
 }
@@ -110,16 +110,16 @@ fn print_invariant(number: u8, what: &str, is_told: bool, breaks: &[&Violation])
         (true, false) => (Colour::Cyan, "moving"),
         (false, _) => (Colour::Red, "BROKEN"),
     };
-    draw::line(format_args!("{} {number}  {what}", draw::coloured(Some(colour), word)));
+    output::line(format_args!("{} {number}  {what}", output::coloured(Some(colour), word)));
     for found in breaks.iter().take(SHOWN_MAX) {
         let order = found.order_id.map(|id| format!("order {id}: ")).unwrap_or_default();
-        draw::line(format_args!("          {order}{}", found.why));
+        output::line(format_args!("          {order}{}", found.why));
     }
     more(breaks.len());
 }
 
 fn more(all: usize) {
     if all > SHOWN_MAX {
-        draw::line(format_args!("          and {} more: see --json", count(all - SHOWN_MAX)));
+        output::line(format_args!("          and {} more: see --json", count(all - SHOWN_MAX)));
     }
 }

@@ -1,4 +1,4 @@
-//! Judges a running system, whose tables the services' own SQL reads.
+//! Verifies a running system, whose tables the services' own SQL reads.
 
 use std::time::Duration;
 

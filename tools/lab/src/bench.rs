@@ -1,5 +1,5 @@
-//! Systems that differ in one thing, measured by turns in one run, so that what the machine does
-//! besides is the same for all: what counts is how they compare.
+//! Measures systems that differ in one thing, by turns in one run, so that other work on the
+//! machine affects all of them alike: the result is how they compare.
 
 mod setup;
 mod summary;
@@ -19,9 +19,9 @@ use system::Measured;
 pub use setup::named;
 pub use summary::{Row, Summary};
 
-/// What a fresh system does slowly only once is done by then.
+/// One-time work of a fresh system is done by then.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// In an open loop: more would say nothing but that the system cannot keep up.
+/// In an open loop: more would only show that the system cannot keep up.
 const IN_FLIGHT_MAX: usize = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ pub struct Bench {
     pub in_flight: usize,
 }
 
-/// What happens just now.
+/// The progress of the run.
 #[derive(Clone, Copy)]
 pub enum News<'a> {
     Begins { round: usize, what: &'a str },
@@ -45,11 +45,11 @@ pub enum News<'a> {
 }
 
 impl Bench {
-    /// Each system lives in a directory of its own in `folder`, and goes with it.
+    /// Each system has a directory of its own in `folder`, which is deleted with it.
     pub async fn run(&self, folder: &Path, mut news: impl FnMut(News)) -> Result<Summary> {
         let mut summary = Summary::new(self);
         for round in 1..=self.rounds {
-            // Nobody is always the first, nor always after the same.
+            // The order rotates, so that no setup always runs first.
             for place in 0..self.setups.len() {
                 let setup = self.setups[(place + round - 1) % self.setups.len()];
                 news(News::Begins { round, what: setup.name });

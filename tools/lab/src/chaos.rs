@@ -1,5 +1,5 @@
-//! A whole system of its own under load, while one thing after the other goes wrong by a plan that
-//! a seed tells; then peace, and the question whether everything still holds.
+//! Runs a whole system of its own under load, injects the faults of a seeded plan one after the
+//! other, then stops them and verifies.
 
 mod fault;
 mod faults;
@@ -37,25 +37,26 @@ pub use faults::can_shift_clocks;
 pub use plan::Every;
 pub use report::Report;
 
-/// How long an order may go on once nothing goes wrong any more: a payment that a crash left in
-/// hand, and the retries of one that fails, take some time.
+/// How long an order may take once the faults have stopped: an expired claim of a crashed payment,
+/// and the retries of a failing one, take some time.
 const QUIET_WITHIN: Duration = Duration::from_secs(180);
 /// For the last messages, and for RabbitMQ's own count of them.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(90);
-/// What is said to be over is answered in that time.
+/// A stopped load must end within this time.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Chaos {
     pub seed: u64,
-    /// For how long there are faults, at most.
+    /// The maximum duration of the faults.
     #[serde(rename = "for_s", serialize_with = "seconds")]
     pub length: Duration,
     #[serde(serialize_with = "names")]
     pub faults: Faults,
     #[serde(serialize_with = "shown")]
     pub every: Every,
-    /// So many, and then no more faults either; none is as many as there is time for.
+    /// The number of orders, after which the faults stop as well; none means as many as there is
+    /// time for.
     pub orders: Option<usize>,
     /// A second.
     pub rate: u32,
@@ -65,7 +66,7 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// `dir` is where all of it lives; it is made and deleted.
+    /// Everything is kept in `dir`, which is made and deleted.
     pub async fn run(&self, dir: &Path, logs: &Path, is_shown: bool) -> Result<Report> {
         let live = Live::new(is_shown);
         let mut shown = JoinSet::new();
@@ -133,7 +134,7 @@ impl Chaos {
         Ok(Report::new(self, faults, orders, (&poison, memory), verdict, started.elapsed()))
     }
 
-    /// One after the other, until the time is over or all orders have been placed.
+    /// Injects one fault after the other, until the time is over or all orders have been placed.
     async fn commit_all(
         &self,
         fleet: &mut Fleet,
@@ -165,7 +166,7 @@ impl Chaos {
     }
 }
 
-/// So that what was wrong can be found.
+/// Keeps the logs, so that the cause of a failure can be found.
 fn keep_logs(fleet: &Fleet, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (name, log) in fleet.logs() {

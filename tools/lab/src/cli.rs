@@ -24,7 +24,7 @@ enum Command {
     WithServers(with_servers::WithServers),
 }
 
-/// What stands on the command line, done.
+/// Parses and runs the command line.
 pub async fn run() -> Result<ExitCode> {
     match Lab::parse().command {
         Command::Load(command) => command.run().await,

@@ -1,5 +1,5 @@
-//! Orders of the past, written straight into the four databases as the services would have left
-//! them, so that a system can be measured at the size that it will have.
+//! Writes past orders directly into the four databases, as the services would have left them, to
+//! measure a system at its future size.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection};
 /// Orders in one transaction of each database.
 const CHUNK: u32 = 50_000;
 
-/// Confirmed orders, evenly over a span of time that is over.
+/// Confirmed orders, evenly spread over a past period.
 #[derive(Clone, Copy, Debug)]
 pub struct Past {
     pub orders: u32,
@@ -20,7 +20,7 @@ pub struct Past {
     pub span: Duration,
 }
 
-/// `news` is told how many each database has.
+/// `news` is called with the number of orders in each database.
 pub async fn fill(
     databases: &BTreeMap<String, String>,
     past: Past,
@@ -38,12 +38,12 @@ pub async fn fill(
         let chunks = connections
             .iter_mut()
             .map(|(service, connection)| chunk(service, connection, past, (first, end)));
-        try_join_all(chunks).await.context(
-            "the four databases do not have the same orders any more; `make down` deletes them",
-        )?;
+        try_join_all(chunks)
+            .await
+            .context("the four databases have different orders; `make down` deletes them")?;
         news(end);
     }
-    // Not in the middle of what is measured afterwards.
+    // Done now, so that it does not disturb the measurement.
     let tidying = connections.iter_mut().map(|(_, connection)| async move {
         sqlx::raw_sql("VACUUM (ANALYZE)").execute(connection).await?;
         anyhow::Ok(())

@@ -1,4 +1,4 @@
-//! Runs the `lab` command: loads, measures and breaks a system, and lends servers to tests.
+//! Runs the `lab` command: loads, measures and breaks a system, and starts servers for tests.
 
 mod bench;
 pub mod chaos;

@@ -1,6 +1,5 @@
-//! Orders over HTTP, either so many in flight, where each that ends makes room for the next, or so
-//! many a second, whatever becomes of them. It remembers what it was told, so that `verify` can
-//! hold the system to it.
+//! Places orders over HTTP: either a fixed number in flight (closed loop), or a fixed rate (open
+//! loop). It records the answers, so that `verify` can compare the system with them.
 
 mod board;
 mod customer;
@@ -33,25 +32,25 @@ pub use report::Report;
 
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// So many that count.
+    /// The number of orders that count.
     pub orders: usize,
-    /// For how long orders are placed that count.
+    /// The time in which counted orders are placed.
     pub length: Option<Duration>,
-    /// Orders that are placed before do not count.
+    /// Warm-up: orders that are placed before do not count.
     pub warm_up: Duration,
-    /// Not final yet, at most.
+    /// The maximum number of orders that are not final.
     pub in_flight: usize,
-    /// A second; what is behind is made up for, and an order's time counts from when it was due.
+    /// Orders a second; a delay is made up for, and an order's time counts from when it was due.
     pub rate: Option<u32>,
     pub mix: Mix,
     pub goods: Goods,
-    /// For how long the service may refuse an order before it counts as failed, and for how long an
-    /// order may go on before it counts as unfinished.
+    /// The time for which the service may refuse an order before it counts as failed, and for which
+    /// an order may run before it counts as unfinished.
     pub patience: Duration,
     pub meter: Meter,
-    /// Ends the placing.
+    /// Ends the placing of orders.
     pub enough: CancellationToken,
-    /// Ends all waiting: what is not final then counts as unfinished.
+    /// Ends all waiting: orders that are not final count as unfinished.
     pub over: CancellationToken,
 }
 
@@ -82,14 +81,14 @@ impl Default for Load {
     }
 }
 
-/// Runs the whole load. Several copies of the order service take turns.
+/// Runs the whole load. Several copies of the order service are used in turn.
 pub async fn run(apis: &[Api], load: &Load, mut news: impl FnMut(Progress, Duration)) -> Report {
     let started = Instant::now();
     let begin = started + load.warm_up;
     let board = Arc::new(Board::new(apis.to_vec()));
     let (tell, mut told) = mpsc::unbounded_channel();
     let crowd = Crowd { apis: apis.to_vec(), board: Arc::clone(&board), load: load.clone(), tell };
-    // Dropped, all of it ends.
+    // Dropping it ends all of them.
     let mut tasks = JoinSet::new();
     tasks.spawn(board.watch());
     tasks.spawn(crowd.come(started, begin));
@@ -127,7 +126,7 @@ pub async fn run(apis: &[Api], load: &Load, mut news: impl FnMut(Progress, Durat
     report
 }
 
-/// All who order.
+/// All customers.
 struct Crowd {
     apis: Vec<Api>,
     board: Arc<Board>,
@@ -136,7 +135,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// One after the other, for as long as there are some to be placed.
+    /// Places one order after the other, until the load is complete.
     async fn come(self, started: Instant, begin: Instant) {
         let load = &self.load;
         let pace = load.rate.map(|rate| Duration::from_secs(1) / rate.max(1));
@@ -166,7 +165,7 @@ impl Crowd {
             };
             let mut fate = Fate::of(load.mix.nth(number), since, counts);
             let mut draft = fate.scenario.draft();
-            // What is limited is for those who count.
+            // Limited stock is for counted orders.
             if counts || matches!(load.goods, Goods::Spread(_)) {
                 fate.is_limited = load.goods.put_into(&mut draft, number);
             }
@@ -176,12 +175,12 @@ impl Crowd {
             });
             while orders.try_join_next().is_some() {}
         }
-        // Whoever has ordered waits for the end.
+        // Waits until every placed order has ended.
         orders.join_all().await;
     }
 }
 
-/// When it is due, and there is room for one more.
+/// Waits until the order is due, and there is room for one more in flight.
 async fn free(slots: Arc<Semaphore>, due: Option<Instant>) -> Option<OwnedSemaphorePermit> {
     if let Some(due) = due {
         sleep_until(due.into()).await;

@@ -1,6 +1,6 @@
-//! Plots for a terminal of eighty columns.
+//! Draws plots for a terminal of eighty columns.
 
-use kit::draw::count;
+use kit::output::count;
 
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -32,7 +32,7 @@ pub fn bar(value: f64, top: f64, width: usize) -> String {
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
 }
 
-/// What of a column lies in this row, from the bottom.
+/// The part of a column in this row, from the bottom.
 fn cell(share: f64, row: usize, height: usize) -> char {
     let filled = whole(share * float(height) * 8.0);
     EIGHTHS[filled.saturating_sub(row * 8).min(8)]

@@ -1,4 +1,4 @@
-//! What each process of the system takes of the machine while orders go through it.
+//! Measures each process' use of the machine during a load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,24 +17,24 @@ pub enum Group {
     Postgres,
     Rabbitmq,
     Provider,
-    /// What places the orders, which is no part of the system.
+    /// The process that places the orders, which is no part of the system.
     Load,
 }
 
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct ChildProcess {
     pub name: String,
     pub group: Group,
     pub process: Process,
 }
 
-/// Reads the processes' clocks; empty where nobody asks.
+/// Reads the processes' usage; empty where it is not measured.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    parts: Vec<Part>,
+    parts: Vec<ChildProcess>,
 }
 
-/// The clocks at one moment.
+/// The usage at one moment.
 pub struct Reading {
     system: Vec<Duration>,
     own: Duration,
@@ -44,7 +44,7 @@ pub struct Reading {
 pub struct Usage {
     pub parts: Vec<Used>,
     pub groups: BTreeMap<Group, Sum>,
-    /// Of the system, without what places the orders.
+    /// Of the system, without the process that places the orders.
     pub total: Sum,
 }
 
@@ -65,7 +65,7 @@ pub struct Sum {
 }
 
 impl Meter {
-    /// What `up` has started; nothing, where the system runs in containers.
+    /// The processes that `up` has started; none, where the system runs in containers.
     pub fn on(settings: &Settings) -> Result<Self> {
         let mut parts = Vec::new();
         let services =
@@ -73,20 +73,22 @@ impl Meter {
         for service in services {
             let group =
                 if service.name == MOCK_GATEWAY { Group::Provider } else { Group::Services };
-            let part = |process| Part { name: service.name.to_owned(), group, process };
+            let part = |process| ChildProcess { name: service.name.to_owned(), group, process };
             parts.extend(service.running().map(part));
         }
         let servers = Home::new(settings).servers()?;
         for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
             parts.extend(
-                postgres.as_ref().map(|postgres| Part::postgres(database.service, postgres)),
+                postgres
+                    .as_ref()
+                    .map(|postgres| ChildProcess::postgres(database.service, postgres)),
             );
         }
-        parts.extend(servers.rabbitmq.as_ref().map(Part::rabbitmq));
+        parts.extend(servers.rabbitmq.as_ref().map(ChildProcess::rabbitmq));
         Ok(Self::of(parts))
     }
 
-    pub const fn of(parts: Vec<Part>) -> Self {
+    pub const fn of(parts: Vec<ChildProcess>) -> Self {
         Self { parts }
     }
 
@@ -99,7 +101,7 @@ impl Meter {
         Reading { system: cpu_of(&self.processes()), own }
     }
 
-    /// Since then, for so many orders.
+    /// The usage since then, for this many orders.
     pub fn since(&self, before: &Reading, orders: usize) -> Usage {
         let now = self.read();
         let memory = memory_of(&self.processes());
@@ -118,7 +120,7 @@ impl Meter {
     }
 }
 
-impl Part {
+impl ChildProcess {
     pub fn postgres(service: &str, postgres: &Postgres) -> Self {
         let name = format!("postgres {service}");
         Self { name, group: Group::Postgres, process: postgres.process() }
@@ -202,7 +204,8 @@ mod tests {
     #[test]
     fn a_part_is_measured_from_one_reading_to_the_next() {
         let process = this().expect("this process runs");
-        let meter = Meter::of(vec![Part { name: "this".into(), group: Group::Services, process }]);
+        let meter =
+            Meter::of(vec![ChildProcess { name: "this".into(), group: Group::Services, process }]);
         let before = meter.read();
         while meter.read().own < before.own + Duration::from_millis(50) {}
         let usage = meter.since(&before, 1000);

@@ -1,5 +1,5 @@
-//! `lab bench` as a person uses it: one system of those that it measures, with services that must
-//! have been built (`cargo build --workspace`).
+//! Runs `lab bench` as a person does, on one of its systems. The services must have been built
+//! (`cargo build --workspace`).
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

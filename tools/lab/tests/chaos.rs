@@ -1,5 +1,5 @@
-//! `lab chaos` as a person uses it: a small run on servers of its own, with services that must
-//! have been built (`cargo build --workspace`).
+//! Runs a short `lab chaos` as a person does, on servers of its own. The services must have been
+//! built (`cargo build --workspace`).
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -52,7 +52,7 @@ fn a_small_run_ends_well_and_reports_everything() {
     assert!(!report["recovery"].as_array().unwrap().is_empty());
 }
 
-/// A run by these faults alone, the report of which is returned.
+/// Runs only these faults, and returns the report.
 fn alone(name: &str, faults: &str) -> Value {
     let folder = format!("chaos-{name}-{}", std::process::id());
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);

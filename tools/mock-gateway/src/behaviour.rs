@@ -1,4 +1,4 @@
-//! How the provider behaves, which can be changed while it runs.
+//! Holds the provider's behaviour, which can be changed while it runs.
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Behaviour {
-    /// How long it thinks before it charges, in milliseconds
+    /// Latency before the charge, in milliseconds
     #[arg(long, env = "MOCK_GATEWAY_LATENCY_MS", default_value_t = 0)]
     #[arg(value_name = "MOCK_GATEWAY_LATENCY_MS")]
     pub latency_ms: u64,
-    /// How long it keeps its answer back after it has charged, in milliseconds
+    /// Latency after the charge, in milliseconds
     #[arg(long, env = "MOCK_GATEWAY_ANSWER_LATENCY_MS", default_value_t = 0)]
     #[arg(value_name = "MOCK_GATEWAY_ANSWER_LATENCY_MS")]
     pub answer_latency_ms: u64,
@@ -43,7 +43,7 @@ pub struct Behaviour {
     pub pending_ms: u64,
 }
 
-/// What is not named stays as it is.
+/// Fields that are not given stay as they are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -82,14 +82,14 @@ impl Behaviour {
         Ok(())
     }
 
-    /// Spread evenly over the calls, the first of which is number 0: no dice, so that a run can be
-    /// repeated.
+    /// Spread evenly over the calls, the first of which is number 0: not random, so that a run can
+    /// be repeated.
     pub fn fails(&self, call: u32) -> bool {
         let due = |calls: u32| (f64::from(calls) * self.failure_rate).floor();
         self.down || due(call + 1) > due(call)
     }
 
-    /// How it lies to this call, if it does: the same for the same seed.
+    /// The wrong answer to this call, if any: the same for the same seed.
     pub fn lie(&self, call: u32) -> Option<Lie> {
         let dice = scattered(self.seed.wrapping_add(call.into()));
         let is_lied_to = (dice >> 32) as f64 / f64::from(u32::MAX) < self.share;

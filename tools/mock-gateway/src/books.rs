@@ -1,4 +1,4 @@
-//! What the provider has promised: which keys it has charged, declined, voided and refunded. Pure.
+//! Keeps the provider's books: the keys that it has charged, declined, voided and refunded. Pure.
 
 use events::{Money, OrderId, PaymentMethod};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Refund {
     pub amount: Money,
 }
 
-/// One line of the ledger. What is not in it was never promised.
+/// One line of the ledger. A promise that is not in it was never made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
@@ -31,17 +31,17 @@ pub enum Record {
     Refunded { key: Key, refund: Refund, reference: String },
 }
 
-/// What it has to say about something it is asked.
+/// The books' answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Word {
-    /// It stands in the books, perhaps for long.
+    /// It is in the books already.
     Kept(Record),
-    /// It is news: first to be written down.
+    /// It is new: it must be written to the ledger first.
     News(Record),
     /// The key belongs to another request.
     Conflict,
     Unavailable,
-    /// There is nothing to give back, or it is given back already.
+    /// There is nothing to refund, or it is refunded already.
     NoRefund(&'static str),
 }
 
@@ -81,12 +81,12 @@ impl Books {
         }
     }
 
-    /// None: it has never charged or declined this key, and has not promised anything about it.
+    /// None: the key has never been charged or declined, and nothing is promised about it.
     pub fn look_up(&self, key: &str) -> Option<&Record> {
         self.charges.get(key)
     }
 
-    /// Promises never to charge the key from now on, unless it already has.
+    /// Promises never to charge the key from now on, unless it already has been charged.
     pub fn void(&self, key: &str) -> Word {
         match self.charges.get(key) {
             Some(known) => Word::Kept(known.clone()),
@@ -114,7 +114,7 @@ impl Books {
         Word::News(Record::Refunded { key: key.to_owned(), refund, reference })
     }
 
-    /// Takes in what stands in the ledger.
+    /// Loads the records of the ledger.
     pub fn note(&mut self, record: Record) {
         match &record {
             Record::Approved { key, .. }

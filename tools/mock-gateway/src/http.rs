@@ -1,5 +1,5 @@
-//! The provider's interface, and beside it the two that only a stand-in has: `/behaviour` and the
-//! list of all charges.
+//! The provider's HTTP API, with two routes that only a mock has: `/behaviour` and the list of all
+//! charges.
 
 use crate::{
     behaviour::{Behaviour, Change},
@@ -38,9 +38,9 @@ struct Inner {
     ledger: Ledger,
     behaviour: Behaviour,
     calls: u32,
-    /// How often it told each.
+    /// The number of each kind of wrong answer.
     lied: BTreeMap<Lie, u32>,
-    /// Charges that it has taken in and not decided.
+    /// Charges that are accepted and not decided.
     pending: BTreeSet<Key>,
 }
 
@@ -67,8 +67,8 @@ impl Provider {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Thinks, does it, and answers; in a task of its own, since whoever hangs up meanwhile does
-    /// not undo it. A new charge, named by its key, may be left undecided for a while.
+    /// Waits, executes the request, and answers; in a task of its own, so that a client that
+    /// disconnects does not undo it. A new charge, named by its key, may be pending for a while.
     async fn work(
         self,
         thinks: Duration,
@@ -98,7 +98,8 @@ impl Provider {
             .unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "a bug").into_response())
     }
 
-    /// It is decided later, whether or not anybody asks; once, however often it is asked for.
+    /// The charge is decided later, whether or not it is queried; once, however often it is
+    /// requested.
     fn leave_undecided(
         &self,
         key: Key,
@@ -119,7 +120,7 @@ impl Provider {
 }
 
 impl Inner {
-    /// Counts the call; whether it is lied to, and how the provider behaves now.
+    /// Counts the call; returns its wrong answer, if any, and the current behaviour.
     fn called(&mut self) -> (Option<Lie>, Behaviour) {
         let call = self.calls;
         self.calls = self.calls.wrapping_add(1);
@@ -132,7 +133,7 @@ impl Inner {
         (lie, behaviour)
     }
 
-    /// A promise is on disk before it is given.
+    /// A promise is on disk before it is answered.
     fn answer(&mut self, word: Word) -> Answer {
         match word {
             Word::Kept(record) => kept(&record),
@@ -164,7 +165,7 @@ async fn charge(State(provider): State<Provider>, headers: HeaderMap, body: Byte
     let act = move |inner: &mut Inner| {
         let word = inner.books.charge(&key, charge);
         match inner.answer(word) {
-            // To a look-up these are good news; here they say that nothing will be charged.
+            // For a look-up these are normal answers; here they mean that nothing will be charged.
             (StatusCode::OK, body) if body["status"] == "declined" => {
                 (StatusCode::UNPROCESSABLE_ENTITY, body)
             }
@@ -208,7 +209,7 @@ async fn void(State(provider): State<Provider>, Path(key): Path<Key>) -> Respons
     provider.work(Duration::ZERO, None, act).await
 }
 
-/// All that it has taken and given back, one entry a key; told even while it is down.
+/// All charges and refunds, one entry a key; served even while the provider is down.
 async fn charges(State(provider): State<Provider>) -> Json<Value> {
     let inner = provider.inner();
     let (mut taken, mut declined, mut voided) = (Vec::new(), 0, 0);
@@ -272,7 +273,7 @@ fn key(headers: &HeaderMap) -> Result<Key, Answer> {
     })
 }
 
-/// What is wrong here is 400: a 422 would be a declined card.
+/// An invalid request is answered 400: a 422 would be a declined card.
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
     serde_json::from_slice(body)
         .map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("the body is wrong: {why}")))
@@ -301,7 +302,7 @@ fn problem(status: StatusCode, reason: &str) -> Answer {
     (status, Json(json!({"reason": reason})))
 }
 
-/// Half of the answer, and then the connection is gone.
+/// Half of the answer, and then the connection is closed.
 fn broken((status, Json(body)): Answer) -> Response {
     let text = body.to_string();
     let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);

@@ -1,4 +1,4 @@
-//! The provider's memory on disk: a line for each promise, written before the promise is given.
+//! Stores the provider's promises on disk: one line each, written before the answer is sent.
 
 use crate::books::{Books, Record};
 use anyhow::{Context, Result};
@@ -8,11 +8,12 @@ use std::{
     path::Path,
 };
 
-/// None: it forgets all when it ends.
+/// None: the records are lost when the process ends.
 pub struct Ledger(Option<File>);
 
 impl Ledger {
-    /// With what stands in it. A last line that a crash has torn was never promised, and goes.
+    /// Opens the ledger with its records. A last line that a crash cut off was never promised, and
+    /// is removed.
     pub fn open(path: Option<&Path>) -> Result<(Self, Books)> {
         let mut books = Books::default();
         let Some(path) = path else {
@@ -39,7 +40,7 @@ impl Ledger {
         Ok((Self(Some(file)), books))
     }
 
-    /// In one write: whoever is killed afterwards has it on disk.
+    /// In one write: a process that is killed afterwards has it on disk.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         let Some(file) = &mut self.0 else {
             return Ok(());

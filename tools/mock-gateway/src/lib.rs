@@ -1,3 +1,3 @@
-//! What the provider and those who test against it share: how its answers can lie.
+//! Shares the kinds of wrong answers between the provider and its tests.
 
 pub mod lies;

@@ -1,4 +1,4 @@
-//! Answers that hide what was done, as a proxy or a bug would send them.
+//! Replaces answers to hide what was done, as a proxy or a bug would.
 
 use axum::{
     Json,

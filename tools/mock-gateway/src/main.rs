@@ -1,5 +1,4 @@
-//! A payment provider to develop and test against: it keeps its word about keys, and fails on
-//! demand.
+//! A mock payment provider for development and tests: charges a key once, and fails on demand.
 
 mod behaviour;
 mod books;
@@ -23,7 +22,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// A stand-in for a payment provider: charges, declines and fails by payment method
+/// A mock payment provider: charges, declines and fails by payment method
 ///
 /// It charges a key once, and answers it the same for ever. `PUT /behaviour` makes it slow, lets it
 /// fail, takes it down and up again, or makes it lie (`{"lies": ["proxy_503", "pending"], "share":
@@ -37,7 +36,7 @@ struct MockGateway {
     #[arg(long, env = "MOCK_GATEWAY_ADDR", default_value = "127.0.0.1:3002", global = true)]
     #[arg(value_name = "MOCK_GATEWAY_ADDR")]
     listen: SocketAddr,
-    /// Keeps its books in this file, so that it forgets nothing when it is started again
+    /// Ledger file, which survives a restart
     #[arg(long, env = "MOCK_GATEWAY_LEDGER", value_name = "MOCK_GATEWAY_LEDGER")]
     ledger: Option<PathBuf>,
     #[command(flatten)]
@@ -46,9 +45,9 @@ struct MockGateway {
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
-    /// Serves until SIGTERM (what happens without a command)
+    /// Serves until SIGTERM (the default command)
     Run,
-    /// Ends with 0 when one is listening
+    /// Exits with 0 when a server is listening
     Healthcheck,
 }
 
@@ -87,7 +86,7 @@ async fn run(told: &MockGateway) -> Result<()> {
     }
 }
 
-/// Whether one answers there: what stands in a container has no other means to ask.
+/// Whether a server answers there: a container has no other means to check.
 fn healthcheck(listen: SocketAddr) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let address = match listen.ip().is_unspecified() {
@@ -95,7 +94,7 @@ fn healthcheck(listen: SocketAddr) -> Result<()> {
         false => listen,
     };
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)
-        .with_context(|| format!("nobody listens on {address}"))?;
+        .with_context(|| format!("no server listens on {address}"))?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
     let mut answer = [0; 12];

@@ -1,4 +1,4 @@
-//! The command line: every subcommand, and a help that finds them by what they are for.
+//! Defines the command line: every subcommand, and a help that groups them by purpose.
 
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
@@ -39,7 +39,7 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// What is in none of them comes last.
+/// Commands in none of these groups come last.
 const GROUPS: [(&str, &[&str]); 2] = [
     ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
     ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "verify"]),
@@ -54,10 +54,10 @@ const FOOT: &str = "Examples
 To load, measure and break it: `lab --help`.
 ";
 
-/// Commands that `lab` has now.
+/// Commands that have moved to `lab`.
 const IN_LAB: [&str; 5] = ["load", "bench", "chaos", "fill", "with-servers"];
 
-/// What stands on the command line, done.
+/// Parses and runs the command line.
 pub async fn run() -> Result<ExitCode> {
     if std::env::args().nth(1).is_some_and(|name| IN_LAB.contains(&name.as_str())) {
         return hand_over();
@@ -84,7 +84,7 @@ pub async fn run() -> Result<ExitCode> {
     }
 }
 
-/// `lab` takes this process over, with the same arguments.
+/// Replaces this process by `lab`, with the same arguments.
 fn hand_over() -> Result<ExitCode> {
     let lab = std::env::current_exe()?.with_file_name("lab");
     let failed = process::Command::new(&lab).args(std::env::args_os().skip(1)).exec();
@@ -121,7 +121,7 @@ fn help(command: &clap::Command) -> String {
 mod tests {
     use super::*;
 
-    /// What others read is no JSON: lines of logs, another command's output, a script.
+    /// Output for other programs that is no JSON: log lines, another command's output, a script.
     const WITHOUT_JSON: [&str; 8] = [
         "saga stop",
         "saga down",
@@ -133,7 +133,7 @@ mod tests {
         "saga completions",
     ];
 
-    /// Every command that does something, with its name in full.
+    /// Every command that can be run, with its full name.
     fn commands() -> Vec<(String, clap::Command)> {
         let mut root = command_line();
         root.build();

@@ -1,4 +1,4 @@
-//! Docker Compose, by its own command: what it makes, and how its containers are.
+//! Runs the `docker compose` command, and reads the state of its containers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub struct Compose {
     variables: Vec<(&'static str, &'static str)>,
 }
 
-/// As `docker compose config` tells it.
+/// The output of `docker compose config`.
 #[derive(Deserialize)]
 struct Project {
     name: String,
@@ -38,7 +38,7 @@ pub struct Container {
 }
 
 impl Compose {
-    /// Says which of Docker's parts is missing, and what helps.
+    /// Reports which part of Docker is missing, and how to install it.
     pub async fn find(settings: &Settings) -> Result<Self> {
         let without = "use `make up`, which needs no Docker";
         let docker = Command::new("docker").arg("--version").output().await;
@@ -61,7 +61,7 @@ impl Compose {
         Ok(Self { project, variables })
     }
 
-    /// Of the engine and of Compose.
+    /// The versions of the engine and of Compose.
     pub async fn versions(&self) -> Result<[String; 2]> {
         let told = |output: Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let engine = run(&["version", "--format", "{{.Server.Version}}"]).await?;
@@ -73,19 +73,20 @@ impl Compose {
         let told = run(&["info", "--format", "{{.DockerRootDir}}"]).await?;
         let root = String::from_utf8_lossy(&told.stdout).trim().to_owned();
         let remedy = "`docker system df` tells what takes it, `docker system prune` frees some";
-        // An engine in a virtual machine has its directory there, and nothing can be said of it.
+        // An engine in a virtual machine has its directory there, where its free space is not
+        // known.
         match Path::new(&root) {
             root if root.is_dir() => ensure_room(root, needed_mb, remedy),
             _ => Ok(()),
         }
     }
 
-    /// The nine, and those of the profiles that are asked for, by their names in the compose file.
+    /// The nine containers, and those of the chosen profiles, by their names in the compose file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.project.services.keys().map(String::as_str)
     }
 
-    /// Those that there are, running or not.
+    /// The existing containers, running or not.
     pub async fn containers(&self) -> Result<Vec<Container>> {
         const TOLD: &str = "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} \
                             {{.RestartCount}} {{.State.Status}} \
@@ -98,20 +99,20 @@ impl Compose {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        // One that has just gone makes it fail, and tell of the others all the same.
+        // A container that has just gone makes it fail, but it still lists the others.
         let told = run(&[&["inspect", "--format", TOLD], ids.as_slice()].concat()).await?;
         let told = String::from_utf8_lossy(&told.stdout);
         Ok(told.lines().filter_map(Container::read).collect())
     }
 
-    /// Healthy; of what has no check, that it runs.
+    /// Healthy; or running, if it has no health check.
     pub fn is_ready(&self, container: &Container) -> bool {
         let definition = self.project.services.get(&container.name);
         let has_check = definition.is_none_or(|definition| definition.healthcheck.is_some());
         container.is_healthy() || !has_check && container.is_running()
     }
 
-    /// What it says is shown as it comes.
+    /// Its output is shown as it comes.
     pub async fn show(&self, arguments: &[&str]) -> Result<ExitStatus> {
         let status = self.command(arguments).status().await;
         status.context("`docker` cannot be run")
@@ -145,13 +146,13 @@ impl Container {
         ["exited", "dead"].contains(&self.state.as_str())
     }
 
-    /// Whether it ends again and again.
+    /// Whether it exits again and again.
     pub fn is_looping(&self) -> bool {
         const RESTARTS_MAX: u32 = 2;
         self.restarts > RESTARTS_MAX && !self.is_healthy()
     }
 
-    /// Why there is no use in waiting for it.
+    /// Why it will not become healthy.
     pub fn trouble(&self) -> Option<String> {
         match (self.state.as_str(), self.health.as_str()) {
             _ if self.has_ended() => Some("has ended".to_owned()),
@@ -162,7 +163,7 @@ impl Container {
         }
     }
 
-    /// What its last health check said, and its last lines.
+    /// The output of its last health check, and its last log lines.
     pub async fn last_words(&self) -> Result<String> {
         const CHECKS: &str =
             "{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}";
@@ -182,7 +183,7 @@ impl Container {
     }
 }
 
-/// The profiles that are asked for, and where the services find what is in them.
+/// The chosen profiles, and the addresses of their containers for the services.
 fn variables(settings: &Settings) -> Vec<(&'static str, &'static str)> {
     let with_gateway = settings.gateway == Gateway::Http;
     let profiles = match (with_gateway, settings.is_observed) {
@@ -214,7 +215,7 @@ async fn run(arguments: &[&str]) -> Result<Output> {
     output.context("`docker` cannot be run")
 }
 
-/// Of its complaint.
+/// The last lines of its error output.
 fn last_line(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     said.trim_end().lines().next_back().unwrap_or("it says nothing").to_owned()

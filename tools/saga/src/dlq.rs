@@ -1,4 +1,4 @@
-//! Dead letters as a person at the command treats them: looked at, sent back, mended, thrown away.
+//! Lists, replays, repairs and purges dead letters for the `saga dlq` commands.
 
 mod books;
 mod import;
@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use audit::{Broker, Databases, Endpoints};
-use dead_letters::{Done, Fate, Hand, Letter, Outcome, Past, Post, finish};
+use dead_letters::{Done, Lease, Letter, Outcome, Past, Post, ReplayPlan, finish};
 use events::OrderId;
-use messaging::{Kept, Publication};
+use messaging::{Publication, Retention};
 
 use books::Books;
 
@@ -23,13 +23,13 @@ pub struct DeadLetters {
     broker: Broker,
     books: Books,
     post: Post,
-    kept: Kept,
+    kept: Retention,
 }
 
-/// What is picked of the first `limit` in each queue.
-pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Hand> {
+/// The matching messages among the first `limit` of each queue.
+pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Lease> {
     let queues = broker.parkings().await?.into_iter().filter(|queue| pick.looks_into(queue));
-    Hand::take(broker.connection(), queues, limit, |letter| pick.fits(letter)).await
+    Lease::take(broker.connection(), queues, limit, |letter| pick.fits(letter)).await
 }
 
 impl DeadLetters {
@@ -40,7 +40,7 @@ impl DeadLetters {
         Ok(Self { broker, books, post, kept: endpoints.kept() })
     }
 
-    pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Hand> {
+    pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Lease> {
         take(&self.broker, pick, limit).await
     }
 
@@ -48,13 +48,13 @@ impl DeadLetters {
         self.books.statuses(letters).await
     }
 
-    /// What a replay of each would do.
-    pub async fn judge(&mut self, letters: &[&Letter]) -> Result<Vec<(Past, Fate)>> {
+    /// The plan of each message's replay.
+    pub async fn judge(&mut self, letters: &[&Letter]) -> Result<Vec<(Past, ReplayPlan)>> {
         dead_letters::judge(&mut self.books, self.kept, letters).await
     }
 
-    pub async fn replay(&mut self, hand: &Hand) -> Result<Vec<Done>> {
-        dead_letters::replay(&mut self.books, self.kept, &mut self.post, hand).await
+    pub async fn replay(&mut self, lease: &Lease) -> Result<Vec<Done>> {
+        dead_letters::replay(&mut self.books, self.kept, &mut self.post, lease).await
     }
 
     pub async fn send_back(&mut self, letters: &[(&Letter, &str)]) -> Vec<Result<(), String>> {
@@ -65,12 +65,12 @@ impl DeadLetters {
         self.post.send(burst).await
     }
 
-    /// Notes in the hearers' databases that these are thrown away, and only then does it.
-    pub async fn purge(&mut self, hand: &Hand) -> Result<Vec<Done>> {
-        self.books.purge(&hand.letters()).await?;
-        let mut all = Vec::with_capacity(hand.taken.len());
-        for taken in &hand.taken {
-            all.push(finish(hand, taken, Outcome::Purged, taken.letter.reason()).await);
+    /// Records the purge in the consumers' databases, and only then removes the messages.
+    pub async fn purge(&mut self, lease: &Lease) -> Result<Vec<Done>> {
+        self.books.purge(&lease.letters()).await?;
+        let mut all = Vec::with_capacity(lease.taken.len());
+        for taken in &lease.taken {
+            all.push(finish(lease, taken, Outcome::Purged, taken.letter.reason()).await);
         }
         Ok(all)
     }

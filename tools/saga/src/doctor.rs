@@ -1,4 +1,4 @@
-//! What is wrong on this machine and with what runs here, and how to mend it.
+//! Finds problems of this machine and of what runs here, and says how to fix them.
 
 mod containers;
 mod machine;
@@ -23,7 +23,7 @@ pub struct Finding {
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
     Fine,
-    /// It works, and may not be what one wants.
+    /// It works, and may not be what the operator wants.
     Odd,
     Wrong,
 }
@@ -42,7 +42,7 @@ impl Finding {
     }
 }
 
-/// The machine, then what runs on it, by itself or in containers.
+/// Checks the machine, and then what runs on it, by itself or in containers.
 pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
     let home = Home::new(settings);
     let services = Service::wanted(settings)?;

@@ -1,5 +1,4 @@
-//! Runs the `saga` command, for operators: one file a subcommand in `cmd`, and what they share
-//! beside it.
+//! Runs the `saga` command, for operators: one file a subcommand in `cmd`, shared code beside it.
 
 pub mod cli;
 mod cmd;

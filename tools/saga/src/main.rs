@@ -1,4 +1,4 @@
-//! `saga`: runs the order saga on this machine, and looks into it.
+//! `saga`: runs the order saga on this machine, and inspects it.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Shows what is being waited for: a line for each thing that is ready, and on a terminal a last
-//! line with what is not.
+//! Shows the progress of a start: a line for each part that is ready, and on a terminal a last line
+//! with the parts that are not.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ impl Progress {
         self.last_line.set_message(waiting.join(", "));
     }
 
-    /// Takes the name off the waiting list, with a line that says so.
+    /// Removes the name from the waiting list, and prints that it is ready.
     pub fn done(&self, name: &str, detail: &str) {
         let seconds = self.elapsed().as_secs_f32();
         let mark = colour::paint(Colour::Green, "ready");
@@ -52,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the line empty for what comes next.
+    /// Clears the line for other output.
     pub fn clear(&self) {
         self.last_line.finish_and_clear();
     }

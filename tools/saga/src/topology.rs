@@ -1,4 +1,4 @@
-//! Whether a broker is as the saga asks: what is missing, what differs, and what there is beyond.
+//! Compares a broker with the saga's topology: what is missing, what differs, and what is extra.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 struct Kind {
     list: &'static str,
     one: &'static str,
-    /// What tells one from another.
+    /// The fields that identify an object.
     key: &'static [&'static str],
-    /// What has to be the same.
+    /// The fields that must be equal.
     same: &'static [&'static str],
 }
 
@@ -61,9 +61,9 @@ const KINDS: [Kind; 7] = [
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Nothing is missing, nothing differs, nothing hides what nobody hears.
+    /// Nothing is missing, nothing differs, and nothing hides unroutable events.
     pub as_asked: bool,
-    /// How many of each kind were looked for.
+    /// The number of objects of each kind that were compared.
     pub checked: BTreeMap<&'static str, usize>,
     pub differences: Vec<Difference>,
 }
@@ -82,9 +82,9 @@ pub struct Difference {
 pub enum What {
     Missing,
     Differs,
-    /// By it an event that nobody hears looks as if somebody did, and is lost.
+    /// It makes an event without a subscriber look routed; the event is lost.
     Hides,
-    /// The saga does not ask for it, and does not mind.
+    /// Extra and harmless: not part of the saga's topology.
     More,
 }
 
@@ -99,7 +99,7 @@ impl What {
     }
 }
 
-/// Holds the broker that runs against what the saga asks.
+/// Compares the running broker with the saga's topology.
 pub async fn check(endpoints: &Endpoints, settings: &Settings) -> Result<Report> {
     let live = Management::at(endpoints)?.get("definitions", None).await?;
     Ok(compare(&asked(settings, &endpoints.vhost), &live, endpoints))
@@ -127,7 +127,7 @@ fn compare(asked: &Map<String, Value>, live: &Value, endpoints: &Endpoints) -> R
     report
 }
 
-/// Of this virtual host, by what tells them apart.
+/// The objects of this virtual host, by their identity.
 fn entries<'a>(kind: &Kind, list: &'a Value, vhost: &str) -> BTreeMap<String, &'a Value> {
     let here = |one: &&Value| one["vhost"].as_str().is_none_or(|other| other == vhost);
     let all = list.as_array().into_iter().flatten().filter(here);
@@ -154,17 +154,17 @@ fn beyond(kind: &Kind, one: &Value) -> Difference {
     let text = |field: &str| one[field].as_str().unwrap_or_default();
     let (what, detail) = match kind.list {
         "bindings" if events(text("source")) && is_pattern(text("routing_key")) => {
-            (What::Hides, "it takes events for which nobody else listens")
+            (What::Hides, "it makes unroutable events routable")
         }
         "policies" if one["definition"].get("alternate-exchange").is_some() => {
-            (What::Hides, "where it applies, nothing comes back as unroutable")
+            (What::Hides, "where it applies, no event is returned as unroutable")
         }
         _ => (What::More, ""),
     };
     Difference { what, kind: kind.one, name: name(kind, one), detail: detail.into() }
 }
 
-/// He who looks, and may do everything.
+/// The operator's own user, which may do everything.
 fn is_operators(kind: &Kind, one: &Value, endpoints: &Endpoints) -> bool {
     let field = match kind.list {
         "users" => "name",
@@ -174,12 +174,12 @@ fn is_operators(kind: &Kind, one: &Value, endpoints: &Endpoints) -> bool {
     one[field] == endpoints.management_user.as_str()
 }
 
-/// Tags are a text or a list, as the broker is old or new.
+/// Tags are a text or a list, depending on the broker's version.
 fn plain(value: &Value) -> String {
     match value {
         Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(","),
         Value::String(text) => text.clone(),
-        // RabbitMQ 4.3 leaves out what is not so.
+        // RabbitMQ 4.3 leaves out values that are false.
         Value::Null => "false".to_owned(),
         other => other.to_string(),
     }

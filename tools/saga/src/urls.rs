@@ -1,4 +1,4 @@
-//! Where everything is.
+//! Lists every address of the system.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,14 +18,14 @@ pub struct Urls {
     pub databases: BTreeMap<&'static str, String>,
     /// The stand-in for the payment provider, where there is one.
     pub provider: Option<String>,
-    /// A directory, or the command that shows them.
+    /// A directory, or the command that shows the logs.
     pub logs: String,
     #[serde(skip)]
     login: String,
 }
 
 impl Urls {
-    /// Of what runs in the background, not in containers.
+    /// The addresses of the background processes, not of containers.
     pub fn of(settings: &Settings) -> Self {
         Self::with_logs(settings, &shown(&settings.home.join("logs")))
     }
@@ -62,7 +62,7 @@ impl Urls {
     }
 }
 
-/// As short as it can be written from here.
+/// The path, relative to the working directory if it is inside.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()

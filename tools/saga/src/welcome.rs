@@ -1,4 +1,4 @@
-//! What is said when all is up: where everything is, and what to do first.
+//! Prints the addresses and the first commands once everything runs.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -
     ]}'
 "#;
 
-/// `took` is nothing where all ran already.
+/// `took` is none where everything ran already.
 pub fn print(urls: &Urls, took: Option<Duration>) {
     match took {
         Some(took) => say!("\nQuadrille is up, after {:.1} s.\n", took.as_secs_f32()),

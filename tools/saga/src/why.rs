@@ -1,14 +1,14 @@
-//! Why an order is where it is: what has happened, which step is missing, who owes it, and where
-//! its message is.
+//! Explains why an order is where it is: past steps, the missing step, the service that owes it,
+//! and where its message is.
 
 mod places;
 
 use anyhow::{Context, Result, bail};
 use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
 use chrono::{DateTime, Utc};
-use events::{Debt, Known, OrderId, Step, owed, said_at, said_by};
+use events::{Observed, OrderId, PendingStep, Step, pending_steps, said_at, said_by};
 use kit::api;
-use messaging::{RealWorld, World, queue_name};
+use messaging::{Env, SystemEnv, queue_name};
 use order::audit::Listed;
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use places::{Found, Unsent};
 pub use payment::audit::Charge;
 pub use places::Aside;
 
-/// So much of an order's id has to be given, hyphens not counted.
+/// The minimum length of an order id's prefix, hyphens not counted.
 const PREFIX_MIN: usize = 4;
 
 #[derive(Debug, Serialize)]
@@ -27,66 +27,66 @@ pub struct Report {
     pub status: String,
     pub is_final: bool,
     pub placed_at: DateTime<Utc>,
-    /// From the first step to the last, or until now where it goes on.
+    /// From the first step to the last, or until now while it is running.
     pub took_ms: i64,
     pub timeline: Vec<Passed>,
     pub missing: Vec<Missing>,
-    /// Every dead letter of the order, also those that nothing waits for.
+    /// Every dead letter of the order, also those that no step waits for.
     pub dead_letters: Vec<Aside>,
 }
 
-/// A step that was made.
+/// A completed step.
 #[derive(Debug, Serialize)]
 pub struct Passed {
     #[serde(flatten)]
     pub step: api::Step,
-    /// Since its cause; the first step has none.
+    /// The time since its cause; the first step has none.
     pub took_ms: Option<i64>,
 }
 
-/// A step that is owed.
+/// A missing step.
 #[derive(Debug, Serialize)]
 pub struct Missing {
-    /// Who owes it.
+    /// The service that owes it.
     pub service: String,
-    /// The event that it is about.
+    /// The event that it reacts to.
     pub event: String,
-    /// What may be said about that; nothing where it only has to be heard.
+    /// The events that it may publish; empty where it only has to consume.
     pub may_say: &'static [&'static str],
-    /// Since when it could have been made.
+    /// The time since which it has been possible.
     pub since: Option<DateTime<Utc>>,
-    /// Where the service hears the event.
+    /// The queue from which the service consumes the event.
     pub queue: String,
-    /// How many processes of the service listen there.
+    /// The number of consumers of that queue.
     pub consumers: u32,
     pub place: Place,
 }
 
-/// Where it hangs.
+/// The place where the message is.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "place")]
 pub enum Place {
-    /// Not yet with RabbitMQ.
+    /// In the outbox, not yet published.
     Outbox {
         service: String,
         attempts: i32,
         last_error: Option<String>,
     },
-    /// In the service's queue, or just being handled.
+    /// In the service's queue, or being handled now.
     Queue {
         ready: u32,
     },
-    /// In a retry rung.
-    Rung(Aside),
+    /// In a retry tier.
+    Tier(Aside),
     DeadLetter(Aside),
     Purged {
         at: DateTime<Utc>,
         reason: Option<String>,
     },
-    /// With the charge desk, which asks the provider.
+    /// At the charge desk, which calls the provider.
     Desk(Charge),
-    /// Heard, and nothing of it to be seen: its answer lies in one of these queues, which are the
-    /// only ones that cannot be looked into.
+    /// Handled, with no visible result: the answer is in one of these queues, which are the only
+    /// ones that cannot be read.
     OnItsWay {
         ready: Vec<(String, u32)>,
     },
@@ -96,15 +96,15 @@ pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
     let mut sources = Sources::connect(endpoints).await?;
     let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
     let found = places::find(id, &mut sources.databases, &sources.broker).await?;
-    // Last, so that what has arrived meanwhile is not missed.
+    // Read last, so that an event that has arrived meanwhile is not missed.
     let timeline = timeline(&mut sources.databases, id).await?;
     let mut missing = Vec::new();
-    for debt in owed(&known(&timeline, &found)) {
+    for debt in pending_steps(&known(&timeline, &found)) {
         missing.push(explain(debt, &timeline, &found, &sources.broker).await?);
     }
     let is_final = status.parse().is_ok_and(OrderStatus::is_final);
     let last = timeline.iter().map(|passed| passed.step.at).max().filter(|_| is_final);
-    let took_ms = (last.unwrap_or_else(|| RealWorld.now()) - placed_at).num_milliseconds();
+    let took_ms = (last.unwrap_or_else(|| SystemEnv.now()) - placed_at).num_milliseconds();
     let dead = found.aside.into_iter().filter(|aside| aside.returns_at.is_none());
     let dead_letters = dead.collect();
     Ok(Report {
@@ -122,7 +122,7 @@ pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
 async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
     let (first, last) = range(text).with_context(|| {
         format!(
-            "{text:?} is no order's id, nor {PREFIX_MIN} or more digits of its beginning or end"
+            "{text:?} is not an order id, nor a prefix or suffix of {PREFIX_MIN} or more digits"
         )
     })?;
     let orders = databases.of("order")?;
@@ -134,13 +134,13 @@ async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
     match (fitting.pop(), fitting.pop()) {
         (Some(order), None) => Ok(order),
         (Some((second, ..)), Some((first, ..))) => {
-            bail!("several orders are {text}, such as {first} and {second}: give more of it")
+            bail!("{text} is ambiguous: {first}, {second}; give more digits")
         }
         _ => bail!("there is no order {text}: `saga order list` shows the newest"),
     }
 }
 
-/// The first and the last id that begin so.
+/// The first and the last id with this prefix.
 fn range(prefix: &str) -> Option<(Uuid, Uuid)> {
     const DIGITS: usize = 32;
     let digits: String = prefix.chars().filter(|one| *one != '-').collect();
@@ -161,7 +161,7 @@ async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passe
     }
     let took = |step: &api::Step| {
         let cause = steps.iter().find(|other| step.caused_by == Some(other.event_id));
-        // Not all causes are heard by order: an id tells its time as well.
+        // Not all causes are consumed by order: an id contains its time as well.
         let caused_at = cause.map(|cause| cause.at).or_else(|| said_at(step.caused_by?));
         caused_at.map(|at| (step.at - at).num_milliseconds())
     };
@@ -169,9 +169,9 @@ async fn timeline(databases: &mut Databases, order: OrderId) -> Result<Vec<Passe
     Ok(steps.into_iter().zip(took).map(|(step, took_ms)| Passed { step, took_ms }).collect())
 }
 
-/// What anybody remembers of it.
-fn known(timeline: &[Passed], found: &Found) -> Known {
-    let mut known = Known::default();
+/// Everything that any service has recorded of the order.
+fn known(timeline: &[Passed], found: &Found) -> Observed {
+    let mut known = Observed::default();
     known.said.extend(timeline.iter().map(|passed| passed.step.event.clone()));
     known.said.extend(found.outboxes.values().flatten().map(|row| row.event.clone()));
     known.said.extend(found.aside.iter().filter_map(|aside| aside.event.clone()));
@@ -183,19 +183,19 @@ fn known(timeline: &[Passed], found: &Found) -> Known {
 }
 
 async fn explain(
-    debt: Debt,
+    debt: PendingStep,
     timeline: &[Passed],
     found: &Found,
     broker: &Broker,
 ) -> Result<Missing> {
-    let (Debt::Hear(step) | Debt::Say(step)) = debt;
+    let (PendingStep::Handle(step) | PendingStep::Answer(step)) = debt;
     let queue = queue_name(step.service, step.hears);
     let state = broker.state(&queue).await?;
     let place = match debt {
-        Debt::Hear(step) => {
+        PendingStep::Handle(step) => {
             unheard(step, &queue, found).unwrap_or(Place::Queue { ready: state.ready })
         }
-        Debt::Say(step) => match &found.charge {
+        PendingStep::Answer(step) => match &found.charge {
             Some(charge) if step.service == "payment" && charge.is_open() => {
                 Place::Desk(charge.clone())
             }
@@ -206,7 +206,7 @@ async fn explain(
     Ok(Missing {
         service: step.service.into(),
         event: step.hears.into(),
-        may_say: if matches!(debt, Debt::Say(_)) { step.may_say } else { &[] },
+        may_say: if matches!(debt, PendingStep::Answer(_)) { step.may_say } else { &[] },
         since: since.map(|passed| passed.step.at),
         queue,
         consumers: state.consumers,
@@ -214,7 +214,8 @@ async fn explain(
     })
 }
 
-/// Where an event is that its hearer has not handled; none where it must be in his queue.
+/// The place of an event that its subscriber has not handled; none where it must be in the
+/// subscriber's queue.
 fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
     let unsent = found.outboxes.get(said_by(step.hears)).into_iter().flatten();
     let unsent = unsent.filter(|row| row.event == step.hears).map(|row: &Unsent| Place::Outbox {
@@ -224,7 +225,7 @@ fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
     });
     let aside = found.aside.iter().filter(|aside| aside.of == queue);
     let aside = aside.map(|aside| match aside.returns_at {
-        Some(_) => Place::Rung(aside.clone()),
+        Some(_) => Place::Tier(aside.clone()),
         None => Place::DeadLetter(aside.clone()),
     });
     let purged = found.purged.iter().filter(|purged| purged.queue == queue);
@@ -233,8 +234,8 @@ fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
     unsent.chain(aside).chain(purged).next()
 }
 
-/// A reaction's answers are in the outbox as soon as it has heard. What is no longer there, and
-/// that nobody has handled, waits where it is heard.
+/// A reaction's answers are in the outbox once its event is handled. An answer that is no longer
+/// there, and not yet handled, is in its subscriber's queue.
 async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>> {
     let mut ready = Vec::new();
     for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {

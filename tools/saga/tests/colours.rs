@@ -1,4 +1,5 @@
-//! Colours are for terminals, and for nobody who has set NO_COLOR. `script` is a terminal here.
+//! Output is coloured only on a terminal, and never with NO_COLOR set. `script` provides the
+//! terminal.
 
 use std::process::Command;
 

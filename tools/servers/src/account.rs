@@ -1,4 +1,5 @@
-//! Whom the Postgres server runs as: Postgres refuses root, so that root lends it another account.
+//! Chooses the account that the Postgres server runs as: Postgres refuses root, so that root runs
+//! it as another one.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -13,7 +14,7 @@ use nix::unistd::{Gid, Uid, User};
 pub(crate) struct Account {
     uid: u32,
     gid: u32,
-    /// Whether it is another one than ours.
+    /// Whether it is another account than ours.
     lent: bool,
 }
 
@@ -31,7 +32,7 @@ impl Account {
         Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), lent: true })
     }
 
-    /// Whoever owns the data that is there already: root can lend any account.
+    /// The owner of the existing data: root can run the server as any account.
     pub fn of_owner(directory: &Path) -> Option<Self> {
         let found = fs::metadata(directory).ok()?;
         let lent = Uid::effective().is_root() && found.uid() != 0;

@@ -1,4 +1,4 @@
-//! What has to be on the machine, and getting it there where it is a Debian.
+//! Finds the programs that are needed, and installs missing ones on Debian.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use tokio::process::Command;
 /// The package, and the program.
 const BROWSER: &str = "chromium";
 
-/// The package, and what it brings: a clock of its own for one process.
+/// The package, and its library: a separate time of day for one process.
 const FAKETIME: (&str, &str) = ("faketime", "faketime/libfaketimeMT.so.1");
 
 /// The program, and its packages.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
-/// Where the programs are.
+/// The directories of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The directory with `initdb`, `postgres` and `psql`.
@@ -30,7 +30,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// With RabbitMQ and its Erlang from another root than the machine's (`release::rabbitmq`).
+    /// Uses RabbitMQ and its Erlang from another root than the machine's (`release::rabbitmq`).
     #[must_use]
     pub fn with_rabbitmq_of(self, root: &Path) -> Self {
         let erlang = root.join("usr/lib/erlang/bin");
@@ -39,8 +39,8 @@ impl Programs {
     }
 }
 
-/// Installs what is missing, without starting the machine's own servers. Where all is there it only
-/// looks.
+/// Installs missing programs, without starting the machine's own servers. If nothing is missing, it
+/// changes nothing.
 pub async fn ensure() -> Result<Programs> {
     let missing = missing();
     if !missing.is_empty() {
@@ -65,7 +65,7 @@ pub async fn python() -> Result<PathBuf> {
     python_with_venv().await.context("python3 and python3-venv were installed, and do not work")
 }
 
-/// The library that gives a process another time of day, installed where it is missing.
+/// The library that gives a process a separate time of day, installed where it is missing.
 pub async fn faketime() -> Result<PathBuf> {
     let (package, library) = FAKETIME;
     let find = || {
@@ -78,7 +78,7 @@ pub async fn faketime() -> Result<PathBuf> {
     find().context("faketime was installed, and has no library below /usr/lib")
 }
 
-/// Debian has the part that makes environments in a package of its own.
+/// Debian packages the module for virtual environments separately.
 async fn python_with_venv() -> Option<PathBuf> {
     let python = on_path(PYTHON[0])?;
     let mut check = Command::new(&python);
@@ -96,7 +96,7 @@ pub fn find() -> Result<Programs> {
     Ok(Programs { postgres, rabbitmq, epmd, erlang: None })
 }
 
-/// The packages, by Debian's names, each with the version of what is there.
+/// The packages, by Debian's names, each with its installed version.
 pub fn packages() -> [(&'static str, Option<String>); 2] {
     let missing = missing();
     let there = |package: &str| !missing.contains(&package);
@@ -113,13 +113,13 @@ pub fn packages() -> [(&'static str, Option<String>); 2] {
     [("postgresql", postgres), ("rabbitmq-server", rabbitmq)]
 }
 
-/// Whether `ensure` can install what is missing; it may ask for a password.
+/// Whether `ensure` can install missing programs; it may ask for a password.
 pub fn can_install() -> bool {
     let debian = on_path("apt-get").is_some() && on_path("dpkg").is_some();
     debian && (Uid::effective().is_root() || on_path("sudo").is_some())
 }
 
-/// The packages, by Debian's names, whose programs are not here.
+/// The packages, by Debian's names, whose programs are missing.
 fn missing() -> Vec<&'static str> {
     let mut packages = Vec::new();
     if postgres().is_none() {
@@ -196,14 +196,14 @@ fn postgres() -> Option<PathBuf> {
     Some(versions.pop()?.1)
 }
 
-/// These scripts run as anybody; `/usr/sbin/rabbitmq-server` wants root or the user `rabbitmq`.
+/// These scripts run as any user; `/usr/sbin/rabbitmq-server` needs root or the user `rabbitmq`.
 fn rabbitmq() -> Option<PathBuf> {
     let bin = Path::new("/usr/lib/rabbitmq/bin");
     bin.join("rabbitmq-server").exists().then(|| bin.to_owned())
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
-    // A user's PATH on Debian has no sbin, and a service's may have nothing.
+    // A user's PATH on Debian has no sbin, and a service's may be empty.
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))

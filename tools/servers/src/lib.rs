@@ -1,4 +1,4 @@
-//! Private Postgres and RabbitMQ servers on this machine, from its distribution's packages: on
+//! Runs private Postgres and RabbitMQ servers on this machine, from its distribution's packages: on
 //! 127.0.0.1 only, in a directory of the caller's, and never the machine's own servers.
 //!
 //! ```no_run

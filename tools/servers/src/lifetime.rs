@@ -1,4 +1,4 @@
-//! How long a server lives.
+//! Defines a server's lifetime: bound to this process, or in the background.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::Watchdog;
 
 #[derive(Clone)]
 pub enum Lifetime {
-    /// It ends when its handle is dropped, or when this process dies, even by `kill -9`. Handles
-    /// that share a watchdog have what they leave behind cleared away together.
+    /// The server ends when its handle is dropped, or when this process dies, even by `kill -9`.
+    /// Handles that share a watchdog are cleaned up together.
     Bound(Arc<Watchdog>),
-    /// It goes on in the background, and is found again by its pid file.
+    /// The server continues in the background, and is found again by its pid file.
     Detached,
 }
 

@@ -1,4 +1,4 @@
-//! Ports on 127.0.0.1: which are free, which are listened on, and by whom.
+//! Finds free ports on 127.0.0.1, and the processes that listen on the others.
 //!
 //! All stay below the ephemeral range: polling a port of that range by connecting can, now and
 //! then, connect to itself.
@@ -18,15 +18,15 @@ use crate::process::every_pid;
 const FIRST: u16 = 18_000;
 const END: u16 = 32_000;
 
-/// What this process has been given, held so that no other process is given it.
+/// The ports given to this process, locked so that no other process gets them.
 static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
-/// A port that nobody listens on, and that no other caller of this function, in this process or
-/// another, is given as long as this process lives.
+/// A port without a listener that no other caller of this function, in this process or another, is
+/// given as long as this process lives.
 pub fn free() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let span = END - FIRST;
-    // Where processes start to look differs, so that they rarely meet.
+    // Processes begin the search at different ports, so that they rarely collide.
     let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(span))?;
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -40,23 +40,23 @@ pub fn free() -> Result<u16> {
 
 /// Whether a server could listen on this port of 127.0.0.1.
 pub fn is_free(port: u16) -> bool {
-    // A connection that lingers does not hinder a server, and the standard library's listener
-    // allows for it; another listener, on whichever address, does.
+    // A lingering connection does not block a server, and the standard library's listener allows
+    // for it; another listener, on any address, does.
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Whether somebody listens on this port, found without a connection to it.
+/// Whether any process listens on this port, checked without a connection to it.
 pub fn is_listened_on(port: u16) -> bool {
     !listening_sockets(port).is_empty()
 }
 
-/// The process that listens on this port, where this user may know it.
+/// The process that listens on this port, if this user may see it.
 pub fn holder(port: u16) -> Option<Process> {
     let sockets = listening_sockets(port);
     every_pid().find(|pid| holds_one(*pid, &sockets)).and_then(Process::of)
 }
 
-/// Says who holds this port and what to do about it, for an error.
+/// Names the owner of this port and the remedy, for an error.
 pub fn complaint(port: u16, variable: &str) -> String {
     let holder = match holder(port) {
         Some(process) => {
@@ -71,8 +71,8 @@ pub fn complaint(port: u16, variable: &str) -> String {
     )
 }
 
-/// A name in the abstract socket namespace is given to one process only and returned by the kernel
-/// when that dies, however it dies.
+/// A name in the abstract socket namespace belongs to one process only; the kernel frees it when
+/// the process dies, in whatever way.
 fn reserve(port: u16) -> bool {
     let reserved = SocketAddr::from_abstract_name(format!("quadrille-port-{port}"))
         .and_then(|name| UnixListener::bind_addr(&name));
@@ -137,7 +137,7 @@ mod tests {
         let start = format!("port {port} (ORDER_DB_PORT) is taken by pid {} (", std::process::id());
         assert!(complaint.starts_with(&start), "{complaint}");
         drop(listener);
-        // A process that another test starts has it too, from its fork to its exec.
+        // A child process of another test inherits the socket, from its fork to its exec.
         let until = Instant::now() + Duration::from_secs(10);
         while !is_free(port) {
             assert!(Instant::now() < until, "port {port} stays taken");

@@ -15,19 +15,19 @@ use crate::{Lifetime, Process, background, install, ports, until};
 
 const START_BOUND: Duration = Duration::from_secs(60);
 const STOP_BOUND: Duration = Duration::from_secs(10);
-/// Immediate shutdown: the server ends its children with itself, and recovers at the next start.
+/// Immediate shutdown: the server kills its children, and recovers at the next start.
 const KILLED_BY: Signal = Signal::SIGQUIT;
 
 #[derive(Clone)]
 pub struct PostgresConfig {
-    /// Holds the data, the log and the pid file. Made when it is not there.
+    /// Holds the data, the log and the pid file. Created if missing.
     pub dir: PathBuf,
     pub port: u16,
-    /// Made with its user when it is not there; `postgres` is always there.
+    /// Created with its user if missing; `postgres` always exists.
     pub database: String,
     pub user: String,
     pub password: String,
-    /// That of the user `postgres`, set once when the data directory is made.
+    /// The password of the user `postgres`, set once when the data directory is made.
     pub superuser_password: String,
     pub lifetime: Lifetime,
 }
@@ -84,7 +84,7 @@ impl Postgres {
         }
     }
 
-    /// Whether it accepts connections, as far as it says so itself.
+    /// Whether it accepts connections, by its own pid file.
     pub fn is_ready(&self) -> bool {
         let data = self.config.dir.join("data");
         self.is_running() && cluster::is_ready(&data, self.process().pid)
@@ -103,7 +103,7 @@ impl Postgres {
         format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
     }
 
-    /// As the superuser `postgres`, to the database of that name.
+    /// The URL of the superuser `postgres`, for the database of that name.
     pub fn superuser_url(&self) -> String {
         let PostgresConfig { port, superuser_password, .. } = &self.config;
         format!("postgres://postgres:{superuser_password}@127.0.0.1:{port}/postgres")
@@ -113,21 +113,20 @@ impl Postgres {
         log_file(&self.config.dir)
     }
 
-    /// Ends connections, writes everything down and ends; the data stays.
+    /// A fast shutdown: closes connections and flushes everything; the data stays.
     pub async fn stop(&mut self) -> Result<()> {
         let asks = [(Signal::SIGINT, STOP_BOUND), (KILLED_BY, STOP_BOUND)];
         self.running.end(&asks).await
     }
 
-    /// An immediate shutdown: connections are cut and nothing is written down. What has committed
-    /// is kept.
+    /// An immediate shutdown: connections are cut and nothing is flushed. Committed data is kept.
     pub async fn stop_at_once(&mut self) -> Result<()> {
         self.running.end(&[(KILLED_BY, STOP_BOUND)]).await
     }
 
-    /// As a crash would: no word to its clients, nothing flushed. What has committed is kept.
+    /// Like a crash: clients get no notice, nothing is flushed. Committed data is kept.
     pub async fn kill(&mut self) -> Result<()> {
-        // Postgres does not start again before the last child has let go of the shared memory.
+        // Postgres does not start again before the last child has released the shared memory.
         let children = self.process().children();
         self.running.end(&[]).await?;
         for child in children {
@@ -136,7 +135,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Starts it again on the same data, wherever it has got to; it is stopped first if it runs.
+    /// Starts it again on the same data, in any state; it is stopped first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
         if self.is_running() {
             self.stop().await?;
@@ -148,7 +147,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Deletes what `start` has made in `dir`, of a server that does not run.
+    /// Deletes what `start` has made in `dir`; the server must not run.
     pub async fn delete(dir: &Path) -> Result<()> {
         let dir = std::path::absolute(dir)?;
         let runs = Process::recorded(&pid_file(&dir));

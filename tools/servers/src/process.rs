@@ -1,5 +1,5 @@
-//! A process, told apart from a later one that got the same pid by the moment it started: nothing
-//! here ever signals a process that is not the recorded one.
+//! Identifies a process by its pid and start time, so that no signal is sent to a later process
+//! that got the same pid.
 
 use std::fs;
 use std::path::Path;
@@ -71,8 +71,8 @@ impl Process {
         }
     }
 
-    /// Who is in the process group that it leads or led. The kernel gives its pid to nobody else as
-    /// long as there is somebody.
+    /// The members of the process group that it leads or led. The kernel does not reuse its pid as
+    /// long as the group has a member.
     pub(crate) fn group(&self) -> Vec<Self> {
         others(|stat| stat.group == self.pid)
     }
@@ -104,7 +104,7 @@ impl Process {
         until(bound, || (!self.is_alive()).then_some(())).await.is_some()
     }
 
-    /// Asks with one signal after the other, each with its time to take effect, and kills at last.
+    /// Sends one signal after the other, each with its time to take effect, and SIGKILL at last.
     pub async fn end(&self, asks: &[(Signal, Duration)]) {
         for (signal, bound) in asks {
             self.signal(*signal);
@@ -140,7 +140,7 @@ pub(crate) struct Stat {
     group: u32,
     pub started: u64,
     pub own_cpu: Duration,
-    /// Of children that have ended and were waited for, and theirs.
+    /// The time of children that have ended and were waited for, and of theirs.
     pub dead_cpu: Duration,
 }
 

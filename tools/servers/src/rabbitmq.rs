@@ -29,7 +29,7 @@ const EPMD_ASKS: [(Signal, Duration); 1] = [(Signal::SIGTERM, Duration::from_sec
 
 #[derive(Clone)]
 pub struct RabbitConfig {
-    /// Holds the data, the logs, the settings and the pid files. Made when it is not there.
+    /// Holds the data, the logs, the settings and the pid files. Created if missing.
     pub dir: PathBuf,
     pub port: u16,
     pub management_port: u16,
@@ -47,7 +47,7 @@ pub struct RabbitConfig {
 pub struct RabbitMq {
     config: RabbitConfig,
     node: Running,
-    /// Nothing where it has died on its own, which leaves the node running.
+    /// None where it has died on its own, which leaves the node running.
     epmd: Option<Running>,
 }
 
@@ -141,12 +141,12 @@ impl RabbitMq {
         format!("http://127.0.0.1:{}", self.config.management_port)
     }
 
-    /// What the node writes once it has read its settings.
+    /// The node's log, written once it has read its settings.
     pub fn log_file(&self) -> PathBuf {
         self.config.dir.join("log/rabbit.log")
     }
 
-    /// The log that says why it does not start: the one that was written last.
+    /// The log with the cause of a failed start: the one that was written last.
     fn telling_log(&self) -> PathBuf {
         let logs = [boot_log(&self.config.dir), self.log_file()];
         let written =
@@ -154,18 +154,18 @@ impl RabbitMq {
         logs.into_iter().max_by_key(written).unwrap_or_default()
     }
 
-    /// Blocks whoever publishes while the node uses more than this share of the machine's memory.
+    /// Blocks publishers while the node uses more than this share of the machine's memory.
     pub async fn limit_memory(&self, share: f64) -> Result<()> {
         self.control(&["set_vm_memory_high_watermark", &share.to_string()]).await.map(|_| ())
     }
 
-    /// What an Erlang expression comes to within the node.
+    /// The value of an Erlang expression in the node.
     pub async fn eval(&self, expression: &str) -> Result<String> {
         let said = self.control(&["--quiet", "eval", expression]).await?;
         Ok(said.trim().to_owned())
     }
 
-    /// Whether it takes no messages just now, for want of memory or of room on the disk.
+    /// Whether a memory or disk alarm blocks publishers now.
     pub async fn has_alarm(&self) -> Result<bool> {
         let RabbitConfig { user, password, .. } = &self.config;
         let check = format!("{}/api/health/checks/local-alarms", self.management_url());
@@ -174,7 +174,7 @@ impl RabbitMq {
         Ok(answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// Has its own `rabbitmqctl` do something.
+    /// Runs the node's own `rabbitmqctl`.
     async fn control(&self, arguments: &[&str]) -> Result<String> {
         let program = programs(&self.config)?.rabbitmq.join("rabbitmqctl");
         let environment = self.config.dir.join("environment");
@@ -186,7 +186,7 @@ impl RabbitMq {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Closes connections, writes everything down and ends; the data stays.
+    /// Closes connections, flushes everything and ends; the data stays.
     pub async fn stop(&mut self) -> Result<()> {
         self.node.end(&[(Signal::SIGTERM, STOP_BOUND)]).await?;
         match &mut self.epmd {
@@ -195,12 +195,12 @@ impl RabbitMq {
         }
     }
 
-    /// As a crash would: no word to its clients, nothing flushed. What was confirmed is kept.
+    /// Like a crash: clients get no notice, nothing is flushed. Confirmed messages are kept.
     pub async fn kill(&mut self) -> Result<()> {
         self.node.end(&[]).await
     }
 
-    /// Starts it again on the same data, wherever it has got to; it is stopped first if it runs.
+    /// Starts it again on the same data, in any state; it is stopped first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
         let config = self.config.clone();
@@ -229,7 +229,7 @@ async fn start_epmd(
     programs: &install::Programs,
     network: &node::Network,
 ) -> Result<Running> {
-    // One that outlived its node serves nobody any more.
+    // An epmd that outlived its node has no use any more.
     RabbitMq::end_left_epmd(&config.dir).await?;
     let running = start(&mut node::epmd_command(programs, network), config, EPMD_PID)?;
     let listens = || ports::is_listened_on(network.epmd).then_some(());
@@ -242,7 +242,7 @@ fn left_epmd(dir: &Path) -> Option<Running> {
     Running::attach(dir.join(EPMD_PID), KILLED_BY)
 }
 
-/// What it writes before.
+/// The log of the start, until the node has read its settings.
 fn boot_log(dir: &Path) -> PathBuf {
     dir.join("server.log")
 }

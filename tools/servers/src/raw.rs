@@ -1,5 +1,5 @@
-//! Publishes any bytes at all to RabbitMQ, also those that a client library refuses to send:
-//! AMQP 0-9-1 frames by hand, one message at a time, each confirmed.
+//! Publishes any bytes to RabbitMQ, also those that a client library refuses to send: AMQP 0-9-1
+//! frames by hand, one message at a time, each confirmed.
 
 mod hostile;
 mod properties;
@@ -14,17 +14,17 @@ use tokio::time::timeout;
 pub use hostile::{Hostile, hostile};
 pub use properties::{Property, RawProperties, RawTable, RawValue};
 
-/// For the login, and for a message with its confirm.
+/// The time limit of the login, and of a message with its confirm.
 const WITHIN: Duration = Duration::from_secs(30);
 const CHANNEL: u16 = 1;
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const END: u8 = 0xCE;
-/// What a frame has besides its payload.
+/// The size of a frame without its payload.
 const FRAME_COSTS: usize = 8;
 
-/// A method by its class and its number in it.
+/// A method by its class id and its method id.
 type Method = (u16, u16);
 const CLOSES: [Method; 2] = [(10, 50), (20, 40)];
 const RETURN: Method = (60, 50);
@@ -33,7 +33,7 @@ const NACK: Method = (60, 120);
 
 pub struct RawPublisher {
     stream: TcpStream,
-    /// The largest frame that the broker takes.
+    /// The largest frame that the broker accepts.
     pub frame_max: usize,
 }
 
@@ -65,7 +65,7 @@ impl RawPublisher {
         let tune = self.answer((10, 30)).await?;
         let [c1, c2, f1, f2, f3, f4, ..] = tune[..] else { bail!("it tunes with {tune:?}") };
         let offered = u32::from_be_bytes([f1, f2, f3, f4]);
-        // Without heartbeats: who publishes now and then sends none.
+        // Without heartbeats: a rare publisher sends none.
         let tune_ok = [c1, c2, f1, f2, f3, f4, 0, 0];
         self.frame_max = if offered == 0 { 128 * 1024 } else { usize::try_from(offered)? };
         self.ask(0, (10, 31), &tune_ok).await?;
@@ -78,8 +78,8 @@ impl RawPublisher {
     }
 
     /// Returns once the broker has the message in a queue. `properties` are a content header's own:
-    /// flags, and what these say that there is (`RawProperties::bytes`). After an error that the
-    /// broker calls one, the connection is of no more use.
+    /// flags, and the values that they announce (`RawProperties::bytes`). After an error reported
+    /// by the broker, the connection is unusable.
     pub async fn publish(
         &mut self,
         exchange: &str,
@@ -91,13 +91,13 @@ impl RawPublisher {
         published.await.context("RabbitMQ does not confirm in time")?
     }
 
-    /// How many messages lie ready in a queue.
+    /// The number of ready messages in a queue.
     pub async fn ready(&mut self, queue: &str) -> Result<u32> {
         const PASSIVE: u8 = 1;
         let declare = [vec![0, 0], short(queue.as_bytes()), vec![PASSIVE], long(b"")].concat();
         self.ask(CHANNEL, (50, 10), &declare).await?;
         let declared = timeout(WITHIN, self.answer((50, 11))).await??;
-        // The name comes first, and after the number that of consumers.
+        // The name comes first; the number of consumers follows.
         let ready = declared.get(1 + queue.len()..).and_then(|rest| rest.first_chunk());
         ready.map(|bytes| u32::from_be_bytes(*bytes)).context("it does not tell how many")
     }
@@ -132,7 +132,7 @@ impl RawPublisher {
         let mut is_returned = false;
         loop {
             let (kind, payload) = self.read().await?;
-            // What was returned comes with its properties and its body.
+            // A returned message is followed by its properties and its body.
             if kind != METHOD {
                 continue;
             }
@@ -162,7 +162,7 @@ impl RawPublisher {
         self.stream.write_all(&frame).await.context("RabbitMQ has hung up")
     }
 
-    /// The arguments of the method that is due now.
+    /// The arguments of the expected method.
     async fn answer(&mut self, wanted: Method) -> Result<Vec<u8>> {
         let (kind, mut payload) = self.read().await?;
         let found = method(&payload)?;
@@ -179,7 +179,7 @@ impl RawPublisher {
         self.stream.read_exact(&mut payload).await.context("RabbitMQ has hung up")?;
         ensure!(payload.pop() == Some(END), "a frame does not end where it should");
         if kind == METHOD && CLOSES.contains(&method(&payload)?) {
-            // A code, and a short string that says why.
+            // A code, and a short string with the reason.
             let why = payload.get(7..).unwrap_or_default();
             bail!("the broker refuses it: {}", String::from_utf8_lossy(why));
         }
@@ -192,7 +192,7 @@ fn method(payload: &[u8]) -> Result<Method> {
     Ok((u16::from_be_bytes([c1, c2]), u16::from_be_bytes([n1, n2])))
 }
 
-/// Not more than 255 bytes: AMQP has no room for more.
+/// 255 bytes at most, by AMQP.
 fn short(text: &[u8]) -> Vec<u8> {
     let length = u8::try_from(text.len()).expect("a short string has 255 bytes at most");
     [&[length], text].concat()

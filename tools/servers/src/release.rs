@@ -1,4 +1,4 @@
-//! RabbitMQ of another Debian release than the machine's own, to be tried beside it.
+//! Downloads the RabbitMQ of another Debian release, to test it beside the machine's own.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::process::Command;
 pub const NEWER: [&str; 2] = ["trixie", "forky"];
 
 /// A directory below `dir` with the RabbitMQ of this release, by its code name. Downloads 70 MB
-/// where it is not there yet. An error says why this machine cannot have it.
+/// where it is missing. The error says why this machine cannot run it.
 pub async fn rabbitmq(dir: &Path, release: &str) -> Result<PathBuf> {
     let root = std::path::absolute(dir)?.join(release);
     if root.join("ready").exists() {
@@ -30,8 +30,8 @@ pub async fn rabbitmq(dir: &Path, release: &str) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The same for a test, which has nothing to try where this machine cannot have it, and says so
-/// beside its output, which is not shown.
+/// The same for a test, which is skipped where this machine cannot run it; it says so on the
+/// terminal, since a test's output is not shown.
 pub async fn rabbitmq_or_skip(dir: &Path, release: &str) -> Option<PathBuf> {
     let found = rabbitmq(dir, release).await;
     if let Err(why) = &found {

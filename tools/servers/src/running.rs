@@ -10,11 +10,11 @@ use nix::sys::signal::Signal;
 
 use crate::{Lifetime, Process, spawn, until};
 
-/// Dropped, it kills the process, unless that was told to live on: so a start that fails or is
-/// cancelled half-way leaves nothing behind.
+/// Kills the process when dropped, unless it was released: a start that fails or is cancelled
+/// half-way leaves nothing behind.
 pub struct Running {
     pub process: Process,
-    /// What we have to wait for, where we started it.
+    /// The child to wait for, if we started it.
     child: Option<Child>,
     pid_file: PathBuf,
     killed_by: Signal,
@@ -39,13 +39,13 @@ impl Running {
         Ok(running)
     }
 
-    /// The process that was left running in the background, if it still does.
+    /// The process that was left running in the background, if it still runs.
     pub fn attach(pid_file: PathBuf, killed_by: Signal) -> Option<Self> {
         let process = Process::recorded(&pid_file)?;
         Some(Self { process, child: None, pid_file, killed_by, lives_on: true })
     }
 
-    /// Waits for it to end on its own; nothing when it still runs after `bound`.
+    /// Waits for it to end on its own; none when it still runs after `bound`.
     pub async fn ends_within(&mut self, bound: Duration) -> Result<Option<ExitStatus>> {
         let child = self.child.as_mut().context("only what was started here can be waited for")?;
         let status = until(bound, || child.try_wait().transpose()).await.transpose()?;
@@ -64,11 +64,11 @@ impl Running {
         self.process.is_alive()
     }
 
-    /// Asks with one signal after the other, kills at last, and clears up after it.
+    /// Sends one signal after the other, SIGKILL at last, and cleans up after it.
     pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
         self.process.end(asks).await;
         ensure!(!self.is_alive(), "pid {} does not end, not even by SIGKILL", self.process.pid);
-        // What it had started itself may still write to its files.
+        // Its own children may still write to its files.
         for left in self.process.group() {
             left.end(&[]).await;
         }

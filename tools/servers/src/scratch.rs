@@ -1,5 +1,4 @@
-//! Starts servers that are thrown away with their owner: on free ports, with logins that need no
-//! secret.
+//! Starts temporary servers that are deleted with their owner: on free ports, with known passwords.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> 
     .await
 }
 
-/// `root` is where it is taken from, if not from the machine.
+/// `root` is the directory to take RabbitMQ from, if not from the machine.
 pub async fn rabbitmq(
     dir: &Path,
     watchdog: &Arc<Watchdog>,
@@ -40,7 +39,7 @@ pub async fn rabbitmq(
     .await
 }
 
-/// With user and password.
+/// The URL with user and password.
 pub fn management_url(rabbitmq: &RabbitMq) -> String {
     rabbitmq.management_url().replace("http://", "http://admin:admin@")
 }

@@ -1,4 +1,4 @@
-//! Starting a program in the background.
+//! Starts a program in the background.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -17,8 +17,8 @@ pub fn background(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Starts such a command with its output appended to `log`. A caller that lives on waits for the
-/// child once it has ended.
+/// Starts such a command with its output appended to `log`. A caller that lives on must wait for
+/// the child once it has ended.
 pub fn spawn(command: &mut Command, log: &Path) -> Result<(Process, Child)> {
     if let Some(parent) = log.parent() {
         fs::create_dir_all(parent)

@@ -1,4 +1,4 @@
-//! The end of a log, to show why something did not start.
+//! Reads the end of a log, to show why a program did not start.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,7 +20,7 @@ pub fn tail(file: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The error, and behind it what the log says of it.
+/// The error, followed by the log's last lines.
 pub(crate) fn with_log(error: &Error, log: &Path) -> Error {
     anyhow!("{error:#}; its log, {}, ends:\n{}", log.display(), tail(log, 15))
 }

@@ -1,4 +1,4 @@
-//! Waiting for something to be so, with a bound.
+//! Waits for a condition, with a bound.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks again and again until `found` answers, or `bound` is over.
+/// Polls until `found` answers, or `bound` is over.
 pub async fn until<T>(bound: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + bound;
     loop {

@@ -1,4 +1,5 @@
-//! What processes take of the machine, by /proc: a server's is that of all that it has started.
+//! Measures the processor time and memory of processes, by /proc: a server's includes its
+//! children's.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +12,7 @@ use crate::process::{Stat, every_pid};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     pub rss_kb: u64,
-    /// What is shared is divided by those who share it, so that sums are right.
+    /// Shared memory is divided among the processes that share it, so that sums are right.
     pub pss_kb: u64,
 }
 
@@ -25,13 +26,13 @@ impl Sum for Memory {
 }
 
 impl Process {
-    /// The processor time that it has used alone.
+    /// The processor time of this process alone.
     pub fn own_cpu(&self) -> Duration {
         let stat = Stat::read(self.pid).filter(|stat| stat.started == self.started);
         stat.map_or(Duration::ZERO, |stat| stat.own_cpu)
     }
 
-    /// What it takes alone; nothing where this user may not know it.
+    /// The memory of this process alone; none where this user may not read it.
     pub fn own_memory(&self) -> Option<Memory> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
         let kb = |name: &str| {
@@ -42,14 +43,14 @@ impl Process {
     }
 }
 
-/// The processor time of each of these, with all that it has started and outlived.
+/// The processor time of each of these, with all its children, also ended ones.
 pub fn cpu_of(roots: &[Process]) -> Vec<Duration> {
     let of =
         |tree: Vec<(u32, &Stat)>| tree.iter().map(|(_, stat)| stat.own_cpu + stat.dead_cpu).sum();
     each_tree(roots, of)
 }
 
-/// The memory of each of these, with all that it has started.
+/// The memory of each of these, with all its children.
 pub fn memory_of(roots: &[Process]) -> Vec<Memory> {
     let of = |tree: Vec<(u32, &Stat)>| {
         let members = tree.iter().map(|(pid, stat)| Process { pid: *pid, started: stat.started });

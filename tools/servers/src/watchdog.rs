@@ -1,5 +1,5 @@
-//! Clears away processes and directories when its owner is gone, in whatever way that happened: a
-//! small shell waits at the far end of a pipe, and the kernel closes the pipe even after `kill -9`.
+//! Ends processes and deletes directories when its owner is gone, in whatever way it ended: a small
+//! shell waits at the far end of a pipe, and the kernel closes the pipe even after `kill -9`.
 
 use std::io::Write;
 use std::path::Path;
@@ -54,7 +54,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // The end of its input sets it to work.
+        // The end of its input starts its work.
         drop(self.orders.get_mut().map(Option::take));
         self.shell.wait().ok();
     }

@@ -1,4 +1,4 @@
-//! The servers themselves, as the tests of the whole workspace and `saga up` use them.
+//! Tests the servers as the whole workspace's tests and `saga up` use them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -208,7 +208,7 @@ async fn two_rabbitmq_run_side_by_side_and_only_on_the_loopback() {
     assert!(processes.iter().all(|process| !process.is_alive()));
 }
 
-/// Each version reads other settings; one that it does not know it passes over in silence.
+/// Each version reads other settings, and ignores an unknown one silently.
 #[tokio::test]
 async fn every_version_of_rabbitmq_does_as_its_settings_say() {
     servers::install::ensure().await.unwrap();
@@ -243,7 +243,7 @@ async fn a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated() {
         let moment = Duration::from_millis(moment_ms);
         let postgres = tokio::time::timeout(moment, Postgres::start(database.clone()));
         let rabbit = tokio::time::timeout(moment, RabbitMq::start(broker.clone()));
-        // Either is ready in time, which a fast machine may be, or it has ended.
+        // Either it is ready in time, as on a fast machine, or it has ended.
         let (postgres, rabbit) = tokio::join!(postgres, rabbit);
         for mut postgres in postgres.into_iter().map(Result::unwrap) {
             postgres.kill().await.unwrap();
@@ -259,7 +259,7 @@ async fn a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated() {
     both.1.unwrap().stop().await.unwrap();
 }
 
-/// The command lines that name one of these directories.
+/// The command lines that contain one of these directories.
 fn running_in(dirs: &[&PathBuf]) -> Vec<String> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     all.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())

@@ -2,7 +2,7 @@
 
 use crate::Shelf;
 use events::{InventoryFailed, InventoryReserved, PaymentApproved, ProductId};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<PaymentApproved> for Shelf {
     fn touches(event: &PaymentApproved) -> Vec<ProductId> {
@@ -10,7 +10,7 @@ impl On<PaymentApproved> for Shelf {
     }
 
     fn on(self, event: &Heard<PaymentApproved>) -> Decision<Self> {
-        // Answered once, answered for ever: also where there is more in stock by now.
+        // The first answer is final: also if there is more in stock by now.
         if self.reservation.is_some() || self.refused {
             return Decision::nothing();
         }
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
     use crate::Product;
     use events::{Item, Money, Shortage};
-    use saga::scenario::given;
+    use reaction::scenario::given;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(7);

@@ -2,12 +2,12 @@
 
 use crate::Shelf;
 use events::{InventoryReleased, ShippingFailed};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<ShippingFailed> for Shelf {
     fn on(self, event: &Heard<ShippingFailed>) -> Decision<Self> {
         if self.reservation.is_none() {
-            return Decision::impossible("nothing was ever reserved for this order");
+            return Decision::impossible("nothing is reserved for this order");
         }
         match self.release() {
             None => Decision::nothing(),
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
     use crate::Product;
     use events::{Item, Money, ShippingFailure};
-    use saga::scenario::given;
+    use reaction::scenario::given;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(7);

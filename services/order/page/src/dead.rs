@@ -1,7 +1,7 @@
-//! Shows dead letters: their counts to every viewer; to an operator also what they are, with
-//! replay.
+//! Shows dead letters: counts to every viewer; to an operator also their content, with replay.
 
 use crate::{Page, demo::Allowed, operator::Operator, queues::Queues};
+use ::labels::span;
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
@@ -10,10 +10,9 @@ use axum::{
 };
 use database::PgPool;
 use dead_letters::{
-    Books, Done, Fate, Hand, Letter, Past, Post, judge, now, pasts_in, replay, revive_in,
+    Books, Done, Lease, Letter, Past, Post, ReplayPlan, judge, now, pasts_in, replay, revive_in,
 };
-use events::words::span;
-use messaging::{Kept, header, is_parking};
+use messaging::{Retention, header, is_parking};
 use order::NAME;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,11 +22,11 @@ use std::{collections::BTreeMap, time::Duration};
 /// Of one queue, at one time.
 const LETTERS_MAX: usize = 50;
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
-/// Each look at a message is a delivery, and a broker without our policies drops what has had too
-/// many: nobody looks on his own account beyond this.
+/// Each read of a message is a delivery, and a broker without our policies drops a message after
+/// too many: the page reads none on its own beyond this.
 const LOOKS_MAX: i64 = 10;
 
-/// Why the first in each queue of dead letters died.
+/// The reason of the first dead letter in each queue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reasons {
     known: BTreeMap<String, Reason>,
@@ -35,16 +34,16 @@ pub struct Reasons {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Reason {
-    /// How many lay there then.
+    /// The number of dead letters at that time.
     of: u32,
     text: String,
     is_looked_at_enough: bool,
 }
 
-/// Order's own books: what others have handled, they know.
+/// Order's own records: other services keep theirs.
 struct OwnBooks {
     pool: PgPool,
-    kept: Kept,
+    kept: Retention,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,7 +55,7 @@ pub enum Deed {
 }
 
 impl Reasons {
-    /// Looks where the number has changed.
+    /// Reads the first dead letter of each queue whose count has changed.
     pub async fn look(&mut self, operator: &Operator, queues: &Queues) -> Result<()> {
         let parked = queues.parked();
         self.known.retain(|queue, _| parked.contains_key(queue));
@@ -65,14 +64,14 @@ impl Reasons {
             if known.is_some_and(|known| known.of == of || known.is_looked_at_enough) {
                 continue;
             }
-            let (hand, _hold) = operator.take(&queue, 1).await?;
-            let first = hand.letters().first().map(|letter| Reason {
+            let (lease, _hold) = operator.take(&queue, 1).await?;
+            let first = lease.letters().first().map(|letter| Reason {
                 of,
                 text: letter.reason(),
                 is_looked_at_enough: looks(letter) >= LOOKS_MAX,
             });
-            hand.give_back().await?;
-            // Where somebody else has it in hand, the next look finds it.
+            lease.give_back().await?;
+            // If another client holds the messages, the next poll finds them.
             self.known.extend(first.map(|reason| (queue, reason)));
         }
         Ok(())
@@ -120,8 +119,8 @@ struct Shown {
     attempts: i64,
     age: String,
     reason: String,
-    /// What would become of it, or has.
-    fate: String,
+    /// What a replay would do, or has done.
+    plan: String,
     is_well: bool,
     payload: Option<String>,
 }
@@ -137,11 +136,11 @@ pub async fn act(
     }
     let Context { ledger, kept, .. } = page.app.context;
     let books = OwnBooks { pool: ledger.pool, kept };
-    // Not left half-way when the page goes away.
+    // Completes even if the page disconnects.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
     let letters = told.map_err(|_| Problem::internal())?.map_err(|why| {
-        tracing::warn!("dead letters are out of reach: {why:#}");
+        tracing::warn!("dead letters unavailable: {why:#}");
         Problem::not_ready(format!("{why:#}"))
     })?;
     Ok(Html(letters.render().expect("a letter is text")))
@@ -157,38 +156,38 @@ async fn settle(
     queue: String,
     deed: Deed,
 ) -> Result<Letters> {
-    let (hand, _hold) = operator.take(&queue, LETTERS_MAX).await?;
-    let acted = act_on(operator, &mut books, &hand, deed).await;
-    let unseen = hand.unseen.values().sum();
-    let letters = acted.map(|fates| {
-        let both = hand.letters().into_iter().zip(fates);
-        let shown = both.map(|(letter, fate)| Shown::of(letter, fate, deed)).collect();
+    let (lease, _hold) = operator.take(&queue, LETTERS_MAX).await?;
+    let acted = act_on(operator, &mut books, &lease, deed).await;
+    let unseen = lease.unseen.values().sum();
+    let letters = acted.map(|plans| {
+        let both = lease.letters().into_iter().zip(plans);
+        let shown = both.map(|(letter, plan)| Shown::of(letter, plan, deed)).collect();
         Letters { queue, letters: shown, unseen }
     });
-    let given_back = hand.give_back().await;
+    let given_back = lease.give_back().await;
     let letters = letters?;
     given_back?;
     Ok(letters)
 }
 
-/// What becomes of each, or would, and whether that is well.
+/// The outcome of each replay, planned or done, and whether it succeeded.
 async fn act_on(
     operator: &Operator,
     books: &mut OwnBooks,
-    hand: &Hand,
+    lease: &Lease,
     deed: Deed,
 ) -> Result<Vec<(String, bool)>> {
     if deed == Deed::Replay {
         let mut post = Post::connect(&operator.amqp_url, "order: operator").await?;
-        let done = replay(books, books.kept, &mut post, hand).await?;
+        let done = replay(books, books.kept, &mut post, lease).await?;
         let told = |letter: &Letter| {
             let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
             same.next().map_or((String::new(), false), said)
         };
-        return Ok(hand.letters().into_iter().map(told).collect());
+        return Ok(lease.letters().into_iter().map(told).collect());
     }
-    let judged = judge(books, books.kept, &hand.letters()).await?;
-    Ok(judged.into_iter().map(|(_, fate)| would(&fate)).collect())
+    let judged = judge(books, books.kept, &lease.letters()).await?;
+    Ok(judged.into_iter().map(|(_, plan)| would(&plan)).collect())
 }
 
 fn said(done: &Done) -> (String, bool) {
@@ -196,16 +195,16 @@ fn said(done: &Done) -> (String, bool) {
     (text, done.outcome.is_done())
 }
 
-fn would(fate: &Fate) -> (String, bool) {
-    match fate {
-        Fate::Goes { to } => (format!("would be handled in {to}, once"), true),
-        Fate::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
-        Fate::Refused { why } => (format!("refused: {why}"), false),
+fn would(plan: &ReplayPlan) -> (String, bool) {
+    match plan {
+        ReplayPlan::Goes { to } => (format!("would be handled in {to}, once"), true),
+        ReplayPlan::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
+        ReplayPlan::Refused { why } => (format!("refused: {why}"), false),
     }
 }
 
 impl Shown {
-    fn of(letter: &Letter, (fate, is_well): (String, bool), deed: Deed) -> Self {
+    fn of(letter: &Letter, (plan, is_well): (String, bool), deed: Deed) -> Self {
         let message = &letter.message;
         let since = letter.died_at().or_else(|| letter.said_at());
         let age = since.map(|at| span((now() - at).num_milliseconds()));
@@ -216,7 +215,7 @@ impl Shown {
             attempts: letter.attempts(),
             age: age.unwrap_or_default(),
             reason: letter.reason(),
-            fate,
+            plan,
             is_well,
             payload: (deed == Deed::Show).then(|| payload(letter)),
         }
@@ -253,8 +252,8 @@ impl Books for OwnBooks {
     }
 
     async fn revive(&mut self, letter: &Letter) -> Result<bool> {
-        ensure!(letter.is_for(NAME), "only its own service knows that it was purged");
-        let mut database = self.pool.acquire().await.context("the database is away")?;
+        ensure!(letter.is_for(NAME), "only order's own purged messages can be replayed here");
+        let mut database = self.pool.acquire().await.context("database unavailable")?;
         revive_in(&mut database, letter).await
     }
 }

@@ -7,8 +7,9 @@ use axum::{
     extract::{FromRequestParts, Path, State},
     http::{HeaderValue, StatusCode, request::Parts},
 };
-use events::{Asking, CUSTOMER, CancelReason, PRICE};
-use messaging::{RealWorld, World};
+use demo::{CUSTOMER, DemoOrder, PRICE};
+use events::CancelReason;
+use messaging::{Env, SystemEnv};
 use order::{Draft, Request, http::App};
 use serde_json::{Value, json};
 use service::http::{Client, Problem, is_local};
@@ -19,7 +20,7 @@ use std::{
 };
 
 pub struct Demo {
-    /// Known to our own page only: another's cannot read it.
+    /// Only our own page gets it: a foreign page cannot read it.
     pub token: String,
     pub operator: Option<Operator>,
 }
@@ -28,26 +29,26 @@ pub struct Demo {
 pub struct Scenario {
     pub name: &'static str,
     pub words: &'static str,
-    asking: Asking,
+    asking: DemoOrder,
 }
 
 impl Demo {
     pub fn new(settings: &PageSettings) -> Self {
-        let token = format!("{:016x}{:016x}", RealWorld.random(), RealWorld.random());
+        let token = format!("{:016x}{:016x}", SystemEnv.random(), SystemEnv.random());
         Self { token, operator: Operator::new(&settings.operator_amqp_url) }
     }
 }
 
 pub const SCENARIOS: [Scenario; 6] = [
-    Scenario { name: "happy", words: "happy", asking: Asking::CONFIRMED },
-    Scenario { name: "declined", words: "declined", asking: Asking::DECLINED },
-    Scenario { name: "flaky", words: "flaky", asking: Asking::FLAKY },
-    Scenario { name: "sold-out", words: "sold out", asking: Asking::NONE_LEFT },
-    Scenario { name: "carrier", words: "carrier", asking: Asking::CARRIER },
-    Scenario { name: "cancel", words: "cancel", asking: Asking::CANCEL_CHARGED },
+    Scenario { name: "happy", words: "happy", asking: DemoOrder::CONFIRMED },
+    Scenario { name: "declined", words: "declined", asking: DemoOrder::DECLINED },
+    Scenario { name: "flaky", words: "flaky", asking: DemoOrder::FLAKY },
+    Scenario { name: "sold-out", words: "sold out", asking: DemoOrder::NONE_LEFT },
+    Scenario { name: "carrier", words: "carrier", asking: DemoOrder::CARRIER },
+    Scenario { name: "cancel", words: "cancel", asking: DemoOrder::CANCEL_CHARGED },
 ];
 
-/// The right to act: only a request that our own page sends from this machine has it.
+/// The permission to act: only a request from our own page on this machine has it.
 pub struct Allowed;
 
 impl FromRequestParts<Page> for Allowed {
@@ -56,7 +57,7 @@ impl FromRequestParts<Page> for Allowed {
     async fn from_request_parts(parts: &mut Parts, page: &Page) -> Result<Self, Problem> {
         let demo = page.demo.as_ref().ok_or_else(Problem::no_such_page)?;
         let client = parts.extensions.get::<Client>();
-        // A proxy on this machine comes from near, with requests from afar.
+        // A proxy on this machine is near, and may forward requests from afar.
         let is_near = client.is_some_and(|it| !it.is_forwarded && is_near(it.address));
         let given = parts.headers.get("x-csrf-token").map(HeaderValue::as_bytes);
         let is_ours = given == Some(demo.token.as_bytes());
@@ -68,12 +69,13 @@ impl FromRequestParts<Page> for Allowed {
 }
 
 fn not_from_here() -> Problem {
-    let (status, title) = (StatusCode::FORBIDDEN, "Not from here");
-    let detail = "only the page itself, opened on this machine, may do that; reload it";
+    let (status, title) = (StatusCode::FORBIDDEN, "Forbidden");
+    let detail = "only the live page, opened on this machine, may do this; reload it";
     Problem::new(status, "not-from-here", title, detail)
 }
 
-/// This machine, or the one that a container runs on: it comes by way of the container's gateway.
+/// This machine, or the host of a container: the host's requests come through the container's
+/// gateway.
 fn is_near(peer: IpAddr) -> bool {
     let peer = peer.to_canonical();
     peer.is_loopback() || is_in_container() && gateway().is_some_and(|gateway| peer == gateway)
@@ -102,7 +104,7 @@ pub async fn place(
 ) -> Result<Json<Value>, Problem> {
     let scenario = SCENARIOS.iter().find(|known| known.name == name);
     let scenario = scenario.ok_or_else(Problem::no_such_page)?;
-    let Asking { method: payment_method, cancel_after, .. } = scenario.asking;
+    let DemoOrder { method: payment_method, cancel_after, .. } = scenario.asking;
     let items = scenario.asking.items();
     let total_amount = PRICE.times(scenario.asking.quantity).map_err(|_| Problem::internal())?;
     let draft = Draft { customer_id: CUSTOMER, payment_method, items, total_amount };

@@ -1,4 +1,4 @@
-//! Serves `GET /page/orders/{id}`: one order in its lanes, as a part of the page.
+//! Serves `GET /page/orders/{id}`: one order in its lanes, as a fragment of the page.
 
 use crate::{
     Page,
@@ -6,12 +6,13 @@ use crate::{
     lanes,
     steps::{Kind, Step, steps},
 };
+use ::labels::span;
 use askama::Template;
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Html,
 };
-use events::{OrderId, SERVICES, words::span};
+use events::{OrderId, SERVICES};
 use order::{
     View,
     http::{App, order_id, problem},
@@ -57,7 +58,7 @@ pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
         ending,
         summary,
         took: span(took_ms),
-        // The part that tells one trace from another.
+        // The part that distinguishes traces.
         trace: trace.and_then(|trace| trace.split('-').nth(1).map(Into::into)),
         lanes: lanes::draw(title, &steps),
         steps,
@@ -67,13 +68,15 @@ pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
 }
 
 impl Step {
-    /// For those who cannot see the drawing.
+    /// For screen readers.
     fn sentence(&self) -> String {
         let service = SERVICES[self.lane];
         match self.kind {
             Kind::Awaited => format!("waits for {service}"),
             Kind::Stuck => format!("stuck: {service} owes {}", self.event),
-            Kind::Inferred => format!("{service} says {}, which order does not hear", self.event),
+            Kind::Inferred => {
+                format!("{service} publishes {}, which order does not consume", self.event)
+            }
             Kind::Forth | Kind::Back => {
                 let heard: Vec<_> = self.to.iter().map(|to| SERVICES[*to]).collect();
                 let at = self.at_ms.map(span).unwrap_or_default();
@@ -82,7 +85,7 @@ impl Step {
                     .map_or_else(String::new, |ms| format!(", {} after its cause", span(ms)));
                 let (words, heard) = (self.words, heard.join(" and "));
                 format!(
-                    "after {at} {service} says {} ({words}), heard by {heard}{took}",
+                    "after {at} {service} publishes {} ({words}), consumed by {heard}{took}",
                     self.event
                 )
             }

@@ -20,12 +20,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// Between two looks at the orders: at least, and at most.
+/// Interval between two polls of the orders: minimum and maximum.
 const REST_MIN: Duration = Duration::from_millis(150);
 const REST_MAX: Duration = Duration::from_millis(500);
-/// A look that takes long is taken less often: a tenth of the time at most.
+/// A slow poll is repeated less often: it takes a tenth of the time at most.
 const REST: u32 = 10;
-/// How long it goes on when the last page has gone: most come back.
+/// How long it continues after the last page has gone: most come back.
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
@@ -38,11 +38,11 @@ struct Inner {
     latest: watch::Sender<u64>,
     state: Mutex<State>,
     wanted: Notify,
-    /// Tells this process's frames from another's.
+    /// Distinguishes this process's frames from another's.
     run: EventId,
     /// When an order should be final; zero is never.
     deadline: Duration,
-    /// Looks at dead letters, where one may.
+    /// Reads dead letters, if it is permitted.
     operator: Option<Operator>,
     /// Of the frames that are kept, together.
     bytes_max: usize,
@@ -50,7 +50,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// As it is now; nothing while nobody looks.
+    /// The present state; none without a viewer.
     scene: Option<Scene>,
     queues: Queues,
     reasons: Reasons,
@@ -62,7 +62,7 @@ struct State {
 pub struct Subscriber {
     feed: PageFeed,
     latest: watch::Receiver<u64>,
-    /// The frame that it has seen last; none where it has seen nothing of ours.
+    /// The last frame that it has received; none before the first.
     seen: Option<u64>,
 }
 
@@ -141,11 +141,11 @@ impl PageFeed {
                 looked => looked,
             };
             let passed = looked.unwrap_or_else(|why| {
-                // Once, and not at every look.
+                // Logged once, not at every poll.
                 if scene.trouble.is_empty() {
-                    tracing::warn!("the live page does not see the orders: {why:#}");
+                    tracing::warn!("the live page cannot read orders: {why:#}");
                 }
-                next.trouble = "the orders are out of reach: the database does not answer".into();
+                next.trouble = "orders unavailable: the database does not answer".into();
                 BTreeSet::new()
             });
             self.tell(&next.since(&scene, passed), &next);
@@ -173,7 +173,7 @@ impl PageFeed {
         let busy = context.health.activities.begin_job("a look for the live page");
         let views = store::glance(&context.ledger.pool, &watch.take()).await?;
         drop(busy);
-        let now = context.world.now();
+        let now = context.env.now();
         let views: Vec<_> =
             views.into_iter().map(|view| view.at(now, self.inner.deadline)).collect();
         scene.show_orders(&views, &queues);
@@ -189,12 +189,12 @@ impl PageFeed {
         let mut looking = Looking::new(context, self.inner.operator.as_ref());
         let mut reasons = Reasons::default();
         loop {
-            // Nothing is shown of a broker that is away.
+            // Without a broker the page shows no depths.
             let queues = looking.look().await.unwrap_or_default();
             if let Some(operator) = &self.inner.operator
                 && let Err(why) = reasons.look(operator, &queues).await
             {
-                tracing::debug!("nobody knows why letters are dead: {why:#}");
+                tracing::debug!("cannot read the reasons of dead letters: {why:#}");
             }
             self.see(queues, reasons.clone());
             sleep(LOOK_EVERY).await;
@@ -235,7 +235,7 @@ impl PageFeed {
 }
 
 impl Subscriber {
-    /// All that is to be seen now, and the id of the frame that it is as of.
+    /// The whole present scene, and the id of its frame.
     pub async fn scene(&mut self) -> (Scene, String) {
         loop {
             let number = *self.latest.borrow_and_update();

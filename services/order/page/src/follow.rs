@@ -1,5 +1,5 @@
-//! Serves `GET /page/frames`: what changes on the page, as it changes. A page that was away goes on
-//! where it was.
+//! Serves `GET /page/frames`: the page's changes as a stream. A page that reconnects resumes at its
+//! last frame.
 
 use crate::{Page, feed::Subscriber};
 use axum::{
@@ -38,11 +38,12 @@ pub async fn follow(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
-    // A browser that comes back by itself says where it was, and knows better than the address.
+    // A browser that reconnects sends the id of its last event, which is newer than the one in the
+    // address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let subscriber = page.feed.subscribe(last.or(asked.after.as_deref()));
     let token = page.demo.as_ref().map(|demo| demo.token.as_str());
-    // A browser passes over an event that has no data.
+    // A browser ignores an event without data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = page.app.context.stop;
     let follower = Follower { subscriber, hello: Some(hello), stop, _place: place };

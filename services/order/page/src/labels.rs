@@ -1,13 +1,13 @@
-//! Names an order's state for people: in the list, in the lanes, and for those who cannot see them.
-//! The names of events are those of `events::words`.
+//! Labels an order's state for people: in the list, in the lanes, and for screen readers. Events
+//! have labels of their own (`labels::event`).
 
 use events::{
     Event, InventoryFailed, OrderCancelRequested, PaymentFailed, PaymentReversed, SERVICES,
-    ShippingFailed, words,
+    ShippingFailed,
 };
 use order::{Order, Status, Waiting};
 
-/// What an order has come to, as far as colours and filters tell it apart.
+/// The outcome of an order, as colours and filters distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     Open,
@@ -75,7 +75,7 @@ pub fn ending(order: &Order) -> String {
         PaymentReversed::NAME,
     ];
     let cause = causes.iter().find_map(|event| order.fact(event));
-    cause.map_or("ended", |fact| words::fact(fact.event, &fact.detail)).into()
+    cause.map_or("ended", |fact| labels::fact(fact.event, &fact.detail)).into()
 }
 
 /// What the list says of an order that waits.

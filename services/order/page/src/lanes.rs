@@ -4,10 +4,11 @@ use crate::{
     labels,
     steps::{Kind, Step},
 };
+use ::labels::span;
 use askama::Template;
-use events::{SERVICES, words::span};
+use events::SERVICES;
 
-/// Drawn twice, since what fits a desk does not fit a hand: the style sheet shows one of them.
+/// Drawn twice, for wide and for narrow screens: the style sheet shows one of them.
 #[derive(Template)]
 #[template(path = "lanes.html")]
 struct Lanes {
@@ -31,7 +32,7 @@ struct Head {
     bottom: i32,
 }
 
-/// A service has heard one thing and not yet said the other.
+/// A service has consumed one event and not yet published the next.
 struct Bar {
     class: &'static str,
     service: &'static str,
@@ -46,7 +47,7 @@ struct Line {
     x: i32,
     y: i32,
     arrows: Vec<Arrow>,
-    /// Where order takes notice, beside those that act on it.
+    /// Where order consumes it too, besides the services that act on it.
     noticed: Option<i32>,
     label: (i32, i32),
     event: (i32, i32),

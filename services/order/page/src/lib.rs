@@ -1,5 +1,5 @@
-//! The live page of the order service, and its binary: shows what order hears, and what waits in
-//! the broker, as it happens. It reads only, but where a demonstration is asked for.
+//! The live page of the order service, and its binary: shows the events that order consumes and the
+//! depths of the queues, as they change. Read-only, unless the demonstration is on.
 
 mod dead;
 mod demo;
@@ -15,6 +15,7 @@ mod rows;
 mod scene;
 mod steps;
 
+use crate::labels::Ending;
 use askama::Template;
 use axum::{
     Router,
@@ -26,8 +27,7 @@ use axum::{
 use demo::Demo;
 use events::OrderId;
 use feed::PageFeed;
-use labels::Ending;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use operator::Operator;
 use order::{Feeds, Orders, http::App};
 use scene::Scene;
@@ -52,7 +52,7 @@ pub struct Settings {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
-    /// Lets the page place orders and replay dead letters, for whoever sits at this machine
+    /// Lets the page place orders and replay dead letters, for anyone on this machine
     #[arg(long, env = "DEMO", value_name = "DEMO", num_args = 0..=1)]
     #[arg(default_value = "0", default_missing_value = "1")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
@@ -82,7 +82,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let demo = page.demo.then(|| Arc::new(Demo::new(page)));
     let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
     let feed =
-        PageFeed::new(RealWorld.new_id(), order.order_deadline, operator, order.feed_bytes());
+        PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
     let (watchers, looking) = (orders.feeds.watchers.clone(), feed.clone());
     let rabbitmq_page = page.rabbitmq_page.as_str().into();
     let service = order::service_with(order, orders, move |app| {

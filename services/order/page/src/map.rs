@@ -64,7 +64,8 @@ struct Measures {
     step: i32,
     /// Where the boxes begin, along and across.
     begin: (i32, i32),
-    /// Across: where a request to cancel runs, the way forth, the way back, and what order hears.
+    /// Across: the cancel request, the way forth, the way back, and the events that only order
+    /// consumes.
     cancel: i32,
     forth: i32,
     back: i32,
@@ -204,7 +205,7 @@ impl Measures {
         self.edge(event, "asked", &points, (nth == 0).then_some(label))
     }
 
-    /// News for order, whoever acts on them.
+    /// An event that order consumes, besides its other consumers.
     fn heard_by_order(&self, event: &'static str, from: usize, others: &[Edge]) -> Edge {
         let far = self.far() + 3;
         let points = [
@@ -238,7 +239,7 @@ impl Measures {
             event,
             service: said_by(event),
             class,
-            words: events::words::event(event),
+            words: ::labels::event(event),
             path: format!("M{}", each.join(" L")),
             head: head(before, tip),
             label,

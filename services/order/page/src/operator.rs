@@ -1,7 +1,8 @@
-//! Comes to the broker as an operator does, who may look at all queues and take dead letters.
+//! Connects to the broker as an operator, with the right to read all queues and to take dead
+//! letters.
 
 use anyhow::Result;
-use dead_letters::Hand;
+use dead_letters::Lease;
 use messaging::{Broker, RabbitMq};
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -9,7 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 #[derive(Clone)]
 pub struct Operator {
     pub amqp_url: String,
-    /// Two of our own looks would hide dead letters from each other.
+    /// Two concurrent reads of ours would hide dead letters from each other.
     hands: Arc<Mutex<()>>,
 }
 
@@ -17,7 +18,7 @@ pub struct Operator {
 pub type Hold = (dead_letters::Connection, OwnedMutexGuard<()>);
 
 impl Operator {
-    /// `None` where nobody is named.
+    /// `None` if no operator is configured.
     pub fn new(amqp_url: &str) -> Option<Self> {
         let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
         (!amqp_url.is_empty()).then(operator)
@@ -26,15 +27,15 @@ impl Operator {
     pub fn broker(&self) -> Option<Arc<dyn Broker>> {
         let broker = RabbitMq::new(&self.amqp_url, 1);
         broker
-            .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is no address: {why}"))
+            .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is not a valid address: {why}"))
             .ok()
             .map(|it| Arc::new(it) as _)
     }
 
-    pub async fn take(&self, queue: &str, limit: usize) -> Result<(Hand, Hold)> {
+    pub async fn take(&self, queue: &str, limit: usize) -> Result<(Lease, Hold)> {
         let hands = self.hands.clone().lock_owned().await;
         let connection = dead_letters::connect(&self.amqp_url).await?;
-        let hand = Hand::take(&connection, [queue.to_owned()], limit, |_| true).await?;
-        Ok((hand, (connection, hands)))
+        let lease = Lease::take(&connection, [queue.to_owned()], limit, |_| true).await?;
+        Ok((lease, (connection, hands)))
     }
 }

@@ -3,7 +3,7 @@
 use crate::operator::Operator;
 use events::SAGA;
 use messaging::{
-    Broker, BrokerError, Depth, Lookout, Topology, dead_letters, is_parking, queue_name,
+    Broker, BrokerError, Depth, QueueInspector, Topology, dead_letters, is_parking, queue_name,
 };
 use order::NAME;
 use service::Context;
@@ -11,19 +11,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The queues that may be looked at, at one moment; empty while there is no broker.
+/// The queues that may be inspected, at one moment; empty without a broker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Queues {
     depths: BTreeMap<String, Depth>,
 }
 
-/// What a service's queues come to.
+/// The sums over a service's queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Of the queue that has the fewest.
     pub consumers: u32,
     pub waiting: u32,
-    /// Unknown, as the dead letters, where only an operator may look.
+    /// Unknown, as the dead letters, if only an operator may read them.
     pub retrying: Option<u32>,
     pub dead: Option<u32>,
 }
@@ -33,7 +33,7 @@ impl Queues {
         self.depths.get(queue).map(|depth| depth.consumers)
     }
 
-    /// `None` where its queues may not be looked at.
+    /// `None` if its queues may not be inspected.
     pub fn of(&self, service: &str) -> Option<Sums> {
         let heard = SAGA.iter().filter(|step| step.service == service);
         let mut sums = Sums { consumers: u32::MAX, dead: Some(0), ..Sums::default() };
@@ -44,32 +44,32 @@ impl Queues {
             let dead = self.depths.get(&dead_letters(&queue)).map(|dead| dead.ready);
             sums.dead = sums.dead.zip(dead).map(|(sum, dead)| sum + dead);
         }
-        let rungs = format!("{service}.retry.");
-        let rungs = self.depths.iter().filter(|(name, _)| name.starts_with(&rungs));
-        sums.retrying = rungs.map(|(_, depth)| depth.ready).reduce(|sum, ready| sum + ready);
+        let tiers = format!("{service}.retry.");
+        let tiers = self.depths.iter().filter(|(name, _)| name.starts_with(&tiers));
+        sums.retrying = tiers.map(|(_, depth)| depth.ready).reduce(|sum, ready| sum + ready);
         Some(sums)
     }
 
-    /// Where dead letters lie, and how many.
+    /// The dead letter queues with their depths.
     pub fn parked(&self) -> BTreeMap<String, u32> {
         let parked = self.depths.iter().filter(|(name, depth)| is_parking(name) && depth.ready > 0);
         parked.map(|(name, depth)| (name.clone(), depth.ready)).collect()
     }
 }
 
-/// Looks again and again, over one connection for as long as that lasts.
+/// Polls, over one connection as long as it lasts.
 pub struct Looking {
     broker: Arc<dyn Broker>,
     names: Vec<String>,
-    lookout: Option<Box<dyn Lookout>>,
+    lookout: Option<Box<dyn QueueInspector>>,
 }
 
 impl Looking {
-    /// At all queues as an operator; without one, as order at those that it consumes from: since
-    /// RabbitMQ 4.3 a user is told only of what he has a right on.
+    /// Reads all queues as an operator; otherwise, as order, those that it consumes from: RabbitMQ
+    /// 4.3 shows a user only queues on which it has a right.
     pub fn new(context: &Context, operator: Option<&Operator>) -> Self {
-        // The others' rungs are taken to be as ours are; those that are not there are passed over.
-        let all = Topology::whole(&context.ladder);
+        // The other services' tiers are assumed to be like ours; missing ones are skipped.
+        let all = Topology::whole(&context.schedule);
         match operator.and_then(Operator::broker) {
             Some(broker) => {
                 let names = all.queues.into_iter().map(|(name, _)| name).collect();

@@ -1,11 +1,12 @@
-//! Writes the line of the list for each order.
+//! Renders one row of the list for each order.
 
 use crate::{
     labels::{self, Ending},
     queues::Queues,
 };
+use ::labels::short;
 use askama::Template;
-use events::{OrderId, words::short};
+use events::OrderId;
 use messaging::queue_name;
 use order::View;
 
@@ -16,7 +17,7 @@ struct Row<'a> {
     short: String,
     ending: Ending,
     what: String,
-    /// Of whom it waits for, where nobody listens.
+    /// The service it waits for, if that has no consumer.
     trouble: &'a str,
     /// For an order that waits, in milliseconds since 1970.
     since_ms: Option<i64>,
@@ -26,9 +27,9 @@ pub fn row(view: &View, queues: &Queues) -> String {
     let order = &view.order;
     let ending = Ending::of(order.status());
     let waiting = view.waits_for.as_deref().unwrap_or_default();
-    let deaf =
+    let consumers_stopped =
         waiting.iter().any(|one| queues.consumers(&queue_name(one.service, one.after)) == Some(0));
-    let trouble = match (waiting.iter().any(|one| one.stuck), deaf) {
+    let trouble = match (waiting.iter().any(|one| one.stuck), consumers_stopped) {
         (true, _) => "stuck",
         (false, true) => "0 consumers",
         (false, false) => "",

@@ -1,4 +1,4 @@
-//! Holds what every page shows at one moment, and writes the frame that leads to the next.
+//! Holds the state that every page shows, and writes the frame from one state to the next.
 
 use crate::{labels::Ending, queues::Queues, rows};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,7 +7,7 @@ use order::{Status, View, store::COUNTED_MAX};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// An event of an order that nobody has seen yet is news for so long.
+/// An event of an order that is new to the page counts as news for this long.
 const NEWS_FOR: TimeDelta = TimeDelta::seconds(10);
 
 /// In HTML, where it is for people.
@@ -25,7 +25,7 @@ pub struct Scene {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Number {
     pub text: String,
-    /// It wants to be seen.
+    /// It needs attention.
     pub is_alarm: bool,
 }
 
@@ -123,7 +123,7 @@ impl Scene {
             .collect();
     }
 
-    /// From an older moment to this one.
+    /// The changes from an older scene to this one.
     pub fn since(&self, old: &Self, passed: BTreeSet<&'static str>) -> Frame {
         let rows: HashMap<_, _> = old.rows.iter().map(|(id, html)| (id, html)).collect();
         let changed = self.rows.iter().filter(|(id, html)| rows.get(id) != Some(&html));
@@ -141,7 +141,7 @@ impl Scene {
         }
     }
 
-    /// For a page that knows nothing, or of another moment.
+    /// For a page without a scene, or with one that is too old.
     pub fn whole(&self) -> Frame {
         Frame {
             ids: Some(self.rows.iter().map(|(id, _)| *id).collect()),

@@ -1,4 +1,4 @@
-//! Lists the steps of one order as they are drawn: which service said what, to which, after what.
+//! Lists the steps of one order for the drawing: publisher, consumers and cause of each event.
 
 use crate::labels;
 use events::{EventId, SAGA, said_by};
@@ -7,11 +7,11 @@ use order::{Fact, Order, Waiting};
 /// One line of the drawing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Its speaker's lane.
+    /// Its publisher's lane.
     pub lane: usize,
-    /// The lanes in which it is heard, order's only where nobody else listens.
+    /// The lanes of its consumers; order's only if it is the only one.
     pub to: Vec<usize>,
-    /// The line of what it answers.
+    /// The line of its cause.
     pub cause: Option<usize>,
     pub kind: Kind,
     pub event: &'static str,
@@ -19,9 +19,9 @@ pub struct Step {
     pub more: String,
     /// Since the first step.
     pub at_ms: Option<i64>,
-    /// Since what it answers.
+    /// Since its cause.
     pub took_ms: Option<i64>,
-    /// Of what has not come yet: since when, in milliseconds since 1970.
+    /// For an awaited step: since when, in milliseconds since 1970.
     pub since_ms: Option<i64>,
 }
 
@@ -29,13 +29,13 @@ pub struct Step {
 pub enum Kind {
     /// On the way to the customer.
     Forth,
-    /// Something is given back, or ends badly.
+    /// A compensation, or a bad end.
     Back,
-    /// Order does not hear it: it must have been said, for what came after it was.
+    /// Order does not consume it: inferred, since a later event presupposes it.
     Inferred,
-    /// It has not come yet.
+    /// It has not happened yet.
     Awaited,
-    /// It has not come yet, and will not come by itself.
+    /// It has not happened yet, and will not happen by itself.
     Stuck,
 }
 
@@ -70,8 +70,8 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
         steps.push(Step {
             cause,
             kind: if is_failure || gives_back(fact.event) { Kind::Back } else { Kind::Forth },
-            words: events::words::fact(fact.event, &fact.detail),
-            more: events::words::more(fact.event, &fact.detail),
+            words: ::labels::fact(fact.event, &fact.detail),
+            more: ::labels::more(fact.event, &fact.detail),
             at_ms,
             took_ms: at_ms.zip(before).map(|(at, before)| (at - before).max(0)),
             ..said(fact.event)
@@ -104,7 +104,7 @@ fn said(event: &'static str) -> Step {
         cause: None,
         kind: Kind::Inferred,
         event,
-        words: events::words::event(event),
+        words: ::labels::event(event),
         more: String::new(),
         at_ms: None,
         took_ms: None,

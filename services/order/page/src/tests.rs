@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// At work until the test ends.
 fn feed(bench: &Bench) -> PageFeed {
-    let feed = PageFeed::new(RealWorld.new_id(), bench.settings.order_deadline, None, 1 << 20);
+    let feed = PageFeed::new(SystemEnv.new_id(), bench.settings.order_deadline, None, 1 << 20);
     tokio::spawn(feed.clone().run(bench.context.clone(), bench.orders.feeds.watchers.clone()));
     feed
 }
@@ -116,7 +116,7 @@ fn what_order_does_not_hear_is_drawn_between_cause_and_effect() {
         fact(2, "payment.approved", Some(1)),
         fact(3, "inventory.reserved", Some(2)),
         fact(4, "shipping.failed", Some(3)),
-        // Caused by a release, whose id nobody here knows.
+        // Caused by a release, whose id order does not know.
         fact(9, "payment.reversed", Some(7)),
     ]);
     let steps = steps(&order, &[]);

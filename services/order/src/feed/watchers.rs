@@ -1,4 +1,4 @@
-//! Tells those who wait for news of an order. It costs nothing for orders that nobody watches.
+//! Notifies the subscribers of single orders. An order without subscribers costs nothing.
 
 use crate::order::Order;
 use events::OrderId;
@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Whoever watches all of them is told of no more than the latest.
+/// A subscriber to all orders gets only the latest ones.
 const LATEST_MAX: usize = 64;
 
 #[derive(Clone, Default)]
@@ -17,17 +17,17 @@ pub struct Watchers {
     all: Arc<watch::Sender<VecDeque<OrderId>>>,
 }
 
-/// Each order as it is known to have gone furthest; none where nothing is known yet.
+/// The latest known state of each order; none while it is unknown.
 type Watched = HashMap<OrderId, watch::Sender<Option<Arc<Order>>>>;
 
-/// Holds its order watched for as long as it lives.
+/// A subscription to one order, until it is dropped.
 pub struct Watch {
     watchers: Watchers,
     order: OrderId,
     news: watch::Receiver<Option<Arc<Order>>>,
 }
 
-/// Holds all orders watched, for the one who watches all.
+/// A subscription to all orders.
 pub struct WatchAll {
     watchers: Watchers,
     news: watch::Receiver<VecDeque<OrderId>>,
@@ -43,7 +43,7 @@ impl Watchers {
         Watch { watchers: self.clone(), order, news }
     }
 
-    /// How these orders stand, who have heard something.
+    /// Sends these orders, which have recorded new facts, to their subscribers.
     pub fn tell<'a>(&self, orders: impl Iterator<Item = (&'a OrderId, &'a Order)> + Clone) {
         if self.all.receiver_count() > 0 {
             self.all.send_modify(|latest| {
@@ -55,7 +55,7 @@ impl Watchers {
         self.show(orders);
     }
 
-    /// To those only who watch one of them.
+    /// Sends only to subscribers of single orders.
     pub fn show<'a>(&self, orders: impl Iterator<Item = (&'a OrderId, &'a Order)>) {
         let watched = self.lock();
         if watched.is_empty() {
@@ -63,7 +63,7 @@ impl Watchers {
         }
         for (sender, order) in orders.filter_map(|(id, order)| Some((watched.get(id)?, order))) {
             sender.send_if_modified(|known| {
-                // Who was faster may have told more: what is known only grows.
+                // A faster transaction may have sent more: facts are only ever added.
                 let is_further = facts(known) < order.timeline().len();
                 if is_further {
                     *known = Some(Arc::new(order.clone()));
@@ -73,7 +73,7 @@ impl Watchers {
         }
     }
 
-    /// The orders that are watched, and how many facts are known of each.
+    /// The orders with subscribers, and the number of facts known of each.
     pub fn watched(&self) -> Vec<(OrderId, usize)> {
         self.lock().iter().map(|(id, sender)| (*id, facts(&sender.borrow()))).collect()
     }
@@ -88,7 +88,7 @@ fn facts(known: &Option<Arc<Order>>) -> usize {
 }
 
 impl Watch {
-    /// The order, once something has happened since this was last asked.
+    /// The order, once it has changed since the last call.
     pub async fn news(&mut self) -> Option<Arc<Order>> {
         // The sender lives as long as we do.
         let _ = self.news.changed().await;
@@ -102,7 +102,7 @@ impl WatchAll {
         let _ = self.news.changed().await;
     }
 
-    /// The latest that have changed since this was last asked.
+    /// The latest changed orders since the last call.
     pub fn take(&mut self) -> Vec<OrderId> {
         let mut taken = VecDeque::new();
         self.watchers.all.send_if_modified(|latest| {

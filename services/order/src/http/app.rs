@@ -1,4 +1,4 @@
-//! Holds what every route is given, and reads what several of them are asked for.
+//! Holds the state that every route gets, and the request parsing that several routes share.
 
 use super::problem;
 use crate::{Settings, placing::Placing, store::Orders, view::View};
@@ -30,7 +30,7 @@ impl App {
     }
 
     pub fn as_of_now(&self, view: View) -> View {
-        view.at(self.context.world.now(), self.order_deadline)
+        view.at(self.context.env.now(), self.order_deadline)
     }
 }
 
@@ -46,7 +46,7 @@ impl FromRef<App> for Arc<Limits> {
     }
 }
 
-/// What is no id at all is no order's id either.
+/// Text that is no id is treated as an unknown order's id.
 pub fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
     path.map(|Path(id)| id).map_err(|_| problem::no_such_order("with such an id: it is a UUID"))
 }

@@ -1,4 +1,4 @@
-//! Serves `POST /orders/{id}/cancel`: 202 for as long as the order can still be undone.
+//! Serves `POST /orders/{id}/cancel`: 202 as long as the order can still be compensated.
 
 use super::{
     app::{App, order_id},

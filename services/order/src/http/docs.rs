@@ -34,7 +34,7 @@ pub async fn page(headers: HeaderMap) -> Html<String> {
     Html(include_str!("../../api/docs.html").replacen(USUAL_HOST, host, 1))
 }
 
-/// Their look, and in part the live page's.
+/// Their style sheets and scripts, some of them the live page's.
 pub fn files() -> Router<App> {
     Router::new()
         .route("/page/base.css", get(|| file("text/css", BASE)))

@@ -1,4 +1,4 @@
-//! Reads the body of `POST /orders`, and lists all that is wrong with it at once.
+//! Parses the body of `POST /orders`, and lists all its errors at once.
 
 use super::problem;
 use crate::placing::Draft;

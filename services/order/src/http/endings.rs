@@ -1,5 +1,5 @@
-//! Serves `GET /orders/endings`: which orders end, as they do, in this process. For a client that
-//! has many under way and would else ask for each.
+//! Serves `GET /orders/endings`: the orders that end in this process, as they end. For a client
+//! with many orders under way, instead of polling each.
 
 use super::app::App;
 use axum::{extract::State, response::Response};

@@ -1,4 +1,4 @@
-//! Serves `GET /orders/{id}/events`: the timeline as it grows, and the end.
+//! Serves `GET /orders/{id}/events`: the timeline as it grows, and the final status.
 
 use super::{
     app::{App, order_id},
@@ -27,7 +27,7 @@ pub async fn follow(
     place: OpenStream,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
-    // Before the first look, so that nothing falls between the two.
+    // Before the first read, so that no event falls between the two.
     let watch = app.orders.feeds.watchers.watch(id);
     let order = store::order(&app.context.ledger.pool, id).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;

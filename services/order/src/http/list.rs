@@ -57,7 +57,7 @@ impl Asked {
         if errors.is_empty() {
             return Ok(filter);
         }
-        Err(Problem::malformed("some parameters cannot be; see errors", errors))
+        Err(Problem::malformed("parameter validation failed; see errors", errors))
     }
 }
 

@@ -1,6 +1,6 @@
-//! Serves `GET /orders/events`, for `saga tail`: the events of all orders as order hears them. A
-//! client that comes back with `Last-Event-ID` is told what it has missed, perhaps some of it
-//! twice; or that it is too much.
+//! Serves `GET /orders/events`, for `saga tail`: the events of all orders as order records them. A
+//! client that reconnects with `Last-Event-ID` gets the events that it missed, some perhaps twice;
+//! or a notice that they are too many.
 
 use super::app::App;
 use crate::{feed::News, replicas::BACK, store};
@@ -20,8 +20,8 @@ pub async fn listen(
     stream: OpenStream,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // Before the look, so that nothing falls between the two.
-    let feed = app.orders.feeds.news.listen(app.context.world.now());
+    // Before the read, so that no event falls between the two.
+    let feed = app.orders.feeds.news.listen(app.context.env.now());
     let first = match last_event(&headers) {
         Some(last) => caught_up(&app, last).await?,
         None => String::new(),
@@ -29,7 +29,7 @@ pub async fn listen(
     Ok(Feeding { first, feed, stream, stop: app.context.stop }.answer())
 }
 
-/// When the event was said that was told last.
+/// The time of the last event that the client received.
 fn last_event(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let id: EventId = headers.get("last-event-id")?.to_str().ok()?.parse().ok()?;
     said_at(id)

@@ -1,4 +1,4 @@
-//! Serves `POST /orders`: answered once the order is in the database, whatever the broker does.
+//! Serves `POST /orders`: answers once the order is committed, independently of the broker.
 
 use super::{app::App, draft, problem};
 use crate::placing::{Answered, Refusal, Request as Asked};

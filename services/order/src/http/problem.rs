@@ -1,4 +1,4 @@
-//! Makes the problems that only an order can have; those of any route are in `service::http`.
+//! Builds the problems that only orders have; those of any route are in `service::http`.
 
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};
@@ -13,10 +13,10 @@ pub fn bad_key() -> Problem {
     Problem::malformed(detail, Errors::new())
 }
 
-/// It can be read, and cannot be.
+/// Well-formed, but not valid.
 pub fn impossible(errors: Errors) -> Problem {
-    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The order is not possible");
-    let detail = "some values cannot be; see errors";
+    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "Validation failed");
+    let detail = "validation failed; see errors";
     Problem::new(status, "impossible-order", title, detail).with_errors(errors)
 }
 
@@ -26,28 +26,28 @@ pub fn no_such_order(which: impl Display) -> Problem {
 }
 
 pub fn too_late(status: impl Display) -> Problem {
-    let detail = format!("the order is {status}, which is final");
+    let detail = format!("the order has the final status {status}");
     let title = "It is too late to cancel";
     Problem::new(StatusCode::CONFLICT, "too-late-to-cancel", title, detail)
 }
 
 pub fn key_busy() -> Problem {
     let title = "The first request is still in progress";
-    let detail = "a request with this Idempotency-Key is at work; ask again in a moment";
+    let detail = "a request with this Idempotency-Key is in progress; retry in a moment";
     Problem::new(StatusCode::CONFLICT, "idempotency-key-in-progress", title, detail).retry_after(1)
 }
 
 pub fn key_reused() -> Problem {
-    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "The key was used before");
+    let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key reused");
     let detail = "this Idempotency-Key belongs to another order";
     Problem::new(status, "idempotency-key-reused", title, detail)
 }
 
 pub fn outcome_unknown(order: impl Display) -> Problem {
     let detail = format!(
-        "the database went away while order {order} was written; GET /orders/{order} tells \
-         whether it was, and with an Idempotency-Key it is safe to try again"
+        "the database became unavailable while order {order} was written; GET /orders/{order} \
+         shows whether it exists, and with an Idempotency-Key a retry is safe"
     );
-    let title = "It is not known whether the order was placed";
+    let title = "Unknown outcome: the order may have been placed";
     Problem::unavailable("outcome-unknown", title, detail)
 }

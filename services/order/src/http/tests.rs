@@ -1,4 +1,4 @@
-//! Through the router, as a client sees it.
+//! Tests of the router from a client's point of view.
 
 mod cancelling;
 mod documents;
@@ -62,8 +62,8 @@ async fn ask(router: &Router, request: Request<Body>) -> Answer {
     answer
 }
 
-/// Whatever a test is answered stands in the contract: the status, the media type, and for a
-/// refusal an example of its kind.
+/// Checks that every answer is in the contract: the status, the media type, and for a refusal an
+/// example of its kind.
 #[track_caller]
 fn is_documented(method: &str, path: &str, answer: &Answer) {
     let paths = DOCUMENT["paths"].as_object().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use events::InventoryReserved;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 
 impl On<InventoryReserved> for Order {

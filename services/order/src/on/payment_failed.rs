@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use events::PaymentFailed;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 
 impl On<PaymentFailed> for Order {
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
     use crate::{on::testing::*, order::Status};
     use events::PaymentFailure::{self, Cancelled, Declined, Unavailable};
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     fn failed(reason: PaymentFailure) -> PaymentFailed {
         PaymentFailed { order_id: order_id(), reason, attempts: 1 }

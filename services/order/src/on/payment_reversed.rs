@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use events::PaymentReversed;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 
 impl On<PaymentReversed> for Order {
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
     use crate::{on::testing::*, order::Status};
     use events::{InventoryFailed, Money};
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     fn reversed() -> PaymentReversed {
         let order_id = order_id();

@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use events::ShippingFailed;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 
 impl On<ShippingFailed> for Order {
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
     use crate::{on::testing::*, order::Status};
     use events::{Event, Money, ShippingFailure, ShippingScheduled};
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     fn failed(reason: ShippingFailure) -> ShippingFailed {
         ShippingFailed { order_id: order_id(), reason }

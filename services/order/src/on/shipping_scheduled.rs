@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use events::ShippingScheduled;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::json;
 
 impl On<ShippingScheduled> for Order {
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
     use crate::{on::testing::*, order::Status};
     use events::{InventoryReserved, Money, PaymentApproved};
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     fn scheduled() -> ShippingScheduled {
         ShippingScheduled {

@@ -3,7 +3,7 @@
 use crate::order::{Fact, Order};
 use chrono::DateTime;
 use events::{Event, EventId, OrderCancelRequested, OrderCreated, OrderId};
-use saga::scenario::given;
+use reaction::scenario::given;
 use serde_json::json;
 
 pub fn order_id() -> OrderId {
@@ -30,11 +30,11 @@ fn own<E: Event>() -> Fact {
     }
 }
 
-/// What holds of every reaction here: it needs an order, says nothing, and has its effect once.
+/// Checks every reaction here: it needs an order, publishes nothing, and has its effect once.
 #[track_caller]
 pub fn is_remembered_once<E: Event>(event: E) -> Order
 where
-    Order: saga::On<E>,
+    Order: reaction::On<E>,
 {
     given(Order::default()).when(event.clone()).then_impossible();
     let after = given(placed()).when(event.clone()).then_says_nothing().state();

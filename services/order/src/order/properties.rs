@@ -1,15 +1,17 @@
-//! Whatever the order of an order's events and however often they come, it ends up the same.
+//! Property tests: an order's final state depends on neither the arrival order nor the repetition
+//! of its events.
 
 use super::*;
 use crate::on::testing::order_id;
 use events::{InventoryFailed as Short, Money, PaymentFailure, ShippingFailure};
 use proptest::{prelude::*, sample::Index};
-use saga::{On, scenario::heard};
+use reaction::{On, scenario::heard};
 use serde_json::json;
 
 type Step = fn(Order, i64) -> Order;
 
-/// What an order hears on each of the legal ways to an end; of the cancel, what may follow it.
+/// The events that order consumes on each legal path to an end; after the cancel, those that may
+/// follow it.
 const WAYS: [&[Step]; 8] = [
     &[approved, reserved, scheduled],
     &[declined],

@@ -1,4 +1,4 @@
-//! Where an order stands: the first of some lines that its facts fit.
+//! Derives an order's status: the first rule that its facts match.
 
 use super::{Fact, Order};
 use events::{
@@ -35,10 +35,10 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// Of an order that goes on, as if nothing were wrong.
+    /// The statuses of an order whose saga goes forward.
     pub const RUNNING: [Self; 3] = [Self::Pending, Self::PaymentApproved, Self::InventoryReserved];
 
-    /// The first line that fits.
+    /// The first rule that matches.
     pub(super) fn of(order: &Order) -> Self {
         let shipping_failed = order.has::<ShippingFailed>();
         let inventory_failed = order.has::<InventoryFailed>();

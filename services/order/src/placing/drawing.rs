@@ -1,4 +1,4 @@
-//! Makes of a request what is written and what is answered.
+//! Turns a request into the rows to write and the answer.
 
 use super::{Answered, Draft, Request};
 use crate::{
@@ -8,18 +8,18 @@ use crate::{
     view::View,
 };
 use events::OrderCreated;
-use messaging::World;
+use messaging::Env;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// The order, what is said about it, and what is answered.
-pub fn draw_up(world: &dyn World, request: &Request) -> (Placed, Answered) {
+/// The order, its event, and the answer.
+pub fn draw_up(env: &dyn Env, request: &Request) -> (Placed, Answered) {
     let Draft { customer_id, payment_method, items, total_amount } = request.draft.clone();
-    let order_id = world.new_id();
+    let order_id = env.new_id();
     let created =
         OrderCreated { order_id, customer_id, payment_method, total_amount, items: items.clone() };
     let detail = json!({ "payment_method": payment_method, "total_amount": total_amount });
-    let (fact, said) = say(world, &created, detail, request.trace.clone());
+    let (fact, said) = say(env, &created, detail, request.trace.clone());
     let created_at = fact.at;
     let order = Order::new([fact]);
     let view = View {
@@ -42,7 +42,7 @@ pub fn draw_up(world: &dyn World, request: &Request) -> (Placed, Answered) {
     (Placed { view, said, answer }, Answered { order_id, body })
 }
 
-/// Of what is asked for, however the client writes it down.
+/// Of the request's content, independent of its formatting.
 fn digest(draft: &Draft) -> Vec<u8> {
     Sha256::digest(serde_json::to_vec(draft).expect("a draft is plain data")).to_vec()
 }

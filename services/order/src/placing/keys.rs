@@ -1,4 +1,4 @@
-//! One request at a time for one idempotency key, within this process.
+//! Limits each idempotency key to one request at a time within this process.
 
 use std::{
     collections::HashSet,

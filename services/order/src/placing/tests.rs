@@ -1,15 +1,15 @@
 use super::{drawing::draw_up, *};
 use crate::{
-    store::{OrderBook, Placed},
+    store::{OrderRepository, Placed},
     testing::{Bench, context, context_on, request, settings},
 };
 use database::{Limits, PgPool};
 use futures::FutureExt;
-use messaging::{Ledger, RealWorld};
+use messaging::{Ledger, SystemEnv};
 use std::pin::pin;
 
 impl Bench {
-    /// For a lock of this database.
+    /// A transaction waits for a lock of this database.
     async fn somebody_waits(&self) {
         let held_up = "SELECT count(*) FROM pg_stat_activity
             WHERE wait_event_type = 'Lock' AND datname = current_database()";
@@ -18,14 +18,14 @@ impl Bench {
 }
 
 fn drawn_up(key: &str) -> Placed {
-    draw_up(&RealWorld, &request(Some(key))).0
+    draw_up(&SystemEnv, &request(Some(key))).0
 }
 
 #[tokio::test]
 async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
     let mut poisoned = request(None);
-    // No debt gets through the checks; the table has its own.
+    // Validation allows no negative amount; the table has its own check.
     poisoned.draft.total_amount = Money::cents(-100);
     let mut waiting: Vec<_> = [request(None), poisoned, request(None)]
         .into_iter()
@@ -130,7 +130,7 @@ async fn a_key_at_work_in_another_process_is_waited_for() {
         }
         if is_placed {
             other.commit().await.unwrap();
-            // The other one was asked for something else.
+            // The other request was for a different order.
             assert_eq!(placing.await, Err(Refusal::KeyReused));
         } else {
             drop(other);
@@ -140,7 +140,7 @@ async fn a_key_at_work_in_another_process_is_waited_for() {
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
 }
 
-/// Waits for one that is held up by a lock, and breaks its connection.
+/// Waits for a transaction that is blocked by a lock, and breaks its connection.
 async fn break_who_waits(bench: &Bench) {
     bench.somebody_waits().await;
     let broken = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -184,7 +184,7 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
             gate.commit().await.unwrap();
         };
         tokio::join!(locking, opening).0.unwrap();
-        // The order is committed; what the key was answered is still asked for.
+        // The order is committed; the key's answer is still being read.
         break_who_waits(&bench).await;
         assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
     };

@@ -1,10 +1,10 @@
-//! The database's side of placing: writes whatever waits in one statement, and does not answer
-//! before it knows what became of it, for as long as it can find out.
+//! Writes all waiting orders in one statement, and answers only once the outcome is known, as long
+//! as it can be found out.
 
 use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
 use crate::{
     feed::{News, NewsFeed},
-    store::{Answer, OrderBook, Placed, Unwritten},
+    store::{Answer, OrderRepository, Placed, Unwritten},
 };
 use messaging::{Bisection, CrashPoint, crash_at};
 use service::Context;
@@ -15,9 +15,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long requests in hand are still served after the word to stop: as long as HTTP does.
+/// How long requests in hand are still served after the stop signal: as long as HTTP does.
 const FINISH_WITHIN: Duration = Duration::from_secs(6);
-/// How long it is tried to find out what was written when the answer was lost.
+/// How long it tries to find out what was written, after a lost answer.
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
@@ -31,14 +31,14 @@ impl Writer {
         Self { queue, news }
     }
 
-    /// Tells there of what it has written.
+    /// Publishes there what it has written.
     #[must_use]
     pub(crate) fn telling(self, news: NewsFeed) -> Self {
         Self { news, ..self }
     }
 
-    /// Writes until told to stop and nobody can ask any more.
-    pub async fn run<L: OrderBook>(mut self, context: Context<L>) {
+    /// Writes until the service stops and no client can send any more.
+    pub async fn run<L: OrderRepository>(mut self, context: Context<L>) {
         let mut closing = pin!(async {
             context.stop.cancelled().await;
             sleep(FINISH_WITHIN).await;
@@ -50,10 +50,10 @@ impl Writer {
                 count = self.queue.recv_many(&mut batch, batch_max) => if count == 0 { return },
                 () = &mut closing => return,
             }
-            // Whoever has gone, or was told that it took too long, may have asked again elsewhere.
+            // A client that has gone, or got a time-out, may have repeated its request elsewhere.
             batch.retain(|waiting: &Waiting| !waiting.reply.is_closed() && waiting.claim.take());
             if !self.write(&context, std::mem::take(&mut batch)).await {
-                // Those who came meanwhile would only wait for the same answer.
+                // Later requests would only wait for the same refusal.
                 while let Ok(waiting) = self.queue.try_recv() {
                     waiting.answer(Err(Refusal::Away));
                 }
@@ -62,10 +62,10 @@ impl Writer {
     }
 
     /// False when the database is away.
-    async fn write<L: OrderBook>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
+    async fn write<L: OrderRepository>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
         let (mut groups, mut reached) = (Bisection::new(batch), true);
         while let Some(group) = groups.next_group() {
-            let drawn_up = group.iter().map(|waiting| draw_up(&*context.world, &waiting.request));
+            let drawn_up = group.iter().map(|waiting| draw_up(&*context.env, &waiting.request));
             let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
             let written = Self::place(context, &new).await;
             reached = matches!(written, Ok(_) | Err(Unwritten::Refused(_)));
@@ -81,7 +81,7 @@ impl Writer {
                 }
                 Err(Unwritten::Unknown(why)) => {
                     let orders = group.len();
-                    tracing::warn!(orders, "it is not known whether orders were placed: {why:#}");
+                    tracing::warn!(orders, "unknown outcome: orders may have been placed: {why:#}");
                     for (waiting, Placed { view, .. }) in group.into_iter().zip(new) {
                         waiting.answer(Err(Refusal::Unknown(view.id)));
                     }
@@ -99,21 +99,21 @@ impl Writer {
     }
 
     /// Gives back the answers to repeated requests, by key.
-    async fn place<L: OrderBook>(
+    async fn place<L: OrderRepository>(
         context: &Context<L>,
         new: &[Placed],
     ) -> Result<HashMap<String, Answer>, Unwritten> {
         let _busy = context.health.activities.begin("the writing of orders");
         match context.ledger.place(new).await {
             Err(Unwritten::Unknown(why)) => {
-                tracing::warn!(orders = new.len(), "looking whether orders are placed: {why:#}");
+                tracing::warn!(orders = new.len(), "checking whether orders were placed: {why:#}");
                 find_out(&context.ledger, new, why).await
             }
             written => written,
         }
     }
 
-    /// What is new goes out; what each is answered.
+    /// Sends new orders to the feeds; returns each request's answer.
     fn tell<L>(
         &self,
         context: &Context<L>,
@@ -146,9 +146,9 @@ impl Writer {
     }
 }
 
-/// After a lost answer: looks which of them are there, and writes the others. An order has its id
-/// already, so that it is never there twice, whatever the first statement still does.
-async fn find_out<L: OrderBook>(
+/// After a lost answer: finds the orders that were written, and writes the others. An order has its
+/// id already, so it is never written twice, whatever the first statement still does.
+async fn find_out<L: OrderRepository>(
     ledger: &L,
     new: &[Placed],
     lost: anyhow::Error,

@@ -1,22 +1,22 @@
-//! Keeps the answers to HTTP's idempotency keys.
+//! Stores the answers to HTTP idempotency keys.
 
 use database::{Failure, PgConnection, PgPool};
 use events::OrderId;
 use sqlx::FromRow;
 use std::{collections::HashMap, time::Duration};
 
-/// What a request with an idempotency key was answered.
+/// The answer to a request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Answer {
     pub key: String,
-    /// Of what was asked for.
+    /// Of the request.
     pub digest: Vec<u8>,
     pub order_id: OrderId,
     #[sqlx(rename = "answer")]
     pub body: String,
 }
 
-/// What was answered under these keys, by key.
+/// The answers given under these keys, by key.
 pub(super) async fn given(
     connection: &mut PgConnection,
     keys: &[&str],
@@ -32,8 +32,8 @@ pub(super) async fn given(
     Ok(answers.into_iter().map(|answer| (answer.key.clone(), answer)).collect())
 }
 
-/// Deletes so many of the answers that are older than that by the database's clock, but for what
-/// another process is at.
+/// Deletes so many of the answers that are older than that by the database's clock; skips rows that
+/// another process has locked.
 pub async fn forget_answers(pool: &PgPool, kept: Duration, max: u32) -> Result<u64, Failure> {
     let gone = sqlx::query(
         "DELETE FROM http_idempotency_keys

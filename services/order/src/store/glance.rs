@@ -1,5 +1,4 @@
-//! Reads what is shown of all orders as they go on: bounded by what an index gives, however many
-//! there are.
+//! Reads what the page shows of all orders: bounded by index reads, however many orders there are.
 
 use super::{
     read::{VIEW, ViewRow},
@@ -17,7 +16,7 @@ use sqlx::{Postgres, QueryBuilder};
 const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
 const EACH: i64 = 10;
-/// Counting ends here: it is more than a person can tell apart.
+/// Counting ends here: more makes no difference to a viewer.
 pub const COUNTED_MAX: i64 = 100_000;
 const OUTCOMES: [Option<Status>; 4] =
     [Some(Status::Confirmed), Some(Status::Cancelled), Some(Status::PaymentFailed), None];
@@ -30,7 +29,7 @@ pub async fn glance(pool: &PgPool, also: &[OrderId]) -> Result<Vec<View>, Failur
     query.push(" UNION (SELECT id FROM orders ORDER BY id DESC LIMIT ").push_bind(NEWEST);
     for outcome in OUTCOMES {
         query.push(") UNION (SELECT id FROM orders WHERE ");
-        // Only so is an index taken that has the nulls at its end.
+        // Only this form uses an index that has the nulls at its end.
         match outcome {
             Some(outcome) => query.push("outcome = ").push_bind(outcome.name()),
             None => query.push("outcome IS NULL"),
@@ -43,7 +42,7 @@ pub async fn glance(pool: &PgPool, also: &[OrderId]) -> Result<Vec<View>, Failur
     rows.into_iter().map(ViewRow::view).collect()
 }
 
-/// How many orders have ended how, or not at all; `COUNTED_MAX` of each at most.
+/// The number of orders by outcome, or without one; `COUNTED_MAX` of each at most.
 pub async fn count(pool: &PgPool) -> Result<Vec<(Option<Status>, i64)>, Failure> {
     let mut query = QueryBuilder::<Postgres>::new("SELECT ");
     let mut counts = query.separated(", ");
@@ -63,20 +62,20 @@ pub async fn count(pool: &PgPool) -> Result<Vec<(Option<Status>, i64)>, Failure>
     Ok(OUTCOMES.into_iter().zip(counted).collect())
 }
 
-/// How many are not final.
+/// The number of open orders.
 pub async fn running(pool: &PgPool) -> Result<i64, Failure> {
     let count = "SELECT COUNT(*) FROM orders WHERE outcome IS NULL";
     Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
 }
 
-/// What has happened lately to the newest orders.
+/// The recent changes of the newest orders.
 pub struct Lately {
     pub orders: Vec<(OrderId, Order)>,
-    /// When the oldest was placed that was looked at; none where these were all that there are.
+    /// The creation time of the oldest order read; none if all orders were read.
     pub back_to: Option<DateTime<Utc>>,
 }
 
-/// Those of so many of the newest orders to which something has happened since then.
+/// Those of so many of the newest orders that have changed since then.
 pub async fn lately(pool: &PgPool, since: DateTime<Utc>, newest: u32) -> Result<Lately, Failure> {
     let rows: Vec<(OrderId, String)> = sqlx::query_as(
         "SELECT id, facts::TEXT
@@ -100,7 +99,7 @@ pub async fn lately(pool: &PgPool, since: DateTime<Utc>, newest: u32) -> Result<
     })
 }
 
-/// Those of these orders of which more is known than so many facts.
+/// Those of these orders that have more facts than the given number.
 pub async fn further(
     pool: &PgPool,
     known: &[(OrderId, usize)],

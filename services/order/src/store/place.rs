@@ -1,4 +1,4 @@
-//! New orders, many in one statement, which is a transaction by itself.
+//! Inserts new orders, many in one statement, which is a transaction by itself.
 
 use super::{Answer, answers, write_facts};
 use crate::view::View;
@@ -23,13 +23,13 @@ pub enum Unwritten {
 impl From<Failure> for Unwritten {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::World(why) => Self::Unknown(why),
-            Failure::Data(why) => Self::Refused(why),
+            Failure::Transient(why) => Self::Unknown(why),
+            Failure::Permanent(why) => Self::Refused(why),
         }
     }
 }
 
-/// A new order, with what is said about it and answered.
+/// A new order, with its event and its answer.
 #[derive(Clone)]
 pub struct Placed {
     pub view: View,
@@ -54,8 +54,8 @@ pub async fn place(
     };
     let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
     let mut writing = ledger.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
-    // Who finds a key in another's hand waits for him; in their order, so that nobody waits in a
-    // circle.
+    // A transaction waits for a key that another one holds; all take keys in the same order, so
+    // there is no deadlock.
     let fresh: HashSet<OrderId> = sqlx::query_scalar(concat!(
         "WITH asked AS (
              SELECT *
@@ -117,11 +117,11 @@ pub async fn place(
     .collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
     let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
-    // A statement of its own: it sees what it was that stood in the way.
+    // A statement of its own: it sees the rows that were in conflict.
     let given = if keys.is_empty() {
         HashMap::new()
     } else {
-        // The first statement is done with, whatever is wrong with this one.
+        // The first statement is complete, even if this one fails.
         answers::given(&mut writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
     };
     match keys.iter().find(|key| !given.contains_key(**key)) {

@@ -1,4 +1,4 @@
-//! Reads orders as they are shown.
+//! Reads orders for display.
 
 use super::read_facts;
 use crate::{
@@ -28,7 +28,7 @@ pub async fn get(pool: &PgPool, id: OrderId) -> Result<Option<View>, Failure> {
     row.map(ViewRow::view).transpose()
 }
 
-/// Only what it has heard; `None` where there is no such order.
+/// Only its facts; `None` for an unknown order.
 pub async fn order(pool: &PgPool, id: OrderId) -> Result<Option<Order>, Failure> {
     let facts: Option<String> = sqlx::query_scalar(
         "SELECT facts::TEXT
@@ -60,7 +60,7 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
     let mut query = QueryBuilder::<Postgres>::new(VIEW);
     query.push("TRUE");
     if let Some(status) = filter.status {
-        // So that only those are looked at which have ended like this, or run.
+        // So that only orders with this end, or only open ones, are read.
         if status.is_final() {
             query.push(" AND outcome = ").push_bind(status.name());
         } else {
@@ -84,7 +84,7 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
     Ok((views, next))
 }
 
-/// What the request to cancel carries of an order.
+/// The order's data in a request to cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellable {
     pub payment_method: PaymentMethod,
@@ -107,15 +107,15 @@ pub async fn cancellable(
     .await?;
     rows.into_iter()
         .map(|(id, payment_method, total_amount, trace)| {
-            let payment_method = payment_method.parse().map_err(Failure::data)?;
-            let total_amount = Money::new(total_amount).map_err(Failure::data)?;
+            let payment_method = payment_method.parse().map_err(Failure::permanent)?;
+            let total_amount = Money::new(total_amount).map_err(Failure::permanent)?;
             Ok((id, Cancellable { payment_method, total_amount, trace }))
         })
         .collect()
 }
 
-/// Orders of at least that age, by the database's clock, that run on as if nothing were wrong;
-/// those that come after the given one, oldest first.
+/// Orders of at least that age, by the database's clock, whose status is a running one; those
+/// after the given one, oldest first.
 pub async fn overdue(
     pool: &PgPool,
     age: Duration,
@@ -143,7 +143,7 @@ pub async fn overdue(
     Ok(orders)
 }
 
-/// How many orders are being undone and have made no progress since then, and one of them.
+/// The number of orders in compensation without progress since then, and one of them.
 pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, OrderId)>, Failure> {
     let undone = [Status::InventoryFailed, Status::ShippingFailed, Status::PaymentReversed];
     let stuck = sqlx::query_as(
@@ -182,9 +182,9 @@ impl ViewRow {
         Ok(View {
             id: self.id,
             customer_id: self.customer_id,
-            payment_method: self.payment_method.parse().map_err(Failure::data)?,
-            total_amount: Money::new(self.total_amount).map_err(Failure::data)?,
-            items: serde_json::from_str(&self.items).map_err(Failure::data)?,
+            payment_method: self.payment_method.parse().map_err(Failure::permanent)?,
+            total_amount: Money::new(self.total_amount).map_err(Failure::permanent)?,
+            items: serde_json::from_str(&self.items).map_err(Failure::permanent)?,
             created_at: self.created_at,
             order: read_facts(&self.facts)?,
             waits_for: None,

@@ -77,8 +77,8 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     for id in &orders[..2] {
         let mut known = loaded.of(*id, &[]);
         for event in [InventoryReserved::NAME, PaymentReversed::NAME] {
-            let event_id = bench.context.world.new_id();
-            let (at, caused_by) = (bench.context.world.now(), Some(*id));
+            let event_id = bench.context.env.new_id();
+            let (at, caused_by) = (bench.context.env.now(), Some(*id));
             known.remember(Fact { event, event_id, at, caused_by, detail: Value::Null });
             loaded.keep(*id, known.clone());
         }

@@ -1,22 +1,22 @@
 //! Writes the provider's answers: the payments' new states and events in one transaction.
 
-use super::{Answered, ChargeBook, Desk, InHand};
+use super::{Answered, ChargeRepository, Desk, InHand};
 use crate::{
     Settings,
-    counter::Counter,
+    charge_dispatch::ChargeDispatch,
     payment::{Payment, Status},
     verdict::{Verdict, settle},
 };
 use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Bisection, Committer, CrashPoint, Retry, States, Store, Wanted, Work};
-use saga::{Decision, Said};
+use reaction::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
 use tokio::sync::mpsc;
 
 impl Desk {
-    pub(super) async fn write_down<L: ChargeBook>(
+    pub(super) async fn write_down<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         mut answered: mpsc::UnboundedReceiver<InHand>,
@@ -26,14 +26,14 @@ impl Desk {
             let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
             self.settle(context, answers).await;
             drop(permits);
-            self.counter.gave_back();
+            self.dispatch.gave_back();
         }
     }
 
-    /// Writes all answers, however long the database is away; told to stop, it leaves them to the
-    /// reaper.
-    async fn settle<L: ChargeBook>(&self, context: &Context<L>, answers: Vec<Answered>) {
-        let mut retry = Retry::new(context.world.clone());
+    /// Writes all answers, however long the database is away; when the service stops, leaves them
+    /// to the reaper.
+    async fn settle<L: ChargeRepository>(&self, context: &Context<L>, answers: Vec<Answered>) {
+        let mut retry = Retry::new(context.env.clone());
         let mut groups = Bisection::new(answers);
         let activities = &context.health.activities;
         let _waits = activities.begin_wait("the writing of the provider's answers");
@@ -42,36 +42,36 @@ impl Desk {
             let done = self.transact(context, &group).await;
             drop(busy);
             match done {
-                Ok(()) => retry.succeeded("the provider's answers are written"),
-                Err(Failure::World(why)) => {
-                    retry.failed(&format!("the provider's answers wait: {why:#}"));
+                Ok(()) => retry.succeeded("the provider's answers are saved again"),
+                Err(Failure::Transient(why)) => {
+                    retry.failed(&format!("cannot save the provider's answers: {why:#}"));
                     groups.again(group);
                     if !retry.wait(&context.stop).await {
                         return;
                     }
                 }
-                Err(Failure::Data(why)) => {
+                Err(Failure::Permanent(why)) => {
                     if let Some(Answered { charge, .. }) = groups.halve(group) {
                         let order_id = charge.order_id.to_string();
-                        tracing::error!(order_id, "an answer cannot be written: {why:#}");
+                        tracing::error!(order_id, "cannot save a provider's answer: {why:#}");
                     }
                 }
             }
         }
     }
 
-    async fn transact<L: ChargeBook>(
+    async fn transact<L: ChargeRepository>(
         &self,
         context: &Context<L>,
         answers: &[Answered],
     ) -> Result<(), Failure> {
         let store =
-            AnsweredPayments { ledger: context.ledger.clone(), counter: self.counter.clone() };
+            AnsweredPayments { ledger: context.ledger.clone(), dispatch: self.dispatch.clone() };
         let committer = Committer {
             store: &store,
             ledger: &context.ledger,
             outbox: &context.outbox,
-            world: &*context.world,
+            env: &*context.env,
         };
         let mut answers = Answers { answers, settings: &self.settings, statuses: Vec::new() };
         committer.commit(&mut answers).await?;
@@ -80,13 +80,13 @@ impl Desk {
     }
 }
 
-/// Payments as the desk loads and saves them: none is taken up before it is written as due.
+/// Payments as the desk loads and saves them: none is claimed before it is written as due.
 struct AnsweredPayments<L> {
     ledger: L,
-    counter: Counter,
+    dispatch: ChargeDispatch,
 }
 
-impl<L: ChargeBook> Store for AnsweredPayments<L> {
+impl<L: ChargeRepository> Store for AnsweredPayments<L> {
     type Tx = L::Tx;
     type State = Payment;
     type Batch = Batch<Payment>;
@@ -105,7 +105,7 @@ impl<L: ChargeBook> Store for AnsweredPayments<L> {
     }
 
     fn committed(&self, payments: Batch<Payment>) {
-        self.counter.answered(&payments);
+        self.dispatch.answered(&payments);
     }
 }
 
@@ -113,11 +113,11 @@ impl<L: ChargeBook> Store for AnsweredPayments<L> {
 struct Answers<'a> {
     answers: &'a [Answered],
     settings: &'a Settings,
-    /// What the payments have become.
+    /// The payments' new states.
     statuses: Vec<&'static str>,
 }
 
-impl<L: ChargeBook> Work<AnsweredPayments<L>, L> for Answers<'_> {
+impl<L: ChargeRepository> Work<AnsweredPayments<L>, L> for Answers<'_> {
     type Stop = Failure;
 
     const COMMITTED: CrashPoint = CrashPoint::VerdictCommitted;
@@ -135,7 +135,7 @@ impl<L: ChargeBook> Work<AnsweredPayments<L>, L> for Answers<'_> {
             if let Decision::Change { state, says } = decision {
                 self.statuses.extend(state.charge.as_ref().map(|charge| charge.status.name()));
                 self.log(&state, verdict, &says);
-                // The cause of the charge in hand: its trace goes on with the call.
+                // The cause of the claimed charge: its trace continues in the call.
                 states.change(charge.order_id, state, says, &charge.cause);
             }
         }
@@ -166,13 +166,12 @@ impl Answers<'_> {
             tracing::warn!(
                 order_id = %charge.order_id,
                 attempts = charge.refund_attempts,
-                "a refund waits for the provider, and is asked for until it is given: {error}"
+                "refund still failing; it is retried until it succeeds: {error}"
             );
         } else if matches!(verdict, Verdict::Refused { .. }) {
             tracing::error!(
                 order_id = %charge.order_id,
-                "the provider refuses our request, which waits until somebody mends it; \
-                 check PAYMENT_GATEWAY_URL: {error}"
+                "the provider rejected the request; check PAYMENT_GATEWAY_URL; retrying: {error}"
             );
         }
     }

@@ -1,5 +1,5 @@
-//! What an answer means to the question that was asked. Pure; what the provider says is bounded and
-//! cleaned here, so that it can always be written and sent.
+//! Interprets the provider's HTTP answers. Pure; texts are bounded and cleaned here, so that they
+//! can always be stored and sent.
 //!
 //! | it answers | that means |
 //! | --- | --- |
@@ -18,7 +18,7 @@ use crate::verdict::Verdict;
 use serde_json::Value;
 use std::time::Duration;
 
-/// What was asked: some answers mean something to one question only.
+/// The kind of call: some answers are valid for one kind only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Charge,
@@ -38,9 +38,8 @@ pub fn read(asked: Asked, answer: Answer<'_>) -> Verdict {
     let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
     let reason = || format!("{}: {}", answer.status, text(&body["reason"]).unwrap_or_default());
     match (answer.status, asked) {
-        (200, _) => said(asked, &body).unwrap_or_else(|| Verdict::Unknown {
-            reason: "200, and a body that says nothing known".into(),
-        }),
+        (200, _) => said(asked, &body)
+            .unwrap_or_else(|| Verdict::Unknown { reason: "200 with an unknown body".into() }),
         (202, _) => Verdict::Pending { reason: "202: the provider has not decided yet".into() },
         (422, Asked::Charge) => Verdict::Declined { reason: reason() },
         (410, Asked::Charge) if body["status"] == "voided" => Verdict::Voided,
@@ -49,15 +48,15 @@ pub fn read(asked: Asked, answer: Answer<'_>) -> Verdict {
             Verdict::Unavailable { reason: reason(), retry_after: answer.retry_after }
         }
         (408 | 409, _) => Verdict::Unknown { reason: reason() },
-        (300..400, _) => Verdict::Unknown {
-            reason: format!("{}: a redirection, which is not followed", answer.status),
-        },
+        (300..400, _) => {
+            Verdict::Unknown { reason: format!("{}: redirect not followed", answer.status) }
+        }
         (400..500, _) => Verdict::Refused { reason: reason() },
         _ => Verdict::Unknown { reason: reason() },
     }
 }
 
-/// A word counts only as the answer to its question.
+/// A status counts only as the answer to its own question.
 fn said(asked: Asked, body: &Value) -> Option<Verdict> {
     let reference = || text(&body["reference"]).unwrap_or_else(|| "(no reference)".into());
     Some(match (body["status"].as_str()?, asked) {
@@ -89,7 +88,7 @@ fn text(value: &Value) -> Option<String> {
 /// Characters of a text of the provider's.
 pub(super) const TEXT_MAX: usize = 200;
 
-/// What Postgres, a log line and a page can bear.
+/// Removes characters that Postgres, a log line or a page cannot take.
 pub(super) fn clean(text: &str) -> String {
     let mut characters = text.chars();
     let mut clean: String = characters

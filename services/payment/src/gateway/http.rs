@@ -1,4 +1,4 @@
-//! A provider that is asked by HTTP, over connections that are kept.
+//! Calls a provider by HTTP, over kept-alive connections.
 
 use super::{
     Answer, Asked, Gateway, Request,
@@ -21,16 +21,17 @@ pub struct Http {
     base: String,
 }
 
-/// What is longer is no answer, and is not read to its end.
+/// A longer body is not an answer, and is not read to its end.
 const BODY_MAX: usize = 64 * 1024;
 
 impl Http {
-    /// Gives up after `timeout`, wherever the answer is by then; a connection has to be there much
-    /// sooner, since without one it is certain that nothing was charged.
+    /// `timeout` bounds the whole call; the limit for connecting is much shorter, since without a
+    /// connection it is certain that nothing was charged.
     pub fn new(url: &str, timeout: Duration) -> anyhow::Result<Self> {
         let example = "an example: PAYMENT_GATEWAY_URL=http://127.0.0.1:3002";
-        let parsed = Url::parse(url)
-            .with_context(|| format!("PAYMENT_GATEWAY_URL={url} is no address; {example}"))?;
+        let parsed = Url::parse(url).with_context(|| {
+            format!("PAYMENT_GATEWAY_URL={url} is not a valid address; {example}")
+        })?;
         ensure!(
             parsed.scheme() == "http" && parsed.query().is_none() && parsed.fragment().is_none(),
             "PAYMENT_GATEWAY_URL={url} must be a plain http:// address; {example}. \
@@ -87,7 +88,7 @@ impl Gateway for Http {
     }
 }
 
-/// A trace that is no header is no reason not to ask.
+/// A trace that is not a valid header does not prevent the call.
 fn traced(asked: RequestBuilder, request: &Request) -> RequestBuilder {
     let trace = request.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
     match trace {

@@ -1,5 +1,5 @@
-//! A provider inside this process that does what the payment method asks for. A pure function of
-//! key, method and attempt, so that a crash between asking and writing down changes nothing.
+//! Simulates a provider in this process: the payment method determines the answer. A pure function
+//! of key, method and attempt, so that a crash between call and commit changes nothing.
 
 use super::{Gateway, Request};
 use crate::verdict::Verdict;

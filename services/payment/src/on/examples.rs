@@ -2,7 +2,7 @@
 
 use crate::payment::{Charge, Payment, Status};
 use events::{CancelReason, Money, OrderCancelRequested, OrderCreated, PaymentMethod};
-use saga::{Decision, Heard, On, scenario::heard};
+use reaction::{Decision, Heard, On, scenario::heard};
 use uuid::Uuid;
 
 pub const ORDER: Uuid = Uuid::from_u128(7);

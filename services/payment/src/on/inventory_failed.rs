@@ -2,7 +2,7 @@
 
 use crate::payment::Payment;
 use events::InventoryFailed;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<InventoryFailed> for Payment {
     fn on(self, event: &Heard<InventoryFailed>) -> Decision<Self> {
@@ -17,7 +17,7 @@ mod tests {
         on::examples::{ORDER, payment},
         payment::Status,
     };
-    use saga::scenario::{given, heard};
+    use reaction::scenario::{given, heard};
     use std::time::Duration;
 
     fn failed() -> InventoryFailed {

@@ -2,7 +2,7 @@
 
 use crate::payment::Payment;
 use events::InventoryReleased;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<InventoryReleased> for Payment {
     fn on(self, event: &Heard<InventoryReleased>) -> Decision<Self> {
@@ -17,7 +17,7 @@ mod tests {
         on::examples::{ORDER, payment},
         payment::Status,
     };
-    use saga::scenario::{given, heard};
+    use reaction::scenario::{given, heard};
 
     const RELEASED: InventoryReleased = InventoryReleased { order_id: ORDER };
 

@@ -2,7 +2,7 @@
 
 use crate::payment::{Call, Charge, Payment, Status};
 use events::{OrderCancelRequested, PaymentFailure};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use std::time::Duration;
 
 impl On<OrderCancelRequested> for Payment {
@@ -14,16 +14,16 @@ impl On<OrderCancelRequested> for Payment {
             Status::Pending | Status::Retrying | Status::Processing if charge.cancel_requested => {
                 Decision::nothing()
             }
-            // The provider may have taken it: it is asked never to, or to say so.
+            // The provider may have charged it: void it, or learn that it was charged.
             Status::Pending | Status::Retrying if charge.may_be_charged() => {
                 let void = Charge { cancel_requested: true, next_call: Call::Void, ..charge };
                 Decision::to(void.due(Status::Retrying, Duration::ZERO).into())
             }
-            // The provider has never been asked.
+            // No call was made to the provider.
             Status::Pending | Status::Retrying => Charge { cause: event.as_cause(), ..charge }
                 .fail(Status::Failed, PaymentFailure::Cancelled),
             Status::Processing => Decision::to(Charge { cancel_requested: true, ..charge }.into()),
-            // Money that is taken goes back by the way through shipping.
+            // Money that was taken is refunded after shipping's answer.
             Status::Approved
             | Status::Declined
             | Status::Failed
@@ -33,7 +33,7 @@ impl On<OrderCancelRequested> for Payment {
     }
 }
 
-/// The cancel has overtaken its order, which will find this when it comes.
+/// The cancel has overtaken its order, which finds this record when it arrives.
 fn unheard_of(event: &Heard<OrderCancelRequested>) -> Charge {
     let OrderCancelRequested { order_id, payment_method, total_amount, .. } = event.event;
     Charge::new(order_id, payment_method, total_amount, Vec::new(), event.as_cause())
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use crate::on::examples::{ORDER, cancel, charge, created, payment};
     use events::PaymentFailed;
-    use saga::scenario::{given, heard};
+    use reaction::scenario::{given, heard};
     use uuid::Uuid;
 
     const SAID: PaymentFailed =

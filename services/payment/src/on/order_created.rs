@@ -2,7 +2,7 @@
 
 use crate::payment::{Charge, Payment, Status};
 use events::OrderCreated;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use std::time::Duration;
 
 impl On<OrderCreated> for Payment {
@@ -23,7 +23,7 @@ impl On<OrderCreated> for Payment {
 mod tests {
     use super::*;
     use crate::on::examples::{created, payment};
-    use saga::scenario::{given, heard};
+    use reaction::scenario::{given, heard};
 
     #[test]
     fn a_charge_is_due_at_once_under_the_key_of_its_event() {

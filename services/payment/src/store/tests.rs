@@ -23,7 +23,7 @@ async fn put(ledger: &PgLedger, charge: Charge) {
 async fn get(ledger: &PgLedger) -> Charge {
     let mut tx = ledger.begin().await.unwrap();
     let found = load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap();
-    // Its lock would make the next to take something skip this.
+    // Its lock would make the next claim skip this.
     tx.commit().await.unwrap();
     found
 }

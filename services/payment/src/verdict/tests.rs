@@ -27,7 +27,7 @@ fn refund_in_hand() -> Charge {
 }
 
 #[track_caller]
-fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
+fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<reaction::Said>) {
     let asked = charge.clone();
     match settle(charge.into(), &asked, verdict, POLICY) {
         Decision::Change { state, says } => (state.charge.unwrap(), says),
@@ -35,7 +35,7 @@ fn answer(charge: Charge, verdict: Verdict) -> (Charge, Vec<saga::Said>) {
     }
 }
 
-/// It waits for its next call, and nothing is said.
+/// It waits for its next call, and no event is published.
 #[track_caller]
 fn waits(charge: Charge, verdict: Verdict) -> (Call, bool, u64) {
     let (after, says) = answer(charge, verdict);

@@ -2,7 +2,7 @@
 
 use crate::dispatch::{Dispatch, Shipment, Status, failed};
 use events::{InventoryReserved, ShippingFailure};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<InventoryReserved> for Dispatch {
     fn on(self, event: &Heard<InventoryReserved>) -> Decision<Self> {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
     use crate::OVERSIZED;
     use events::{Item, Money, ProductId};
-    use saga::scenario::given;
+    use reaction::scenario::given;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(7);

@@ -2,12 +2,12 @@
 
 use crate::dispatch::{Dispatch, Shipment, Status, failed};
 use events::{OrderCancelRequested, ShippingFailure};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<OrderCancelRequested> for Dispatch {
     fn on(self, event: &Heard<OrderCancelRequested>) -> Decision<Self> {
         match self.shipment {
-            // Should it ever come to be shipped, the mark will be in its way.
+            // If the order comes to shipping later, the mark prevents a shipment.
             None if self.cancel_marked => Decision::nothing(),
             None => Decision::to(Self { cancel_marked: true, shipment: None }),
             Some(shipment) if shipment.status == Status::Scheduled => {
@@ -24,7 +24,7 @@ impl On<OrderCancelRequested> for Dispatch {
 mod tests {
     use super::*;
     use events::{CancelReason, Money, PaymentMethod};
-    use saga::scenario::given;
+    use reaction::scenario::given;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(7);

@@ -1,5 +1,5 @@
-//! The snapshot by order and by event, built in one pass over it. Where two places tell of the same
-//! event differently, that is noticed here (invariant 6).
+//! Indexes the snapshot by order and by event, in one pass. Reports an event that two places record
+//! differently (invariant 6).
 
 use super::{Found, Violation};
 use crate::{DeadLetter, Digest, Order, Payment, Reservation, Shipment, Snapshot};
@@ -10,13 +10,13 @@ pub struct Index<'a> {
     pub snapshot: &'a Snapshot,
     pub orders: HashMap<OrderId, View<'a>>,
     pub events: HashMap<EventId, Known<'a>>,
-    /// Mended messages: the new id, and the first one that it goes back to.
+    /// Repaired messages: the new id, and the original one.
     origins: HashMap<EventId, EventId>,
     /// With a dead letter parked or purged.
     excused: HashSet<OrderId>,
 }
 
-/// All that is kept about one order, wherever it is kept. There should be one of each at most.
+/// All rows about one order, from every service. There should be one of each at most.
 #[derive(Default)]
 pub struct View<'a> {
     pub orders: Vec<&'a Order>,
@@ -28,7 +28,7 @@ pub struct View<'a> {
     pub events: Vec<EventId>,
 }
 
-/// An event that somebody remembers.
+/// An event that some service has recorded.
 pub struct Known<'a> {
     pub event: &'a str,
     pub order_id: OrderId,
@@ -58,7 +58,7 @@ impl Services {
     }
 }
 
-/// One place's word about an event.
+/// One source's record of an event.
 #[derive(Clone, Copy)]
 struct Mention<'a> {
     id: EventId,
@@ -84,23 +84,23 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// Its dead letter must be dealt with first; until then it may stand still anywhere.
+    /// Its dead letter must be resolved first; until then it may stand still anywhere.
     pub fn is_excused(&self, order: OrderId) -> bool {
         self.excused.contains(&order)
     }
 
-    /// The orders that everything must hold for.
+    /// The orders for which all invariants must hold.
     pub fn due(&self) -> impl Iterator<Item = (OrderId, &View<'a>)> {
         let all = self.orders.iter().map(|(id, view)| (*id, view));
         all.filter(|(id, _)| !self.is_excused(*id))
     }
 
-    /// The first id of what goes by this one.
+    /// The original id of a repaired event.
     pub fn origin(&self, id: EventId) -> EventId {
         self.origins.get(&id).copied().unwrap_or(id)
     }
 
-    /// How many different events of this name were said for the order.
+    /// The number of different events of this name for the order.
     pub fn times_said(&self, view: &View<'_>, event: &str) -> usize {
         let ids = view.events.iter().filter(|id| self.events[*id].event == event);
         ids.map(|id| self.origin(*id)).collect::<HashSet<_>>().len()
@@ -118,12 +118,12 @@ impl<'a> Index<'a> {
         self.any(id, |known| known.heard_by.contains(service))
     }
 
-    /// Heard, or in that service's dead letters.
+    /// Consumed, or in that service's dead letters.
     pub fn has_arrived(&self, id: EventId, service: &str) -> bool {
         self.any(id, |known| known.heard_by.and(known.parked_at).contains(service))
     }
 
-    /// Is it so of this event, or of another that it was mended to or from?
+    /// Whether it holds for this event, or for one that it was repaired to or from.
     fn any(&self, id: EventId, is_so: impl Fn(&Known) -> bool) -> bool {
         let is_so = |id: EventId| self.events.get(&id).is_some_and(&is_so);
         let origin = self.origin(id);
@@ -131,7 +131,7 @@ impl<'a> Index<'a> {
         is_so(id) || is_so(origin) || mended().any(is_so)
     }
 
-    /// So old that the idempotency tables may have forgotten it.
+    /// So old that its idempotency keys may have expired.
     pub fn may_be_forgotten(&self, id: EventId) -> bool {
         self.snapshot.keys_kept_since.is_some_and(|since| said_at(id).is_some_and(|at| at < since))
     }

@@ -1,5 +1,5 @@
-//! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the idempotency
-//!    table of each hearer or in a DLQ; DLQs hold just what was poisoned.
+//! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the inbox of
+//!    each consumer or in a DLQ; DLQs hold exactly the poisoned messages.
 
 use super::{Found, Violation, index::Index};
 use events::{SAGA, SERVICES, steps_of};
@@ -30,7 +30,7 @@ fn everything_is_heard(index: &Index<'_>, found: &mut Vec<Violation>) {
             let event = index.events[id].event;
             for step in SAGA.iter().filter(|step| step.hears == event) {
                 if !index.has_arrived(*id, step.service) && !index.may_be_forgotten(*id) {
-                    found.add(5, order, format!("{} has not heard {event} {id}", step.service));
+                    found.add(5, order, format!("{} has not handled {event} {id}", step.service));
                 }
             }
         }
@@ -57,7 +57,7 @@ fn only_poison_is_parked(index: &Index<'_>, found: &mut Vec<Violation>) {
         if !letter.message_id.as_deref().is_some_and(|id| poisoned.contains(id)) {
             let id = letter.message_id.as_deref().unwrap_or("without an id");
             let reason = letter.reason.as_deref().unwrap_or("no reason");
-            let why = format!("{} holds {id}, which nobody poisoned: {reason}", letter.queue);
+            let why = format!("{} has the unexpected dead letter {id}: {reason}", letter.queue);
             found.add(5, letter.order_id, why);
         }
     }

@@ -16,7 +16,7 @@ pub fn once(index: &Index<'_>, found: &mut Vec<Violation>) {
         for event in [PaymentApproved::NAME, PaymentReversed::NAME] {
             let times = index.times_said(view, event);
             if times > 1 {
-                found.add(2, *order, format!("{event} was said {times} times"));
+                found.add(2, *order, format!("{event} was published {times} times"));
             }
         }
         if view.payments.len() > 1 {
@@ -63,7 +63,7 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
 }
 
 fn is_charged_for_what_it_gets(order: OrderId, view: &View<'_>, found: &mut Vec<Violation>) {
-    // REVERSING has taken and not yet given back.
+    // REVERSING is charged and not yet refunded.
     let kept = view.payments.iter().any(|p| matches!(p.status, Is::Approved | Is::Reversing));
     let open = view.payments.iter().find(|payment| is_unfinished(payment.status));
     if kept != is_confirmed(view) {

@@ -12,7 +12,7 @@ use events::{
     ShippingScheduled, said_by,
 };
 
-/// Of two that stand beside each other, one order can only have seen one.
+/// Pairs of events of which an order can have only one.
 const EXCLUSIVE: [(&str, &str); 4] = [
     (PaymentApproved::NAME, PaymentFailed::NAME),
     (PaymentFailed::NAME, PaymentReversed::NAME),
@@ -25,7 +25,7 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
     for (id, view) in index.due() {
         match view.orders.as_slice() {
             [] if view.events.is_empty() => continue,
-            [] => found.add(1, id, "there are events of it, and no such order"),
+            [] => found.add(1, id, "events refer to an order that does not exist"),
             [order] => has_ended(order, found),
             more => found.add(1, id, format!("there are {} orders of this id", more.len())),
         }
@@ -121,7 +121,7 @@ fn nothing_is_said_twice(
     for event in events::EVENTS.iter().filter(|event| !money.contains(event)) {
         let times = index.times_said(view, event);
         if times > 1 {
-            found.add(1, id, format!("{event} was said {times} times"));
+            found.add(1, id, format!("{event} was published {times} times"));
         }
     }
 }
@@ -152,7 +152,7 @@ fn has_a_cause(index: &Index<'_>, order: OrderId, fact: &Fact, found: &mut Vec<V
         }
         Some(_) => {}
         None if index.may_be_forgotten(*cause) => {}
-        None => found.add(1, order, format!("{event} is caused by {cause}, which nobody knows")),
+        None => found.add(1, order, format!("{event} is caused by {cause}, which does not exist")),
     }
 }
 
@@ -162,8 +162,8 @@ fn may_cause(heard: &str, said: &str) -> bool {
     })
 }
 
-/// What the order has said or heard is among its facts; what only others know of has a cause that
-/// it may have had.
+/// Events that order publishes or consumes are among its facts; an event that only others record
+/// has a possible cause.
 fn is_remembered(
     index: &Index<'_>,
     (order, view): (OrderId, &View<'_>),
@@ -175,17 +175,13 @@ fn is_remembered(
         return;
     }
     if OPENINGS.contains(event) {
-        found.add(
-            1,
-            order,
-            format!("others have heard {event} {event_id}, and it has not said it"),
-        );
+        found.add(1, order, format!("handled but never published: {event} {event_id}"));
     } else if index.was_heard(event_id, "order") {
-        found.add(1, order, format!("it has heard {event} {event_id}, and does not remember it"));
+        found.add(1, order, format!("in the inbox, but not in its state: {event} {event_id}"));
     }
     let mut causes = SAGA.iter().filter(|step| step.may_say.contains(event)).map(|step| step.hears);
     let is_caused = OPENINGS.contains(event) || causes.any(|cause| index.was_said(view, cause));
     if !is_caused && !index.may_be_forgotten(event_id) {
-        found.add(1, order, format!("{event} {event_id} was said, and nothing that leads to it"));
+        found.add(1, order, format!("{event} {event_id} was published without its cause"));
     }
 }

@@ -4,17 +4,17 @@ use crate::{healthy::*, patch::Of};
 use audit::*;
 use uuid::Uuid;
 
-/// Its invariant, a piece of what is to be said about it, and the patch.
+/// Its invariant, a part of the expected message, and the patch.
 pub type Mutant = (u8, &'static str, fn(&mut Snapshot));
 
 const OTHER: Uuid = Uuid::from_u128(99);
 
 /// Caught at every moment.
 pub const ALWAYS: &[Mutant] = &[
-    (2, "payment.approved was said 2 times", |s| {
+    (2, "payment.approved was published 2 times", |s| {
         s.hear("inventory", CONFIRMED, "payment.approved", OTHER);
     }),
-    (2, "payment.reversed was said 2 times", |s| {
+    (2, "payment.reversed was published 2 times", |s| {
         s.hear("order", SOLD_OUT, "payment.reversed", OTHER);
     }),
     (2, "it has 2 payments", |s| {
@@ -49,7 +49,7 @@ pub const ALWAYS: &[Mutant] = &[
     (6, "there", |s| s.handled.get_mut("order").unwrap()[0].order_id = DECLINED),
 ];
 
-/// Caught when it is quiet, and of no concern as long as things move.
+/// Caught when it is quiet; without meaning while things move.
 pub const IN_THE_END: &[Mutant] = &[
     (1, "was answered 201, and does not exist", |s| {
         s.told.placed.as_mut().unwrap().push(OTHER);
@@ -77,7 +77,7 @@ pub const IN_THE_END: &[Mutant] = &[
         let again = s.order(DECLINED).clone();
         s.orders.push(again);
     }),
-    (1, "there are events of it, and no such order", |s| {
+    (1, "events refer to an order that does not exist", |s| {
         s.hear("payment", OTHER, "order.created", Uuid::from_u128(98));
     }),
     (1, "does not remember how it was placed", |s| {
@@ -91,12 +91,12 @@ pub const IN_THE_END: &[Mutant] = &[
         let cause = s.fact(CANCELLED, "shipping.scheduled").caused_by;
         s.fact(CANCELLED, "shipping.failed").caused_by = cause;
     }),
-    (1, "inventory.reserved was said 2 times", |s| {
+    (1, "inventory.reserved was published 2 times", |s| {
         s.hear("shipping", CONFIRMED, "inventory.reserved", OTHER);
     }),
     (1, "has no cause", |s| s.fact(CONFIRMED, "payment.approved").caused_by = None),
     (1, "nothing causes it", |s| s.fact(CONFIRMED, "order.created").caused_by = Some(OTHER)),
-    (1, "which nobody knows", |s| s.fact(CONFIRMED, "payment.approved").caused_by = Some(OTHER)),
+    (1, "which does not exist", |s| s.fact(CONFIRMED, "payment.approved").caused_by = Some(OTHER)),
     (1, "is caused by order.created of order", |s| {
         let elsewhere = event_id(DECLINED, "order.created");
         s.fact(CONFIRMED, "payment.approved").caused_by = Some(elsewhere);
@@ -105,13 +105,13 @@ pub const IN_THE_END: &[Mutant] = &[
         let skipped = event_id(CONFIRMED, "payment.approved");
         s.fact(CONFIRMED, "shipping.scheduled").caused_by = Some(skipped);
     }),
-    (1, "others have heard order.cancel-requested", |s| {
+    (1, "handled but never published: order.cancel-requested", |s| {
         s.hear("payment", CONFIRMED, "order.cancel-requested", OTHER);
     }),
-    (1, "it has heard payment.failed", |s| {
+    (1, "in the inbox, but not in its state: payment.failed", |s| {
         s.hear("order", CONFIRMED, "payment.failed", OTHER);
     }),
-    (1, "and nothing that leads to it", |s| {
+    (1, "was published without its cause", |s| {
         s.hear("payment", CONFIRMED, "inventory.released", OTHER);
     }),
     (2, "is CONFIRMED, and its payment is REVERSED", |s| {
@@ -177,19 +177,19 @@ pub const IN_THE_END: &[Mutant] = &[
     (5, "payment.retry.5s still holds 2", |s| {
         s.queues.insert("payment.retry.5s".into(), 2);
     }),
-    (5, "shipping has not heard order.cancel-requested", |s| {
+    (5, "shipping has not handled order.cancel-requested", |s| {
         s.unhear("shipping", NEVER_CHARGED, "order.cancel-requested");
     }),
-    (5, "payment has not heard order.created", |s| {
+    (5, "payment has not handled order.created", |s| {
         s.unhear("payment", DECLINED, "order.created");
     }),
-    (5, "inventory has not heard payment.approved", |s| {
+    (5, "inventory has not handled payment.approved", |s| {
         s.handled.remove("inventory");
     }),
     (5, "shipping has handled payment.approved, which is not for it", |s| {
         s.hear("shipping", CONFIRMED, "payment.approved", event_id(CONFIRMED, "payment.approved"));
     }),
-    (5, "which nobody poisoned", |s| {
+    (5, "unexpected dead letter", |s| {
         s.park("order.payment-failed.dlq", DECLINED, "payment.failed");
         s.poisoned = Some(Vec::new());
     }),

@@ -1,4 +1,4 @@
-//! A healthy system with one order of each ending, made by hand: what each mutant is a patch of.
+//! Builds a healthy system with one order of each ending; each mutant patches it.
 
 use audit::*;
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ pub const NEVER_CHARGED: OrderId = Uuid::from_u128(6);
 
 pub const PRODUCT: Uuid = Uuid::from_u128(100);
 
-/// What is said about an order, each with its cause, and what is in the tables in the end.
+/// The events of an order, each with its cause, and the rows at the end.
 struct Story {
     id: OrderId,
     status: OrderStatus,

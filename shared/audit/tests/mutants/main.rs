@@ -1,4 +1,4 @@
-//! A healthy system passes. Patched in any one way, it is caught, and by the right invariant.
+//! A healthy system passes; each mutant of it is caught by the right invariant.
 
 mod catalogue;
 mod healthy;

@@ -5,7 +5,7 @@ use audit::*;
 use events::{OrderId, said_by};
 use uuid::Uuid;
 
-/// Everything that is kept about one order, to be patched.
+/// All rows about one order, to be patched.
 pub trait Of {
     fn order(&mut self, id: OrderId) -> &mut Order;
     fn fact(&mut self, id: OrderId, event: &str) -> &mut Fact;
@@ -13,7 +13,7 @@ pub trait Of {
     fn reservation(&mut self, id: OrderId) -> &mut Reservation;
     fn shipment(&mut self, id: OrderId) -> &mut Shipment;
     fn books(&mut self) -> &mut Provider;
-    /// The event disappears from a service's idempotency table.
+    /// The event disappears from a service's inbox.
     fn unhear(&mut self, service: &str, order: OrderId, event: &str) -> Handled;
     /// A service has handled the event, under this id.
     fn hear(&mut self, service: &str, order: OrderId, event: &str, event_id: Uuid);

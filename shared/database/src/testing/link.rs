@@ -1,5 +1,5 @@
-//! A way to a server that can go silent: nothing comes through any more and nothing is closed, as
-//! where a host dies or a network forgets its connections.
+//! Simulates a link to a server that can go silent: nothing arrives any more and nothing is closed,
+//! as when a host dies or a network drops its connection state.
 
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -9,18 +9,18 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Ends with the one who holds it.
+/// Ends when it is dropped.
 pub struct Link {
     address: SocketAddr,
-    /// Counts the silences: a connection is silent that began before the last of them.
+    /// Counts the silences: connections older than the last one are silent.
     silences: watch::Sender<u64>,
-    /// What begins is silent at once.
+    /// New connections are silent at once.
     is_cut: watch::Sender<bool>,
     _accepting: JoinSet<()>,
 }
 
 impl Link {
-    /// To the server of this URL, whatever its scheme.
+    /// To the server of this URL, with any scheme.
     pub async fn to(url: &str) -> Self {
         let server = host_and_port(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -38,17 +38,17 @@ impl Link {
         Self { address, silences, is_cut, _accepting: accepting }
     }
 
-    /// The same URL by way of here.
+    /// The same URL through this link.
     pub fn url(&self, url: &str) -> String {
         url.replacen(host_and_port(url), &self.address.to_string(), 1)
     }
 
-    /// Nothing comes through the connections of now any more; new ones work.
+    /// Silences the present connections; new ones work.
     pub fn silence(&self) {
         self.silences.send_modify(|count| *count += 1);
     }
 
-    /// Nor through new ones.
+    /// Silences present and new connections.
     pub fn cut(&self) {
         self.is_cut.send_replace(true);
         self.silence();
@@ -77,7 +77,7 @@ async fn carry(
             _ = silent.changed() => {}
             _ = copy_bidirectional(&mut client, &mut server) => return,
         }
-        // Both sockets stay open, and nobody reads them.
+        // Both sockets stay open, and are not read.
         keep((client, server)).await;
     } else {
         keep(client).await;

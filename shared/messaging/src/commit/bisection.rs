@@ -1,5 +1,5 @@
-//! Finds the items that spoil a batch: a group that fails is tried again by halves, so that only a
-//! culprit fails.
+//! Finds the items that fail a batch: a group that fails is retried in halves, so that only the
+//! culprits fail.
 
 /// The groups of a batch that are yet to be tried.
 pub struct Bisection<T>(Vec<Vec<T>>);

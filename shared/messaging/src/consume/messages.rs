@@ -3,9 +3,9 @@
 
 use super::{Consumer, Item, Stop, Trouble};
 use crate::{
-    CrashPoint, Ledger, Novelty, Received, States, Store, Wanted, Work, crash_at, queue::panic_text,
+    CrashPoint, Ledger, Received, Seen, States, Store, Wanted, Work, crash_at, queue::panic_text,
 };
-use saga::Decision;
+use reaction::Decision;
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -60,7 +60,8 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
 }
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
-    /// Puts the group into the inbox, which locks its orders, and keeps what is to be handled now.
+    /// Inserts the group into the inbox, which locks its orders, and keeps the messages to handle
+    /// now.
     async fn note(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<(), Stop> {
         let mut seen = BTreeSet::new();
         let once: Vec<_> = self
@@ -72,19 +73,19 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
             })
             .collect();
         let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
-        let novelties = ledger.note(tx, &keys).await?;
+        let answers = ledger.insert_inbox(tx, &keys).await?;
         let mut forged = Vec::new();
-        for ((place, item), novelty) in once.into_iter().zip(novelties) {
-            match novelty {
-                Novelty::New => self.fresh.push((place, item)),
-                Novelty::HandledBefore => tracing::debug!(
+        for ((place, item), seen_before) in once.into_iter().zip(answers) {
+            match seen_before {
+                Seen::New => self.fresh.push((place, item)),
+                Seen::Before => tracing::debug!(
                     queue = self.consumer.queues[item.queue].name,
                     order_id = %item.received.order_id(),
                     event_id = %item.received.handled.event_id,
-                    "a repeated delivery has no effect"
+                    "duplicate delivery ignored"
                 ),
-                Novelty::Forged => {
-                    let reason = "another content was handled under this message_id";
+                Seen::Forged => {
+                    let reason = "another body was already handled under this message_id";
                     forged.push((place, Trouble::Dead(reason.into())));
                 }
             }

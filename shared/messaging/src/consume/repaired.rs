@@ -1,11 +1,11 @@
-//! A dead letter that was repaired went on as another event. The old one may still lie among the
-//! dead letters, and whoever sends it back may not know; its hearer's database does.
+//! Refuses dead letters that were repaired: the repair went on as another event. The old message
+//! may still be in the DLQ and be replayed; the consumer's database records the repair.
 
 use super::{Consumer, Item, Stop, Trouble};
 use crate::{Ledger, Message, Store, header};
 
 impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
-    /// Blames what was repaired. Only what has failed before is looked for.
+    /// Fails messages that were repaired. Only messages that have failed before are checked.
     pub(super) async fn refuse_repaired(
         &self,
         tx: &mut L::Tx,
@@ -25,7 +25,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             .iter()
             .filter_map(|(place, item)| {
                 let new = repaired.get(&item.received.handled.event_id)?;
-                let why = format!("it was repaired and went on as event {new}: purge it");
+                let why = format!("it was repaired and republished as event {new}: purge it");
                 Some((*place, Trouble::Dead(why)))
             })
             .collect();

@@ -1,4 +1,4 @@
-//! A broker without a server: queues, bindings, rungs and confirms in one lock.
+//! An in-memory broker: queues, bindings, tiers and confirms under one lock.
 
 use crate::{
     Binding, Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Message,
@@ -33,7 +33,7 @@ struct State {
 struct Queue {
     shape: QueueShape,
     ready: VecDeque<Delivery>,
-    /// Delivered and not settled, oldest first, with the consumer who has it.
+    /// Delivered and not acknowledged, oldest first, with the consumer that has it.
     unsettled: Vec<(u64, Delivery)>,
     changed: Arc<Notify>,
 }
@@ -44,7 +44,7 @@ impl Queue {
         Self { shape, ready, unsettled, changed }
     }
 
-    /// What these consumers have and have not settled is to be delivered again.
+    /// Redelivers the unacknowledged messages of these consumers.
     fn take_back(&mut self, whose: impl Fn(u64) -> bool) {
         let back = self.unsettled.extract_if(.., |(consumer, _)| whose(*consumer));
         for (_, delivery) in back.collect::<Vec<_>>().into_iter().rev() {
@@ -55,7 +55,7 @@ impl Queue {
 }
 
 impl MemoryBroker {
-    /// Every connection breaks; what was delivered and not settled is delivered again.
+    /// Breaks every connection; unacknowledged messages are redelivered.
     pub fn cut(&self) {
         let mut state = self.lock();
         state.age += 1;
@@ -65,13 +65,13 @@ impl MemoryBroker {
         }
     }
 
-    /// Gone, or back again with all that it had.
+    /// Stops the broker, or starts it again with all its messages.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
         self.cut();
     }
 
-    /// What waits in a queue, delivered or not.
+    /// The messages in a queue, delivered or not.
     pub fn messages(&self, queue: &str) -> Vec<Message> {
         let state = self.lock();
         let found = state.queues.get(queue).into_iter();
@@ -81,13 +81,13 @@ impl MemoryBroker {
             .collect()
     }
 
-    /// How much waits in a queue, delivered or not.
+    /// The number of messages in a queue, delivered or not.
     pub fn depth(&self, queue: &str) -> usize {
         let state = self.lock();
         state.queues.get(queue).map_or(0, |queue| queue.unsettled.len() + queue.ready.len())
     }
 
-    /// Takes out what waits in a queue and is in nobody's hands.
+    /// Takes all undelivered messages from a queue.
     pub fn drain(&self, queue: &str) -> Vec<Message> {
         let mut state = self.lock();
         let found = state.queues.get_mut(queue).into_iter();
@@ -99,7 +99,7 @@ impl MemoryBroker {
         self.push(&mut self.lock(), queue, message);
     }
 
-    /// Undoes one binding: what it would have routed comes back as unroutable.
+    /// Removes one binding: events that it would have routed are returned as unroutable.
     pub fn unbind(&self, queue: &str) -> Vec<Binding> {
         self.lock().bindings.extract_if(.., |binding| binding.queue == queue).collect()
     }
@@ -141,9 +141,9 @@ impl MemoryBroker {
         }
     }
 
-    /// A message on a rung goes back when its time has come, by the key it came with.
+    /// A message on a tier returns after its delay, by its original key.
     fn wait_on_rung(&self, state: &State, queue: &str, routing_key: &str) {
-        let Some(Queue { shape: QueueShape::Rung { wait_ms, back_exchange }, .. }) =
+        let Some(Queue { shape: QueueShape::Tier { wait_ms, back_exchange }, .. }) =
             state.queues.get(queue)
         else {
             return;
@@ -154,8 +154,8 @@ impl MemoryBroker {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let mut state = broker.lock();
-            let rung = state.queues.get_mut(&queue);
-            if let Some(Delivery { message, .. }) = rung.and_then(|rung| rung.ready.pop_front()) {
+            let tier = state.queues.get_mut(&queue);
+            if let Some(Delivery { message, .. }) = tier.and_then(|tier| tier.ready.pop_front()) {
                 broker.publish_one(&mut state, &Publication { exchange, routing_key, message });
             }
         });
@@ -182,18 +182,18 @@ impl Broker for MemoryBroker {
                 state.bindings.insert(binding.clone());
             }
         }
-        Ok(Box::new(Line { broker: self.clone(), age: state.age }))
+        Ok(Box::new(MemorySession { broker: self.clone(), age: state.age }))
     }
 }
 
 /// A session, and everything that is made from it.
 #[derive(Clone)]
-struct Line {
+struct MemorySession {
     broker: MemoryBroker,
     age: u64,
 }
 
-impl Line {
+impl MemorySession {
     fn state(&self) -> Result<MutexGuard<'_, State>, BrokerError> {
         let state = self.broker.lock();
         if state.down || state.age != self.age {
@@ -204,12 +204,12 @@ impl Line {
 }
 
 #[async_trait]
-impl Session for Line {
+impl Session for MemorySession {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
         let mut state = self.state()?;
         state.consumers += 1;
         let consumer = state.consumers;
-        Ok(Box::new(MemoryDeliveries { line: self.clone(), queue: queue.into(), consumer }))
+        Ok(Box::new(MemoryDeliveries { session: self.clone(), queue: queue.into(), consumer }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -220,9 +220,9 @@ impl Session for Line {
 }
 
 #[async_trait]
-impl Publisher for Line {
+impl Publisher for MemorySession {
     async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
-        // As with a real one, other things happen while the confirms are awaited.
+        // As with a real broker, other tasks run while the confirms are awaited.
         tokio::task::yield_now().await;
         let mut state = self.state()?;
         Ok(burst.iter().map(|one| self.broker.publish_one(&mut state, one)).collect())
@@ -230,7 +230,7 @@ impl Publisher for Line {
 }
 
 struct MemoryDeliveries {
-    line: Line,
+    session: MemorySession,
     queue: String,
     consumer: u64,
 }
@@ -238,7 +238,7 @@ struct MemoryDeliveries {
 #[async_trait]
 impl Deliveries for MemoryDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
-        let changed = self.line.state().ok()?.queues.get(&self.queue)?.changed.clone();
+        let changed = self.session.state().ok()?.queues.get(&self.queue)?.changed.clone();
         loop {
             let waiting = changed.notified();
             tokio::pin!(waiting);
@@ -254,14 +254,14 @@ impl Deliveries for MemoryDeliveries {
         self.take(max).flatten().unwrap_or_default()
     }
 
-    async fn waiting(&mut self) -> Result<u32, BrokerError> {
-        let state = self.line.state()?;
+    async fn depth(&mut self) -> Result<u32, BrokerError> {
+        let state = self.session.state()?;
         let ready = state.queues.get(&self.queue).map_or(0, |queue| queue.ready.len());
         Ok(u32::try_from(ready).unwrap_or(u32::MAX))
     }
 
-    async fn settle(&mut self) -> Result<(), BrokerError> {
-        let mut state = self.line.state()?;
+    async fn ack(&mut self) -> Result<(), BrokerError> {
+        let mut state = self.session.state()?;
         if let Some(queue) = state.queues.get_mut(&self.queue) {
             queue.unsettled.retain(|(consumer, _)| *consumer != self.consumer);
         }
@@ -269,10 +269,10 @@ impl Deliveries for MemoryDeliveries {
     }
 }
 
-/// Whoever goes, in whichever way, leaves what he has not settled to the next.
+/// However a consumer ends, its unacknowledged messages return to the queue.
 impl Drop for MemoryDeliveries {
     fn drop(&mut self) {
-        let Ok(mut state) = self.line.state() else {
+        let Ok(mut state) = self.session.state() else {
             return;
         };
         if let Some(queue) = state.queues.get_mut(&self.queue) {
@@ -285,7 +285,7 @@ impl Drop for MemoryDeliveries {
 impl MemoryDeliveries {
     /// The outer `None` is the end of the session, the inner one an empty queue.
     fn take(&mut self, max: usize) -> Option<Option<Vec<Delivery>>> {
-        let mut state = self.line.state().ok()?;
+        let mut state = self.session.state().ok()?;
         let queue = state.queues.get_mut(&self.queue)?;
         let count = queue.ready.len().min(max);
         if count == 0 {

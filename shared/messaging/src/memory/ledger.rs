@@ -1,7 +1,7 @@
-//! A database without a server: a copy a transaction, put in place by its commit.
+//! An in-memory database: one copy per transaction, put in place by its commit.
 
 use crate::ledger::{FAILURES_MAX, Unsent};
-use crate::{Failure, Handled, Ledger, Novelty, Outgoing};
+use crate::{Failure, Handled, Ledger, Outgoing, Seen};
 use events::{EventId, OrderId};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -16,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-/// A service's database as a value; `D` is what the service itself keeps in it.
+/// A service's database as a value; `D` is the service's own data in it.
 #[derive(Clone, Default)]
 pub struct MemoryLedger<D> {
     tables: Arc<Mutex<Tables<D>>>,
@@ -34,7 +34,7 @@ struct Tables<D> {
 #[derive(Clone)]
 struct Row {
     event: Arc<Outgoing>,
-    /// From then on anyone may publish it.
+    /// From then on any process may publish it.
     due: Instant,
     failures: i32,
 }
@@ -62,7 +62,7 @@ impl<D: Clone> MemoryLedger<D> {
         self.tables.lock().await.data.clone()
     }
 
-    /// A look that changes nothing, and copies nothing.
+    /// A read, without changes and without a copy.
     pub async fn look<T>(&self, at: impl FnOnce(&D) -> T) -> T {
         at(&self.tables.lock().await.data)
     }
@@ -79,7 +79,7 @@ impl<D: Clone> MemoryLedger<D> {
         self.tables.lock().await.inbox.contains_key(&event)
     }
 
-    /// So many of the next transactions cannot begin, as if the database were away.
+    /// The next transactions, so many, fail to begin, as if the database were unavailable.
     pub fn fail_next(&self, transactions: u32) {
         self.failures_to_come.store(transactions, Ordering::SeqCst);
     }
@@ -91,7 +91,7 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
     async fn begin(&self) -> Result<MemoryTx<D>, Failure> {
         let fewer = |left: u32| left.checked_sub(1);
         if self.failures_to_come.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
-            return Err(Failure::World(anyhow::anyhow!("the database is away")));
+            return Err(Failure::Transient(anyhow::anyhow!("database unavailable")));
         }
         let original = self.tables.clone().lock_owned().await;
         let copy = original.clone();
@@ -103,19 +103,21 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
         Ok(())
     }
 
-    async fn note(&self, tx: &mut MemoryTx<D>, keys: &[Handled]) -> Result<Vec<Novelty>, Failure> {
+    async fn insert_inbox(
+        &self,
+        tx: &mut MemoryTx<D>,
+        keys: &[Handled],
+    ) -> Result<Vec<Seen>, Failure> {
         let inbox = &mut tx.copy.inbox;
         Ok(keys
             .iter()
             .map(|key| match inbox.entry(key.event_id) {
                 Entry::Vacant(free) => {
                     free.insert(Arc::new(key.clone()));
-                    Novelty::New
+                    Seen::New
                 }
-                Entry::Occupied(known) if known.get().digest == key.digest => {
-                    Novelty::HandledBefore
-                }
-                Entry::Occupied(_) => Novelty::Forged,
+                Entry::Occupied(known) if known.get().digest == key.digest => Seen::Before,
+                Entry::Occupied(_) => Seen::Forged,
             })
             .collect())
     }
@@ -172,14 +174,14 @@ impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
         Ok(())
     }
 
-    async fn start_alone(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
         let mut tables = self.tables.lock().await;
         let starts = tables.suspects.entry(suspect.to_vec()).or_default();
         *starts += 1;
         Ok(*starts)
     }
 
-    async fn end_alone(&self, suspect: &[u8]) -> Result<(), Failure> {
+    async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {
         self.tables.lock().await.suspects.remove(suspect);
         Ok(())
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Handled, Ledger, Novelty, PgLedger, migrations};
+use crate::{Handled, Ledger, PgLedger, Seen, migrations};
 use chrono::TimeDelta;
 use std::time::Instant;
 
@@ -20,13 +20,13 @@ fn midnight() -> DateTime<Utc> {
     noon() - TimeDelta::hours(12)
 }
 
-/// Of an event said then.
+/// The id of an event of that time.
 fn id(said_at: DateTime<Utc>) -> Uuid {
     let millis = said_at.timestamp_millis().unsigned_abs();
     uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid()
 }
 
-async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Novelty>, Failure> {
+async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Seen>, Failure> {
     let ledger = PgLedger::new(pool.clone());
     let mut tx = ledger.begin().await?;
     let key = |at: &DateTime<Utc>| Handled {
@@ -36,9 +36,9 @@ async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Novelty>, 
         digest: vec![0; 16],
     };
     let keys: Vec<_> = said_at.iter().map(key).collect();
-    let novelties = ledger.note(&mut tx, &keys).await?;
+    let answers = ledger.insert_inbox(&mut tx, &keys).await?;
     ledger.commit(tx).await?;
-    Ok(novelties)
+    Ok(answers)
 }
 
 async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
@@ -68,18 +68,18 @@ async fn every_key_has_a_place_and_is_known_there_also_at_the_boundaries() {
         midnight() + TimeDelta::days(1),
         midnight() + TimeDelta::days(1) + days - MOMENT,
     ];
-    assert_eq!(note(&pool, &all).await.unwrap(), [Novelty::New; 7]);
-    assert_eq!(note(&pool, &all).await.unwrap(), [Novelty::HandledBefore; 7]);
+    assert_eq!(note(&pool, &all).await.unwrap(), [Seen::New; 7]);
+    assert_eq!(note(&pool, &all).await.unwrap(), [Seen::Before; 7]);
     let today = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM idempotency_keys_20260301");
     assert_eq!(today.fetch_one(&pool).await.unwrap(), 3);
     let beyond = note(&pool, &[midnight() + TimeDelta::days(1) + days]).await;
-    assert!(matches!(beyond, Err(Failure::Data(_))), "no place, and never handled twice");
+    assert!(matches!(beyond, Err(Failure::Permanent(_))), "no place, and never handled twice");
 }
 
 #[tokio::test]
 async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_end() {
     let pool = migrated().await;
-    let kept = Kept::days(3);
+    let kept = Retention::days(3);
     let said = [midnight() - MOMENT, midnight(), noon()];
     make_at(&pool, noon()).await.unwrap();
     note(&pool, &said).await.unwrap();
@@ -108,9 +108,13 @@ async fn a_long_pause_leaves_no_gap() {
     make_at(&pool, later).await.unwrap();
     assert_eq!(names(&pool).await.len(), 9 + 9, "one for all of the pause, and those ahead");
     let days: Vec<_> = (0..61).map(|day| noon() + TimeDelta::days(day)).collect();
-    assert_eq!(note(&pool, &days).await.unwrap(), [Novelty::New; 61]);
-    assert_eq!(drop_at(&pool, Kept::days(60), later).await.unwrap(), 0);
-    assert_eq!(drop_at(&pool, Kept::days(30), later).await.unwrap(), 9, "the pause stays whole");
+    assert_eq!(note(&pool, &days).await.unwrap(), [Seen::New; 61]);
+    assert_eq!(drop_at(&pool, Retention::days(60), later).await.unwrap(), 0);
+    assert_eq!(
+        drop_at(&pool, Retention::days(30), later).await.unwrap(),
+        9,
+        "the pause stays whole"
+    );
     assert!(is_known(&pool, later - TimeDelta::days(40)).await);
 }
 
@@ -122,12 +126,12 @@ async fn replicas_make_and_drop_at_the_same_time() {
     assert_eq!(names(&pool).await.len(), 9);
     let later = noon() + TimeDelta::days(40);
     make_at(&pool, later).await.unwrap();
-    let dropped = (0..8).map(|_| drop_at(&pool, Kept::default(), later));
+    let dropped = (0..8).map(|_| drop_at(&pool, Retention::default(), later));
     let dropped: Vec<_> = futures::future::join_all(dropped).await;
     // One that waits for another longer than a moment leaves the rest for the next time.
     let total: usize = dropped.into_iter().map(Result::unwrap_or_default).sum();
     assert!(total > 0);
-    drop_at(&pool, Kept::default(), later).await.unwrap();
+    drop_at(&pool, Retention::default(), later).await.unwrap();
     assert_eq!(names(&pool).await[0], "idempotency_keys_20260409");
 }
 
@@ -143,11 +147,11 @@ async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
     note(&pool, &[later]).await.unwrap();
 
     let began = Instant::now();
-    let dropped = drop_at(&pool, Kept::default(), later).await;
-    assert!(matches!(dropped, Err(Failure::World(_))), "it is tried again later: {dropped:?}");
+    let dropped = drop_at(&pool, Retention::default(), later).await;
+    assert!(matches!(dropped, Err(Failure::Transient(_))), "it is tried again later: {dropped:?}");
     assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
     sqlx::query("ROLLBACK").execute(&mut *batch).await.unwrap();
-    assert_eq!(drop_at(&pool, Kept::default(), later).await.unwrap(), 9);
+    assert_eq!(drop_at(&pool, Retention::default(), later).await.unwrap(), 9);
 }
 
 /// As by the clock of a replica, before it was the database's; or by a database's that was wrong.
@@ -157,10 +161,10 @@ async fn whatever_a_wrong_clock_has_made_and_dropped_there_is_room_for_today() {
         let pool = migrated().await;
         make_at(&pool, noon()).await.unwrap();
         make_at(&pool, noon() + wrong).await.unwrap();
-        drop_at(&pool, Kept::default(), noon() + wrong).await.unwrap();
+        drop_at(&pool, Retention::default(), noon() + wrong).await.unwrap();
         make_at(&pool, noon()).await.unwrap();
         let days: Vec<_> = (-1..=7).map(|day| noon() + TimeDelta::days(day)).collect();
-        assert_eq!(note(&pool, &days).await.unwrap(), [Novelty::New; 9], "{wrong}");
+        assert_eq!(note(&pool, &days).await.unwrap(), [Seen::New; 9], "{wrong}");
         let made = names(&pool).await;
         make_at(&pool, noon()).await.unwrap();
         assert_eq!(names(&pool).await, made, "{wrong}");
@@ -176,7 +180,7 @@ async fn a_partition_that_is_gone_is_made_again_if_it_is_still_needed() {
         make_at(&pool, noon()).await.unwrap();
         assert!(names(&pool).await.contains(&day), "{day}");
     }
-    // Of days long ago it cannot be told any more what was handled.
+    // For days long ago it is unknown which events were handled.
     let later = noon() + TimeDelta::days(5);
     make_at(&pool, later).await.unwrap();
     run(&mut pool.acquire().await.unwrap(), "DROP TABLE idempotency_keys_20260302").await.unwrap();
@@ -189,6 +193,6 @@ async fn it_goes_by_the_databases_clock() {
     let pool = migrated().await;
     make(&pool).await.unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&pool).await.unwrap();
-    assert_eq!(note(&pool, &[now]).await.unwrap(), [Novelty::New]);
-    assert_eq!(drop_old(&pool, Kept::default()).await.unwrap(), 0);
+    assert_eq!(note(&pool, &[now]).await.unwrap(), [Seen::New]);
+    assert_eq!(drop_old(&pool, Retention::default()).await.unwrap(), 0);
 }

@@ -1,6 +1,6 @@
-//! A session begins when all of the topology is there. A user who may make exchanges and queues
-//! makes what is missing; one who may not, where an operator looks after the broker, only looks at
-//! what it publishes to and consumes from: RabbitMQ 4.3 refuses to answer about anything else.
+//! Declares the topology at the start of a session. A user with the right to configure creates what
+//! is missing; one without it (an operator owns the broker) only checks what it publishes to and
+//! consumes from: RabbitMQ 4.3 refuses checks of anything else.
 
 use super::in_time;
 use crate::{BrokerError, Exchange, ExchangeKind, Topology, wire};
@@ -16,7 +16,9 @@ pub async fn make_sure(
         let channel = in_time(connection.create_channel()).await?;
         match declare(&channel, topology).await {
             Err(BrokerError::Login(_)) => {
-                tracing::info!("this user may not declare: exchanges and queues must be there");
+                tracing::info!(
+                    "this user may not declare exchanges or queues; checking that they exist"
+                );
                 // The broker logs each refusal as an error: one is enough.
                 may_declare.store(false, Ordering::Relaxed);
             }
@@ -27,7 +29,7 @@ pub async fn make_sure(
     look(&channel, topology).await
 }
 
-/// Declares what is missing; what is there must be the same.
+/// Declares what is missing; existing exchanges and queues must have the same properties.
 async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
     for one in &topology.exchanges {
         exchange(channel, one, false).await?;
@@ -50,7 +52,7 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<(), BrokerErr
     in_time(channel.close(200, "declared".into())).await
 }
 
-/// Bindings cannot be looked at: one that is missing shows when an event comes back unroutable.
+/// Bindings cannot be checked: a missing one shows when an event is returned as unroutable.
 async fn look(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
     let own = format!("{}.", topology.service);
     for one in topology.exchanges.iter().filter(|one| one.name.starts_with(&own)) {

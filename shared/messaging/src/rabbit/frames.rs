@@ -1,8 +1,8 @@
-//! Rewrites what the broker sends into what lapin can read. lapin ends the connection on a short
-//! string that is no UTF-8, on a header frame above the negotiated size, and on tables nested so
-//! deep that its parser runs out of stack; the broker delivers such a message again, for ever.
-//! Here its properties are replaced by two headers, which say so. Where bodies have a limit, one
-//! that is larger is left out, so that what waits in memory is bounded. Pure.
+//! Rewrites the broker's frames into frames that lapin can read. lapin closes the connection on a
+//! short string that is not UTF-8, on a header frame above the negotiated size, and on tables
+//! nested so deep that its parser overflows the stack; the broker redelivers such a message for
+//! ever. Here two headers replace its properties and say so. Where bodies are limited, a larger one
+//! is left out, so that the memory for waiting messages is bounded. Pure.
 
 use super::properties;
 use crate::{header, message::too_large};
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 /// Properties larger than this are replaced: with the headers that a failure adds, a message must
 /// still fit in one frame of ours.
 pub const PROPERTIES_MAX: usize = 16 * 1024;
-/// So many of the replaced bytes are kept beside the message, for a person to look at. The broker
-/// keeps all of them.
+/// So many of the replaced bytes are kept with the message, for an operator. The broker keeps all
+/// of them.
 const SHOWN_MAX: usize = 4 * 1024;
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -28,14 +28,14 @@ const BASIC: u16 = 60;
 #[derive(Default)]
 pub struct Frames {
     body_max: Option<u64>,
-    /// What is still to come of a body that is left out, by channel.
+    /// The remaining bytes of a body that is left out, by channel.
     left_out: HashMap<[u8; 2], u64>,
-    /// Of a frame that has not arrived as a whole; of one that is too large, its beginning.
+    /// The part of an incomplete frame that has arrived; of one that is too large, its beginning.
     begun: Vec<u8>,
-    /// What is still to come of a frame that is not looked into: its bytes go through, or nowhere.
+    /// The remaining bytes of a frame that is not parsed: passed through or dropped.
     passing: usize,
     skipping: usize,
-    /// What came is no AMQP, so lapin tells what is wrong with it.
+    /// The bytes are not AMQP, so lapin reports what is wrong.
     is_foreign: bool,
 }
 
@@ -44,7 +44,7 @@ impl Frames {
         Self { body_max: body_max.map(|max| max as u64), ..Self::default() }
     }
 
-    /// Appends to `readable` what lapin may have of it.
+    /// Appends to `readable` what lapin may read of it.
     pub fn push(&mut self, mut raw: &[u8], readable: &mut Vec<u8>) {
         while !raw.is_empty() {
             if self.is_foreign {
@@ -69,7 +69,7 @@ impl Frames {
         }
     }
 
-    /// Goes on with a frame that is looked into; returns what is left.
+    /// Continues a frame that is parsed; returns the rest.
     fn begin<'a>(&mut self, raw: &'a [u8], readable: &mut Vec<u8>) -> &'a [u8] {
         let wanted = if self.begun.len() < HEAD { HEAD } else { self.kept() };
         let (taken, rest) = raw.split_at((wanted - self.begun.len()).min(raw.len()));
@@ -107,7 +107,7 @@ impl Frames {
         [self.begun[1], self.begun[2]]
     }
 
-    /// Whether a body's frame belongs to one that is.
+    /// Whether a body's frame belongs to a body that is left out.
     fn is_left_out(&mut self) -> bool {
         let (channel, size) = (self.channel(), self.size() as u64);
         let Some(left) = self.left_out.get_mut(&channel) else { return false };
@@ -122,7 +122,7 @@ impl Frames {
         u32::from_be_bytes([self.begun[3], self.begun[4], self.begun[5], self.begun[6]]) as usize
     }
 
-    /// How much of the frame is kept to be looked into.
+    /// How much of the frame is kept for parsing.
     fn kept(&self) -> usize {
         let whole = HEAD + self.size() + 1;
         match self.begun[0] {
@@ -131,7 +131,7 @@ impl Frames {
         }
     }
 
-    /// The frame is here.
+    /// The frame is complete.
     fn end(&mut self, readable: &mut Vec<u8>) {
         if self.begun.is_empty() {
             return;
@@ -164,7 +164,7 @@ impl Frames {
         }
     }
 
-    /// The size of a body above the limit: none of it comes through.
+    /// The size of a body above the limit: none of it is passed on.
     fn leave_out(&mut self) -> Option<u64> {
         let size = &mut self.begun[HEAD + 4..HEAD + CONTENT];
         let body = u64::from_be_bytes(size.try_into().expect("it has eight bytes"));

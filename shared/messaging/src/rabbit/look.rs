@@ -1,20 +1,20 @@
-//! Looks at queues by declaring them passively. RabbitMQ 4.3 wants some right on each, whichever.
+//! Inspects queues by passive declarations. RabbitMQ 4.3 requires some right, any, on each queue.
 
 use super::{explain, in_time};
-use crate::{BrokerError, Depth, Lookout};
+use crate::{BrokerError, Depth, QueueInspector};
 use async_trait::async_trait;
 use futures::future::join_all;
 use lapin::{Channel, Connection, Queue, options::QueueDeclareOptions, types::FieldTable};
 use std::collections::HashSet;
 
-pub struct RabbitLookout {
+pub struct RabbitQueueInspector {
     connection: Connection,
     channel: Option<Channel>,
-    /// Asking for one of these closes the channel, so that is done once.
+    /// Asking for one of these closes the channel, so it is done once.
     missing: HashSet<String>,
 }
 
-impl RabbitLookout {
+impl RabbitQueueInspector {
     pub fn new(connection: Connection) -> Self {
         Self { connection, channel: None, missing: HashSet::new() }
     }
@@ -28,8 +28,8 @@ impl RabbitLookout {
 }
 
 #[async_trait]
-impl Lookout for RabbitLookout {
-    /// All at once; when one is missing, all over again without it.
+impl QueueInspector for RabbitQueueInspector {
+    /// All at once; if one is missing, all again without it.
     async fn depths(&mut self, queues: &[String]) -> Result<Vec<Option<Depth>>, BrokerError> {
         loop {
             let channel = self.channel().await?;
@@ -42,7 +42,7 @@ impl Lookout for RabbitLookout {
                 match answer {
                     Ok(it) => found
                         .push(Depth { ready: it.message_count(), consumers: it.consumer_count() }),
-                    // What was asked for after it fails with it.
+                    // Later requests fail with it.
                     Err(why) if failed.is_none() => failed = Some((queue, explain(&why))),
                     Err(_) => {}
                 }

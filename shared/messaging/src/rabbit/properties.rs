@@ -1,6 +1,6 @@
-//! Whether lapin can read a message's properties, told without recursion. Pure.
+//! Checks without recursion whether lapin can read a message's properties. Pure.
 
-/// Tables and arrays within each other. lapin's parser calls itself for each.
+/// Depth of nested tables and arrays. lapin's parser recurses for each.
 const DEPTH_MAX: usize = 16;
 
 /// In the order of their flags, the highest bit first.
@@ -35,7 +35,7 @@ pub fn flaw(properties: &[u8]) -> Option<String> {
         return Some("its properties are cut off".into());
     };
     if flags & 0b11 != 0 {
-        return Some("it has properties that AMQP 0-9-1 does not know".into());
+        return Some("it has properties unknown to AMQP 0-9-1".into());
     }
     for (place, (name, kind)) in PROPERTIES.into_iter().enumerate() {
         if flags & (1 << (15 - place)) == 0 {
@@ -50,11 +50,11 @@ pub fn flaw(properties: &[u8]) -> Option<String> {
             return Some(format!("its property {name} {}", why.told()));
         }
     }
-    (!rest.0.is_empty()).then(|| "its properties are longer than they say".into())
+    (!rest.0.is_empty()).then(|| "its properties are longer than declared".into())
 }
 
-/// Where the broker names an exchange and a routing key, that may be any bytes: nothing goes by
-/// them here, so what is no text becomes question marks.
+/// The broker's names of exchange and routing key may be any bytes: they are unused here, so bytes
+/// that are not text become question marks.
 pub fn clean_routing(method: &mut [u8]) {
     const DELIVER: [u8; 4] = [0, 60, 0, 60];
     const GET_OK: [u8; 4] = [0, 60, 0, 71];
@@ -98,10 +98,10 @@ impl Flaw {
     fn told(&self) -> String {
         match self {
             Self::CutOff => "is cut off".into(),
-            Self::NoText => "holds bytes that are no UTF-8".into(),
-            Self::NoTextInTable => "holds a name whose bytes are no UTF-8".into(),
+            Self::NoText => "contains bytes that are not UTF-8".into(),
+            Self::NoTextInTable => "contains a name that is not UTF-8".into(),
             Self::Deep => format!("is nested more than {DEPTH_MAX} deep"),
-            Self::UnknownType(kind) => format!("holds a value of the unknown type 0x{kind:02x}"),
+            Self::UnknownType(kind) => format!("contains a value of the unknown type 0x{kind:02x}"),
         }
     }
 }
@@ -128,7 +128,8 @@ impl<'a> Reader<'a> {
 
     fn table(&mut self) -> Result<(), Flaw> {
         let inside = self.length().and_then(|length| self.take(length)).ok_or(Flaw::CutOff)?;
-        // What is open, the innermost last: its rest, and whether its values have names.
+        // The open containers, the innermost last: the remaining bytes, and whether the values have
+        // names.
         let mut open = vec![(Reader(inside), true)];
         while let Some((innermost, is_table)) = open.last_mut() {
             if innermost.0.is_empty() {

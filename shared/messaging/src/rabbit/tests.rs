@@ -1,4 +1,4 @@
-//! Errors of lapin, and what they say of the message that was on its way.
+//! Tests of lapin's errors, and what they mean for the message in flight.
 
 use super::*;
 use lapin::{ErrorKind, protocol::AMQPError};

@@ -1,5 +1,4 @@
-//! The socket under lapin: one that notices a peer that has gone, and that hands lapin nothing it
-//! cannot read.
+//! The socket under lapin: detects a dead peer, and passes lapin only bytes that it can read.
 
 use super::frames::Frames;
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
@@ -21,12 +20,12 @@ use std::{
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-/// A peer that answers nothing for so long has gone, whatever it was sent.
+/// A peer that answers nothing for so long has gone.
 const GONE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const READ_MAX: usize = 16 * 1024;
 
-/// Connects; what may never answer is the caller's to end.
+/// Connects; the caller bounds the wait.
 pub async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
@@ -59,7 +58,7 @@ async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
 pub struct Guarded {
     stream: AsyncTcpStream<Compat<TcpStream>>,
     frames: Frames,
-    /// What lapin may have, and how much of it lapin has.
+    /// The bytes for lapin, and how many of them lapin has read.
     readable: Vec<u8>,
     given: usize,
 }
@@ -114,7 +113,7 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// tokio's reactor, but for the type of its streams.
+/// tokio's reactor, except for the type of its streams.
 #[derive(Clone, Debug)]
 pub struct Guarding(Tokio);
 
@@ -145,7 +144,7 @@ impl Reactor for Guarding {
     }
 }
 
-/// lapin connects by `open` alone.
+/// lapin connects only through `open`.
 fn not_asked_for() -> io::Error {
     io::Error::other("only a connection that is guarded can be had")
 }

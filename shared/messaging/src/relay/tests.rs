@@ -1,8 +1,8 @@
-//! The relay over a broker that ends the session at certain events.
+//! Tests of the relay over a broker that ends the session at certain events.
 
 use super::*;
 use crate::ledger::FAILURES_MAX;
-use crate::{Deliveries, MemoryLedger, Publication, RealWorld};
+use crate::{Deliveries, MemoryLedger, Publication, SystemEnv};
 use async_trait::async_trait;
 use events::OrderId;
 use std::collections::BTreeSet;
@@ -92,7 +92,7 @@ async fn relayed(relay: &Relay<MemoryLedger<()>>, broker: &Arc<Picky>, until: In
 #[tokio::test(start_paused = true)]
 async fn an_event_that_ends_the_session_is_parked_and_holds_up_no_other() {
     let ledger = MemoryLedger::<()>::default();
-    let (outbox, relay) = Relay::new(ledger.clone(), RealWorld::shared(), 10, BYTES_MAX);
+    let (outbox, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=20).map(said).collect();
     let broker = Arc::new(Picky { refuses: [events[7].id].into(), ..Picky::default() });
     written(&ledger, &events).await;
@@ -111,7 +111,7 @@ async fn an_event_that_ends_the_session_is_parked_and_holds_up_no_other() {
 #[tokio::test(start_paused = true)]
 async fn what_has_failed_with_another_goes_out_alone() {
     let ledger = MemoryLedger::<()>::default();
-    let (_, relay) = Relay::new(ledger.clone(), RealWorld::shared(), 10, BYTES_MAX);
+    let (_, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=5).map(said).collect();
     written(&ledger, &events).await;
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
@@ -125,7 +125,7 @@ async fn what_has_failed_with_another_goes_out_alone() {
 #[tokio::test(start_paused = true)]
 async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
     let ledger = MemoryLedger::<()>::default();
-    let (_, relay) = Relay::new(ledger.clone(), RealWorld::shared(), 10, BYTES_MAX);
+    let (_, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=20).map(said).collect();
     written(&ledger, &events).await;
     let over = Instant::now() + Duration::from_secs(600);
@@ -137,7 +137,7 @@ async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
 #[tokio::test(start_paused = true)]
 async fn nothing_waits_in_memory_without_a_session_and_no_more_than_there_is_room_for_with_one() {
     let (outbox, relay) =
-        Relay::new(MemoryLedger::<()>::default(), RealWorld::shared(), 10, BYTES_MAX);
+        Relay::new(MemoryLedger::<()>::default(), SystemEnv::shared(), 10, BYTES_MAX);
     let waiting = async || relay.fresh.lock().await.len();
     for number in 0..100 {
         outbox.wake(vec![said(number)]);

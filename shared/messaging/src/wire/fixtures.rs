@@ -1,5 +1,5 @@
-//! Each event as it stands on the wire, in `shared/events/fixtures`: the last file of an event is
-//! what is said today, byte by byte, and those before it are what may still be under way.
+//! Checks each event on the wire against `shared/events/fixtures`: the last file of an event is its
+//! present form, byte by byte; earlier files are forms that may still be in flight.
 
 mod samples;
 
@@ -9,11 +9,11 @@ use super::{message, properties};
 use crate::{Header, Message, Outgoing, Queue};
 use events::{EVENTS, Event};
 use lapin::types::ShortString;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde_json::{Map, Value, json};
 use std::{env, fs, path::PathBuf};
 
-/// Hears everything.
+/// Consumes everything.
 struct Anyone;
 
 impl<E: Event> On<E> for Anyone {
@@ -26,7 +26,7 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../events/fixtures"))
 }
 
-/// All of an event's, the oldest first.
+/// All fixtures of an event, the oldest first.
 fn fixtures_of(event: &str) -> Vec<String> {
     let paths = (1..).map(|number| folder().join(format!("{event}.{number}.json")));
     paths.map_while(|path| fs::read_to_string(path).ok()).collect()
@@ -36,7 +36,7 @@ fn is_updating() -> bool {
     env::var_os("UPDATE_FIXTURES").is_some()
 }
 
-/// As a person reads it in a review: the body stands there as its bytes are.
+/// Readable in a review: the body is shown as its bytes are.
 fn written(outgoing: &Outgoing) -> String {
     let publication = outgoing.publication();
     let properties = properties(&publication.message);
@@ -91,7 +91,7 @@ fn read(fixture: &str) -> Message {
     }
 }
 
-/// One event, with its type forgotten.
+/// One event, with its type erased.
 pub(super) struct Sample {
     pub outgoing: Outgoing,
     pub decode: fn(&Message) -> Result<Value, String>,

@@ -1,4 +1,4 @@
-//! Whatever bytes come as a message, they become one, and it is understood or refused.
+//! Decodes arbitrary bytes: every delivery becomes a message, and is understood or refused.
 
 use super::fixtures::{Sample, samples};
 use super::{message, properties};
@@ -9,7 +9,7 @@ use lapin::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
-/// What text may be wrong where a text is expected.
+/// Wrong text in place of a text.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -90,7 +90,7 @@ const OWN: [&str; 8] = [
     header::REPLAYED,
 ];
 
-/// What stands in JSON where something else should.
+/// JSON tokens in place of another value.
 const TOKENS: [&[u8]; 16] = [
     b"null",
     b"-1",

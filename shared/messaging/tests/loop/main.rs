@@ -1,9 +1,9 @@
-//! The one loop, over the in-memory broker, on virtual time: what it promises about each kind of
-//! trouble.
+//! Tests the consumer loop over the in-memory broker, on virtual time: its guarantees for each kind
+//! of failure.
 
 mod shop;
 
-use messaging::{Header, Message, Standing, header};
+use messaging::{ConsumerState, Header, Message, header};
 use shop::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -71,20 +71,23 @@ async fn poison_is_dead_at_once_with_its_bytes_untouched_and_everything_else_flo
     let shop = Shop::open().await;
     let good = paid(1, 1);
     let poisons = [
-        (Message { body: b"{not json".to_vec(), ..good.clone() }, "the body is no customer.paid"),
+        (
+            Message { body: b"{not json".to_vec(), ..good.clone() },
+            "the body is not a valid customer.paid",
+        ),
         (
             Message { body: b"{\"order_id\":7}".to_vec(), ..good.clone() },
-            "the body is no customer.paid",
+            "the body is not a valid customer.paid",
         ),
         (
             Message { kind: Some("customer.sneezed".into()), ..good.clone() },
-            "which this queue is for",
+            "does not match this queue",
         ),
         (Message { kind: None, ..good.clone() }, "type is missing"),
         (Message { id: None, ..good.clone() }, "message_id is missing"),
-        (Message { id: Some(Uuid::nil().to_string()), ..good.clone() }, "no UUID of version 7"),
-        (good.clone().with(header::VERSION, 2), "schema-version 2 is not 1"),
-        (good.clone().with(header::CAUSE, "me"), "is no UUID"),
+        (Message { id: Some(Uuid::nil().to_string()), ..good.clone() }, "not a UUID of version 7"),
+        (good.clone().with(header::VERSION, 2), "unknown schema-version 2"),
+        (good.clone().with(header::CAUSE, "me"), "is not a UUID"),
         (Message { correlation_id: Some("x".into()), ..good.clone() }, "differ"),
     ];
     for (poison, _) in &poisons {
@@ -216,7 +219,7 @@ async fn a_broken_session_is_rebuilt_and_nothing_is_lost_or_doubled() {
         }
     }
     shop.broker.set_down(true);
-    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
+    shop.standing.wait_for(|now| *now == ConsumerState::Away).await.unwrap();
     shop.broker.set_down(false);
     shop.quiet().await;
     let tills = shop.ledger.data().await;
@@ -260,13 +263,13 @@ async fn what_is_in_hand_is_finished_when_told_to_stop() {
 async fn it_has_caught_up_only_when_all_that_waited_is_handled() {
     let mut shop = Shop::open().await;
     shop.broker.set_down(true);
-    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
+    shop.standing.wait_for(|now| *now == ConsumerState::Away).await.unwrap();
     for order in 0..250 {
         shop.pay(order, 1);
     }
     shop.broker.set_down(false);
     let handled = shop.ledger.clone();
-    shop.standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
+    shop.standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
     assert_eq!(handled.handled().await.len(), 250);
     shop.close().await;
 }
@@ -276,8 +279,8 @@ async fn a_database_that_was_away_for_long_leaves_it_behind() {
     let mut shop = Shop::open().await;
     shop.ledger.fail_next(20);
     shop.pay(1, 1);
-    shop.standing.wait_for(|now| *now == Standing::Away).await.unwrap();
-    shop.standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
+    shop.standing.wait_for(|now| *now == ConsumerState::Away).await.unwrap();
+    shop.standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
     assert_eq!(shop.total(1).await, 1);
     shop.close().await;
 }
@@ -287,7 +290,7 @@ async fn what_others_say_when_no_message_is_handled_any_more_is_published_before
     let shop = Shop::open().await;
     let (broker, ledger) = (shop.broker.clone(), shop.ledger.clone());
     shop.stop.cancel();
-    shop.deaf.cancelled().await;
+    shop.consumers_stopped.cancelled().await;
     shop.pay(1, 1);
     shop.say(2).await;
     shop.close().await;

@@ -1,20 +1,20 @@
-//! A till that counts coins, on servers that are not there.
+//! A test service, a till that counts coins, on in-memory servers.
 
 use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Binding, Consumer, Failure, Kept, Ladder, Ledger, Line, MemoryBroker, MemoryLedger,
-    MemoryTx, Message, Outbox, Outgoing, Progress, Queue, QueueShape, RealWorld, Relay, Standing,
-    Store, Topology, World, dead_letters,
+    Batch, Binding, Consumer, ConsumerState, Env, Failure, Ledger, MemoryBroker, MemoryLedger,
+    MemoryTx, Message, Outbox, Outgoing, Progress, Queue, QueueShape, Relay, Retention,
+    RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters,
 };
-use saga::{Decision, Heard, On, Said};
+use reaction::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Somebody put coins into a till.
+/// Coins were put into a till.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Paid {
     pub order_id: OrderId,
@@ -82,7 +82,7 @@ impl Store for TillStore {
     async fn save(&self, tx: &mut Self::Tx, batch: &Batch<Till>) -> Result<(), Failure> {
         for (order, till) in batch.changed() {
             if till.0 == UNSAVEABLE {
-                return Err(Failure::data("fifteen coins"));
+                return Err(Failure::permanent("fifteen coins"));
             }
             tx.data().insert(order, till.clone());
         }
@@ -94,11 +94,11 @@ pub struct Shop {
     pub broker: MemoryBroker,
     pub ledger: MemoryLedger<Tills>,
     pub stop: CancellationToken,
-    pub deaf: CancellationToken,
+    pub consumers_stopped: CancellationToken,
     pub said: CancellationToken,
     pub outbox: Outbox,
-    pub standing: watch::Receiver<Standing>,
-    pub line: JoinHandle<Result<(), messaging::BrokerError>>,
+    pub standing: watch::Receiver<ConsumerState>,
+    pub supervisor: JoinHandle<Result<(), messaging::BrokerError>>,
 }
 
 pub const QUEUE: &str = "till.customer-paid";
@@ -112,13 +112,13 @@ impl Shop {
     }
 
     pub async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
-        let (broker, ledger, world) =
-            (MemoryBroker::default(), MemoryLedger::default(), RealWorld::shared());
+        let (broker, ledger, env) =
+            (MemoryBroker::default(), MemoryLedger::default(), SystemEnv::shared());
         let mut queue = Queue::of::<Paid>("till");
         change(&mut queue);
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
-        let (outbox, relay) = Relay::new(ledger.clone(), world.clone(), 100, 1 << 20);
+        let (outbox, relay) = Relay::new(ledger.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
         let consumer = Consumer {
             service: "till",
@@ -126,42 +126,42 @@ impl Shop {
             store: Arc::new(TillStore),
             ledger: ledger.clone(),
             outbox: outbox.clone(),
-            ladder: Ladder::default(),
-            kept: Kept::default(),
-            world: world.clone(),
+            schedule: RetrySchedule::default(),
+            kept: Retention::default(),
+            env: env.clone(),
             batch_max: 100,
             progress: progress.clone(),
         };
-        let mut topology = Topology::of("till", &[Paid::NAME], &Ladder::default());
+        let mut topology = Topology::of("till", &[Paid::NAME], &RetrySchedule::default());
         let (_, shape) = topology.queues.iter().find(|(name, _)| name == QUEUE).unwrap();
         topology.queues.push((BACK_DOOR.into(), shape.clone()));
         let queue = dead_letters(BACK_DOOR);
         topology.queues.push((queue.clone(), QueueShape::Parked));
         let (exchange, key) = ("till.dlx".into(), queue.clone());
         topology.bindings.push(Binding { exchange, queue, key });
-        // Somebody who listens to what the till says.
-        let listener = Topology::of("book", &[Counted::NAME], &Ladder::default());
+        // A consumer of the till's events.
+        let listener = Topology::of("book", &[Counted::NAME], &RetrySchedule::default());
         topology.exchanges.extend(listener.exchanges);
         topology.queues.extend(listener.queues);
         topology.bindings.extend(listener.bindings);
-        let line = Line {
+        let supervisor = SessionSupervisor {
             broker: Arc::new(broker.clone()),
             topology,
             consumer: Arc::new(consumer),
             relay: Arc::new(relay),
-            world,
+            env,
             progress,
         };
         let stop = CancellationToken::new();
-        let mut standing = line.progress.subscribe();
-        let (deaf, said) = (CancellationToken::new(), CancellationToken::new());
-        let tokens = (stop.clone(), deaf.clone(), said.clone());
-        let line = tokio::spawn(async move {
-            let (stop, deaf, said) = tokens;
-            line.run_to_the_last_word(&stop, &deaf, &said).await
+        let mut standing = supervisor.progress.subscribe();
+        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
+        let tokens = (stop.clone(), consumers_stopped.clone(), said.clone());
+        let supervisor = tokio::spawn(async move {
+            let (stop, consumers_stopped, said) = tokens;
+            supervisor.run_until_published(&stop, &consumers_stopped, &said).await
         });
-        standing.wait_for(|now| *now == Standing::CaughtUp).await.unwrap();
-        Self { broker, ledger, stop, deaf, said, outbox, standing, line }
+        standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
+        Self { broker, ledger, stop, consumers_stopped, said, outbox, standing, supervisor }
     }
 
     pub fn pay(&self, order: u128, coins: u32) -> Message {
@@ -185,10 +185,10 @@ impl Shop {
         .await;
     }
 
-    /// As a worker says something, beside what the reactions say.
+    /// Publishes as a worker does, besides the reactions.
     pub async fn say(&self, order: u128) {
         let said = Said::new(&Counted { order_id: Uuid::from_u128(order), total: 1 });
-        let said = vec![Outgoing::new(&RealWorld, said, None)];
+        let said = vec![Outgoing::new(&SystemEnv, said, None)];
         let mut tx = self.ledger.begin().await.unwrap();
         self.ledger.enqueue(&mut tx, &said).await.unwrap();
         self.ledger.commit(tx).await.unwrap();
@@ -198,18 +198,18 @@ impl Shop {
     pub async fn close(self) {
         self.stop.cancel();
         self.said.cancel();
-        self.line.await.unwrap().unwrap();
+        self.supervisor.await.unwrap().unwrap();
     }
 }
 
 pub fn paid(order: u128, coins: u32) -> Message {
     let said = Said::new(&Paid { order_id: Uuid::from_u128(order), coins });
-    Outgoing::new(&RealWorld, said, None).publication().message
+    Outgoing::new(&SystemEnv, said, None).publication().message
 }
 
 /// The same under the id of another day.
 pub fn said_days_ago(message: Message, days: i64) -> Message {
-    let said_at = RealWorld.now() - TimeDelta::days(days);
+    let said_at = SystemEnv.now() - TimeDelta::days(days);
     let millis = said_at.timestamp_millis().unsigned_abs();
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
     Message { id: Some(id.to_string()), ..message }

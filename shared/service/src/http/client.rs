@@ -1,4 +1,4 @@
-//! Finds the client of a request: the other end of the connection, or whom a trusted proxy names.
+//! Determines the client of a request: the peer's address, or the one that a trusted proxy names.
 
 use axum::{
     extract::{ConnectInfo, Request},
@@ -12,7 +12,7 @@ use std::{
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Networks of proxies whose X-Forwarded-For is believed.
+/// Networks of proxies whose X-Forwarded-For is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
@@ -20,7 +20,7 @@ pub struct Proxies(Vec<IpNet>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     pub address: IpAddr,
-    /// Some proxy has had the request in hand, a trusted one or not.
+    /// The request came through a proxy, trusted or not.
     pub is_forwarded: bool,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for Proxies {
 }
 
 impl Proxies {
-    /// Notes the client in the request's extensions.
+    /// Records the client in the request's extensions.
     pub fn note_client(&self, request: &mut Request) {
         let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
             return;
@@ -55,7 +55,7 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The last hop that is no proxy of ours: what stands before it anybody may have written.
+    /// The last hop that is not a trusted proxy: any client may have written the hops before it.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
@@ -71,7 +71,7 @@ impl Proxies {
     }
 }
 
-/// Some proxies write the port behind it.
+/// Some proxies append the port.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(hop).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -104,7 +104,7 @@ mod tests {
             ("fd00::1", &["198.51.100.1:4711"], "198.51.100.1"),
             ("fd00::1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("fd00::1", &["[2001:db8::1]"], "2001:db8::1"),
-            // All of them are ours.
+            // All of them are trusted proxies.
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &[""], "10.0.0.1"),

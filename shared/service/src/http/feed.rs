@@ -1,5 +1,5 @@
-//! Broadcasts pieces of text to listeners: each is written once, for all, and kept for those who
-//! are behind, up to a bound in bytes. Costs nothing where nobody listens.
+//! Broadcasts pieces of text to listeners: each is written once for all, and kept for slow
+//! listeners up to a bound in bytes. Without listeners it costs nothing.
 
 use axum::body::Bytes;
 use serde::Serialize;
@@ -10,9 +10,9 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Where no setting says it.
+/// The default.
 const KEPT_BYTES: usize = 4 << 20;
-/// Beside its text, for each piece.
+/// Per piece, besides its text.
 const OVERHEAD: usize = 128;
 /// Pieces that wait go out together, up to so many bytes.
 const TOGETHER: usize = 32 * 1024;
@@ -21,14 +21,14 @@ const TOGETHER: usize = 32 * 1024;
 pub struct Feed(Arc<Inner>);
 
 struct Inner {
-    kept: Mutex<Kept>,
+    kept: Mutex<Retention>,
     /// The number of the next piece. Every listener holds a receiver.
     next: watch::Sender<u64>,
     bytes_max: usize,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Retention {
     pieces: VecDeque<Bytes>,
     bytes: usize,
     /// The number that the next piece will have.
@@ -38,14 +38,14 @@ struct Kept {
 pub struct Listener {
     feed: Feed,
     news: watch::Receiver<u64>,
-    /// The number of the piece that it hears next.
+    /// The number of the next piece that it receives.
     at: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     Piece(Bytes),
-    /// So many pieces are not there any more.
+    /// So many pieces are gone.
     Missed(u64),
 }
 
@@ -90,20 +90,20 @@ impl Feed {
         Listener { feed: self.clone(), news, at }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Retention> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Listener {
-    /// What has come since, together where it is small.
+    /// The pieces that have come since, small ones combined.
     pub async fn next(&mut self) -> Heard {
         loop {
             self.news.mark_unchanged();
             if let Some(heard) = self.due() {
                 return heard;
             }
-            // The sender lives as long as we do.
+            // The sender outlives this receiver.
             let _ = self.news.changed().await;
         }
     }
@@ -138,7 +138,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let mut kept = self.feed.lock();
-        // The last one: nobody is behind.
+        // The last one: no listener is behind.
         if self.feed.0.next.receiver_count() <= 1 {
             kept.pieces.clear();
             kept.bytes = 0;
@@ -146,7 +146,7 @@ impl Drop for Listener {
     }
 }
 
-/// Appends an event as a stream sends it.
+/// Appends an event in the format of a stream.
 pub fn write_event(
     out: &mut String,
     kind: &str,

@@ -20,7 +20,7 @@ pub async fn ready(State(context): State<Context>) -> Result<Json<Value>, Proble
             waits => Err(Problem::not_ready(waits.join("; "))),
         },
         (false, true) => Err(Problem::not_ready("the database is not reached")),
-        (true, false) => Err(Problem::not_ready("the broker is not reached")),
+        (true, false) => Err(Problem::not_ready("broker not connected")),
         (false, false) => Err(Problem::not_ready("neither database nor broker is reached")),
     }
 }

@@ -1,4 +1,4 @@
-//! Answers only under names of its own: a page from elsewhere whose name leads here, for a moment,
+//! Answers only under the service's own names: a foreign page whose name resolves to this server
 //! must not act as ours (DNS rebinding).
 
 use super::problem::Problem;
@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-/// Names that are ours, beside localhost and addresses: nobody else's name is an address.
+/// Names that are ours, besides localhost and addresses: a foreign name is never an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// In lower case; one that begins with a dot is for all names below it.
@@ -49,7 +49,7 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Hosts {
-    /// Whether the request is sent to one of them.
+    /// Checks that the request is for one of them.
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
         match named(request) {
             Named::Nothing if request.version() < Version::HTTP_11 => Ok(()),
@@ -87,7 +87,7 @@ enum Named {
     Nonsense,
 }
 
-/// A whole address in the request line goes before the header.
+/// An absolute address in the request line has precedence over the header.
 fn named(request: &Request) -> Named {
     if let Some(authority) = request.uri().authority() {
         return Named::Host(authority.clone());

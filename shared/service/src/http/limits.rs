@@ -1,4 +1,4 @@
-//! Protects the service from too many requests, and from its own panics: the layers of its routes.
+//! Protects the service from overload and from its own panics: the layers of its routes.
 
 use super::{
     client::{Client, Proxies},
@@ -20,7 +20,7 @@ use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
-/// A client that hears nothing for so long is told to come back.
+/// A client without an answer for so long gets an error that asks it to retry.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Limits {
@@ -57,7 +57,7 @@ pub async fn in_flight(
     next.run(request).await
 }
 
-/// Not for what places an order, which knows itself when it can still be given up.
+/// Not for placing an order, which has its own deadline.
 pub async fn in_time(request: Request, next: Next) -> Response {
     let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
     answered.unwrap_or_else(|_| Problem::database_away().into_response())

@@ -1,5 +1,5 @@
-//! Counts the bytes of requests and answers in memory, and reads the body of a request whole before
-//! it takes a place in the line.
+//! Counts the bytes of requests and answers in memory, and reads a request's body whole before the
+//! request takes a slot.
 
 use super::{BODY_MAX, problem::Problem};
 use axum::{
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 const BODY_WITHIN: Duration = Duration::from_secs(10);
-/// For one that gives way to be gone.
+/// Time for an evicted request to end.
 const ROOM_WITHIN: Duration = Duration::from_millis(200);
 const SMALLEST: usize = 1024;
 
@@ -32,7 +32,7 @@ pub struct Memory {
     arriving: Mutex<Arriving>,
 }
 
-/// The bodies that have not come whole, the oldest first.
+/// The bodies still arriving, the oldest first.
 #[derive(Default)]
 struct Arriving {
     bodies: BTreeMap<u64, Arc<Arrival>>,
@@ -59,7 +59,7 @@ impl Memory {
         Self { requests, answers, answer_bytes, arriving: Mutex::default() }
     }
 
-    /// The whole body, and the room that it takes up.
+    /// The whole body, with its share of the memory.
     pub async fn receive(
         &self,
         body: Body,
@@ -89,11 +89,11 @@ impl Memory {
         Arrives { memory: self, number, arrival }
     }
 
-    /// Has those give way that have been arriving for the longest.
+    /// Evicts the requests whose bodies have been arriving longest.
     fn make_room(&self, bytes: usize) {
         let mut freed = 0;
         for arrival in self.arriving().bodies.values() {
-            // Each gives way to one only.
+            // Each makes room for one only.
             let held = arrival.held.swap(0, Ordering::Relaxed);
             if held > 0 {
                 arrival.give_way.notify_one();
@@ -109,14 +109,14 @@ impl Memory {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps count of an answer until it is sent. One to a request that was counted has its room
-    /// already, so that nothing is done and then not told.
+    /// Counts an answer until it is sent. The answer to a counted request has its room already, so
+    /// that no completed work goes without an answer.
     pub async fn weigh(
         &self,
         answer: Response,
         held: Option<OwnedSemaphorePermit>,
     ) -> Result<Response, Problem> {
-        // A stream, whose parts are counted where they are kept.
+        // A stream: its parts are counted in its feed.
         let Some(bytes) = answer.body().size_hint().exact() else { return Ok(answer) };
         let room = match held {
             Some(room) => room,
@@ -144,7 +144,7 @@ impl Arrives<'_> {
                 return Err(Problem::too_large());
             }
             if length > whole.capacity() {
-                // Copied, since a chunk keeps the buffer alive of which it is a part.
+                // Copied, since a chunk keeps its whole buffer alive.
                 let capacity = length.next_power_of_two().clamp(SMALLEST, BODY_MAX);
                 let more = self.room(capacity - whole.capacity()).await?;
                 whole.reserve_exact(capacity - whole.len());
@@ -181,7 +181,7 @@ fn room(of: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
     of.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
 }
 
-/// Gives its room back when the last of it is sent.
+/// Returns its share when its last part is sent.
 struct Counted {
     whole: Bytes,
     _room: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! Measures requests, how they end and how long they take; and serves all metrics.
+//! Measures requests, their outcomes and durations; serves all metrics.
 
 use super::problem::Problem;
 use axum::{
@@ -11,7 +11,7 @@ use telemetry::metrics;
 use tokio::time::Instant;
 
 pub async fn requests(request: Request, next: Next) -> Response {
-    // Only names of ours: a client must not be able to fill the memory with his.
+    // Only known names: a client must not fill the memory with its own.
     let method = match *request.method() {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -29,7 +29,7 @@ pub async fn requests(request: Request, next: Next) -> Response {
 /// `GET /metrics`, for Prometheus.
 pub async fn page() -> Result<impl IntoResponse, Problem> {
     let page = metrics::page().map_err(|why| {
-        tracing::error!("the metrics cannot be shown: {why:#}");
+        tracing::error!("cannot render metrics: {why:#}");
         Problem::internal()
     })?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))

@@ -1,4 +1,4 @@
-//! Serves pages and their files so that nothing comes from elsewhere and no other page frames them.
+//! Serves pages and their files with a policy: no foreign content, and no frames in other pages.
 
 use axum::{
     extract::Request,
@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// No foreign content, nothing inline, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

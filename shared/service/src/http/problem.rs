@@ -1,4 +1,4 @@
-//! Answers with problems (RFC 9457): what is wrong, for programs and for people.
+//! Answers errors as problems (RFC 9457), for programs and for people.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -8,7 +8,7 @@ use database::Failure;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Before the name of each problem's kind.
+/// The prefix of each problem's kind.
 const KINDS: &str = "urn:problem-type:quadrille:";
 
 /// What is wrong with each field.
@@ -72,19 +72,19 @@ impl Problem {
         Self { errors, ..self }
     }
 
-    /// It cannot be read: no JSON, or JSON of another shape.
+    /// Unreadable: not JSON, or JSON of another shape.
     pub fn malformed(detail: impl Into<String>, errors: Errors) -> Self {
         let title = "The request cannot be read";
         Self::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail).with_errors(errors)
     }
 
     pub fn no_json(why: &serde_json::Error) -> Self {
-        Self::malformed(format!("the body is no JSON: {why}"), Errors::new())
+        Self::malformed(format!("the body is not valid JSON: {why}"), Errors::new())
     }
 
     pub fn broken_off() -> Self {
         Self::malformed(
-            "the body did not come whole; send as much as Content-Length says",
+            "the body is incomplete; send as many bytes as Content-Length declares",
             Errors::new(),
         )
     }
@@ -108,31 +108,31 @@ impl Problem {
 
     pub fn too_slow() -> Self {
         let title = "The request took too long to arrive";
-        let detail = "the body did not arrive in time; send it at once";
+        let detail = "the body did not arrive in time";
         Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
     }
 
     pub fn no_such_page() -> Self {
-        let detail = "nothing is served under this path";
+        let detail = "no resource at this path";
         Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
     }
 
     pub fn not_our_host() -> Self {
-        let title = "Not under this name";
-        let detail = "the header Host has a name that is not ours; where it should be, add it to \
-             ALLOWED_HOSTS";
+        let title = "Unknown host";
+        let detail =
+            "the header Host has an unknown name; if it is correct, add it to ALLOWED_HOSTS";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "not-our-host", title, detail)
     }
 
     pub fn wrong_method() -> Self {
         let (status, title) = (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
-        let detail = "the header Allow has the methods that this path knows";
+        let detail = "the header Allow lists the methods of this path";
         Self::new(status, "wrong-method", title, detail)
     }
 
     pub fn too_many_requests(seconds: u32) -> Self {
         let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many requests");
-        let detail = format!("this client may ask again in {seconds} s");
+        let detail = format!("rate limit exceeded; retry in {seconds} s");
         Self::new(status, "too-many-requests", title, detail).retry_after(seconds)
     }
 
@@ -143,14 +143,13 @@ impl Problem {
     }
 
     pub fn overloaded() -> Self {
-        let detail = "too many requests are at work; try again in a moment";
+        let detail = "too many requests in flight; retry in a moment";
         Self::unavailable("overloaded", "Overloaded", detail)
     }
 
     pub fn database_away() -> Self {
-        let detail =
-            "the database cannot be reached; with an Idempotency-Key it is safe to try again";
-        Self::unavailable("database-away", "The database is away", detail)
+        let detail = "the database is unavailable; with an Idempotency-Key a retry is safe";
+        Self::unavailable("database-away", "Database unavailable", detail)
     }
 
     pub fn not_ready(detail: impl Into<String>) -> Self {
@@ -163,19 +162,19 @@ impl Problem {
 
     pub fn internal() -> Self {
         let (status, title) = (StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
-        Self::new(status, "internal-error", title, "it is our fault, and in our log")
+        Self::new(status, "internal-error", title, "internal error; logged")
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::World(why) => {
-                tracing::warn!("a request finds no database: {why:#}");
+            Failure::Transient(why) => {
+                tracing::warn!("database unavailable: {why:#}");
                 Self::database_away()
             }
-            Failure::Data(why) => {
-                tracing::error!("a request fails: {why:#}");
+            Failure::Permanent(why) => {
+                tracing::error!("request failed: {why:#}");
                 Self::internal()
             }
         }

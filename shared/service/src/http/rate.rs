@@ -1,4 +1,4 @@
-//! Limits how often one client may ask: a token bucket for each.
+//! Limits the rate of requests per client: one token bucket each.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Above this many clients those are forgotten that have been quiet.
+/// Above this many clients, quiet ones are forgotten.
 const CLIENTS_MAX: usize = 10_000;
 
-/// A bucket of tokens for each client, as large as what it may ask in a second.
+/// A token bucket per client, of one second's requests.
 pub struct Rate {
     per_second: f64,
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
@@ -28,12 +28,12 @@ impl Rate {
         Self { per_second: per_second.into(), buckets: Mutex::default() }
     }
 
-    /// The error is the number of seconds until it is worth trying again.
+    /// The error is the number of seconds until the next attempt can succeed.
     pub fn admit(&self, client: IpAddr) -> Result<(), u32> {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= CLIENTS_MAX {
-            // A bucket that must be full again is as good as none.
+            // A bucket that must be full again need not be kept.
             buckets.retain(|_, bucket| now - bucket.at < Duration::from_secs(1));
             if buckets.len() >= CLIENTS_MAX {
                 buckets.clear();

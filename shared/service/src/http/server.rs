@@ -1,5 +1,5 @@
-//! Serves HTTP/1 with what `axum::serve` lacks: clients that send slowly or do not read are cut
-//! off, and connections, their headers and their buffers have a bound.
+//! Serves HTTP/1 with what `axum::serve` lacks: cuts off clients that send slowly or do not read,
+//! and bounds connections, their headers and their buffers.
 
 mod connections;
 
@@ -23,21 +23,21 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// For the headers of a request, and for how long a connection may be idle.
+/// For the headers of a request, and for an idle connection.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// Of a request's headers together, and of what is read or written ahead.
+/// For a request's headers together, and for data read or written ahead.
 const BUFFER_MAX: usize = 16 * 1024;
 /// A client that takes no byte of its answer for so long is cut off.
 const STALLED: Duration = Duration::from_secs(30);
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
-/// For databases, brokers and files, beside the connections of clients.
+/// For databases, brokers and files, besides the connections of clients.
 const OTHER_FILES: u64 = 256;
 
-/// Where to listen, and to how many.
+/// Address and limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
     pub address: SocketAddr,
-    /// Connections at the same time, at most; one more closes one that waits.
+    /// Maximum of concurrent connections; one more closes a waiting one.
     pub connections_max: usize,
 }
 
@@ -50,14 +50,17 @@ pub struct Server {
 impl Server {
     pub async fn bind(Listen { address, connections_max }: Listen) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("HTTP_ADDR={address} cannot be listened on; choose another, e.g. HTTP_ADDR=127.0.0.1:3001")
+            format!(
+                "cannot listen on HTTP_ADDR={address}; choose another, e.g. \
+                HTTP_ADDR=127.0.0.1:3001"
+            )
         })?;
         tracing::info!(%address, "HTTP listens on http://{address}");
         let connections = Connections::new(as_files_allow(connections_max));
         Ok(Self { listener, connections, stalled: STALLED })
     }
 
-    /// Takes requests until told to stop, then finishes those in hand.
+    /// Takes requests until the service stops, then finishes those in hand.
     pub async fn run(self, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
         loop {
@@ -68,7 +71,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => self.serve(stream, peer, routes.clone(), &graceful),
                 Err(why) => {
-                    // Out of file handles, most likely: some will come back.
+                    // Out of file handles, most likely: some will be closed.
                     tracing::warn!("cannot accept a connection: {why}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -84,7 +87,7 @@ impl Server {
         Ok(())
     }
 
-    /// In a task of its own; a connection that breaks is its client's affair.
+    /// In a task of its own; a broken connection needs no report.
     fn serve(
         &self,
         stream: TcpStream,
@@ -101,7 +104,7 @@ impl Server {
         let work = open.work();
         let answer = move |mut request: Request<Incoming>| {
             let working = work.begin();
-            // So that a route can tell one client from another.
+            // So that a route can distinguish clients.
             request.extensions_mut().insert(ConnectInfo(peer));
             let answering = routes.call(request);
             async move {
@@ -119,7 +122,8 @@ impl Server {
     }
 }
 
-/// As many as wanted, if the process may open so many files; it raises what it may raise itself.
+/// As many as wanted, if the process may open so many files; raises the soft limit as far as it
+/// may.
 fn as_files_allow(wanted: usize) -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     let needed = wanted as u64 + OTHER_FILES;
@@ -132,8 +136,8 @@ fn as_files_allow(wanted: usize) -> usize {
     let files = raised.max(soft);
     let possible = files.saturating_sub(OTHER_FILES).max(16);
     tracing::warn!(
-        "only {possible} of HTTP_CONNECTIONS_MAX={wanted} connections are possible, since the \
-         process may open {files} files; raise its limit (`ulimit -n`), or lower the setting"
+        "HTTP_CONNECTIONS_MAX={wanted} exceeds the limit of {files} open files: using {possible} \
+         connections; raise `ulimit -n`, or lower the setting"
     );
     usize::try_from(possible).unwrap_or(wanted)
 }

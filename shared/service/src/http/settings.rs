@@ -1,4 +1,4 @@
-//! Settings of HTTP, from the environment or the command line.
+//! Defines the settings of HTTP, from the environment or the command line.
 
 use super::{client::Proxies, hosts::Hosts, server::Listen};
 use std::net::SocketAddr;
@@ -8,25 +8,25 @@ pub struct HttpSettings {
     /// Where HTTP listens
     #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:3001", value_name = "HTTP_ADDR")]
     pub http_addr: SocketAddr,
-    /// Names under which it is asked, beside localhost and addresses: shop.example,*.shop.example;
-    /// * is any
+    /// Host names of this service besides localhost and addresses, e.g.
+    /// shop.example,*.shop.example; or * for any
     #[arg(long, env = "ALLOWED_HOSTS", default_value = "", value_name = "ALLOWED_HOSTS")]
     pub allowed_hosts: Hosts,
-    /// Proxies whose X-Forwarded-For tells the client: addresses and networks, 10.0.0.0/8,fd00::/8
+    /// Trusted proxies, whose X-Forwarded-For is used: addresses and networks, 10.0.0.0/8,fd00::/8
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_name = "TRUSTED_PROXIES")]
     pub trusted_proxies: Proxies,
     /// Requests a second that one client address may send; 0 is no limit
     #[arg(long, env = "RATE_LIMIT", default_value = "0", value_name = "RATE_LIMIT")]
     pub rate_limit: u32,
-    /// Connections open at the same time, at most; one more closes one that waits for its client
+    /// Maximum of open connections; one more closes an idle one
     #[arg(long, env = "HTTP_CONNECTIONS_MAX", default_value = "2048")]
     #[arg(value_name = "HTTP_CONNECTIONS_MAX", value_parser = clap::value_parser!(u32).range(16..))]
     pub connections_max: u32,
-    /// Requests at work at the same time, at most; one more is answered 503
+    /// Maximum of requests in flight; one more is answered 503
     #[arg(long, env = "HTTP_IN_FLIGHT_MAX", default_value = "1024")]
     #[arg(value_name = "HTTP_IN_FLIGHT_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight_max: u32,
-    /// Event streams open at the same time, at most; one more is answered 503
+    /// Maximum of open event streams; one more is answered 503
     #[arg(long, env = "HTTP_STREAMS_MAX", default_value = "1024")]
     #[arg(value_name = "HTTP_STREAMS_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_max: u32,
@@ -34,8 +34,8 @@ pub struct HttpSettings {
     #[arg(long, env = "HTTP_STREAMS_PER_CLIENT", default_value = "256")]
     #[arg(value_name = "HTTP_STREAMS_PER_CLIENT", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_per_client: u32,
-    /// MiB of requests, answers and events that wait in memory, at most: half for requests, a
-    /// quarter for answers, a quarter for streams
+    /// Maximum of MiB for buffered requests, answers and events: half for requests, a quarter for
+    /// answers, a quarter for streams
     #[arg(long, env = "HTTP_MEMORY_MIB", default_value = "64", value_name = "HTTP_MEMORY_MIB")]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub memory_mib: u32,

@@ -1,4 +1,4 @@
-//! Sends server-sent events: keep-alives where nothing happens, and small events together.
+//! Sends server-sent events: keep-alives on idle streams, and small events combined.
 
 use super::{
     feed::{Heard, Listener, write_event},
@@ -23,7 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub type Events = Result<Event, Infallible>;
 
-/// Says something now and then where nothing happens.
+/// Sends keep-alives while nothing happens.
 pub fn stream<S: Stream<Item = Events> + Send + 'static>(events: S) -> Sse<KeepAliveStream<S>> {
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
@@ -33,9 +33,9 @@ pub fn event(kind: &str, data: &(impl Serialize + ?Sized)) -> Event {
     Event::default().event(kind).data(data)
 }
 
-/// What a feed tells, until the service stops.
+/// The events of a feed, until the service stops.
 pub struct Feeding {
-    /// Goes before all else.
+    /// Sent before all else.
     pub first: String,
     pub feed: Listener,
     pub stream: OpenStream,
@@ -75,7 +75,7 @@ impl Feeding {
     }
 }
 
-/// Whoever reads this has to ask for what he wants to know.
+/// A client that receives this must query what it needs.
 pub fn missed(batches: u64) -> String {
     let mut text = String::new();
     write_event(&mut text, "missed", &json!({ "batches": batches }), None::<&str>);

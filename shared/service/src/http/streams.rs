@@ -1,4 +1,4 @@
-//! Limits how many event streams are open: in all, and for one client.
+//! Limits the open event streams: in total, and per client.
 
 use super::{problem::Problem, rate::network};
 use std::{
@@ -9,8 +9,8 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Between two events of a stream, for each stream that is open: with many, each has its events in
-/// fewer and larger pieces.
+/// Between two events of a stream, for each open stream: with many, each gets fewer and larger
+/// pieces.
 const REST: Duration = Duration::from_micros(100);
 
 pub struct Streams {
@@ -22,10 +22,10 @@ pub struct Streams {
 
 type Open = Mutex<HashMap<IpAddr, usize>>;
 
-/// The right to an open stream, for as long as it is kept.
+/// The permit for an open stream, while it is held.
 pub struct OpenStream {
     _permit: OwnedSemaphorePermit,
-    /// None where the client is not known, as in tests.
+    /// None if the client is unknown, as in tests.
     client: Option<IpAddr>,
     open: Arc<Open>,
     max: usize,

@@ -1,9 +1,9 @@
-//! Reads the trace that a client asks to go on with.
+//! Reads the trace context of a client's request.
 
 use axum::http::HeaderMap;
 use telemetry::TraceParent;
 
-/// The caller's W3C `traceparent`, where it is a valid one.
+/// The caller's W3C `traceparent`, if it is valid.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let valid: TraceParent = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Counters, gauges and histograms that know their own name and labels.
+//! Defines counters, gauges and histograms that know their own name and labels.
 
 use crate::meters;
 use opentelemetry::{
@@ -13,7 +13,7 @@ pub struct About {
     pub name: &'static str,
     pub kind: &'static str,
     pub labels: &'static [&'static str],
-    /// Who tells it.
+    /// The service that reports it.
     pub of: &'static str,
     pub tells: &'static str,
 }
@@ -29,7 +29,7 @@ impl About {
     }
 }
 
-/// What it is bound to at its first use: nothing, where nobody reads.
+/// What it is bound to at its first use: nothing without a reader.
 struct Instrument<I, const N: usize> {
     name: &'static str,
     tells: &'static str,
@@ -77,7 +77,7 @@ impl<const N: usize> Counter<N> {
     }
 }
 
-/// As it was when last looked at.
+/// The value of the last sample.
 pub struct Gauge<const N: usize>(Instrument<metrics::Gauge<f64>, N>);
 
 impl<const N: usize> Gauge<N> {
@@ -95,7 +95,7 @@ impl<const N: usize> Gauge<N> {
     }
 }
 
-/// How long things take: a histogram.
+/// A histogram of durations.
 pub struct Seconds<const N: usize>(Instrument<metrics::Histogram<f64>, N>);
 
 /// From a query to an order that waits for a long retry.

@@ -1,9 +1,9 @@
-//! A service with a bug that no `catch_unwind` catches: one sort of message ends its process.
+//! A service with a bug that no `catch_unwind` catches: one type of message ends its process.
 
 use database::{Failure, Transaction};
 use events::{Event, OrderId, ProductId};
 use messaging::{Batch, Store};
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 use serde::{Deserialize, Serialize};
 use service::Service;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ impl On<Struck> for Glass {
     }
 }
 
-/// Remembers nothing: what it has handled is in the idempotency table.
+/// Stores nothing: handled messages are in the idempotency table.
 struct Nothing;
 
 impl Store for Nothing {

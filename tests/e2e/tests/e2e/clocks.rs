@@ -1,8 +1,8 @@
-//! Machines whose clocks are wrong: they say so, and do no harm.
+//! Services with a wrong clock report it, and do no harm.
 
 use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, WrongClock, free_address, order, until};
 use futures::future::join_all;
-use messaging::{Ladder, QueueShape, Topology};
+use messaging::{QueueShape, RetrySchedule, Topology};
 use reqwest::StatusCode;
 use std::{fs, time::Duration};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ fn lent(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// Waits until a process is at work and finds its clock wrong in this way.
+/// Waits until a process is ready and reports this clock error.
 async fn complains(fleet: &Fleet, name: &str, how: &str) {
     let expected = format!("the machine's clock is {how} the database's");
     until(SOON, || async {
@@ -33,9 +33,9 @@ async fn listens(fleet: &Fleet) {
     .await;
 }
 
-/// Nothing is among the dead letters.
+/// There are no dead letters.
 async fn none_dead(fleet: &Fleet) {
-    let queues = Topology::whole(&Ladder::default()).queues.into_iter();
+    let queues = Topology::whole(&RetrySchedule::default()).queues.into_iter();
     let parked = queues.filter(|(_, shape)| *shape == QueueShape::Parked);
     let parked: Vec<String> = parked.map(|(name, _)| name).collect();
     let dead = fleet.broker.ready(&parked).await;
@@ -67,7 +67,7 @@ async fn a_replica_whose_clock_is_ahead_cancels_no_order_before_its_time() {
     fleet.take("payment").kill();
     let wish = order("pix", PLENTY, 1);
     let running = join_all((0..20).map(|_| fleet.place(&wish))).await;
-    // Looked at last, by whoever cancels.
+    // The deadline job checks this order last.
     let late = fleet.place(&wish).await;
     fleet.take("order").kill();
     sqlx::query("UPDATE orders SET created_at = created_at - INTERVAL '1 hour' WHERE id = $1")

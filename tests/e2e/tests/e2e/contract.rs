@@ -1,4 +1,4 @@
-//! The service keeps what `/openapi.json` promises, to whoever asks whatever.
+//! The service keeps what `/openapi.json` promises, for every request of every client.
 
 use e2e::{Fleet, Python};
 use serde_json::Value;

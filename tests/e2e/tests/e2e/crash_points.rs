@@ -1,5 +1,5 @@
-//! Every place at which a crash would hurt most, in every service that comes by there: it crashes
-//! there twice in a row, and then everything ends as it should.
+//! Each service crashes twice in a row at each of its crash points; then every order ends as it
+//! should.
 
 use e2e::{Fleet, LIMITED, OVERSIZED, PLENTY, SOLD_OUT, order};
 use futures::future::join_all;
@@ -9,9 +9,9 @@ use messaging::{
 };
 use std::os::unix::process::ExitStatusExt;
 
-/// Where every consumer comes by.
+/// Crash points of every consumer.
 const LOOP: &[CrashPoint] = &[Received, Noted, Loaded, Written, Committed, PutAside, Acknowledged];
-/// Where every publisher comes by.
+/// Crash points of every publisher.
 const RELAY: &[CrashPoint] = &[Published, Confirmed, Forgotten];
 const HTTP: &[CrashPoint] = &[OrderCommitted, CancelCommitted];
 const DESK: &[CrashPoint] = &[ChargeTaken, ChargeAnswered, VerdictCommitted, ChargePutBack];
@@ -39,7 +39,7 @@ async fn shipping_survives_a_crash_anywhere() {
 async fn survives(service: &str, points: &[CrashPoint]) {
     let mut fleet = Fleet::start().await;
     for point in points {
-        // The reaper finds what an earlier crash has left in hand.
+        // The reaper takes over claims that an earlier crash left.
         let ways = match point {
             ChargePutBack => [ChargeAnswered, ChargePutBack],
             other => [*other, *other],
@@ -49,7 +49,7 @@ async fn survives(service: &str, points: &[CrashPoint]) {
             fleet.spawn_as(service, service, &[("CRASH_AT", &format!("{way:?}"))]);
             let mut crashing = fleet.take(service);
             poison(&fleet, service).await;
-            // Nobody answers once order has crashed: its customers come again below.
+            // The order service does not answer after its crash: its customers ask again below.
             let status = tokio::select! {
                 status = crashing.ended() => status,
                 () = life(&fleet) => crashing.ended().await,
@@ -67,7 +67,7 @@ async fn survives(service: &str, points: &[CrashPoint]) {
     fleet.close().await;
 }
 
-/// Some orders of every kind, so that every service has something to do and to undo.
+/// Some orders of every kind, so that every service has something to do and to compensate.
 async fn life(fleet: &Fleet) {
     let wishes = [
         order("pix", PLENTY, 1),
@@ -81,7 +81,7 @@ async fn life(fleet: &Fleet) {
     tokio::join!(join_all(wishes.iter().map(|wish| fleet.place_surely(wish))), cancelled);
 }
 
-/// Something that the service has to put aside.
+/// Publishes a message that the service must dead-letter.
 async fn poison(fleet: &Fleet, service: &str) {
     let step = events::SAGA.iter().find(|step| step.service == service).expect("it hears");
     let message = Message { body: b"?".to_vec(), ..Message::default() };

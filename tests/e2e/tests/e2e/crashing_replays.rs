@@ -1,5 +1,5 @@
-//! What a person does about dead letters crashes at every place where that would hurt most, once
-//! and twice in a row. Done again, it has its effect once, and nothing is lost.
+//! The dead-letter commands crash at each of their crash points, once and twice in a row. Repeated,
+//! each command has its effect once, and nothing is lost.
 
 use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, ready};
 use e2e::{Fleet, mend, until};
@@ -7,16 +7,16 @@ use messaging::CrashPoint::{self, *};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// A crash takes one away at most, so that there is one left to do.
+/// A crash removes one dead letter at most, so that one is left to handle.
 const LETTERS: u32 = 3;
 
 const REPLAY: [&str; 3] = ["dlq", "replay", QUEUE];
 const PURGE: [&str; 4] = ["dlq", "purge", QUEUE, "--yes"];
 
-/// At this place, so many times in a row.
+/// Crashes at this crash point, this many times in a row.
 type Crash = (CrashPoint, usize);
 
-/// At each place once, and at each twice.
+/// Each crash point once, and each twice.
 fn crashes(points: &[CrashPoint]) -> Vec<Crash> {
     points.iter().flat_map(|point| [(*point, 1), (*point, 2)]).collect()
 }
@@ -27,14 +27,15 @@ async fn beginning() -> (Fleet, PgPool) {
     (fleet, stock)
 }
 
-/// Does it, and does it again until no dead letter is left.
+/// Runs the command again until no dead letter is left.
 async fn survives(fleet: &Fleet, command: &[&str], (point, times): Crash) {
     for _ in 0..times {
         until(SOON, || async {
             let said = fleet.saga_crashing(command, point).await;
             assert_ne!(said.code, Some(0), "{command:?} does not come by {point:?}: {said:?}");
             let crashed = said.signal == Some(nix::libc::SIGABRT);
-            // RabbitMQ may not have noticed yet that the last one is gone, with all in its hand.
+            // RabbitMQ may not have noticed yet that the last process is gone, which held all
+            // messages.
             if crashed { Ok(()) } else { Err(format!("no crash at {point:?}: {said:?}")) }
         })
         .await;

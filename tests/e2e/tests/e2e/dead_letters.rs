@@ -1,9 +1,8 @@
-//! Dead letters: looked at, sent back, mended and thrown away, once each whatever happens
-//! meanwhile.
+//! Dead letters are listed, replayed, repaired and purged, each once, whatever happens meanwhile.
 
 use dead_letters::{Done, Outcome};
 use e2e::{Fleet, PLENTY, Said, mend, order, refuse, until};
-use messaging::{Ladder, Message, Topology, header};
+use messaging::{Message, RetrySchedule, Topology, header};
 use saga_cli::dlq::{DeadLetters, Pick};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -34,7 +33,7 @@ async fn with_dead_orders(number: u32) -> (Fleet, PgPool, Vec<Uuid>) {
     (fleet, stock, orders)
 }
 
-/// Orders of seven pieces die in inventory, until that table of its database is mended.
+/// Orders of seven pieces fail in inventory, until that table of its database is repaired.
 pub async fn die(fleet: &Fleet, stock: &PgPool, number: u32) -> Vec<Uuid> {
     refuse(stock, TABLE, "quantity <> 7").await;
     let mut orders = Vec::new();
@@ -49,7 +48,7 @@ fn outcomes(done: &[Done]) -> Vec<Outcome> {
     done.iter().map(|done| done.outcome).collect()
 }
 
-/// Every outcome that a command has told of.
+/// Every outcome that a command has printed.
 fn told(said: &Said) -> Vec<String> {
     let all = said.json();
     let all = all.as_array().expect("a list").iter();
@@ -104,7 +103,7 @@ async fn a_dead_letter_is_looked_at_without_disturbing_and_goes_into_its_queue_a
     assert!(!said.is_empty(), "what it leads to is said");
     assert!(said.iter().all(|said| said.id.as_ref() != Some(&event)), "nobody else heard it again");
     let again = fleet.saga(&["dlq", "replay", "--event", &event]).await;
-    assert!(again.code == Some(1) && again.error.contains("no dead letter fits"), "{again:?}");
+    assert!(again.code == Some(1) && again.error.contains("no dead letter matches"), "{again:?}");
     let none = fleet.saga(&["dlq", "replay", "--all", "--yes"]).await;
     assert!(none.code == Some(0) && none.error.contains("no dead letters"), "{none:?}");
     assert_eq!(fleet.saga(&["dlq", "replay"]).await.code, Some(2), "nothing is named");
@@ -163,7 +162,7 @@ async fn two_people_replay_at_once_and_each_dead_letter_goes_once() {
 async fn what_rabbitmq_does_not_take_stays_a_dead_letter() {
     let (mut fleet, stock, orders) = with_dead_orders(1).await;
     let poison = Message {
-        id: Some(messaging::World::new_id(&messaging::RealWorld).to_string()),
+        id: Some(messaging::Env::new_id(&messaging::SystemEnv).to_string()),
         kind: Some("payment.failed".into()),
         body: b"\xff\x1b[2J".to_vec(),
         ..Message::default()
@@ -184,7 +183,7 @@ async fn what_rabbitmq_does_not_take_stays_a_dead_letter() {
     assert_eq!(again[0]["headers"]["replayed"], 1, "{again}");
 
     mend(&stock, TABLE).await;
-    let all = Topology::whole(&Ladder::default()).definitions(&fleet.broker.vhost);
+    let all = Topology::whole(&RetrySchedule::default()).definitions(&fleet.broker.vhost);
     fleet.broker.import(all).await;
     fleet.spawn("inventory");
     fleet.ready().await;
@@ -214,7 +213,7 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     let purged = fleet.verify().await.purged;
     assert_eq!((purged.len(), purged[0].order_id), (1, Some(orders[0])));
     let why = fleet.saga(&["why", &id]).await;
-    assert!(why.out.contains("somebody has thrown it away"), "{why:?}");
+    assert!(why.out.contains("purged at"), "{why:?}");
 
     mend(&stock, TABLE).await;
     let back = fleet.saga(&["dlq", "import", &export, "--json"]).await;
@@ -228,7 +227,7 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     fleet.close().await;
 }
 
-/// Writes what is exported anew, with another quantity in the payload.
+/// Edits the exported lines: another quantity in the payload.
 async fn exported(fleet: &Fleet, name: &str, quantity: u32) -> String {
     let lines = fleet.saga(&["dlq", "export", QUEUE]).await.out;
     let path = fleet.file(name);
@@ -264,8 +263,8 @@ async fn a_repaired_message_goes_on_once_as_another_event() {
 
     mend(&stock, TABLE).await;
     let states = fleet.tables().await;
-    // As the page sends it back, or a person by RabbitMQ's own page: neither knows of the repair.
-    letter.message = letter.reborn(dead_letters::now());
+    // Replayed by the live page, or by hand in RabbitMQ's own page: neither knows of the repair.
+    letter.message = letter.for_replay(dead_letters::now());
     fleet.broker.put(QUEUE, &letter.message).await;
     holds(&fleet, DLQ, 1).await;
     let refused = fleet.broker.drain(DLQ).await.pop().unwrap();
@@ -291,7 +290,7 @@ async fn what_was_handled_or_is_in_nobodys_hand_is_not_repaired() {
     let hand = letters.take(&Pick::default(), 10).await.unwrap();
     let held = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
     assert_eq!(told(&held), ["refused"]);
-    assert!(held.out.contains("somebody has it in hand"), "{held:?}");
+    assert!(held.out.contains("another command has fetched it"), "{held:?}");
     hand.give_back().await.unwrap();
 
     mend(&stock, TABLE).await;
@@ -319,7 +318,7 @@ async fn what_is_older_than_the_idempotency_keys_goes_on_under_a_new_id_only() {
     holds(&fleet, DLQ, 1).await;
     assert_eq!(handled(&stock, &id.to_string()).await, 0);
     let expired = fleet.saga(&["dlq", "list", "--json"]).await;
-    assert!(expired.out.contains("expired: it was said on 2023-11-14"), "{expired:?}");
+    assert!(expired.out.contains("expired: published on 2023-11-14"), "{expired:?}");
     let refused = fleet.saga(&["dlq", "replay", "--all", "--yes", "--json"]).await;
     assert_eq!((refused.code, told(&refused)), (Some(1), vec!["refused".into()]));
     assert!(refused.out.contains("2023-11-14") && refused.out.contains("--new-id"), "{refused:?}");
@@ -344,7 +343,7 @@ async fn a_line_that_export_has_not_written_is_refused_before_anything_is_done()
     std::fs::write(&path, format!("{line}{elsewhere}\n")).unwrap();
     let refused = fleet.saga(&["dlq", "import", &path, "--replay"]).await;
     assert!(
-        refused.code == Some(1) && refused.error.contains("no queue of dead letters"),
+        refused.code == Some(1) && refused.error.contains("not a dead-letter queue"),
         "{refused:?}"
     );
     std::fs::write(&path, format!("{line}nonsense\n")).unwrap();

@@ -1,5 +1,5 @@
-//! An order that takes too long is cancelled; one of which the order service has only not yet heard
-//! is not.
+//! An order past its deadline is cancelled; an order whose events the order service has not yet
+//! consumed is not.
 
 use e2e::{Fleet, Order, PLENTY, order, until};
 use std::time::Duration;
@@ -25,7 +25,8 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
     .await;
     assert_eq!(cancel_requests(&waiting)[0]["detail"]["reason"], "deadline");
     assert_eq!(waiting["status"], "PENDING");
-    // Even that is heard by nobody: it tells who owes it the next step, and that it is stuck.
+    // The cancel request has no consumer either: the order shows which service owes the next step,
+    // and that it is stuck.
     let stuck = until(Duration::from_secs(30), || async {
         let now = fleet.get(id).await;
         if now["waits_for"][0]["stuck"] == true { Ok(now) } else { Err(now.to_string()) }
@@ -59,14 +60,17 @@ async fn an_outage_of_order_itself_cancels_nothing() {
     })
     .await;
     sleep(OVERDUE).await;
-    // It cannot hear for a while yet, and its job runs meanwhile.
+    // Order cannot consume for a while yet, and its deadline job runs meanwhile.
     let pool = fleet.pool("order").await;
-    let mut deaf = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE").execute(&mut *deaf).await.unwrap();
+    let mut consumers_stopped = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE")
+        .execute(&mut *consumers_stopped)
+        .await
+        .unwrap();
     fleet.spawn("order");
     fleet.ready().await;
     sleep(OVERDUE).await;
-    deaf.rollback().await.unwrap();
+    consumers_stopped.rollback().await.unwrap();
     let ended = fleet.ends(id).await;
     assert_eq!((ended["status"].as_str(), cancel_requests(&ended).len()), (Some("CONFIRMED"), 0));
     fleet.drained().await;

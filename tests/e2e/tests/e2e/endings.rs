@@ -1,4 +1,4 @@
-//! Every ending of CONTRACT's table, by HTTP, and that the money and the goods agree with it.
+//! Checks every ending of CONTRACT's table by HTTP, and that money and stock agree with it.
 
 use e2e::{Fleet, LIMITED, OVERSIZED, PLENTY, SOLD_OUT, order, until};
 use serde_json::Value;
@@ -30,7 +30,7 @@ async fn every_ending_can_be_asked_for() {
     fleet.close().await;
 }
 
-/// The order's queues have no order among them: one that is final may yet hear what came before.
+/// The order's queues have no order among them: a final order may still receive earlier events.
 async fn tells(fleet: &Fleet, id: Uuid, story: &[&str]) {
     until(Duration::from_secs(30), || async {
         let now = fleet.get(id).await;

@@ -1,5 +1,5 @@
-//! What a service's broker user may not do, on a real RabbitMQ: each of these would be a lie, a
-//! theft or a loss.
+//! A service's broker user may not forge, steal or delete another service's messages: checks its
+//! permissions on a real RabbitMQ.
 
 use e2e::{BrokerView, Fleet, PLENTY, SERVICES, order};
 use lapin::{
@@ -13,7 +13,7 @@ use lapin::{
 };
 use messaging::{Message, dead_letters, exchange_of, queue_name, wire};
 
-/// What somebody tries who has taken over a service.
+/// An action of an attacker who has taken over a service.
 #[derive(Clone, Debug)]
 enum Deed {
     Publish { exchange: String, key: String },
@@ -92,7 +92,8 @@ fn forgeries(service: &str, other: &str) -> Vec<Deed> {
     let ((own_queue, _), (queue, said_by)) = (hears(service), hears(other));
     let said = |service: &str| format!("{service}.anything");
     vec![
-        // Another's event, by his exchange, by ours, straight into his queue, and by his way back.
+        // Another service's event: by its exchange, by ours, directly into its queue, and by its
+        // retry path.
         Deed::Publish { exchange, key: said(other) },
         Deed::Publish { exchange: own_exchange.clone(), key: said(other) },
         Deed::Publish { exchange: String::new(), key: queue.clone() },
@@ -134,7 +135,7 @@ async fn a_service_that_is_taken_over_can_neither_lie_nor_steal_nor_destroy() {
                 assert!(refused.contains("ACCESS_REFUSED"), "{service}: {deed:?}: {refused}");
             }
         }
-        // What it is there for is allowed, so the refusals above are not for another reason.
+        // The user's intended actions are allowed, so the refusals above have no other cause.
         let channel = connection.create_channel().await.expect("a channel");
         let own = Deed::Publish { exchange: exchange_of(service), key: format!("{service}.said") };
         own.attempt(&channel).await.expect("its own events it may say");
@@ -142,7 +143,7 @@ async fn a_service_that_is_taken_over_can_neither_lie_nor_steal_nor_destroy() {
     fleet.close().await;
 }
 
-/// The management page is not for services.
+/// Services have no access to the management API.
 #[tokio::test]
 async fn a_service_may_not_look_into_the_management() {
     let fleet = Fleet::prepare(&[]).await;
@@ -155,7 +156,7 @@ async fn a_service_may_not_look_into_the_management() {
     fleet.close().await;
 }
 
-/// What makes a service end with a word that helps, instead of waiting for ever.
+/// The service exits with an error that names the missing queue, instead of waiting for ever.
 #[tokio::test]
 async fn a_service_that_may_not_declare_says_which_queue_is_missing() {
     let mut fleet = Fleet::prepare(&[]).await;
@@ -168,7 +169,7 @@ async fn a_service_that_may_not_declare_says_which_queue_is_missing() {
     fleet.close().await;
 }
 
-/// A broker of one's own needs no preparation.
+/// A service with a broker of its own needs no preparation.
 #[tokio::test]
 async fn services_that_may_declare_make_what_is_missing() {
     let mut fleet = Fleet::prepare(&[]).await;

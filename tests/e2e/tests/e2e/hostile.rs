@@ -1,10 +1,10 @@
-//! Messages that no service would say, in every property, header, type and body: each is a dead
-//! letter with all its bytes, and nothing else is held up.
+//! Messages that no service would publish, hostile in every property, header, type and body: each
+//! becomes a dead letter with all its bytes, and no other message is delayed.
 
 use e2e::{Fleet, PLENTY, order, until};
 use events::SAGA;
 use futures::future::join_all;
-use messaging::{RealWorld, World, dead_letters, queue_name};
+use messaging::{Env, SystemEnv, dead_letters, queue_name};
 use servers::raw::{Hostile, RawPublisher, hostile};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,7 @@ async fn attack(fleet: &Fleet) -> BTreeMap<String, Vec<Hostile>> {
     let mut sent = BTreeMap::new();
     for step in SAGA {
         let queue = queue_name(step.service, step.hears);
-        let all = hostile(step.hears, || RealWorld.new_id().to_string());
+        let all = hostile(step.hears, || SystemEnv.new_id().to_string());
         for one in &all {
             let properties = one.properties.bytes();
             let put = raw.publish("", queue.as_bytes(), &properties, &one.body).await;
@@ -59,7 +59,7 @@ async fn each_is_a_dead_letter_with_its_bytes_and_its_neighbours_go_on() {
         if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
     })
     .await;
-    // Each service still works, and says so.
+    // Each service still works, and reports that it is ready.
     fleet.ready().await;
     let after = fleet.place(&order("pix", PLENTY, 1)).await;
     assert_eq!(fleet.ends(after).await["status"], "CONFIRMED");
@@ -75,7 +75,7 @@ async fn each_is_a_dead_letter_with_its_bytes_and_its_neighbours_go_on() {
     let queue = "inventory.payment-approved";
     let shown = fleet.saga(&["dlq", "show", queue]).await;
     assert!(
-        shown.out.contains("its property message_id holds bytes that are no UTF-8"),
+        shown.out.contains("its property message_id contains bytes that are not UTF-8"),
         "{shown:?}"
     );
     let purged = fleet.saga(&["dlq", "purge", queue, "--yes", "--json"]).await;
@@ -92,12 +92,12 @@ async fn each_is_a_dead_letter_with_its_bytes_and_its_neighbours_go_on() {
     fleet.close().await;
 }
 
-/// What cannot be read is sent back only with properties that can.
+/// An unreadable message is replayed only with readable properties.
 #[tokio::test]
 async fn an_unreadable_letter_is_exported_and_comes_back_with_properties_of_its_own() {
     let fleet = Fleet::start().await;
     let queue = "order.payment-failed";
-    let all = hostile("payment.failed", || RealWorld.new_id().to_string());
+    let all = hostile("payment.failed", || SystemEnv.new_id().to_string());
     let no_id = all.into_iter().find(|one| one.name == "message_id is no UTF-8").unwrap();
     let id = fleet.place(&order("card_slow", PLENTY, 1)).await;
     let body = format!(r#"{{"order_id":"{id}","reason":"declined","attempts":1}}"#);

@@ -1,4 +1,4 @@
-//! A provider that hides what it has done: in the end its books say what the orders say, and it
+//! A provider whose answers hide what it did: in the end its books agree with the orders, and it
 //! keeps no money of an order that is not CONFIRMED.
 
 use e2e::{Fleet, PLENTY, SOLD_OUT, order, until};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
-/// Nothing but lies is no outage here: otherwise the breaker would wait with the rest.
+/// A provider that only lies is no outage here: otherwise the circuit breaker would open.
 const BREAKER_OFF: (&str, &str) = ("PAYMENT_BREAKER_FAILURES_MAX", "101");
 
-/// Places one order for each ending and one to be cancelled, with what is to become of each.
+/// Places one order for each ending and one to be cancelled, each with its expected result.
 async fn place_all(fleet: &Fleet, orders: &mut BTreeMap<Uuid, &'static str>) -> Uuid {
     let kept = fleet.place(&order("pix", PLENTY, 1)).await;
     let declined = fleet.place(&order("card_declined", PLENTY, 1)).await;
@@ -28,7 +28,7 @@ async fn told(fleet: &Fleet, lie: &str) -> u64 {
     books["totals"]["lies"][lie].as_u64().unwrap_or(0)
 }
 
-/// How many charges, less the refunds, the provider has of an order.
+/// The number of charges, less the refunds, of an order at the provider.
 fn kept(books: &Value, order: Uuid) -> i64 {
     let count = |list: &str| {
         let entries = books[list].as_array().expect("a list").iter();
@@ -39,7 +39,7 @@ fn kept(books: &Value, order: Uuid) -> i64 {
 
 async fn end_as_the_books_say(fleet: &mut Fleet, orders: &BTreeMap<Uuid, &'static str>) {
     let ended = join_all(orders.keys().map(|id| fleet.ends(*id))).await;
-    // Money that goes back goes back before the order is final, and a late charge has been voided.
+    // A refund is made before the order is final, and a late charge has been voided.
     let books = fleet.provider().books().await;
     for ((id, wanted), order) in orders.iter().zip(ended) {
         assert_eq!(order["status"], *wanted, "{order}");
@@ -70,7 +70,7 @@ async fn each_lie_about_a_charge_is_looked_through_and_a_cancel_voids_it() {
         .await;
         match fleet.cancel(cancelled).await {
             StatusCode::ACCEPTED => {}
-            // That lie is in the texts alone: it may be final by now.
+            // That lie is only in the texts: the order may be final by now.
             StatusCode::CONFLICT if lie == "nul" => drop(orders.insert(cancelled, "CONFIRMED")),
             other => panic!("{lie}: a cancel is answered {other}"),
         }

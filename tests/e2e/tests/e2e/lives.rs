@@ -1,4 +1,4 @@
-//! How a service begins and ends, and what it says when it cannot.
+//! Checks a service's start and stop, and its error when it cannot start.
 
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use futures::future::join_all;
@@ -137,9 +137,9 @@ async fn a_refused_login_ends_it_and_an_absent_server_does_not() {
         let mut process = fleet.take(name);
         assert!(!process.ended().await.success());
         let last = process.log().lines().last().unwrap_or_default().to_owned();
-        assert!(last.contains("refuses") && last.contains(name), "{last}");
+        assert!(last.contains("rejected") && last.contains(name), "{last}");
     }
-    // Nobody listens there: it waits, says so, and can still be stopped.
+    // No server listens there: the service waits, reports it, and can still be stopped.
     let nowhere = format!("postgres://payments@{}/payments", e2e::free_address());
     fleet.spawn_as("payment", "waiting", &[("DATABASE_URL", &nowhere)]);
     let waiting = fleet.process("waiting");
@@ -162,6 +162,6 @@ async fn a_taken_port_is_one_clear_line() {
     let mut order = fleet.take("order");
     assert!(!order.ended().await.success());
     let last = order.log().lines().last().unwrap_or_default().to_owned();
-    assert!(last.contains(&format!("HTTP_ADDR={address} cannot be listened on")), "{last}");
+    assert!(last.contains(&format!("cannot listen on HTTP_ADDR={address}")), "{last}");
     fleet.close().await;
 }

@@ -1,4 +1,4 @@
-//! The whole system, by the real binaries on real servers: one file a subject.
+//! Tests the whole system with the real binaries on real servers: one file a subject.
 
 mod clocks;
 mod contract;
@@ -10,7 +10,6 @@ mod deadlines;
 mod endings;
 mod forgeries;
 mod hostile;
-mod ladder;
 mod lies;
 mod lives;
 mod messages;
@@ -21,6 +20,7 @@ mod poison;
 mod provider;
 mod rabbit;
 mod races;
+mod schedule;
 mod silence;
 mod tail;
 mod topology;

@@ -1,4 +1,4 @@
-//! What may come over the wire: twice, broken, or to nobody.
+//! Messages that arrive twice, are malformed, or have no subscriber.
 
 use e2e::{Fleet, OVERSIZED, PLENTY, SOLD_OUT, order, until};
 use events::{Event, PaymentApproved, SAGA};
@@ -66,7 +66,7 @@ async fn other_bytes_under_a_known_id_are_dead() {
         dead.pop().ok_or_else(|| "no dead letter".into())
     })
     .await;
-    assert!(dead.text(header::REASON).unwrap().contains("another content"), "{dead:?}");
+    assert!(dead.text(header::REASON).unwrap().contains("another body"), "{dead:?}");
     fleet.verify().await;
     fleet.close().await;
 }
@@ -92,7 +92,7 @@ async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
     })
     .await;
     assert_eq!((&dead.id, &dead.body), (&poison.id, &poison.body));
-    assert!(dead.text(header::REASON).unwrap().contains("no UUID of version 7"));
+    assert!(dead.text(header::REASON).unwrap().contains("not a UUID of version 7"));
     assert_eq!(dead.text(header::QUEUE), Some(queue));
     fleet.close().await;
 }
@@ -101,15 +101,15 @@ async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
 async fn what_no_history_allows_is_dead_at_once() {
     let fleet = Fleet::start().await;
     let nobody = e2e::product(77);
-    let released = saga::Said::new(&events::InventoryReleased { order_id: nobody });
-    let released = messaging::Outgoing::new(&messaging::RealWorld, released, None).publication();
+    let released = reaction::Said::new(&events::InventoryReleased { order_id: nobody });
+    let released = messaging::Outgoing::new(&messaging::SystemEnv, released, None).publication();
     fleet.broker.publish(&released).await;
     let dead = until(SOON, || async {
         let mut dead = fleet.broker.drain("payment.inventory-released.dlq").await;
         dead.pop().ok_or_else(|| "no dead letter".into())
     })
     .await;
-    assert!(dead.text(header::REASON).unwrap().contains("nothing was ever charged"));
+    assert!(dead.text(header::REASON).unwrap().contains("this order was never charged"));
     assert_eq!(dead.number(header::ATTEMPT), Some(0));
     fleet.close().await;
 }
@@ -123,7 +123,7 @@ async fn an_event_that_no_queue_hears_waits_in_the_outbox_until_one_does() {
     let pool = fleet.pool("order").await;
     until(SOON, || async {
         let waiting: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'no queue%'")
+            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
                 .fetch_one(&pool)
                 .await
                 .unwrap();

@@ -1,4 +1,4 @@
-//! What the services count is what happened.
+//! The services' metrics agree with what happened.
 
 use e2e::{Collector, Fleet, PLENTY, SOLD_OUT, order, until};
 use messaging::{Message, header};
@@ -18,7 +18,8 @@ async fn page(fleet: &Fleet) -> String {
     answer.text().await.unwrap()
 }
 
-/// Three confirmed, one declined, one out of stock; one that cannot be, a repetition and a poison.
+/// Three confirmed, one declined, one out of stock; an invalid one, a repetition and a poison
+/// message.
 async fn some_life(fleet: &Fleet) {
     fleet.broker.tap().await;
     let confirmed = order("pix", PLENTY, 1);

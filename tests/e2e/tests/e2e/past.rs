@@ -1,15 +1,15 @@
-//! A system that has a past is checked like any other.
+//! Verifies a system that was filled with past orders.
 
 use e2e::{Fleet, PLENTY, order};
 use lab::fill::{Past, fill};
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use std::time::Duration;
 
 #[tokio::test]
 async fn orders_of_the_past_hold_as_if_the_services_had_left_them() {
     let fleet = Fleet::start().await;
     let span = Duration::from_hours(29 * 24);
-    let past = Past { orders: 300, from: RealWorld.now() - span, span };
+    let past = Past { orders: 300, from: SystemEnv.now() - span, span };
     fill(&fleet.endpoints().databases, past, |_| {}).await.unwrap();
     let new = fleet.place(&order("pix", PLENTY, 1)).await;
     assert_eq!(fleet.ends(new).await["status"], "CONFIRMED");

@@ -1,19 +1,19 @@
-//! A message that ends the process, again and again, takes none of its neighbours with it.
+//! A message that ends the process again and again does not affect the messages beside it.
 
 use e2e::{Fleet, until};
-use messaging::{Message, Outgoing, RealWorld, World, header};
+use messaging::{Env, Message, Outgoing, SystemEnv, header};
 use serde_json::json;
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 const QUEUE: &str = "fragile.hammer-struck";
 const NEIGHBOURS: i64 = 30;
-/// In batches first, until it is a suspect; then alone.
+/// Handled in batches first, then quarantined and handled alone.
 const DEATHS: usize = 2 + 3;
 
 fn struck(hard: bool) -> Message {
-    let order_id = RealWorld.new_id();
+    let order_id = SystemEnv.new_id();
     let outgoing = Outgoing {
-        id: RealWorld.new_id(),
+        id: SystemEnv.new_id(),
         event: "hammer.struck".into(),
         version: 1,
         order_id,
@@ -53,7 +53,7 @@ async fn what_ends_the_process_is_the_only_dead_letter() {
         if left == [0, 1] { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
-    // It stays, and is as well as ever.
+    // The service keeps running, and is ready.
     fleet.ready().await;
     assert!(fleet.take("fragile").stop().await.0.success());
 
@@ -61,7 +61,7 @@ async fn what_ends_the_process_is_the_only_dead_letter() {
     assert_eq!(letters[0].id, fatal.id);
     assert_eq!(letters[0].body, fatal.body);
     let reason = letters[0].text(header::REASON).unwrap_or_default();
-    assert_eq!(reason, "it has ended the process 3 times");
+    assert_eq!(reason, "quarantined: it has crashed the process 3 times");
     let pool = fleet.pool("shipping").await;
     let count = |table: &str| {
         let select = format!("SELECT count(*) FROM {table}");

@@ -1,5 +1,5 @@
-//! A bad payment provider: away, slow, silent, hanging up, killed. Each order ends, and the
-//! provider's own books say that nobody was charged twice, or for nothing.
+//! A bad payment provider: down, slow, silent, hanging up, killed. Every order ends, and by the
+//! provider's own books no customer was charged twice or for nothing.
 
 use e2e::{Fleet, PLENTY, SOLD_OUT, order, until};
 use futures::future::join_all;
@@ -59,10 +59,11 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
     let wish = order("pix", PLENTY, 1);
     let mut orders = join_all((0..60).map(|_| fleet.place(&wish))).await;
     for replica in ["payment", "payment-2"] {
-        logs(&fleet, replica, "the provider fails").await;
+        logs(&fleet, replica, "the provider is failing").await;
     }
     orders.extend(join_all((0..12).map(|_| fleet.place(&wish))).await);
-    // Both replicas probe twice a second: longer than all the waits between five tries together.
+    // Both replicas probe twice a second, for longer than all the delays between five tries
+    // together.
     let asked = fleet.provider().total("calls").await;
     fleet.provider().counts("calls", asked + 20).await;
     for order in fleet.views(&orders).await {
@@ -73,20 +74,21 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
         assert_eq!(fleet.ends(*id).await["status"], "CONFIRMED");
     }
     for replica in ["payment", "payment-2"] {
-        logs(&fleet, replica, "the provider answers again").await;
+        logs(&fleet, replica, "circuit breaker half-open").await;
     }
     assert_eq!(fleet.provider().total("charges").await, 72);
     fleet.verify().await;
     fleet.close().await;
 }
 
-/// The provider is there, and refuses just these: that looks like an outage, and must not be one.
+/// The provider is up, and refuses only these requests: that looks like an outage, and must not be
+/// treated as one.
 #[tokio::test]
 async fn orders_that_are_bound_to_fail_do_so_even_where_there_are_no_others() {
     let fleet = Fleet::start_with_provider(&[("PAYMENT_BREAKER_PAUSE", "500ms")]).await;
     let wish = order("card_unavailable", PLENTY, 1);
     let orders = join_all((0..30).map(|_| fleet.place(&wish))).await;
-    logs(&fleet, "payment", "the provider fails").await;
+    logs(&fleet, "payment", "the provider is failing").await;
     for id in &orders {
         assert_eq!(fleet.ends(*id).await["status"], "PAYMENT_FAILED");
     }
@@ -110,7 +112,7 @@ async fn a_charge_that_comes_late_is_found_and_a_voided_one_never_comes() {
     assert_eq!(fleet.cancel(cancelled).await, 202);
     assert_eq!(fleet.ends(cancelled).await["status"], "CANCELLED");
     assert_eq!(fleet.ends(found).await["status"], "CONFIRMED");
-    // Both late charges have arrived by then, beside a void, and a look-up or more.
+    // By then both late charges have arrived, with a void and at least one look-up.
     let late = until(SOON, || async {
         let provider = fleet.provider.as_ref().unwrap();
         let asked = join_all([found, cancelled].map(|id| provider.asked(&pool, id))).await;
@@ -164,7 +166,7 @@ async fn kill_payment(fleet: &mut Fleet) {
     fleet.spawn("payment");
 }
 
-/// The request is on its way, and arrives when he who sent it is long gone.
+/// The request arrives after the process that sent it has ended.
 async fn before_the_charge_arrives(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
     fleet.provider().behave(json!({"latency_ms": 3000})).await;
@@ -225,7 +227,7 @@ async fn before_the_event_is_published(fleet: &mut Fleet) {
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     until(SOON, || async {
         let unsent: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'no queue%'")
+            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
                 .fetch_one(&pool)
                 .await
                 .unwrap();
@@ -249,7 +251,7 @@ async fn a_refund_is_asked_for_until_the_provider_is_there_and_given_once() {
     fleet.reaches(id, "PAYMENT_APPROVED").await;
     fleet.provider().behave(json!({"down": true})).await;
     fleet.spawn("inventory");
-    logs(&fleet, "payment", "a refund waits for the provider").await;
+    logs(&fleet, "payment", "refund still failing").await;
     assert_eq!(fleet.get(id).await["status"], "INVENTORY_FAILED");
     fleet.provider().behave(json!({"down": false, "hang_up": true})).await;
     fleet.provider().counts("refunds", 1).await;
@@ -290,7 +292,7 @@ async fn a_request_that_the_provider_refuses_waits_until_somebody_mends_it() {
     logs(&fleet, "astray", "check PAYMENT_GATEWAY_URL").await;
     assert_eq!(fleet.get(id).await["status"], "PENDING");
     assert!(fleet.take("astray").stop().await.0.success());
-    // It would wait for a minute.
+    // The next try would be in a minute.
     let due = "UPDATE payments SET due_at = now() WHERE order_id = $1";
     sqlx::query(due).bind(id).execute(&fleet.pool("payment").await).await.unwrap();
     fleet.spawn("payment");

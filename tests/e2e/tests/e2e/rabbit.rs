@@ -1,8 +1,9 @@
-//! What the adapter to RabbitMQ promises, on a real one.
+//! Tests the RabbitMQ adapter against a real RabbitMQ.
 
 use e2e::{BrokerView, given_broker};
 use messaging::{
-    Broker, BrokerError, Confirm, Ladder, Message, Publication, QueueType, RabbitMq, Topology,
+    Broker, BrokerError, Confirm, Message, Publication, QueueType, RabbitMq, RetrySchedule,
+    Topology,
 };
 
 fn publication(number: usize, routing_key: &str) -> Publication {
@@ -11,7 +12,7 @@ fn publication(number: usize, routing_key: &str) -> Publication {
 }
 
 fn topology() -> Topology {
-    Topology::of("till", &["customer.paid"], &Ladder::default())
+    Topology::of("till", &["customer.paid"], &RetrySchedule::default())
 }
 
 #[tokio::test]
@@ -46,7 +47,7 @@ async fn what_is_not_settled_comes_again_in_the_next_session() {
     session.publisher().await.unwrap().publish(&burst).await.unwrap();
     let mut deliveries = session.consume("till.customer-paid").await.unwrap();
     let first = deliveries.next(1).await.unwrap();
-    deliveries.settle().await.unwrap();
+    deliveries.ack().await.unwrap();
     assert_eq!(first[0].message.id.as_deref(), Some("message-0"));
     deliveries.next(1).await.unwrap();
     session.close().await;

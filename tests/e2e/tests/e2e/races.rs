@@ -1,4 +1,4 @@
-//! Many at once: for the last pieces, against a cancel, as replicas.
+//! Many requests at once: for the last items in stock, against a cancel, and to several replicas.
 
 use e2e::{Fleet, LIMITED, PLENTY, SERVICES, order};
 use futures::future::join_all;
@@ -26,7 +26,7 @@ async fn forty_orders_for_ten_pieces_sell_exactly_ten() {
 #[tokio::test]
 async fn a_cancel_may_race_every_single_step() {
     let fleet = Fleet::start().await;
-    // One order for each moment: right away, then a little later each time, past the usual end.
+    // One order per delay: cancelled at once, then a little later each time, past the usual end.
     let wish = order("pix", PLENTY, 1);
     let raced = join_all((0..60_u64).map(|moment| {
         let (fleet, wish) = (&fleet, &wish);
@@ -50,7 +50,7 @@ async fn a_cancel_may_race_every_single_step() {
     fleet.close().await;
 }
 
-/// The cancel comes at one exact step each: the service that would go on is not there yet.
+/// The cancel arrives at exactly one step each: the service of the next step is not running yet.
 #[tokio::test]
 async fn a_cancel_at_each_step_is_honoured() {
     let mut fleet = Fleet::start().await;
@@ -74,7 +74,7 @@ async fn a_cancel_at_each_step_is_honoured() {
 
 #[tokio::test]
 async fn two_of_each_service_do_everything_once() {
-    // Small batches: else there would be room for all orders in the first of the two.
+    // Small batches: otherwise the first of the two could take all orders.
     let mut fleet = Fleet::start_with(&[("BATCH_MAX", "2")]).await;
     let second = e2e::free_address();
     for service in SERVICES {

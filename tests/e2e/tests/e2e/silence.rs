@@ -1,5 +1,5 @@
-//! Links that go silent: nothing comes through and nothing is closed. Orders go on all the same,
-//! and a service says that it waits.
+//! Half-open links: no byte arrives and no connection closes. Orders continue, and each affected
+//! service reports that it waits.
 
 use database::testing::Link;
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
@@ -7,7 +7,7 @@ use futures::future::join_all;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
-/// What an order may take, whatever has become of a link.
+/// The time that an order may take, whatever the state of a link.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 
 struct Linked {
@@ -34,7 +34,7 @@ impl Linked {
         Self { fleet, databases, brokers }
     }
 
-    /// As many as are at once on their way when something happens.
+    /// The number of orders in flight when the link fails.
     async fn place(&self) -> Vec<Uuid> {
         let wish = order("pix", PLENTY, 1);
         join_all((0..10).map(|_| self.fleet.place(&wish))).await
@@ -59,7 +59,7 @@ async fn a_database_link_goes_silent_and_orders_go_on() {
         let before = linked.place().await;
         link.silence();
         let wish = order("pix", PLENTY, 1);
-        // Not answered in time, perhaps, and placed by asking again.
+        // Perhaps not answered in time, and placed by a repeated request.
         let after = until(GOES_ON_WITHIN, || async {
             let answer = linked.fleet.post(&wish).await;
             match answer.status().is_success() {

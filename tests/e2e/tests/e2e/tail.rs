@@ -1,4 +1,4 @@
-//! `saga tail`: what happens is shown while it happens.
+//! `saga tail` shows events while they happen.
 
 use e2e::{Fleet, OVERSIZED, PLENTY, order, saga};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ async fn every_event_of_an_order_is_shown_with_its_cause_until_ctrl_c() {
     let mut tail = saga(&["tail", "--json", "--url", &fleet.order_url]);
     let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    // It listens once it has shown something.
+    // Once it has shown an event, it is connected.
     loop {
         fleet.place(&order("pix", PLENTY, 1)).await;
         if timeout(Duration::from_secs(1), lines.next_line()).await.is_ok() {

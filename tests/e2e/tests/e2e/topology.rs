@@ -1,7 +1,7 @@
-//! `saga topology --check`: what is otherwise in a broker than the saga asks.
+//! `saga topology --check` reports each difference between a broker and the saga's topology.
 
 use e2e::Fleet;
-use messaging::{Ladder, Topology};
+use messaging::{RetrySchedule, Topology};
 use serde_json::Value;
 
 const CHECK: [&str; 3] = ["topology", "--check", "--json"];
@@ -14,7 +14,7 @@ fn told(differences: &Value, what: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_missing_binding_and_one_that_hides_events_are_noticed() {
     let fleet = Fleet::prepare(&[]).await;
-    let asked = || Topology::whole(&Ladder::default()).definitions(&fleet.broker.vhost);
+    let asked = || Topology::whole(&RetrySchedule::default()).definitions(&fleet.broker.vhost);
     fleet.broker.import(asked()).await;
     let fine = fleet.saga(&CHECK).await;
     assert_eq!((fine.code, &fine.json()["as_asked"]), (Some(0), &true.into()), "{fine:?}");

@@ -1,4 +1,4 @@
-//! One order is one trace, whatever becomes of it; and without a collector nothing is lost of it.
+//! Each order is one trace, whatever its ending; without a collector no order is lost.
 
 use e2e::{Collector, Fleet, OVERSIZED, PLENTY, SERVICES, Span, order, until};
 use messaging::header;
@@ -18,7 +18,7 @@ async fn fleet_that_tells(collector: &Collector) -> Fleet {
     Fleet::start_with(&settings).await
 }
 
-/// For a caller who has a trace of his own.
+/// For a client that sends its own trace.
 async fn place_in_trace(fleet: &Fleet, wish: &Value, traceparent: &str) -> Uuid {
     let url = format!("{}/orders", fleet.order_url);
     let request = fleet.http.post(url).json(wish).header("traceparent", traceparent);
@@ -26,7 +26,7 @@ async fn place_in_trace(fleet: &Fleet, wish: &Value, traceparent: &str) -> Uuid 
     answer["order_id"].as_str().unwrap().parse().unwrap()
 }
 
-/// Each hop with the one it began under: `service: span < parent`.
+/// Each span with its parent: `service: span < parent`.
 fn hops(spans: &[Span]) -> Vec<String> {
     let name = |span: &Span| format!("{}: {}", span.service, span.name);
     let parent = |span: &Span| {
@@ -39,7 +39,7 @@ fn hops(spans: &[Span]) -> Vec<String> {
     hops
 }
 
-/// Waits until all these hops are told, each as often as it is named, and no other.
+/// Waits until exactly these spans have arrived, each as often as it is named.
 async fn tells(collector: &Collector, order: Uuid, wanted: &[&str]) -> Vec<Span> {
     let mut wanted: Vec<_> = wanted.to_vec();
     wanted.sort_unstable();
@@ -114,7 +114,7 @@ async fn a_compensation_is_in_the_trace_with_every_try_of_it() {
 
     let tried = "inventory: process shipping.failed < shipping: publish shipping.failed";
     let charge = "payment: gateway charge < payment: process order.created";
-    // What came of a charge that was answered 503.
+    // The look-up after a charge that was answered 503.
     let asked = "payment: gateway look-up < payment: process order.created";
     let hops = [
         "order: POST /orders < ",
@@ -199,7 +199,7 @@ async fn without_a_collector_nothing_is_sent_and_messages_still_carry_the_caller
         (format!("{}/v1/traces", collector.url), format!("{}/v1/metrics", collector.url));
     let settings = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        // What would be used if anything were sent at all.
+        // The address that would be used if anything were sent.
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.as_str()),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.as_str()),
     ];

@@ -1,4 +1,4 @@
-//! Going back: this release on the schema of the next one, and beside it.
+//! Rollback: this release runs on the schema of the next one, and beside it.
 
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use serde_json::{Value, json};
@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// As the next release would: more of everything, and a line in each history.
+/// Migrates as the next release would: more columns and tables, and a row in each migration
+/// history.
 async fn upgrade(pool: &PgPool) {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT relname::TEXT
@@ -40,13 +41,13 @@ async fn upgrade(pool: &PgPool) {
     }
 }
 
-/// Places orders until told to stop; gives back those that were taken.
+/// Places orders until stopped; returns the accepted ones.
 async fn load(fleet: &Fleet, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<Uuid>> {
     let (http, url) = (fleet.http.clone(), format!("{}/orders", fleet.order_url));
     tokio::spawn(async move {
         let mut taken = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            // One that does not listen at the moment is asked again.
+            // A request that got no answer is sent again.
             if let Ok(answer) = http.post(&url).json(&order("pix", PLENTY, 1)).send().await
                 && let Ok(body) = answer.json::<Value>().await
             {
@@ -66,7 +67,7 @@ async fn this_release_runs_on_the_schema_of_the_next_and_starts_there() {
     for service in SERVICES {
         upgrade(&fleet.pool(service).await).await;
     }
-    // Those that were there go on; one comes beside each, as after a crash; then all start anew.
+    // Running processes continue; one starts beside each, as after a crash; then all restart.
     for service in ["payment", "inventory", "shipping"] {
         fleet.spawn_as(service, &format!("{service}-2"), &[]);
     }
@@ -86,7 +87,7 @@ async fn this_release_runs_on_the_schema_of_the_next_and_starts_there() {
     }
     for service in SERVICES {
         let log = fleet.process(service).log();
-        assert!(log.contains("the schema is a newer release's"), "{service}: {log}");
+        assert!(log.contains("the schema is newer than this release"), "{service}: {log}");
     }
     fleet.verify().await;
     fleet.close().await;

@@ -1,9 +1,9 @@
-//! The saga on newer RabbitMQs than the machine's own: its services come as users with the least
-//! rights, and each ending, retries, dead letters and the page are as they are elsewhere.
+//! Runs the saga on RabbitMQ versions newer than the machine's own, with least-privilege users:
+//! endings, retries, dead letters and the page work as on the machine's version.
 
 use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, holds, ready};
 use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, mend, order, until};
-use messaging::{Ladder, Message, Topology};
+use messaging::{Message, RetrySchedule, Topology};
 use serde_json::json;
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn every_ending(fleet: &Fleet) {
     assert_eq!(fleet.ends(cancelled).await["status"], "CANCELLED");
 }
 
-/// One up all rungs of the ladder, and one that is nonsense.
+/// Two dead letters: a malformed message, and one that passed all retry tiers.
 async fn dead_letters_come_back(fleet: &Fleet) {
     fleet.broker.put(QUEUE, &Message { body: b"nonsense".into(), ..Message::default() }).await;
     until(SOON, || async {
@@ -63,7 +63,7 @@ async fn dead_letters_come_back(fleet: &Fleet) {
     assert_eq!(fleet.ends(orders[0]).await["status"], "CONFIRMED");
     fleet.verify().await;
 
-    let asked = Topology::whole(&Ladder::default()).definitions(&fleet.broker.vhost);
+    let asked = Topology::whole(&RetrySchedule::default()).definitions(&fleet.broker.vhost);
     fleet.broker.import(asked).await;
     let check = fleet.saga(&["topology", "--check"]).await;
     assert_eq!(check.code, Some(0), "{check:?}");
@@ -79,7 +79,7 @@ async fn a_consumer_that_was_cancelled_is_opened_again(fleet: &mut Fleet) {
         fleet.broker.import(json!({ "policies": [policy] })).await;
     };
     patience(fleet, 500).await;
-    // It counts for consumers that come later.
+    // The setting applies to consumers that start later.
     fleet.take("inventory").kill();
     fleet.spawn("inventory");
     fleet.ready().await;
@@ -87,7 +87,8 @@ async fn a_consumer_that_was_cancelled_is_opened_again(fleet: &mut Fleet) {
     let mut lock = stock.acquire().await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE reservations").execute(&mut *lock).await.unwrap();
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    // It has gone back: the consumer is cancelled, though RabbitMQ 4.3.6 still counts it.
+    // The message has been requeued: the consumer is cancelled, though RabbitMQ 4.3.6 still counts
+    // it.
     holds(fleet, QUEUE, 1).await;
     patience(fleet, 60_000).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut *lock).await.unwrap();
@@ -99,7 +100,7 @@ async fn a_consumer_that_was_cancelled_is_opened_again(fleet: &mut Fleet) {
     fleet.verify().await;
 }
 
-/// Of its own queues as the service; of all, where an operator is named.
+/// A service's topology as that service; the whole topology, where an operator is named.
 async fn the_page_sees_what_it_may(mut fleet: Fleet) {
     let seen = async |fleet: &Fleet| {
         let page = fleet.http.get(&fleet.order_url).send().await.unwrap().text().await.unwrap();

@@ -1,14 +1,14 @@
-//! `saga why`: whatever an order waits for, it is told.
+//! `saga why` names what an order waits for, in every case.
 
 use e2e::{Fleet, PLENTY, SERVICES, order, refuse, until};
-use messaging::{Ladder, Topology};
+use messaging::{RetrySchedule, Topology};
 use saga_cli::why::{Place, Report, why};
 use std::time::Duration;
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What is told, once it is as it must become.
+/// The answer of `saga why`, once it meets the expectation.
 async fn told(fleet: &Fleet, order: Uuid, is_so: impl Fn(&Report) -> bool) -> Report {
     until(SOON, || async {
         let report =
@@ -43,7 +43,7 @@ async fn a_finished_order_waits_for_nothing() {
     let common: String =
         common.take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
     let unclear = fleet.saga(&["why", &common]).await;
-    assert!(unclear.code == Some(1) && unclear.error.contains("several orders"), "{unclear:?}");
+    assert!(unclear.code == Some(1) && unclear.error.contains("is ambiguous"), "{unclear:?}");
     let end = &id.to_string()[30..];
     let said = fleet.saga(&["why", end]).await;
     assert!(said.code == Some(0) && said.out.contains(&id.to_string()), "{said:?}");
@@ -84,16 +84,16 @@ async fn an_event_that_nobody_has_taken_is_still_in_its_outbox() {
 #[tokio::test]
 async fn a_message_in_a_retry_rung_is_told_with_its_return() {
     let mut fleet = Fleet::prepare(&[("RETRY_DELAYS", "20s")]).await;
-    let ladder = Ladder::new(vec![Duration::from_secs(20)]);
-    fleet.broker.import(Topology::whole(&ladder).definitions(&fleet.broker.vhost)).await;
+    let schedule = RetrySchedule::new(vec![Duration::from_secs(20)]);
+    fleet.broker.import(Topology::whole(&schedule).definitions(&fleet.broker.vhost)).await;
     for service in SERVICES {
         fleet.spawn(service);
     }
     fleet.ready().await;
     refuse(&fleet.pool("inventory").await, "reservation_items", "quantity <> 7").await;
     let id = fleet.place(&order("pix", PLENTY, 7)).await;
-    let report = told(&fleet, id, |report| matches!(place(report), Some(Place::Rung(_)))).await;
-    let Some(Place::Rung(aside)) = place(&report) else { unreachable!() };
+    let report = told(&fleet, id, |report| matches!(place(report), Some(Place::Tier(_)))).await;
+    let Some(Place::Tier(aside)) = place(&report) else { unreachable!() };
     assert_eq!((&*aside.queue, aside.attempts), ("inventory.retry.20s", 1));
     assert!(aside.reason.contains("fault"), "{aside:?}");
     let wait = aside.returns_at.unwrap() - aside.since.unwrap();
@@ -122,7 +122,7 @@ async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
     assert_eq!(charge.claimed_at, None, "it is in nobody's hand");
     assert_eq!(report.missing[0].may_say, ["payment.approved", "payment.failed"]);
     let said = fleet.saga(&["why", &retried.to_string()]).await;
-    assert!(said.out.contains("the provider is asked in"), "{said:?}");
+    assert!(said.out.contains("next call to the provider in"), "{said:?}");
 
     let slow = fleet.place(&order("card_slow", PLENTY, 1)).await;
     told(
@@ -132,6 +132,6 @@ async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
     )
     .await;
     let said = fleet.saga(&["why", &slow.to_string()]).await;
-    assert!(said.out.contains("has not answered"), "{said:?}");
+    assert!(said.out.contains("no answer yet"), "{said:?}");
     fleet.close().await;
 }

@@ -1,4 +1,5 @@
-//! RabbitMQ's users and addresses, as the script prints them, fit each other and everything else.
+//! RabbitMQ's users and addresses, as the script prints them, agree with each other and with the
+//! manifests.
 
 use events::SERVICES;
 use kubernetes::{
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tidy::{read, root};
 
-/// What the script prints, by the Secrets' names.
+/// The script's output, by the names of the Secrets.
 fn secrets() -> BTreeMap<String, Value> {
     secrets_with(&mut Command::new("sh"))
 }
@@ -84,7 +85,7 @@ fn the_broker_imports_the_users_and_the_topology() {
 
     let [users, topology] = items(&pod["volumes"]) else { panic!("two volumes are expected") };
     let mounts = items(&container(&broker["spec"]["override"]["statefulSet"])["volumeMounts"]);
-    // The vhost first, then what is in it.
+    // The vhost first, then its content.
     let order = [(users, "1-", "admin.json"), (topology, "2-", "topology.json")];
     let order = order.into_iter().chain([(users, "3-", "users.json")]);
     let wanted: Vec<_> = order
@@ -101,7 +102,7 @@ fn the_broker_imports_the_users_and_the_topology() {
     assert_eq!(generated[0].files, ["topology.json"]);
 }
 
-/// In Compose for RabbitMQ of any version; here for the one that is named.
+/// Compose's file suits RabbitMQ of any version; this one suits the named version.
 #[test]
 fn the_broker_bounds_messages_and_its_log_as_compose_does() {
     let (_, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
@@ -121,7 +122,7 @@ fn no_password_is_an_argument_of_a_program() {
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     let record = folder.join("arguments");
     std::fs::write(&record, "").expect("it can be written");
-    // Every program that the script may start: it finds no other.
+    // Every program that the script may start: it can find no other.
     for program in ["cat", "dirname", "od", "sed", "tr"] {
         let shim = format!(
             "#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>'{}'\nexec /usr/bin/{program} \"$@\"\n",
@@ -157,7 +158,7 @@ fn servers_are_of_the_version_that_compose_has() {
     let image = text(&broker["spec"]["image"]);
     let used = format!("    image: ${{RABBITMQ_IMAGE:-{image}}}\n");
     assert!(compose.contains(&used), "docker-compose.yml has no{used}");
-    // A newer minor version may refuse what an older one has left on the disk.
+    // A newer minor version may refuse data that an older one left on the disk.
     let (_, tag) = image.rsplit_once(':').expect("a tag");
     let version: Vec<_> = tag.trim_end_matches("-management").split('.').collect();
     assert!(version.len() == 2 && version.iter().all(|it| it.parse::<u32>().is_ok()), "{tag}");
@@ -185,7 +186,7 @@ fn every_service_has_its_database_as_compose_has_it() {
     }
 }
 
-/// What was acknowledged is in a commit: no failover may forget one.
+/// An acknowledged write is committed: no failover may lose it.
 #[test]
 fn only_an_instance_that_has_every_commit_is_promoted() {
     let common = documents(&read(&format!("{OPERATORS}/every-database.yaml"))).remove(0);

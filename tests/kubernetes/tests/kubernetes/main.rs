@@ -1,4 +1,4 @@
-//! What is deployed to Kubernetes, and what runs on GitHub, is held against what is so.
+//! Compares the Kubernetes manifests and the GitHub workflows with the code and the Makefile.
 
 mod broker;
 mod manifests;

@@ -1,4 +1,4 @@
-//! Kubernetes takes every manifest as it is written, and none lies there unused.
+//! Kubernetes accepts every manifest as written, and every manifest is used.
 
 use kubernetes::{BASE, Kustomization, OPERATORS, Whole, complaints, documents, resources};
 use std::{collections::BTreeSet, path::Path};

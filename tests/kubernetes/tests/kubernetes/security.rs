@@ -1,4 +1,5 @@
-//! A service that has been broken into can do little: it is nobody, writes nothing, asks nobody.
+//! A compromised service can do little: it runs unprivileged, cannot write to its root file system
+//! and has no Kubernetes API token.
 
 use kubernetes::{
     BASE, Kustomization, OPERATORS, Target, container, documents, items, of_kind, patch_of_all,
@@ -32,7 +33,7 @@ fn every_service_is_nobody_with_no_rights_and_a_root_that_it_cannot_write_to() {
     assert_eq!(writable.len(), 1, "the health file needs one folder that can be written to");
 }
 
-/// A patch adds to the container of its name only; another would have none of this.
+/// A patch changes only the container of its name; another container would stay unprotected.
 #[test]
 fn no_service_gets_round_the_patch() {
     let kustomization = Kustomization::read(BASE);
@@ -54,7 +55,7 @@ fn no_service_gets_round_the_patch() {
     }
 }
 
-/// The same for the servers that Compose runs, as far as their images can.
+/// The same for the servers that Compose runs, as far as their images allow.
 #[test]
 fn no_server_of_compose_can_gain_rights_and_no_service_is_its_databases_superuser() {
     let compose = documents(&read("docker-compose.yml")).remove(0);

@@ -1,4 +1,4 @@
-//! The manifests and the services agree: in names, variables, ports, labels and probes.
+//! The manifests and the services agree in names, variables, ports, labels and probes.
 
 use clap::{Args, Command};
 use events::SERVICES;
@@ -69,14 +69,14 @@ fn order_alone_has_http_and_a_service() {
     }
 }
 
-/// What a container is told in its environment; of what comes from elsewhere, only the name.
+/// A container's environment; for a value from elsewhere, only the name.
 fn variables(deployment: &Value) -> Vec<(String, String)> {
     let all = container(deployment)["env"].as_array().into_iter().flatten();
     let value = |it: &Value| if it["valueFrom"].is_null() { text(&it["value"]) } else { "" }.into();
     all.map(|it| (text(&it["name"]).to_owned(), value(it))).collect()
 }
 
-/// The variables that a service listens to.
+/// The variables that a service reads.
 fn settings<Own: Args>() -> BTreeSet<String> {
     let command = Own::augment_args(Common::augment_args(Command::new("all")));
     let names = command.get_arguments().filter_map(|it| it.get_env()?.to_str());
@@ -137,7 +137,7 @@ fn no_service_is_killed_because_a_server_is_away() {
     let patch = patch_of_all();
     assert_eq!(asked(&container(&patch)["livenessProbe"]), alive);
     assert_eq!(asked(&container(&patch)["startupProbe"]), whole);
-    // What the patch asks, it would ask of all: it comes after a service's own.
+    // A readiness probe in the patch would replace each service's own: it is applied last.
     assert_eq!(asked(&container(&patch)["readinessProbe"]), Value::Null);
     for (service, deployment) in of_kind(BASE, "Deployment") {
         let own = container(&deployment);
@@ -149,7 +149,7 @@ fn no_service_is_killed_because_a_server_is_away() {
     assert!(image.contains("ENTRYPOINT [\"/service\"]"), "the probes run /service");
 }
 
-/// A default would let a deployment that forgot its provider confirm orders without any money.
+/// A default would let a deployment without a provider confirm orders without any money.
 #[test]
 fn payment_does_not_start_before_its_provider_is_named() {
     let deployments = of_kind(BASE, "Deployment");

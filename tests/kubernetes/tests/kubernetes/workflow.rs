@@ -1,4 +1,4 @@
-//! What runs on GitHub is what can be run by hand, and it can do no harm.
+//! Each GitHub workflow step can be run by hand, and the workflow has no dangerous permission.
 
 use kubernetes::{documents, items, text};
 use serde_json::{Value, json};

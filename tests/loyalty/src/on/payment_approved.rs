@@ -2,7 +2,7 @@
 
 use crate::{Points, PointsGiven};
 use events::PaymentApproved;
-use saga::{Decision, Heard, On};
+use reaction::{Decision, Heard, On};
 
 impl On<PaymentApproved> for Points {
     fn on(self, event: &Heard<PaymentApproved>) -> Decision<Self> {
@@ -19,7 +19,7 @@ impl On<PaymentApproved> for Points {
 mod tests {
     use super::*;
     use events::{Item, Money, OrderId, ProductId};
-    use saga::scenario::given;
+    use reaction::scenario::given;
 
     const ORDER: OrderId = OrderId::from_u128(7);
 

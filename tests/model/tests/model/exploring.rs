@@ -1,12 +1,12 @@
-//! Every run of the saga as it is shipped. A saga that is changed has another number of states:
-//! where that is meant, the number is written anew here.
+//! Explores every run of the shipped saga. A changed saga has another number of states: where the
+//! change is intended, update the number here.
 
 use crate::{ONE, TWO};
 use audit::Quiet;
 use model::{Break, PROMISES, Saga, Switches};
 use stateright::{Checker, Expectation, Model};
 
-/// How many states there are, of which none breaks a promise; each end is among them.
+/// The number of states, none of which breaks an invariant; each ending is among them.
 #[track_caller]
 fn states(switches: Switches) -> usize {
     let checker = kept(switches);
@@ -18,7 +18,7 @@ fn states(switches: Switches) -> usize {
     checker.unique_state_count()
 }
 
-/// No promise is broken.
+/// No invariant is broken.
 #[track_caller]
 fn kept(switches: Switches) -> impl Checker<Saga> {
     let checker = Saga::new(switches).checker().threads(2).spawn_bfs().join();
@@ -37,7 +37,7 @@ fn one_order_comes_well_through_everything() {
     assert_eq!(states(ONE), 275_177);
 }
 
-/// A repeated message finds what it has done: asked again, no reaction does anything.
+/// A repeated message changes nothing: no reaction does anything the second time.
 #[test]
 fn without_the_idempotency_tables_there_is_not_one_state_more() {
     assert_eq!(states(Switches { tables: false, ..ONE }), 275_177);
@@ -48,7 +48,8 @@ fn two_orders_share_the_last_piece() {
     assert_eq!(states(TWO), 894_723);
 }
 
-/// It ends orders sooner, and spares the provider a charge. What makes a cancel good is shipping.
+/// Payment's reaction to a cancel ends orders sooner, and saves a charge; shipping's makes a cancel
+/// correct.
 #[test]
 fn no_promise_hangs_on_payment_hearing_of_a_cancel() {
     kept(Switches { broken: Some(Break::ChargesTheCancelled), ..ONE });

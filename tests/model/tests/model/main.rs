@@ -1,11 +1,11 @@
-//! The saga as it is shipped, explored; and with bugs, found.
+//! Explores the saga as shipped, and with deliberate bugs, which it must find.
 
 mod exploring;
 mod mutants;
 
 use model::Switches;
 
-/// Everything that can happen to one order.
+/// Explores all that can happen to one order.
 const ONE: Switches = Switches {
     orders: 1,
     faults: true,
@@ -15,8 +15,8 @@ const ONE: Switches = Switches {
     broken: None,
 };
 
-/// Two orders, for the same piece. They have no effect on each other but in inventory, so that what
-/// each can go through alone is left to the above: a bad provider, dead letters, the deadline.
+/// Two orders, for the same piece. They affect each other only in inventory, so that a single
+/// order's faults are left to the test above: a bad provider, dead letters, the deadline.
 const TWO: Switches = Switches {
     orders: 2,
     faults: false,

@@ -1,10 +1,10 @@
-//! A model that finds nothing may be blind: each of these bugs it must find.
+//! Each of these deliberate bugs must be found, so that the model is known to detect bugs.
 
 use crate::{ONE, TWO};
 use model::{ALWAYS, Break, IN_THE_END, NO_DEAD_END, PROMISES, Saga, Switches};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// The bug, the promise that it breaks first, and how the shortest such run ends.
+/// The bug, the invariant that it breaks first, and how the shortest such run ends.
 const MUTANTS: [(Break, &str, &str); 14] = [
     (
         Break::ChargesAgain,

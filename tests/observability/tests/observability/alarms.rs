@@ -1,4 +1,4 @@
-//! Each alarm is explained, tried out, and rings for every service.
+//! Each alarm is documented, tested, and fires for every service.
 
 use events::SERVICES;
 use observability::{alarms, array, text, yaml};

@@ -1,4 +1,5 @@
-//! The profile: what it starts is bounded, for this machine only, and finds its files and peers.
+//! The profile's containers have limits, listen on this machine only, and find their files and
+//! peers.
 
 use kit::settings::Settings;
 use observability::{array, compose, text, yaml};

@@ -1,4 +1,4 @@
-//! The dashboards as Grafana provisions them.
+//! Checks the dashboards as Grafana provisions them.
 
 use observability::{DASHBOARDS, array, dashboard, text, yaml};
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Dashboards, alarms and the profile that shows them name only what there is.
+//! Dashboards, alarms and their Compose profile name only what exists.
 
 mod alarms;
 mod containers;

@@ -1,10 +1,11 @@
-//! Every metric and label that is asked for is told by somebody.
+//! Every metric and label that a query uses is exported by a service or by RabbitMQ.
 
 use observability::{queries, selectors};
 use std::collections::BTreeSet;
 use telemetry::metrics::ALL;
 
-/// What RabbitMQ's plugin tells of ours, seen on 3.10 and documented for 4, with its labels.
+/// The metrics of RabbitMQ's plugin that are used here, seen on 3.10 and documented for 4, with
+/// their labels.
 const RABBITMQ: [(&str, &[&str]); 13] = [
     ("rabbitmq_detailed_queue_messages_ready", &["queue", "vhost"]),
     ("rabbitmq_detailed_queue_messages_unacked", &["queue", "vhost"]),
@@ -20,10 +21,10 @@ const RABBITMQ: [(&str, &[&str]); 13] = [
     ("rabbitmq_global_messages_delivered_total", &["protocol", "queue_type"]),
     ("rabbitmq_global_messages_redelivered_total", &["protocol", "queue_type"]),
 ];
-/// Prometheus' own, of every target.
+/// Prometheus' own, for every target.
 const TARGET: [&str; 3] = ["service", "job", "instance"];
 
-/// The labels of a metric, whoever tells it.
+/// The labels of a metric, whatever exports it.
 fn labels(metric: &str) -> Option<Vec<&'static str>> {
     if metric == "up" {
         return Some(Vec::new());

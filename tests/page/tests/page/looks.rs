@@ -1,6 +1,6 @@
 use page::Stage;
 
-/// Desk and hand, light and dark.
+/// Desktop and phone, light and dark.
 const SCREENS: [(&str, u32, u32); 2] = [("desk", 1280, 1000), ("phone", 360, 780)];
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 const MANY: i64 = 10_000;
 
-/// Confirmed long ago, as far as order knows.
+/// Confirmed long ago, according to order.
 async fn old_orders(fleet: &Fleet) {
     let pool = fleet.pool("order").await;
     let orders = "
@@ -100,7 +100,7 @@ async fn whoever_cannot_see_it_is_told_what_it_shows() {
     let tab = &stage.tab;
     tab.click("[data-scenario=carrier]").await;
     tab.says("#detail .status", "CANCELLED").await;
-    tab.says("#detail ol", "shipping says shipping.failed (carrier refuses)").await;
+    tab.says("#detail ol", "shipping publishes shipping.failed (carrier refuses)").await;
     let tree = tab.call("Accessibility.getFullAXTree", json!({})).await;
     for node in tree["nodes"].as_array().expect("a tree") {
         let role = node["role"]["value"].as_str().unwrap_or_default();
@@ -109,7 +109,7 @@ async fn whoever_cannot_see_it_is_told_what_it_shows() {
         let name = node["name"]["value"].as_str().unwrap_or_default();
         assert!(!needs_name || is_ignored || !name.is_empty(), "a {role} without a name: {node}");
     }
-    // The first key press leads past everything.
+    // The first press of Tab reaches a link that skips to the content.
     tab.open(&stage.fleet.order_url).await;
     tab.press("Tab").await;
     let first = tab.eval("document.activeElement.className").await;

@@ -1,6 +1,6 @@
 use page::Stage;
 
-/// The buttons, the endings that they lead to, and what the list says then.
+/// The buttons, the endings that they lead to, and the status in the list then.
 const ENDINGS: [(&str, &str, &str); 6] = [
     ("happy", "CONFIRMED", "TRK-"),
     ("declined", "PAYMENT_FAILED", "card declined"),
@@ -19,14 +19,14 @@ async fn each_button_leads_to_its_ending() {
         tab.click(&format!("[data-scenario={name}]")).await;
         tab.shows(&format!("detail.dataset.order && detail.dataset.order !== {before}")).await;
         tab.says("#detail .status", status).await;
-        // The list says the same of the same order, and marks it.
+        // The list shows the same status for the same order, and marks it.
         tab.says("#orders a[aria-current]", words).await;
         tab.is_content(name).await;
     }
     let counted = "document.querySelector('[data-count=all]').textContent === '6'";
     tab.shows(counted).await;
     tab.says("[data-count=undone]", "3").await;
-    // Every event that order hears has lit its edge; the other one it does not hear.
+    // Every event that order consumes has lit its edge; it does not consume the other one.
     let unlit = "[...new Set([...document.querySelectorAll('.edge:not(.lit)')]
         .map((edge) => edge.dataset.event))].join()";
     assert_eq!(tab.eval(unlit).await, "inventory.released");

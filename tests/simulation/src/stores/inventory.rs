@@ -17,7 +17,7 @@ pub struct Stock {
     pub refused: BTreeSet<OrderId>,
 }
 
-/// Plenty, a little, none, and plenty of what no carrier takes.
+/// Ample stock, a little, none, and ample stock of a product that no carrier takes.
 impl Default for Stock {
     fn default() -> Self {
         let totals = [(1, 1_000_000_000), (2, 10), (3, 0), (4, 1_000_000_000)];
@@ -56,7 +56,7 @@ impl Store for StockStore {
 
     async fn save(&self, tx: &mut Tx<Stock>, shelves: &Shelves) -> Result<(), Failure> {
         if shelves.products.values().any(|product| product.reserved > product.total) {
-            return Err(Failure::data("more is reserved than there is"));
+            return Err(Failure::permanent("more is reserved than there is"));
         }
         let stock = tx.data();
         stock.products.clone_from(&shelves.products);

@@ -7,8 +7,8 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
-use messaging::{Batch, Ledger, Store, World};
-use order::{Answer, Cancellable, Order, OrderBook, Placed, Status, Unwritten, View};
+use messaging::{Batch, Env, Ledger, Store};
+use order::{Answer, Cancellable, Order, OrderRepository, Placed, Status, Unwritten, View};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Bound,
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// What a clock may err that was looked at through a slow line.
+/// The error of a clock that was read over a slow connection.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(4);
 
 #[derive(Clone, Default)]
@@ -29,7 +29,7 @@ pub struct Orders {
 pub struct Row {
     pub view: View,
     trace: Option<String>,
-    /// By no clock that anybody has.
+    /// The true time, by no machine's clock.
     placed_at: DateTime<Utc>,
 }
 
@@ -55,14 +55,15 @@ impl Store for OrderStore {
     async fn save(&self, tx: &mut Tx<Orders>, batch: &Batch<Order>) -> Result<(), Failure> {
         for (id, order) in batch.changed() {
             let row = tx.data().rows.get_mut(&id);
-            let row = row.ok_or_else(|| Failure::data("a fact of an order that is not there"))?;
+            let row =
+                row.ok_or_else(|| Failure::permanent("a fact of an order that is not there"))?;
             Arc::make_mut(row).view.order = order.clone();
         }
         Ok(())
     }
 }
 
-impl OrderBook for Disk<Orders> {
+impl OrderRepository for Disk<Orders> {
     async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
         let placed_at = self.chaos.now();
         let mut tx = self.begin().await.map_err(|why| Unwritten::Away(why.into()))?;

@@ -1,4 +1,4 @@
-//! Payments, and what the charge desk does with them.
+//! Payments, and the charge desk's operations on them.
 
 use crate::{
     disk::{Disk, Tx},
@@ -7,7 +7,7 @@ use crate::{
 use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Store};
-use payment::{Call, Charge, ChargeBook, Charges, Counter, Payment, Status};
+use payment::{Call, Charge, ChargeDispatch, ChargeRepository, Charges, Payment, Status};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -26,14 +26,14 @@ impl Row {
         self.due_at.is_some_and(|at| at <= now)
     }
 
-    /// Nobody has it in hand, and nobody is to take it up.
+    /// It is not claimed, and must not be claimed.
     pub fn is_at_rest(&self) -> bool {
         self.due_at.is_none() && self.charge.claim.is_none()
     }
 }
 
 pub struct PaymentStore {
-    pub counter: Counter,
+    pub dispatch: ChargeDispatch,
 }
 
 impl Store for PaymentStore {
@@ -51,7 +51,7 @@ impl Store for PaymentStore {
     }
 
     fn decided(&self, charges: &mut Charges, order: OrderId) {
-        self.counter.take_up(charges, order);
+        self.dispatch.take_up(charges, order);
     }
 
     async fn save(&self, tx: &mut Tx<Payments>, charges: &Charges) -> Result<(), Failure> {
@@ -60,7 +60,7 @@ impl Store for PaymentStore {
     }
 
     fn committed(&self, charges: Charges) {
-        self.counter.committed(charges);
+        self.dispatch.committed(charges);
     }
 }
 
@@ -82,7 +82,7 @@ fn save(tx: &mut Tx<Payments>, batch: &Batch<Payment>) {
     }
 }
 
-impl ChargeBook for Disk<Payments> {
+impl ChargeRepository for Disk<Payments> {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
         let now = Instant::now();
         if !self.look(|rows| rows.values().any(|row| row.is_due(now))).await? {

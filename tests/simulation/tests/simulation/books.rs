@@ -1,6 +1,5 @@
-//! The simulation keeps in maps what the services keep in Postgres, and is honest as far as the two
-//! do the same. Here both are told the same, at random, and must say the same, and know the same
-//! afterwards.
+//! Compares the simulation's in-memory databases with Postgres: both get the same random calls,
+//! must give the same answers, and must hold the same state afterwards.
 
 mod desk;
 mod orders;
@@ -10,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::{Failure, Transaction, testing::throwaway};
 use events::{Event, Item, Money, OrderId, ProductId};
 use inventory::Shelf;
-use messaging::{Handled, Known, Ledger, Novelty, PgLedger, Store};
+use messaging::{Handled, Ledger, LoadedBatch, PgLedger, Seen, Store};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use saga::{Decision, Heard, On, scenario::heard};
+use reaction::{Decision, Heard, On, scenario::heard};
 use said::*;
 use service::Service;
 use simulation::books::{self, Disk, ShipmentStore, StockStore};
@@ -60,7 +59,7 @@ where
         }
     }
 
-    /// Some orders hear it, perhaps not for the first time, and perhaps forged.
+    /// Some orders receive the event, perhaps not for the first time, and perhaps forged.
     async fn hear<E: Event>(&mut self, event: impl Fn(OrderId) -> E)
     where
         M::State: On<E>,
@@ -98,7 +97,7 @@ fn order(number: usize) -> OrderId {
     OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number as u128)
 }
 
-/// Said at a time that its id tells; long ago, where Postgres has room for any key.
+/// Published at the time that its id contains; long ago, where Postgres has room for any key.
 fn dated<E: Event>(event: E) -> Heard<E> {
     let heard = heard(event);
     let (random, _) = heard.id.as_bytes().split_at(10);
@@ -113,16 +112,16 @@ fn moment(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + seconds)
 }
 
-/// A failure as the loop tells them apart.
+/// A failure, in the classes of the consumer loop.
 fn told(result: Result<String, Failure>) -> String {
     match result {
         Ok(said) => said,
-        Err(Failure::Data(_)) => "refused".into(),
-        Err(Failure::World(why)) => panic!("{why:#}"),
+        Err(Failure::Permanent(_)) => "refused".into(),
+        Err(Failure::Transient(why)) => panic!("{why:#}"),
     }
 }
 
-/// As the loop does it; of each event, a number that is zero where it is forged.
+/// Handles events as the loop does; returns for each event a number, which is zero for a forgery.
 async fn hear<L: Ledger, S: Store<Tx = L::Tx, State: Debug>, E: Event>(
     ledger: &L,
     store: &S,
@@ -138,13 +137,13 @@ where
         order_id: heard.order_id(),
         digest: vec![u8::from(*number == 0); 16],
     });
-    let novelties = ledger.note(&mut tx, &handled.collect::<Vec<_>>()).await?;
+    let answers = ledger.insert_inbox(&mut tx, &handled.collect::<Vec<_>>()).await?;
     let orders: Vec<_> = all.iter().map(|(heard, _)| heard.order_id()).collect();
     ledger.lock_orders(&mut tx, &orders).await?;
     let mut batch = store.load(&mut tx, &orders, &PRODUCTS).await?;
-    let mut said = format!("{novelties:?}");
-    for ((heard, _), novelty) in all.iter().zip(novelties) {
-        if novelty == Novelty::New {
+    let mut said = format!("{answers:?}");
+    for ((heard, _), seen_before) in all.iter().zip(answers) {
+        if seen_before == Seen::New {
             let decision = batch.of(heard.order_id(), &S::State::touches(&heard.event)).on(heard);
             said += &format!("\n{decision:?}");
             if let Decision::Change { state, .. } = decision {
@@ -164,7 +163,7 @@ async fn known<L: Ledger, S: Store<Tx = L::Tx, State: Debug>>(
     let mut tx = ledger.begin().await?;
     let orders: Vec<_> = (0..ORDERS).map(order).collect();
     let batch = store.load(&mut tx, &orders, &PRODUCTS).await?;
-    // Dropped, its locks would outlive it for a moment, and whoever takes up work skips them.
+    // If it were dropped, its locks would remain for a moment, and claims skip locked rows.
     ledger.commit(tx).await?;
     Ok(orders.iter().map(|id| format!("{:?}\n", batch.of(*id, &PRODUCTS))).collect())
 }

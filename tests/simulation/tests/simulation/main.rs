@@ -1,4 +1,4 @@
-//! Seeds, each mutant in its seed, and the databases in memory held against the real ones.
+//! Runs seeds, each mutant with its seed, and compares the in-memory databases with the real ones.
 
 mod books;
 
@@ -55,7 +55,7 @@ fn a_forgery_that_passes_for_a_repetition_is_noticed() {
     is_caught_within(50, Mutant::IgnoresForgeries);
 }
 
-/// The idempotency table spares the reactions work; what holds the invariants is that each goes by
+/// The idempotency table saves the reactions work; the invariants hold because each reaction checks
 /// the order's state as well.
 #[test]
 fn what_is_handled_again_changes_nothing() {

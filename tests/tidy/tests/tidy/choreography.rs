@@ -1,14 +1,14 @@
-//! The services do the steps that `SAGA` writes down, and their folders show it.
+//! The services do the steps that `SAGA` lists, and their folders show it.
 
 use clap::{Args, Command};
 use events::{SERVICES, Step, steps_of};
 use std::collections::BTreeSet;
 use tidy::{list, read, type_name};
 
-/// What may stand in `on/` beside the reactions: what their tests share.
+/// Files that may be in `on/` beside the reactions: code that their tests share.
 const NOT_REACTIONS: [&str; 2] = ["examples.rs", "testing.rs"];
 
-/// A service's settings when nothing is said about them.
+/// A service's default settings.
 fn usual<T: Args>() -> T {
     let matches = T::augment_args(Command::new("usual")).get_matches_from(["usual"]);
     T::from_arg_matches(&matches).expect("defaults are possible values")

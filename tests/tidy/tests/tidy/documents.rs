@@ -1,4 +1,4 @@
-//! The documents say what is so: what can be written from the code is, and what cannot is compared.
+//! The documents agree with the code: text that can be generated is, and the rest is compared.
 
 use events::diagram;
 use std::{collections::BTreeSet, env, fs, path::Path};
@@ -127,7 +127,7 @@ fn named_targets(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every block of Rust and SQL, with the file that the last line before it names which names one.
+/// Every block of Rust and SQL, with the last file that a line before it names.
 fn shown(text: &str) -> Vec<(String, String)> {
     let mut files = spans(text);
     files.retain(|(_, span)| is_file(span));

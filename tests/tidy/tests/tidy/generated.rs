@@ -1,4 +1,4 @@
-//! Holds the documents that a program writes against the code that they are written from.
+//! Compares the generated documents with the code that generates them.
 
 use openapi::api_documents;
 use std::{collections::BTreeMap, env, fs};
@@ -18,7 +18,7 @@ fn the_documents_of_the_api_are_as_the_code_has_them() {
     are_written(&api_documents());
 }
 
-/// Or writes them, where that is asked for.
+/// Compares the files, or writes them where that is asked for.
 fn are_written(documents: &BTreeMap<String, String>) {
     for (path, wanted) in documents {
         let file = root().join(path);

@@ -1,4 +1,4 @@
-//! Style is a test: what a reader may rely on everywhere, held here once.
+//! Checks the style and structure of the whole repository.
 
 mod choreography;
 mod documents;

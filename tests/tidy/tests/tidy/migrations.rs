@@ -1,8 +1,8 @@
-//! Migrations only add, so that the release before still runs on what the next one has made.
+//! Migrations only add, so that the previous release still runs on the next one's schema.
 
 use tidy::{list, read};
 
-/// The first of each history makes what is there; the others find releases at work.
+/// The first migration of each history creates the tables; the others run beside older releases.
 #[test]
 fn after_the_first_migrations_only_add() {
     let services = list("services").into_iter().map(|service| format!("{service}/migrations"));
@@ -20,7 +20,7 @@ fn after_the_first_migrations_only_add() {
     );
 }
 
-/// The clauses that an older release may stumble over.
+/// The clauses that may break an older release.
 fn taken_away(sql: &str) -> Vec<String> {
     let code: Vec<_> =
         sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();

@@ -1,4 +1,4 @@
-//! What is pure stays pure, and nobody depends on whom he should not.
+//! Pure modules stay pure, and packages have only allowed dependencies.
 
 use events::SERVICES;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ const AGGREGATES: [&str; 8] = [
     "services/shipping/src/dispatch.rs",
 ];
 
-/// Words by which code reaches for servers, files, time or chance.
+/// Words by which code uses servers, files, time or randomness.
 const REACHING_OUT: [&str; 13] = [
     "async",
     "await",
@@ -40,7 +40,8 @@ const COMPUTING: [&str; 8] =
 #[test]
 fn a_decision_sees_no_server_no_clock_and_no_dice() {
     let reactions = SERVICES.iter().flat_map(|name| rust_files(&format!("services/{name}/src/on")));
-    let words_of_saga = ["shared/events/src", "shared/saga/src"].into_iter().flat_map(rust_files);
+    let words_of_saga =
+        ["shared/events/src", "shared/reaction/src"].into_iter().flat_map(rust_files);
     for file in reactions.chain(AGGREGATES.map(Into::into)).chain(words_of_saga) {
         let text = read(&file);
         let reached = words(&text).find(|word| REACHING_OUT.contains(word));
@@ -54,7 +55,7 @@ fn a_decision_sees_no_server_no_clock_and_no_dice() {
 
 #[test]
 fn the_words_and_the_reactions_depend_on_nothing_that_does_io() {
-    for package in ["events", "saga"] {
+    for package in ["events", "reaction"] {
         let manifest = format!("shared/{package}/Cargo.toml");
         for name in dependencies(&manifest, |table| table == "dependencies") {
             assert!(

@@ -1,4 +1,4 @@
-//! A file fits a reader's head, a line fits his screen, and each says what it is for.
+//! Limits the length of files and lines, and requires a header in each module.
 
 use tidy::{read, rust_files};
 
@@ -14,7 +14,7 @@ fn all_rust() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Fails with all places at once, so that they can be put right in one go.
+/// Fails with all places at once, so that they can be fixed in one go.
 #[track_caller]
 fn none(places: impl IntoIterator<Item = String>, advice: &str) {
     let places: Vec<_> = places.into_iter().collect();
@@ -64,6 +64,39 @@ fn is_plain(file: &str) -> bool {
     let mut parts = inside_package.split('/');
     inside_package.ends_with("main.rs")
         || parts.any(|part| ["tests", "tests.rs", "examples", "benches"].contains(&part))
+}
+
+#[test]
+fn no_module_header_begins_with_a_question_word() {
+    const QUESTIONS: [&str; 7] = ["What", "How", "Who", "Where", "Whether", "Which", "When"];
+    let asks = |header: &str| tidy_words(header).next().is_some_and(|it| QUESTIONS.contains(&it));
+    let asking = headers().filter(|(file, header)| asks(header) && !is_header_fixed(file));
+    none(asking.map(|(file, _)| file), "begin these with a verb or a noun: `//! Measures …`");
+}
+
+#[test]
+fn every_module_header_names_its_subject() {
+    const VAGUE: [&str; 3] = ["nobody", "somebody", "whoever"];
+    let is_vague = |header: &str| {
+        let header = header.to_lowercase();
+        tidy_words(&header).any(|word| VAGUE.contains(&word))
+    };
+    let vague = headers().filter(|(_, header)| is_vague(header));
+    none(vague.map(|(file, _)| file), &format!("name the service or the person, not {VAGUE:?}"));
+}
+
+/// The `//!` lines at the start of each file that has them, without the marks.
+fn headers() -> impl Iterator<Item = (String, String)> {
+    all_rust().filter(|(_, text)| text.starts_with("//!")).map(|(file, text)| {
+        let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let header = lines.map(str::trim).collect::<Vec<_>>().join("\n");
+        (file, header)
+    })
+}
+
+/// A reaction's header names its events, and loyalty's stand in docs/add-a-service.md.
+fn is_header_fixed(file: &str) -> bool {
+    file.contains("/src/on/") || file.starts_with("tests/loyalty/")
 }
 
 #[test]

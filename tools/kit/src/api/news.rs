@@ -1,4 +1,4 @@
-//! The events of all orders as they happen, each once, over as many connections as it takes.
+//! Streams the events of all orders as they happen, each once, and reconnects where needed.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Api, ApiError, stream::Stream};
 
-/// A new connection tells again what was said in the last half minute.
+/// A new connection repeats the events of the last half minute.
 const KNOWN_MAX: usize = 50_000;
 
 /// An event of an order.
@@ -23,7 +23,7 @@ pub struct Said {
     pub caused_by: Option<EventId>,
     /// The event that has this id.
     pub after: Option<String>,
-    /// Order does not hear it, but has heard its answer.
+    /// Order does not consume it, but has consumed its answer.
     pub inferred: bool,
     pub detail: Value,
 }
@@ -31,7 +31,7 @@ pub struct Said {
 #[derive(Clone, Debug)]
 pub enum Heard {
     Said(Box<Said>),
-    /// They came too fast, and some are not told.
+    /// Events came too fast, and some were left out.
     TooFast,
 }
 

@@ -1,4 +1,4 @@
-//! `application/problem+json` in one line.
+//! Formats `application/problem+json` as one line.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ pub struct Problem {
     pub status: u16,
     #[serde(default)]
     pub detail: String,
-    /// What is wrong with each field.
+    /// The error of each field.
     #[serde(default)]
     pub errors: BTreeMap<String, Vec<String>>,
 }
@@ -35,11 +35,12 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_told() {
-        let text = r#"{"type":"urn:x","title":"The order is not possible","status":422,
-            "detail":"some values cannot be; see errors",
+        let text = r#"{"type":"urn:x","title":"Validation failed","status":422,
+            "detail":"validation failed; see errors",
             "errors":{"items[0].quantity":["must be at least 1"],"items":["a","b"]}}"#;
         let problem: Problem = serde_json::from_str(text).unwrap();
-        let line = "The order is not possible (422): items a; items b; items[0].quantity must be at least 1";
+        let line =
+            "Validation failed (422): items a; items b; items[0].quantity must be at least 1";
         assert_eq!(problem.to_string(), line);
     }
 

@@ -1,4 +1,4 @@
-//! An order's steps as server-sent events, to the end, over as many connections as it takes.
+//! Streams an order's steps as server-sent events, to the end, and reconnects where needed.
 
 use std::collections::HashSet;
 

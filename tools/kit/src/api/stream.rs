@@ -1,4 +1,4 @@
-//! Server-sent events, over as many connections as it takes.
+//! Reads server-sent events, and reconnects where needed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Api, ApiError};
 
-/// The service says something at least every 15 seconds.
+/// The service sends at least a comment every 15 seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// A service that restarts is back by then.
 const TRIES_MAX: u32 = 40;
@@ -27,8 +27,8 @@ impl Stream {
         Ok(Self { api, path, response, lines: Lines::default() })
     }
 
-    /// The next event: its kind and its data. What a new connection tells again is the caller's to
-    /// recognise.
+    /// The next event: its kind and its data. A new connection may repeat events; the caller must
+    /// recognise them.
     pub async fn next(&mut self) -> Result<(String, String), ApiError> {
         loop {
             if let Some(event) = self.lines.event() {
@@ -68,7 +68,7 @@ impl Stream {
     }
 }
 
-/// `last_id` is that of the last event which has come.
+/// `last_id` is the id of the last received event.
 async fn connect(api: &Api, path: &str, last_id: Option<&str>) -> Result<Response, ApiError> {
     let mut request = api.request(Method::GET, path).header("accept", "text/event-stream");
     if let Some(id) = last_id {
@@ -78,7 +78,7 @@ async fn connect(api: &Api, path: &str, last_id: Option<&str>) -> Result<Respons
     opened.unwrap_or_else(|_| Err(api.strange("no event stream in time")))
 }
 
-/// Gone or overloaded, and perhaps back soon.
+/// The service is down or overloaded, and may recover soon.
 fn is_passing(why: &ApiError) -> bool {
     match why {
         ApiError::Unreachable { .. } => true,
@@ -87,7 +87,7 @@ fn is_passing(why: &ApiError) -> bool {
     }
 }
 
-/// Bytes in whatever pieces, events out.
+/// Parses events from bytes in pieces of any size.
 #[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! `.env`: a `NAME=value` a line, as Docker Compose reads it too.
+//! Parses `.env`: a `NAME=value` a line, as Docker Compose reads it too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// A file that is not there says nothing.
+/// A missing file sets nothing.
 pub fn read(file: &Path) -> Result<BTreeMap<String, String>> {
     match fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
@@ -33,7 +33,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-/// Without its quotes, or without the comment behind it.
+/// The value without its quotes, or without the comment after it.
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         let inside = value.strip_prefix(quote).and_then(|value| value.split_once(quote));

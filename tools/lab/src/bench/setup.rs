@@ -1,16 +1,16 @@
-//! What is measured: systems that differ in one thing, and the loads that each of them is given.
+//! Defines what is measured: systems that differ in one thing, and the loads on each of them.
 
 use crate::load::Goods;
 
-/// More than are in flight, so that neighbours rarely want the same.
+/// More than are in flight, so that concurrent orders rarely want the same product.
 const PRODUCTS: u32 = 1000;
-/// A flash sale has a piece for one order of so many.
+/// A flash sale has one piece for this many orders.
 const WANTED_FOR_EACH: u64 = 10;
 
-/// A system that is started for it.
+/// A system to measure.
 pub struct Setup {
     pub name: &'static str,
-    /// What its services are told, apart from the usual.
+    /// Environment variables of its services, besides the usual ones.
     pub settings: &'static [(&'static str, &'static str)],
     pub replicas: usize,
     pub trials: &'static [Trial],
@@ -20,7 +20,7 @@ pub struct Setup {
 pub struct Trial {
     pub name: &'static str,
     pub sells: Sells,
-    /// A second; as fast as it goes, where none is given.
+    /// Orders a second; as many as possible, where none is given.
     pub rate: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ pub enum Sells {
     FlashSale,
 }
 
-/// What the one is of the other.
+/// Two trials whose ratio is reported.
 pub struct Pair {
     pub what: &'static str,
     pub one: &'static str,
@@ -69,7 +69,7 @@ pub const PAIRS: [Pair; 4] = [
     Pair { what: "two of each service, to one", one: "two of each", other: "as it is" },
 ];
 
-/// Those whose names begin like this.
+/// The setups whose names begin with these words.
 pub fn named(beginning: &str) -> Result<Vec<&'static Setup>, String> {
     let found: Vec<_> = SETUPS.iter().filter(|one| one.name.starts_with(beginning)).collect();
     if found.is_empty() {
@@ -79,7 +79,7 @@ pub fn named(beginning: &str) -> Result<Vec<&'static Setup>, String> {
     Ok(found)
 }
 
-/// What a trial is called, whatever it is on.
+/// The name of a trial, with that of its setup.
 pub fn title(setup: &Setup, trial: &Trial) -> String {
     let comma = if trial.name.is_empty() { "" } else { ", " };
     format!("{}{comma}{}", setup.name, trial.name)

@@ -1,4 +1,4 @@
-//! What all rounds together have shown: medians, and how they compare.
+//! Summarises all rounds: medians, and how they compare.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,16 @@ pub struct Summary {
     pub breaks: Vec<String>,
 }
 
-/// One trial, of all rounds.
+/// One trial, over all rounds.
 #[derive(Debug, Default, Serialize)]
 pub struct Row {
     pub name: String,
-    /// The median of the rounds, as all that follows.
+    /// The median of the rounds, like all values that follow.
     pub orders_per_s: f64,
-    /// Of the orders of all rounds.
+    /// Over the orders of all rounds.
     pub final_ms: Spread,
     pub cpu_s_per_1000_orders: f64,
-    /// By group, what places the orders included.
+    /// By group, including the process that places the orders.
     pub groups: BTreeMap<Group, Sum>,
     pub pss_mb: f64,
     pub each_round: Vec<Round>,
@@ -47,7 +47,7 @@ pub struct Round {
     pub total: Sum,
 }
 
-/// How much of the other's the one's is.
+/// The ratio of one trial to the other.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Ratio {
     pub what: &'static str,

@@ -1,4 +1,4 @@
-//! The system of a setup, with what is measured of it.
+//! Starts the system of a setup, and measures it.
 
 use std::path::Path;
 
@@ -8,17 +8,17 @@ use kit::system::{Servers, System};
 use servers::ports;
 
 use super::setup::Setup;
-use crate::usage::{Group, Meter, Part};
+use crate::usage::{ChildProcess, Group, Meter};
 
 pub struct Measured {
     pub system: System,
-    /// One a copy of the order service.
+    /// One per copy of the order service.
     pub apis: Vec<Api>,
     pub meter: Meter,
 }
 
 impl Measured {
-    /// Returns when all of it does its work.
+    /// Returns when everything is ready.
     pub async fn start(dir: &Path, setup: &Setup) -> Result<Self> {
         let servers = Servers::start(dir, setup.settings).await?;
         let mut copies = Vec::new();
@@ -38,10 +38,10 @@ fn meter(System { replicas, servers, .. }: &System) -> Result<Meter> {
     let mut measured = Vec::new();
     for part in replicas {
         let (name, process) = (part.service.name.to_owned(), part.running()?);
-        measured.push(Part { name, group: Group::Services, process });
+        measured.push(ChildProcess { name, group: Group::Services, process });
     }
     let databases = servers.settings.databases.iter().zip(&servers.postgres);
-    measured.extend(databases.map(|(database, one)| Part::postgres(database.service, one)));
-    measured.push(Part::rabbitmq(&servers.rabbitmq));
+    measured.extend(databases.map(|(database, one)| ChildProcess::postgres(database.service, one)));
+    measured.push(ChildProcess::rabbitmq(&servers.rabbitmq));
     Ok(Meter::of(measured))
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, and with whom.
+//! Defines the faults, and the targets of each.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use kit::settings::SERVICES;
 use serde::{Serialize, Serializer};
 
-/// In how many copies each service runs.
+/// The number of copies of each service.
 pub const REPLICAS: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,17 +27,17 @@ pub enum Fault {
     MessageDuplicate,
     MessageShuffle,
     MessagePoison,
-    /// A link swallows everything that its connections say from now on, for ever.
+    /// The open connections of a link lose all data from now on, for ever.
     Silence,
-    /// Messages that no service would say, into every queue.
+    /// Messages that no service would publish, into every queue.
     Bytes,
     /// A replica whose clock is wrong.
     Clock,
-    /// Large orders while the broker says nothing.
+    /// Large orders while the broker is silent.
     Weight,
-    /// A provider whose answers are odd.
+    /// A provider with wrong answers.
     Lies,
-    /// A service on the next release's schema, which says the next release's events.
+    /// A service on the next release's schema, which publishes the next release's events.
     Upgrade,
 }
 
@@ -92,7 +92,7 @@ impl Fault {
         }
     }
 
-    /// How long it lasts, in milliseconds; where it lasts until it is noticed, how long from then.
+    /// Its duration in milliseconds; where it lasts until it is noticed, counted from then.
     pub const fn lasts_ms(self) -> RangeInclusive<u64> {
         match self {
             Self::ServiceKill | Self::ProviderKill => 200..=2_000,
@@ -114,7 +114,7 @@ impl Fault {
         }
     }
 
-    /// Whom it may meet.
+    /// Its possible targets.
     pub fn targets(self) -> Vec<Target> {
         let postgres = (0..SERVICES.len()).map(Target::Postgres);
         match self {
@@ -145,13 +145,13 @@ impl Serialize for Fault {
 pub enum Target {
     Broker,
     Provider,
-    /// By the place of its service.
+    /// By the index of its service.
     Postgres(usize),
     /// Each service's first, then each one's second.
     Replica(usize),
-    /// Both of a service's, and its database.
+    /// Both copies of a service, and its database.
     Service(usize),
-    /// Those who place orders, on their way to the order service.
+    /// The customers' link to the order service.
     Customers,
 }
 
@@ -177,7 +177,7 @@ impl Serialize for Target {
     }
 }
 
-/// Which faults there are to be: names, or the first words of some.
+/// The chosen faults: names, or the first words of some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 

@@ -1,5 +1,4 @@
-//! Does to the system what a step of the plan says, puts it right again, and tells how long the
-//! system took to recover.
+//! Injects each fault of the plan, repairs it, and measures how long the system takes to recover.
 
 mod bytes;
 mod clock;
@@ -28,7 +27,7 @@ use super::proxy::Weather;
 use super::tap::Tap;
 use super::watch::{Measure, Since};
 
-/// The place of payment, which alone talks to the provider, and of order.
+/// The indexes of payment, which alone calls the provider, and of order.
 const PAYMENT: usize = 1;
 const ORDER: usize = 0;
 
@@ -39,22 +38,22 @@ pub fn can_shift_clocks() -> bool {
     clock::library().is_some()
 }
 
-/// A step that has been done, or could not be.
+/// A step that was injected, or failed.
 #[derive(Debug, Serialize)]
 pub struct Done {
     #[serde(flatten)]
     pub step: Step,
     /// Since the run began.
     pub at_s: f64,
-    /// With the wait for recovery.
+    /// Includes the wait for recovery.
     pub took_s: f64,
-    /// What exactly was done.
+    /// A description of the fault as it was injected.
     pub detail: String,
     pub recoveries: Vec<Recovery>,
     /// Orders that are a part of it, and were answered 201.
     #[serde(skip)]
     pub placed: Vec<OrderId>,
-    /// Why it could not be done, or why nothing recovered from it.
+    /// Why it could not be injected, or why the system did not recover.
     pub error: Option<String>,
 }
 
@@ -64,7 +63,7 @@ pub struct Recovery {
     pub took_s: f64,
 }
 
-/// All that a fault needs.
+/// Everything that faults need.
 pub struct Hands<'a> {
     pub fleet: &'a mut Fleet,
     pub tap: &'a Tap,
@@ -78,7 +77,7 @@ impl<'a> Hands<'a> {
         Self { fleet, tap, live, recoveries: Vec::new(), placed: Vec::new() }
     }
 
-    /// What goes wrong with it is told in what is returned.
+    /// Errors are part of the returned value.
     pub async fn commit(mut self, step: Step, started: Instant) -> Done {
         let (at_s, began) = (started.elapsed().as_secs_f64(), Instant::now());
         let done = self.carry_out(&step).await;
@@ -130,7 +129,7 @@ impl<'a> Hands<'a> {
     async fn kill_service(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place % SERVICES.len()];
         self.fleet.system.replicas[place].kill().await?;
-        // Else what is seen afterwards might be the consumers of before.
+        // Otherwise the consumers that are counted afterwards might be the old ones.
         Since::now().consumers(&self.fleet.system.endpoints, service, REPLICAS - 1).await?;
         sleep(step.lasts).await;
         let since = Since::now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
-use kit::part::Part;
+use kit::child_process::ChildProcess;
 use kit::settings::{SERVICES, Settings};
 use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
@@ -14,12 +14,12 @@ use servers::{Postgres, ports};
 use super::fault::{REPLICAS, Target};
 use super::proxy::{Proxy, Weather};
 
-/// What a crash leaves in hand is to be taken up while there is still somebody to look.
+/// Short, so that expired claims are taken over while the run still watches.
 const REAP_AFTER: &str = "10s";
-/// So small that the second copy has something to do as well.
+/// So small that the second copy gets messages as well.
 const BATCH_MAX: &str = "8";
 
-/// How much of the machine's memory RabbitMQ may use, as long as nothing is done to it.
+/// RabbitMQ's share of the machine's memory while no fault limits it.
 pub const MEMORY_SHARE: f64 = 0.4;
 
 pub struct Fleet {
@@ -34,7 +34,7 @@ struct Links {
 }
 
 impl Fleet {
-    /// Returns when all of it does its work.
+    /// Returns when everything is ready.
     pub async fn start(dir: &Path) -> Result<Self> {
         let told =
             [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER), ("BATCH_MAX", BATCH_MAX)];
@@ -48,11 +48,11 @@ impl Fleet {
         Ok(Self { system: System::start(servers, &copies).await?, links })
     }
 
-    pub fn provider(&mut self) -> Result<&mut Part> {
+    pub fn provider(&mut self) -> Result<&mut ChildProcess> {
         self.system.provider.as_mut().context("there is a provider")
     }
 
-    /// Where customers place their orders.
+    /// The address at which customers place their orders.
     pub fn front_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.links.customers.port)
     }
@@ -68,7 +68,7 @@ impl Fleet {
         }
     }
 
-    /// All links as they should be, and everything awake and running.
+    /// Restores all links, and wakes and starts everything.
     pub async fn heal(&mut self) -> Result<()> {
         let Links { customers, broker, postgres } = &self.links;
         for link in postgres.iter().chain([customers, broker]) {
@@ -94,7 +94,7 @@ impl Fleet {
         self.system.ready().await
     }
 
-    /// Every log that tells what happened, with a name for it.
+    /// Every log of the run, each with a name.
     pub fn logs(&self) -> Vec<(String, PathBuf)> {
         let System { replicas, provider, servers, .. } = &self.system;
         let parts = replicas.iter().enumerate().map(|(place, part)| {
@@ -120,7 +120,7 @@ impl Links {
         })
     }
 
-    /// The system as the services of one copy are told of it.
+    /// The settings of one copy of the services.
     fn seen_from(&self, settings: &Settings, copy: usize, front: u16) -> Settings {
         let mut seen = settings.clone();
         seen.home = settings.home.join(copy.to_string());

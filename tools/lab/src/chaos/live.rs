@@ -1,10 +1,10 @@
-//! What is shown while it runs: a line that is always up to date on a terminal, else one now and
-//! then; and one for each fault that is over.
+//! Shows a run's progress: a line that is always up to date on a terminal, else one now and then;
+//! and one line for each completed fault.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kit::draw::{self, LiveLine, count};
+use kit::output::{self, LiveLine, count};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -22,7 +22,7 @@ pub struct Live {
 
 struct Scene {
     line: LiveLine,
-    /// What happens just now.
+    /// The current fault.
     now: String,
     faults: usize,
     orders: Progress,
@@ -48,7 +48,7 @@ impl Live {
         Arc::new(Self { started, is_shown, scene: Mutex::new(scene), news })
     }
 
-    /// Redraws for as long as it is let.
+    /// Redraws until it is dropped.
     pub async fn keep(self: Arc<Self>) {
         let is_live = self.lock().line.is_shown();
         loop {
@@ -97,7 +97,7 @@ impl Live {
         self.news.notify_waiters();
     }
 
-    /// Returns when there is no order left that anything could happen to.
+    /// Returns when every order has ended.
     pub async fn all_final(&self) {
         loop {
             let news = self.news.notified();
@@ -114,7 +114,7 @@ impl Live {
 
     fn print(&self, line: &str) {
         if self.is_shown {
-            draw::line(line);
+            output::line(line);
         }
     }
 

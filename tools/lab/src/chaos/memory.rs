@@ -1,11 +1,11 @@
-//! How much memory each service has taken at most, against what docker-compose.yml lets it have.
+//! Measures the peak memory of each service, and compares it with its limit in docker-compose.yml.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kit::part::Part;
+use kit::child_process::ChildProcess;
 use serde::Serialize;
 use servers::{Memory, Process};
 use tokio::task::JoinSet;
@@ -14,13 +14,13 @@ use tokio::time::sleep;
 const COMPOSE: &str = include_str!("../../../../docker-compose.yml");
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Of one service, whichever copy it was.
+/// The peak of one service, over all copies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Peak {
     pub service: &'static str,
     pub rss_mb: f64,
     pub pss_mb: f64,
-    /// What its container may have.
+    /// The memory limit of its container.
     pub limit_mb: f64,
 }
 
@@ -30,14 +30,14 @@ impl Peak {
     }
 }
 
-/// Looks until it is dropped.
+/// Samples until it is dropped.
 pub struct Scales {
     peaks: Arc<Mutex<BTreeMap<&'static str, Memory>>>,
     _looking: JoinSet<()>,
 }
 
 impl Scales {
-    pub fn start(parts: &[Part]) -> Self {
+    pub fn start(parts: &[ChildProcess]) -> Self {
         let peaks = Arc::new(Mutex::default());
         let files: Vec<_> =
             parts.iter().map(|part| (part.service.name, part.service.pid_file())).collect();
@@ -56,7 +56,7 @@ impl Scales {
     }
 }
 
-/// A copy that was started anew has another process under the same pid file.
+/// A restarted copy has another process under the same pid file.
 async fn look(
     files: Vec<(&'static str, PathBuf)>,
     peaks: Arc<Mutex<BTreeMap<&'static str, Memory>>>,
@@ -74,7 +74,7 @@ async fn look(
     }
 }
 
-/// Its own, else that of all services.
+/// The service's own limit, else that of all services.
 fn limit_mb(service: &str) -> f64 {
     let limit = |block: &str| {
         let lines = COMPOSE.lines().skip_while(|line| line.trim_end() != block).skip(1);
@@ -106,7 +106,7 @@ mod tests {
         for service in SERVICES {
             assert!((64.0..=1024.0).contains(&limit_mb(service)), "{service}");
         }
-        // It has one of its own.
+        // This service has a limit of its own.
         assert_eq!(limit_mb("rabbitmq"), 1024.0);
         assert_eq!((megabytes("256m"), megabytes("2g")), (Some(256.0), Some(2048.0)));
     }

@@ -1,5 +1,5 @@
-//! What is to go wrong, and when: an endless list of steps that one seed tells. The same seed gives
-//! the same list, whatever the system makes of it.
+//! Plans faults from a seed: an endless list of steps. The same seed gives the same list, whatever
+//! the system does.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::fault::{Fault, Faults, Target};
 
-/// From the beginning of one fault to that of the next, `5s..40s`; longer where the first has not
-/// passed by then.
+/// The time from the start of one fault to the start of the next, `5s..40s`; longer where the first
+/// has not ended by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Every {
     pub least: Duration,
@@ -42,7 +42,7 @@ impl fmt::Display for Every {
     }
 }
 
-/// One thing that goes wrong.
+/// One fault of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
     pub number: usize,
@@ -53,12 +53,12 @@ pub struct Step {
     pub gap: Duration,
     #[serde(skip)]
     pub lasts: Duration,
-    /// For whatever else is left to chance in it.
+    /// A seed for the random details of the fault.
     #[serde(skip)]
     pub seed: u64,
 }
 
-/// Deals the faults like cards, so that each has been before one comes again, and each of their
+/// Deals the faults like cards, so that each has occurred before one is repeated, and each of their
 /// targets likewise.
 pub struct Plan {
     chance: StdRng,
@@ -75,7 +75,7 @@ impl Plan {
         Self { chance, faults, every, deck: VecDeque::new(), targets: Vec::new(), dealt: 0 }
     }
 
-    /// Of its first hundred steps: two runs with the same one were to do the same.
+    /// A digest of its first hundred steps: equal for equal plans.
     pub fn digest(seed: u64, faults: &Faults, every: Every) -> String {
         let steps: Vec<_> = Self::new(seed, faults, every).take(100).collect();
         let digest = Sha256::digest(format!("{steps:?}"));

@@ -1,5 +1,5 @@
-//! What was put into queues on purpose and is to be a dead letter, each as often as it was put
-//! there, with its bytes as they were.
+//! Records the poison messages that were put into queues. Each must become a dead letter, once for
+//! each time that it was put there, with its bytes unchanged.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use audit::{DeadLetter, Digest};
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
 
-/// Where it is to lie, and of which body.
+/// The dead-letter queue in which the message must be, and the digest of its body.
 type Place = (String, Digest);
 
 #[derive(Clone, Debug, Default)]
 pub struct Poison(BTreeMap<Place, Vec<String>>);
 
 impl Poison {
-    /// `what` is how it is called where it is missing.
+    /// `what` describes the message where it is missing.
     pub fn add(&mut self, queue: &str, body: &[u8], what: impl Into<String>) {
         self.0.entry((dead_letters(queue), digest(body))).or_default().push(what.into());
     }
@@ -23,7 +23,7 @@ impl Poison {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// How many lie in each queue of dead letters at last.
+    /// The expected number in each dead-letter queue.
     pub fn by_queue(&self) -> BTreeMap<&str, usize> {
         let mut numbers = BTreeMap::new();
         for ((queue, _), all) in &self.0 {
@@ -32,7 +32,7 @@ impl Poison {
         numbers
     }
 
-    /// Why these dead letters are not just what was poisoned.
+    /// The differences between these dead letters and the poison messages.
     pub fn unaccounted(&self, letters: &[DeadLetter]) -> Vec<String> {
         let mut missing = self.0.clone();
         let mut wrong = Vec::new();
@@ -55,7 +55,7 @@ impl Poison {
     }
 }
 
-/// As the idempotency tables keep it.
+/// The digest that the idempotency tables keep.
 pub fn digest(body: &[u8]) -> Digest {
     let digest = Sha256::digest(body);
     *digest.first_chunk().expect("it is longer")

@@ -1,5 +1,5 @@
-//! A link between two of the system's parts, of which this process holds both ends: it can be cut,
-//! go silent for a while or for ever, or be slow.
+//! A TCP proxy between two parts of the system: the link can be cut, silenced for a while or for
+//! ever, or slowed.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -21,21 +21,21 @@ use servers::ports;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Clear,
-    /// Whatever the server answers next is lost, and the connection is reset in its stead: what was
-    /// asked for has been done, and who asked does not know.
+    /// The server's next answer is lost, and the connection is reset instead: the request has taken
+    /// effect, and the client does not know.
     AnswersLost,
-    /// Half-open: every byte is swallowed, and nobody is told.
+    /// Half-open: every byte is lost, without an error.
     Silent,
-    /// Each piece of data takes so long.
+    /// Each piece of data is delayed.
     Slow(Duration),
 }
 
-/// What of a connection is swallowed.
+/// The directions of a connection that are silenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swallowed {
     Both,
     Requests,
-    /// What is asked for is done, and who asked never knows.
+    /// The request takes effect, and the client never knows.
     Answers,
 }
 
@@ -51,7 +51,7 @@ impl Swallowed {
     }
 }
 
-/// Connections with a lower number say nothing any more, by the direction.
+/// Connections with a lower number are silent, by direction.
 #[derive(Clone, Copy, Debug, Default)]
 struct Silenced {
     requests: usize,
@@ -69,7 +69,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port, and hands each connection to the next of these that takes it.
+    /// Listens on a free port, and gives each connection to the next of these targets that accepts
+    /// it.
     pub async fn start(upstream: Vec<u16>) -> Result<Self> {
         let port = ports::free()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -84,8 +85,8 @@ impl Proxy {
         Ok(Self { port, weather, cut, silenced, open, _listening: listening })
     }
 
-    /// Every connection that there is says nothing any more, for ever: it stays open, and nobody
-    /// resets it. New ones are as they should be. Returns how many these were.
+    /// Silences every open connection for ever: it stays open, and is not reset. New ones work.
+    /// Returns the number of silenced connections.
     pub fn swallow(&self, what: Swallowed) -> usize {
         let (below, number) = self.open.leave();
         self.silenced.send_modify(|silenced| {
@@ -99,7 +100,7 @@ impl Proxy {
         number
     }
 
-    /// A connection whose bytes were swallowed cannot be mended: it is reset when the silence ends.
+    /// A connection whose bytes were lost cannot be repaired: it is reset when the silence ends.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
@@ -110,7 +111,7 @@ impl Proxy {
     }
 }
 
-/// What a connection is subject to.
+/// The faults that affect a connection.
 #[derive(Clone)]
 struct Link {
     weather: watch::Receiver<Weather>,
@@ -119,7 +120,7 @@ struct Link {
     open: Open,
 }
 
-/// The connections that there are and that still say something, by number.
+/// The open connections that are not silenced, by number.
 #[derive(Clone, Default)]
 struct Open(Arc<Mutex<(usize, BTreeSet<usize>)>>);
 
@@ -135,7 +136,7 @@ impl Open {
         *next - 1
     }
 
-    /// All of them; the next will have this number, and so many have left.
+    /// All of them; the next connection gets this number, and this many have closed.
     fn leave(&self) -> (usize, usize) {
         let (next, open) = &mut *self.lock();
         (*next, std::mem::take(open).len())
@@ -146,7 +147,7 @@ async fn listen(listener: TcpListener, upstream: Vec<u16>, link: Link) {
     let mut connections = JoinSet::new();
     for first in 0.. {
         let Ok((client, _)) = listener.accept().await else {
-            // Out of file handles, most likely: some will come back.
+            // Out of file handles, most likely: some will be closed.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -159,14 +160,14 @@ async fn listen(listener: TcpListener, upstream: Vec<u16>, link: Link) {
                     carry(client, server, &link, number).await;
                     link.open.lock().1.remove(&number);
                 }
-                // As the server itself would refuse it.
+                // Refused, as by the server itself.
                 None => reset(&client),
             }
         });
     }
 }
 
-/// The first that takes the connection, each asked in its turn.
+/// The first target that accepts the connection, each tried in turn.
 async fn connected(upstream: &[u16], first: usize) -> Option<TcpStream> {
     for turn in 0..upstream.len() {
         let port = upstream[(first + turn) % upstream.len()];
@@ -178,9 +179,9 @@ async fn connected(upstream: &[u16], first: usize) -> Option<TcpStream> {
 }
 
 enum End {
-    /// One side has said all it had to say.
+    /// One side has sent everything.
     Closed,
-    /// Something was lost on the way.
+    /// Data was lost on the way.
     Broken,
 }
 
@@ -207,15 +208,14 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, link: &Link, number
     }
 }
 
-/// Once it is silenced, it never ends: what one side still says stays where it is, and that it has
-/// closed the connection is told to nobody.
+/// A silenced connection never ends: data from one side is dropped, and its close is not passed on.
 async fn unless_silenced<F: Future<Output = End>>(
     link: &Link,
     is_silenced: impl Fn(&Silenced) -> bool,
     pump: impl FnOnce(watch::Receiver<Weather>) -> F,
 ) -> End {
     let mut silence = link.silence.clone();
-    // What it returns holds a lock.
+    // The returned value holds a lock.
     let silenced = async { silence.wait_for(is_silenced).await.map(drop) };
     tokio::select! {
         biased;
@@ -224,7 +224,7 @@ async fn unless_silenced<F: Future<Output = End>>(
     }
 }
 
-/// Dropped, it sends a reset instead of a farewell.
+/// When dropped, it resets the connection instead of closing it.
 fn reset(stream: &TcpStream) {
     stream.set_zero_linger().ok();
 }
@@ -242,7 +242,7 @@ async fn pump(
         match now {
             Weather::AnswersLost if is_answer => return End::Broken,
             Weather::Silent => {
-                // Nothing comes through any more, not even a farewell.
+                // Nothing passes any more, not even a close.
                 let is_over = weather.wait_for(|now| *now != Weather::Silent).await;
                 is_over.ok();
                 return End::Broken;
@@ -267,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every piece of data with the same.
+    /// Answers every piece of data with the same bytes.
     async fn echo() -> u16 {
         let port = ports::free().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     async fn given() -> (Proxy, TcpStream) {
-        // The first does not listen: it is passed over.
+        // The first target does not listen: it is skipped.
         let proxy = Proxy::start(vec![ports::free().unwrap(), echo().await]).await.unwrap();
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).await.unwrap();
         (proxy, stream)

@@ -1,10 +1,10 @@
-//! What a run has shown, and whether that is good.
+//! Reports what a run has shown, and why it is not good.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audit::{OrderStatus, Outcome, Verdict};
-use kit::draw::some;
+use kit::output::some;
 use kit::scenario::Scenario;
 use serde::Serialize;
 
@@ -21,16 +21,16 @@ use crate::load;
 pub struct Report {
     #[serde(flatten)]
     pub asked: Chaos,
-    /// The same one means the same plan.
+    /// The same seed gives the same plan.
     pub plan: String,
     pub took_s: f64,
     pub faults: Vec<Done>,
     pub faults_by_name: BTreeMap<&'static str, usize>,
     pub recovery: Vec<Recovered>,
-    /// What each service took at most.
+    /// Each service's peak memory.
     pub memory: Vec<Peak>,
     pub orders: load::Report,
-    /// Messages that were put into queues and make no sense: all of them are to be dead letters.
+    /// Malformed messages that were put into queues: each must become a dead letter.
     pub poisoned: usize,
     pub dead_letters: usize,
     pub lost: usize,
@@ -40,7 +40,7 @@ pub struct Report {
     pub breaks: Vec<String>,
 }
 
-/// How long it took to recover from one kind of fault, of all the times.
+/// The recovery times of one kind of fault.
 #[derive(Debug, Serialize)]
 pub struct Recovered {
     pub fault: &'static str,
@@ -49,7 +49,7 @@ pub struct Recovered {
     pub p50_s: f64,
     pub max_s: f64,
     pub goal_s: Option<f64>,
-    /// How often it took longer than it may.
+    /// The number of recoveries that took too long.
     pub missed: usize,
 }
 
@@ -128,8 +128,7 @@ fn not_ended(asked: &Chaos, orders: &load::Report) -> Vec<String> {
     bad.map(|(number, what)| format!("{} {what}", some(number, "order"))).collect()
 }
 
-/// Where the provider itself was away, or odd, a card that fails twice of its own may have failed
-/// for good.
+/// During a fault of the provider, a card that fails twice may fail for good.
 fn otherwise_than_asked(faults: &[Done], orders: &load::Report) -> Vec<String> {
     const BY_PROVIDER: [Scenario; 2] = [Scenario::Flaky, Scenario::CancelUncharged];
     let is_his = |done: &Done| matches!(done.step.fault, Fault::ProviderKill | Fault::Lies);
@@ -149,7 +148,7 @@ fn not_held(verdict: &Verdict) -> Vec<String> {
     breaks
 }
 
-/// All that was poisoned is a dead letter, once, and nothing else is.
+/// Every poison message is a dead letter, once, and nothing else is.
 fn not_accounted_for(verdict: &Verdict, poison: &Poison) -> Vec<String> {
     let mut breaks = poison.unaccounted(&verdict.dead_letters);
     let purged = verdict.purged.iter().map(|letter| &letter.queue);
@@ -188,7 +187,7 @@ fn recovered(faults: &[Done]) -> Vec<Recovered> {
     summary.collect()
 }
 
-/// A fault that is over, in one line.
+/// A completed fault, in one line.
 pub fn line(done: &Done) -> String {
     let Done { step, took_s, detail, recoveries, error, .. } = done;
     let mut line =

@@ -1,5 +1,5 @@
-//! Listens in on everything that is said, so that real messages can be delivered once more, later
-//! and in another order; and puts nonsense into queues.
+//! Records all events, delivers real messages once more, later and in another order, and puts
+//! malformed messages into queues.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions}
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Connection, ConnectionProperties};
 use messaging::{
-    Broker as _, Confirm, Message, Publication, RabbitMq, RealWorld, Topology, World, exchange_of,
+    Broker as _, Confirm, Env, Message, Publication, RabbitMq, SystemEnv, Topology, exchange_of,
     queue_name, wire,
 };
 use rand::rngs::StdRng;
@@ -27,7 +27,7 @@ use tokio::time::sleep;
 use super::poison::Poison;
 
 const QUEUE: &str = "chaos.tap";
-/// Of the newest messages.
+/// The number of newest messages to choose from.
 const KEPT: usize = 2000;
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const TRY_EVERY: Duration = Duration::from_millis(200);
@@ -48,7 +48,7 @@ impl Tap {
         Self { amqp_url, heard, poison: Mutex::default(), listening: Mutex::new(listening) }
     }
 
-    /// Its queue goes with it.
+    /// Its queue is deleted with it.
     pub async fn stop(&self) -> Result<()> {
         lock(&self.listening).abort_all();
         let connection = self.connect().await?;
@@ -58,7 +58,7 @@ impl Tap {
         Ok(())
     }
 
-    /// Delivers so many of the newest messages once more, each to all who hear it.
+    /// Delivers so many of the newest messages once more, each to all subscribers.
     pub async fn duplicate(&self, number: usize) -> Result<usize> {
         let newest: Vec<_> = lock(&self.heard).iter().rev().take(number).rev().cloned().collect();
         self.deliver(&newest).await
@@ -73,8 +73,8 @@ impl Tap {
         self.deliver(&heard).await
     }
 
-    /// Returns when one of these services has said something after that moment. An event's id tells
-    /// when it was written down.
+    /// Returns when one of these services has published an event after that moment. An event's id
+    /// contains the time of its decision.
     pub async fn said(&self, services: &[&str], since: DateTime<Utc>) {
         let is_by = |message: &Message| {
             let by = message.app_id.as_deref().unwrap_or_default();
@@ -95,7 +95,7 @@ impl Tap {
         self.put(to_hearers).await
     }
 
-    /// Puts so many messages into queues that nobody can make sense of.
+    /// Puts malformed messages into queues.
     pub async fn poison(&self, number: usize, seed: u64) -> Result<usize> {
         let mut chance = StdRng::seed_from_u64(seed);
         let nonsense = (0..number).map(|_| {
@@ -115,17 +115,17 @@ impl Tap {
         lock(&self.heard).iter().rev().filter(is_it).cloned().collect()
     }
 
-    /// This was put into a queue, and is to be a dead letter.
+    /// Records a message that was put into a queue, and must become a dead letter.
     pub fn poisons(&self, queue: &str, body: &[u8], what: impl Into<String>) {
         lock(&self.poison).add(queue, body, what);
     }
 
-    /// All of that.
+    /// All recorded messages.
     pub fn poisoned(&self) -> Poison {
         lock(&self.poison).clone()
     }
 
-    /// Straight into queues, by the default exchange.
+    /// Publishes directly into queues, by the default exchange.
     async fn put(&self, messages: impl IntoIterator<Item = (String, Message)>) -> Result<usize> {
         let publications = messages.into_iter().map(|(routing_key, message)| Publication {
             exchange: String::new(),
@@ -152,9 +152,9 @@ fn written_at(message: &Message) -> Option<DateTime<Utc>> {
     events::said_at(message.id.as_ref()?.parse().ok()?)
 }
 
-/// Each is wrong in another way; none names an order, which would excuse that.
+/// Each is malformed in another way; none names an order, which the verification would allow for.
 fn nonsense(event: &str, chance: &mut StdRng) -> Message {
-    let known = RealWorld.new_id().to_string();
+    let known = SystemEnv.new_id().to_string();
     let (id, kind, body) = match chance.random_range(0..5) {
         0 => (known, event, "{".to_owned()),
         1 => (known, event, json!({ "nonsense": true }).to_string()),
@@ -165,10 +165,10 @@ fn nonsense(event: &str, chance: &mut StdRng) -> Message {
     Message { id: Some(id), kind: Some(kind.into()), body: body.into(), ..Message::default() }
 }
 
-/// Anew whenever the broker has been away.
+/// Reconnects whenever the broker has been down.
 async fn listen(url: String, heard: Arc<Mutex<VecDeque<Message>>>) {
     loop {
-        // It is away again and again: that is what this is about.
+        // The broker is down again and again: that is part of the test.
         hear(&url, &heard).await.ok();
         sleep(TRY_EVERY).await;
     }

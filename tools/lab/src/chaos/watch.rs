@@ -1,4 +1,4 @@
-//! How long it takes until the system has recovered, found by looking at it.
+//! Measures how long the system takes to recover, by polling it.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use audit::{Broker, Endpoints};
 use chrono::{DateTime, Utc};
 use events::steps_of;
 use futures::future::select_ok;
-use kit::draw::some;
-use kit::part::Part;
+use kit::child_process::ChildProcess;
+use kit::output::some;
 use kit::settings::SERVICES;
 use lapin::{Connection, ConnectionProperties};
-use messaging::{RealWorld, World, queue_name};
+use messaging::{Env, SystemEnv, queue_name};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
@@ -21,12 +21,12 @@ use super::fleet::Fleet;
 use super::live::Live;
 use super::tap::Tap;
 
-/// What has not recovered by then never will.
+/// A recovery that takes longer is a failure.
 const BOUND: Duration = Duration::from_secs(60);
 const LOGIN_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// What is measured, and how long it may take.
+/// The kinds of recovery, and the limit of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -34,16 +34,16 @@ pub enum Measure {
     Consuming,
     /// From the moment at which the broker can be reached until an event comes through it.
     BrokerFlows,
-    /// From the moment at which a database can be reached until its service has handled an event
-    /// or said one.
+    /// From the moment at which a database can be reached until its service has handled or
+    /// published an event.
     DatabaseFlows,
     /// From the end of any other fault until an event flows.
     Flows,
-    /// From the moment at which the broker says nothing any more until every service knows.
+    /// From the start of the broker's silence until every service has noticed.
     Noticed,
-    /// From the moment at which a link is silent for ever until an event flows.
+    /// From the start of a link's permanent silence until an event flows.
     SilentFlows,
-    /// Until every order of before is final.
+    /// Until every earlier order is final.
     Settled,
     /// From the last hostile message until all of them are dead letters.
     Parked,
@@ -57,7 +57,7 @@ impl Measure {
             Self::DatabaseFlows => Some(Duration::from_secs(3)),
             Self::Noticed => Some(Duration::from_secs(20)),
             Self::SilentFlows => Some(Duration::from_secs(30)),
-            // Of these some wait for a card that is never there.
+            // Some of these wait for a card that is never available.
             Self::Settled => Some(Duration::from_secs(60)),
             Self::Parked => Some(Duration::from_secs(10)),
             Self::Flows => None,
@@ -78,7 +78,7 @@ impl Measure {
     }
 }
 
-/// From one moment on.
+/// Measures from one moment on.
 pub struct Since {
     at: Instant,
     by_clock: DateTime<Utc>,
@@ -86,10 +86,10 @@ pub struct Since {
 
 impl Since {
     pub fn now() -> Self {
-        Self { at: Instant::now(), by_clock: RealWorld.now() }
+        Self { at: Instant::now(), by_clock: SystemEnv.now() }
     }
 
-    /// From when the database lets somebody in.
+    /// From the moment at which the database accepts a login.
     pub async fn database_answers(url: &str) -> Self {
         loop {
             let asked = Self::now();
@@ -100,7 +100,7 @@ impl Since {
         }
     }
 
-    /// From when the broker lets somebody in.
+    /// From the moment at which the broker accepts a login.
     pub async fn broker_answers(url: &str) -> Self {
         loop {
             let asked = Self::now();
@@ -117,7 +117,7 @@ impl Since {
         self.consumers(endpoints, service, REPLICAS).await
     }
 
-    /// Until each queue of the service has just so many consumers.
+    /// Until each queue of the service has exactly this many consumers.
     pub async fn consumers(
         &self,
         endpoints: &Endpoints,
@@ -138,8 +138,8 @@ impl Since {
         found.with_context(|| format!("{service}'s queues have not {wanted} consumers each"))?
     }
 
-    /// Until one of these services, by their place, has handled an event or said one; nothing where
-    /// there is none left to be handled.
+    /// Until one of these services, by index, has handled or published an event; none where there
+    /// is no event left to handle.
     pub async fn flows(
         &self,
         endpoints: &Endpoints,
@@ -180,7 +180,7 @@ impl Since {
     async fn heard_by(&self, endpoints: &Endpoints, service: &str) -> Result<()> {
         let url = endpoints.databases.get(service).context("every service has a database")?;
         loop {
-            // It may go on refusing for a moment, or for ever: the caller has a bound.
+            // It may refuse for a moment, or for ever: the caller has a bound.
             let asked = async {
                 let mut database = PgConnection::connect(url).await?;
                 while !has_heard(&mut database, self.by_clock).await? {
@@ -195,10 +195,10 @@ impl Since {
         }
     }
 
-    /// Until every service says of itself that it does not consume.
+    /// Until every service reports that it does not consume.
     pub async fn noticed(&self, fleet: &Fleet) -> Result<Duration> {
         let looked = async {
-            while fleet.system.replicas.iter().any(Part::is_consuming) {
+            while fleet.system.replicas.iter().any(ChildProcess::is_consuming) {
                 sleep(LOOK_EVERY).await;
             }
         };

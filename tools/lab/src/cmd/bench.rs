@@ -1,4 +1,4 @@
-//! `lab bench`: what it costs, and what each of the choices behind it is worth.
+//! `lab bench`: measures the system, and the effect of each design choice.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use kit::disk::{REPORT, ensure_room, write_report};
-use kit::draw::{self, LiveLine, Table, some};
+use kit::output::{self, LiveLine, Table, some};
 use kit::stop::Stop;
 use messaging::parse_duration;
 use servers::install;
@@ -15,13 +15,13 @@ use servers::install;
 use crate::bench::{Bench, News, Row, Summary, named};
 use crate::usage::Group;
 
-/// Five servers, and what some ten thousand orders leave behind in them.
+/// Five servers, and the data of some ten thousand orders.
 const ROOM_MB: u64 = 2000;
 const EXAMPLES: &str = "Examples:
   lab bench --rounds 1 --orders 500 --for 2s        a first look
   make bench ROUNDS=5 ORDERS=8000";
 
-/// Measure the system against others by turns: batches, kinds of queue, replicas, sales
+/// Compare variants of the system by turns: batches, queue types, replicas, sales
 ///
 /// Starts a system of its own (RabbitMQ, four Postgres, the services) on free ports for each thing
 /// that is measured, in each round; nothing that runs already is touched. Prints medians and
@@ -43,7 +43,7 @@ pub struct BenchCommand {
     /// For how long orders are placed in each trial, at most
     #[arg(long = "for", env = "FOR", default_value = "8s", value_parser = parse_duration)]
     length: Duration,
-    /// Orders that are not final yet, at most, where no rate is kept
+    /// Maximum of orders in flight, without a rate
     #[arg(long, short = 'm', default_value_t = 256)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
@@ -79,7 +79,7 @@ impl BenchCommand {
         live.clear();
         write_report(&self.report, &summary)?;
         if self.json {
-            draw::json(&summary);
+            output::json(&summary);
         } else {
             print(&summary, &self.report);
         }
@@ -94,7 +94,7 @@ fn tell(live: &mut LiveLine, is_shown: bool, rounds: usize, news: News) {
         News::Measured { round, what, report } if is_shown => {
             live.clear();
             let cpu = report.usage.as_ref().map_or(0.0, |usage| usage.total.cpu_s_per_1000_orders);
-            draw::line(format_args!(
+            output::line(format_args!(
                 "round {round}  {what:<24} {:>6.0}/s  p99 {:>6.0} ms  {cpu:.2} CPU-s/1,000",
                 report.finished_per_s, report.final_ms.p99
             ));
@@ -104,7 +104,7 @@ fn tell(live: &mut LiveLine, is_shown: bool, rounds: usize, news: News) {
 }
 
 fn print(summary: &Summary, folder: &Path) {
-    draw::line(format_args!(
+    output::line(format_args!(
         "\nmedians of {}, at most {} or {} s each; CPU-s of 1,000 orders, memory in MB (PSS)",
         some(summary.rounds, "round"),
         some(summary.orders, "order"),
@@ -116,7 +116,7 @@ fn print(summary: &Summary, folder: &Path) {
         table.row(cells(row).into_iter().map(|cell| (None, cell)).collect());
     }
     table.print();
-    draw::line("");
+    output::line("");
     let mut table = Table::new(&["ratio", "orders/s", "p99", "CPU"]);
     for ratio in &summary.ratios {
         let numbers = [ratio.orders_per_s, ratio.p99_ms, ratio.cpu_s_per_1000_orders];
@@ -124,8 +124,8 @@ fn print(summary: &Summary, folder: &Path) {
         table.row([(None, ratio.what.to_owned())].into_iter().chain(numbers).collect());
     }
     table.print();
-    draw::broken(&summary.breaks);
-    draw::line(format_args!("\nsee {}", folder.join(REPORT).display()));
+    output::broken(&summary.breaks);
+    output::line(format_args!("\nsee {}", folder.join(REPORT).display()));
 }
 
 fn cells(row: &Row) -> Vec<String> {

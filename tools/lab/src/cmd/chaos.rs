@@ -1,4 +1,4 @@
-//! `lab chaos`: does everything hold while everything fails?
+//! `lab chaos`: checks that every invariant holds after faults under load.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,18 +10,18 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use kit::colour::Colour;
 use kit::disk::{REPORT, ensure_room, write_report};
-use kit::draw::{self, count, some};
+use kit::output::{self, count, some};
 use kit::stop::Stop;
-use messaging::{RealWorld, World, parse_duration};
+use messaging::{Env, SystemEnv, parse_duration};
 use servers::install;
 
 use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks};
 use crate::load::Mix;
 
-/// Every way in which an order can end, and each thing that takes its time.
+/// Every ending of an order, and each cause of delay.
 const MIX: &str = "confirmed=60,declined=8,unavailable=1,flaky=6,slow=3,sold-out=5,too-many=3,\
                    unknown-product=2,carrier=6,cancel-charged=3,cancel-uncharged=3";
-/// Five servers, and what ten thousand orders leave behind in them.
+/// Five servers, and the data of ten thousand orders.
 const ROOM_MB: u64 = 2000;
 const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
@@ -31,13 +31,13 @@ const EXAMPLES: &str = "Examples:
   lab chaos --for 20m --orders 20000 --faults broker,postgres --every 5s..40s
   make chaos SEED=7 FOR=20m ORDERS=20000 FAULTS=broker,postgres EVERY=5s..40s";
 
-/// Break everything under load for a while, then verify
+/// Inject faults under load, then verify
 ///
 /// Starts a system of its own (RabbitMQ, four Postgres, the provider, each service twice, proxies
 /// between them) on free ports, places orders, and kills, freezes, cuts, delays, repeats and
-/// poisons by a plan that the seed tells. Then all is put right, every order has to end, and
-/// everything that must hold is checked. Exits with 0 only when it all does, nothing is unfinished
-/// and every fault could be done. Nothing that runs already is touched.
+/// poisons by a plan that the seed tells. Then the faults stop, every order has to end, and the
+/// invariants are checked. Exits with 0 only when all hold, nothing is unfinished and every fault
+/// was injected. Nothing that runs already is touched.
 #[derive(Args)]
 #[command(after_help = after_help())]
 pub struct ChaosCommand {
@@ -60,7 +60,7 @@ pub struct ChaosCommand {
     #[arg(long, env = "RATE", default_value_t = 40)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Orders that are not final yet, at most
+    /// Maximum of orders in flight
     #[arg(long, short = 'm', default_value_t = 1000)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
@@ -80,7 +80,7 @@ impl ChaosCommand {
         ensure_room(&self.report, ROOM_MB, "free some, or name another disk by --report")?;
         install::ensure().await?;
         let chaos = Chaos {
-            seed: self.seed.unwrap_or_else(|| RealWorld.random() % 1_000_000),
+            seed: self.seed.unwrap_or_else(|| SystemEnv.random() % 1_000_000),
             length: self.length,
             faults: possible(self.faults.clone())?,
             every: self.every,
@@ -91,7 +91,7 @@ impl ChaosCommand {
         };
         if !self.json {
             let length = chaos.length.as_secs();
-            draw::line(format_args!("chaos with seed {} for {length} s at most", chaos.seed));
+            output::line(format_args!("chaos with seed {} for {length} s at most", chaos.seed));
         }
         clear(&self.report)?;
         let mut stop = Stop::listen()?;
@@ -106,7 +106,7 @@ impl ChaosCommand {
         };
         write_report(&self.report, &report)?;
         if self.json {
-            draw::json(&report);
+            output::json(&report);
         } else {
             print(&report, &self.report);
         }
@@ -115,7 +115,7 @@ impl ChaosCommand {
     }
 }
 
-/// What this machine cannot do is left out, unless it is asked for by name.
+/// Faults that this machine cannot inject are left out, unless they are named.
 fn possible(named: Option<Faults>) -> Result<Faults> {
     const MISSING: &str = "libfaketime is missing, which shifts a clock: apt-get install faketime";
     let is_named = named.is_some();
@@ -128,7 +128,7 @@ fn possible(named: Option<Faults>) -> Result<Faults> {
     Ok(faults)
 }
 
-/// What an earlier run has left is not taken for this one's.
+/// Removes the results of an earlier run, so that they are not taken for this one's.
 fn clear(folder: &Path) -> Result<()> {
     let left = [fs::remove_file(folder.join(REPORT)), fs::remove_dir_all(folder.join(LOGS))];
     let failed =
@@ -146,7 +146,7 @@ fn after_help() -> String {
 fn print(report: &Report, folder: &Path) {
     let faults = report.faults_by_name.iter();
     let faults: Vec<_> = faults.map(|(name, number)| format!("{number} {name}")).collect();
-    draw::line(format_args!(
+    output::line(format_args!(
         "{} in {:.0} s by seed {}, plan {}: {}",
         some(report.faults.len(), "fault"),
         report.took_s,
@@ -155,16 +155,16 @@ fn print(report: &Report, folder: &Path) {
         faults.join(", ")
     ));
     let failed = report.orders.errors.values().sum();
-    draw::line(format_args!(
+    output::line(format_args!(
         "{} placed, {} final, {} and repeated",
         some(report.orders.placed, "order"),
         count(report.orders.finished),
         some(failed, "failed request"),
     ));
     for (status, number) in &report.orders.by_status {
-        draw::line(format_args!("{} {}", draw::in_status(status), count(*number)));
+        output::line(format_args!("{} {}", output::in_status(status), count(*number)));
     }
-    let mut table = draw::Table::new(&["recovery", "of", "times", "p50 s", "max s", "goal s"]);
+    let mut table = output::Table::new(&["recovery", "of", "times", "p50 s", "max s", "goal s"]);
     for one in &report.recovery {
         let colour = if one.missed > 0 { Colour::Red } else { Colour::Green };
         table.row(vec![
@@ -178,25 +178,25 @@ fn print(report: &Report, folder: &Path) {
     }
     table.print();
     memory(report);
-    draw::line(format_args!(
+    output::line(format_args!(
         "{} poisoned, {}",
         some(report.poisoned, "message"),
         some(report.dead_letters, "dead letter")
     ));
-    draw::line(format_args!("lost {}, doubled {}", report.lost, report.doubled));
-    draw::broken(&report.breaks);
+    output::line(format_args!("lost {}, doubled {}", report.lost, report.doubled));
+    output::broken(&report.breaks);
     if report.breaks.is_empty() {
-        let word = draw::coloured(Some(Colour::Green), "everything holds");
-        draw::line(format_args!("{word}; see {}", folder.join(REPORT).display()));
+        let word = output::coloured(Some(Colour::Green), "everything holds");
+        output::line(format_args!("{word}; see {}", folder.join(REPORT).display()));
     } else {
         let seed = report.asked.seed;
         let folder = folder.display();
-        draw::line(format_args!("see {folder}; the same faults again: --seed {seed}"));
+        output::line(format_args!("see {folder}; the same faults again: --seed {seed}"));
     }
 }
 
 fn memory(report: &Report) {
-    let mut table = draw::Table::new(&["memory at most", "RSS MB", "PSS MB", "limit MB"]);
+    let mut table = output::Table::new(&["memory at most", "RSS MB", "PSS MB", "limit MB"]);
     for peak in &report.memory {
         let colour = if peak.is_too_much() { Colour::Red } else { Colour::Green };
         table.row(vec![

@@ -1,4 +1,4 @@
-//! `lab fill`: a past for the four databases.
+//! `lab fill`: fills the four databases with past orders.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use audit::Endpoints;
 use clap::Args;
-use kit::draw::{self, LiveLine, count};
+use kit::output::{self, LiveLine, count};
 use kit::settings::Settings;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 
 use crate::fill::{Past, fill};
 
-/// Write confirmed orders of the past straight into the databases, to measure what size costs
+/// Write confirmed past orders directly into the databases, to measure with large tables
 #[derive(Args)]
 #[command(after_help = "Example:
   lab fill --orders 1000000 --days 29")]
@@ -31,14 +31,14 @@ impl Fill {
         let began = Instant::now();
         let mut live = LiveLine::new(true);
         let span = Duration::from_hours(24 * u64::from(self.days));
-        let past = Past { orders: self.orders, from: RealWorld.now() - span, span };
+        let past = Past { orders: self.orders, from: SystemEnv.now() - span, span };
         fill(&endpoints.databases, past, |done| {
             live.show(&format!("{} of {}", count(done as usize), count(self.orders as usize)));
         })
         .await?;
         live.clear();
         let (orders, seconds) = (count(self.orders as usize), began.elapsed().as_secs());
-        draw::line(format_args!("{orders} orders of the past, in {seconds} s"));
+        output::line(format_args!("{orders} orders of the past, in {seconds} s"));
         Ok(ExitCode::SUCCESS)
     }
 }

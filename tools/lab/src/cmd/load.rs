@@ -1,4 +1,4 @@
-//! `lab load`: a bounded load with a report, and then the question whether everything still holds.
+//! `lab load`: runs a bounded load, reports, and verifies.
 
 mod show;
 
@@ -11,7 +11,7 @@ use audit::{Endpoints, Verdict};
 use clap::Args;
 use events::ProductId;
 use kit::api::Filter;
-use kit::draw::{self, LiveLine, count};
+use kit::output::{self, LiveLine, count};
 use kit::settings::Settings;
 use kit::target::{Target, product};
 use kit::verdict;
@@ -23,7 +23,7 @@ use crate::usage::Meter;
 
 const ORDERS: usize = 2000;
 const IN_FLIGHT: usize = 64;
-/// More would say nothing but that the system cannot keep up.
+/// More would only show that the system cannot keep up.
 const IN_FLIGHT_MAX: usize = 20_000;
 const SHOWN_EVERY: Duration = Duration::from_millis(200);
 const EXAMPLES: &str = "Examples:
@@ -51,7 +51,7 @@ pub struct LoadCommand {
     /// Orders a second, however many are still in flight
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Orders that are not final yet, at most [default: 64, or 20000 with --rate]
+    /// Maximum of orders in flight [default: 64, or 20000 with --rate]
     #[arg(long, short = 'm')]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: Option<usize>,
@@ -99,7 +99,7 @@ impl GoodsOption {
 impl LoadCommand {
     pub async fn run(self) -> Result<ExitCode> {
         let api = self.target.api()?;
-        // One line about a service that is not there is enough.
+        // One line about a service that is down is enough.
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
         let settings = Settings::read()?;
         let load = self.load(&settings)?;
@@ -128,7 +128,7 @@ impl LoadCommand {
             if self.no_verify { None } else { Some(self.verify(&endpoints, &report).await) };
         if self.target.json {
             let verify = verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
-            draw::json(&json!({ "load": report, "verify": verify }));
+            output::json(&json!({ "load": report, "verify": verify }));
         }
         let own = if report.is_as_asked() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         let verified = verdict.map(|verdict| verdict::report(&verdict, is_shown));

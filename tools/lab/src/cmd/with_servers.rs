@@ -1,4 +1,4 @@
-//! `lab with-servers`: a Postgres and a RabbitMQ for as long as one command runs, for tests.
+//! `lab with-servers`: starts a Postgres and a RabbitMQ for as long as one command runs, for tests.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -36,8 +36,8 @@ impl WithServers {
     pub async fn run(self) -> Result<ExitCode> {
         install::ensure().await?;
         let mut stop = Stop::listen()?;
-        // It clears away everything even when this process is killed; declared first and so
-        // dropped last, it deletes the directory once the servers are gone.
+        // It deletes everything even when this process is killed; declared first and so dropped
+        // last, it deletes the directory once the servers are gone.
         let watchdog = Arc::new(Watchdog::start()?);
         let dir = PathBuf::from(format!("target/with-servers/{}", std::process::id()));
         watchdog.deletes(&dir)?;
@@ -71,12 +71,12 @@ impl WithServers {
             status = child.wait() => Ok(exit_code(status?)),
             code = stop.asked() => end(child, code).await,
         }
-        // The data is thrown away: the servers are not asked to write it down, just dropped.
+        // The data is deleted: the servers are just dropped, without a clean shutdown.
     }
 }
 
-/// A terminal sends Ctrl-C to the command and all it has started; whoever stops us alone means them
-/// too.
+/// A terminal sends Ctrl-C to the command and all its children; a signal to this process alone must
+/// reach them too.
 async fn end(mut child: Child, code: u8) -> Result<ExitCode> {
     if let Some(process) = child.id().and_then(Process::of) {
         for process in process.descendants().into_iter().chain([process]) {

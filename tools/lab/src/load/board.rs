@@ -1,5 +1,5 @@
-//! Who has ended? The service tells of each that it brings to its end; whoever it has not told of
-//! for a while is asked for alone, since another process may have done it.
+//! Watches for orders that end. The service streams the endings of its own process; an order that
+//! has not appeared for a while is polled, since another process may have ended it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use tokio::time::sleep;
 
 const ASK_AFTER: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Of those nobody has told of, so many are asked for at a time.
+/// Orders without a streamed ending are polled in groups of this size.
 const ASK_MAX: usize = 20;
-/// Endings that are kept for who has not yet heard that his order is placed.
+/// Endings that are kept for orders whose answer 201 has not arrived yet.
 const EARLY_MAX: usize = 10_000;
 
 pub struct Board {
-    /// One a copy of the service: each tells of what it ends itself.
+    /// One per copy of the service: each streams the endings of its own process.
     apis: Vec<Api>,
     open: Mutex<Open>,
 }
@@ -28,7 +28,7 @@ pub struct Board {
 #[derive(Default)]
 struct Open {
     waiting: HashMap<OrderId, Waiting>,
-    /// Ended before anybody asked.
+    /// Orders that ended before they were waited for.
     early: HashMap<OrderId, String>,
     early_first: VecDeque<OrderId>,
 }
@@ -43,7 +43,7 @@ impl Board {
         Self { apis, open: Mutex::default() }
     }
 
-    /// The status in which the order ends, as soon as it has.
+    /// The order's final status, as soon as it is known.
     pub async fn final_status(&self, order: OrderId) -> String {
         let told = {
             let mut open = self.lock();
@@ -64,14 +64,14 @@ impl Board {
         self.lock().waiting.remove(&order);
     }
 
-    /// Listens and asks for as long as it is let.
+    /// Listens and polls until it is dropped.
     pub async fn watch(self: Arc<Self>) {
         tokio::join!(join_all(self.apis.iter().map(|api| self.listen(api))), self.ask());
     }
 
     async fn listen(&self, api: &Api) {
         loop {
-            // A service that is away just now is nothing to tell: those who place orders notice.
+            // A service that is down is not reported here: the placing of orders notices it.
             if let Ok(mut endings) = api.endings().await {
                 while let Ok(ended) = endings.next().await {
                     ended.into_iter().for_each(|order| self.ended(order));
@@ -90,7 +90,7 @@ impl Board {
         }
     }
 
-    /// Any copy knows of any order.
+    /// Every copy knows every order.
     async fn ask_for(&self, id: OrderId) -> Result<(), ApiError> {
         let order: Brief = self.apis[0].order(id).await?.read()?;
         if order.status.parse().is_ok_and(OrderStatus::is_final) {
@@ -104,7 +104,7 @@ impl Board {
     fn ended(&self, Brief { order_id, status }: Brief) {
         let mut open = self.lock();
         if let Some(waiting) = open.waiting.remove(&order_id) {
-            // Who has lost his patience does not listen any more.
+            // The receiver is gone after a time-out.
             let _ = waiting.tell.send(status);
             return;
         }

@@ -1,4 +1,4 @@
-//! One order, from the moment at which it was due to its end, and what became of it.
+//! Places one order and follows it to its end, from the moment at which it was due.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use events::OrderId;
 use kit::api::{Api, ApiError, Brief, Draft};
 use kit::scenario::Scenario;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -15,24 +15,24 @@ use super::board::Board;
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
-/// What has become of one order.
+/// The result of one order.
 #[derive(Debug)]
 pub struct Fate {
     pub scenario: Scenario,
     /// Its product may be sold out.
     pub is_limited: bool,
-    /// When it was to be placed: what keeps it waiting from then on is time that it took.
+    /// When it was due: any delay from then on counts.
     pub since: Instant,
-    /// It was not placed to warm up.
+    /// False for a warm-up order.
     pub counts: bool,
     pub order: Option<OrderId>,
-    /// To the answer 201.
+    /// The time to the answer 201.
     pub post: Duration,
     pub to_final: Option<Duration>,
     pub status: Option<String>,
     /// Its cancel was answered 202.
     pub cancelled: bool,
-    /// A request to cancel it came to nothing, or so it seemed: it may have been taken.
+    /// Its cancel failed, or so it seemed: it may have been accepted.
     pub cancel_failed: bool,
     pub errors: Vec<String>,
 }
@@ -71,7 +71,7 @@ pub struct Customer {
 impl Customer {
     pub async fn order(self, mut fate: Fate, draft: &Draft) {
         if let Some(order) = self.place(&mut fate, draft).await {
-            // Who is not listening any more has been told enough.
+            // The receiver may be gone.
             let _ = self.tell.send(News::Placed);
             let ends = self.patiently(self.board.final_status(order));
             let cancels = self.cancel(order, &mut fate);
@@ -100,9 +100,9 @@ impl Customer {
         self.over.is_cancelled() || first.elapsed() >= self.patience
     }
 
-    /// Asks until the service takes it, under one key, so that it is placed once.
+    /// Repeats the request until the service accepts it, under one key, so that it is placed once.
     async fn place(&self, fate: &mut Fate, draft: &Draft) -> Option<OrderId> {
-        let key = RealWorld.new_id().to_string();
+        let key = SystemEnv.new_id().to_string();
         let first = Instant::now();
         loop {
             let placed = self.api.place(draft, Some(&key)).await;
@@ -125,7 +125,7 @@ impl Customer {
         }
     }
 
-    /// Until there is an answer; too late is one, too.
+    /// Repeats the cancel until it is answered; "too late" is an answer, too.
     async fn cancel(&self, order: OrderId, fate: &mut Fate) {
         let Some(wait) = fate.scenario.cancel_after() else { return };
         sleep(wait).await;
@@ -147,7 +147,7 @@ impl Customer {
     }
 }
 
-/// Asking again gives the same answer.
+/// Whether a repeated request would give the same answer.
 fn is_verdict(status: u16) -> bool {
     (400..500).contains(&status) && ![408, 409, 429].contains(&status)
 }

@@ -1,36 +1,37 @@
-//! What is ordered: one product by all, which is what a flash sale is, or one of many by each.
+//! Chooses each order's product: the same for all orders (a flash sale), or one of many.
 
 use anyhow::{Context, Result};
-use events::{Item, Money, ProductId, QUILL};
+use demo::QUILL;
+use events::{Item, Money, ProductId};
 use kit::api::Draft;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-/// Where the products of a spread-out load begin; the demo's own are the first few.
+/// The first product of a spread-out load; the demo's own are the first few.
 const FIRST: u128 = 0x0010_0000;
-/// As much as the demo has of what is never sold out.
+/// The demo's stock of products that are never sold out.
 const PLENTY: u64 = 1_000_000_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Goods {
-    /// What the scenario asks for: nearly always the demo's first product.
+    /// The scenario's product: nearly always the demo's first one.
     #[default]
     Usual,
     /// This product, which may be sold out.
     One(ProductId),
-    /// So many products in turn, of each of which there is plenty.
+    /// This many products in turn, each with ample stock.
     Spread(u32),
-    /// A new product, of which there are so many pieces.
+    /// A new product with this many pieces.
     Flash { product: ProductId, stock: u64 },
 }
 
 impl Goods {
     pub fn flash(stock: u64) -> Self {
-        Self::Flash { product: RealWorld.new_id(), stock }
+        Self::Flash { product: SystemEnv.new_id(), stock }
     }
 
-    /// Has the order ask for it; tells whether it may be sold out.
+    /// Puts the product into the order; returns whether it may be sold out.
     pub fn put_into(&self, draft: &mut Draft, number: usize) -> bool {
         let (product_id, is_limited) = match self {
             Self::Usual => return false,
@@ -40,7 +41,7 @@ impl Goods {
                 (spread(u32::try_from(place).unwrap_or(0)), false)
             }
         };
-        // What is to fail for want of stock, or of a carrier, is left to fail.
+        // Orders that must fail for want of stock, or of a carrier, keep their product.
         for item in draft.items.iter_mut().filter(|item| item.product_id == QUILL) {
             let quantity = if is_limited { 1 } else { item.quantity };
             *item = Item { product_id, quantity, ..item.clone() };
@@ -48,7 +49,7 @@ impl Goods {
         is_limited
     }
 
-    /// A piece of each thing that is on the shelf.
+    /// One piece of each product in stock.
     pub fn one_of_each(&self) -> Vec<Item> {
         let unit_price = Money::cents(100);
         let item = |(product_id, _)| Item { product_id, quantity: 1, unit_price };
@@ -63,7 +64,7 @@ impl Goods {
         }
     }
 
-    /// Puts on the shelf what is to be sold, where it is not there yet.
+    /// Adds the products to the stock, where they are missing.
     pub async fn shelve(&self, inventory: &str) -> Result<()> {
         let (ids, totals): (Vec<_>, Vec<_>) =
             self.stock().into_iter().map(|(id, total)| (id, total.cast_signed())).unzip();

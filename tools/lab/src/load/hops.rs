@@ -1,5 +1,4 @@
-//! Where an order's time goes: from one event of the happy path to the next, as orders' own
-//! timelines tell it.
+//! Measures the time between the events of the happy path, from the orders' own timelines.
 
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ pub struct Hop {
     pub ms: Spread,
 }
 
-/// Reads some of these orders, from all over the run. Those that cannot be read tell nothing.
+/// Reads some of these orders, from all over the run. Those that cannot be read are skipped.
 pub async fn look(api: &Api, confirmed: &[OrderId]) -> Vec<Hop> {
     let mut timelines = Vec::new();
     for order in confirmed.iter().step_by(confirmed.len().div_ceil(SAMPLE).max(1)) {
@@ -44,7 +43,7 @@ fn hops(timelines: &[Vec<Step>]) -> Vec<Hop> {
     pairs.map(hop).filter(|hop| hop.orders > 0).collect()
 }
 
-/// Clocks of several machines may differ: then it took no time at all.
+/// Clocks of several machines may differ: a negative time counts as zero.
 fn between(steps: &[Step], from: &str, to: &str) -> Option<Duration> {
     let at = |event| steps.iter().find(|step| step.event == event).map(|step| step.at);
     Some((at(to)? - at(from)?).to_std().unwrap_or_default())

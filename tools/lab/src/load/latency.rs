@@ -1,5 +1,4 @@
-//! How long something has taken, of many times: as small however many there are, and those of
-//! several runs can be added up.
+//! A latency histogram of constant size; histograms of several runs can be added.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 /// An hour.
 const LONGEST_US: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
-/// Where a plot by percentile has its points.
+/// The percentiles that are plotted.
 const PERCENTILES: [f64; 14] =
     [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
 
@@ -26,7 +25,7 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// So many of a hundred took no longer than this.
+/// This percentage of values is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
     pub percentile: f64,
@@ -81,7 +80,7 @@ mod tests {
         latency
     }
 
-    /// Three digits are kept.
+    /// Values keep three significant digits.
     fn is_about(found: f64, wanted: f64) -> bool {
         (found - wanted).abs() <= wanted / 1000.0
     }

@@ -1,4 +1,4 @@
-//! Which endings are asked for, and how often each.
+//! Distributes the scenarios by their weights.
 
 use std::str::FromStr;
 
@@ -7,10 +7,10 @@ use kit::scenario::Scenario;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {
-    /// Each scenario with the end of its share.
+    /// Each scenario with the end of its range.
     shares: Vec<(Scenario, usize)>,
     total: usize,
-    /// Steps of this size visit every place of the total once, and neighbours far from each other.
+    /// Steps of this size visit every place of the total once, and consecutive ones are far apart.
     stride: usize,
 }
 
@@ -27,7 +27,7 @@ impl Mix {
         (total > 0).then_some(Self { shares, total, stride })
     }
 
-    /// Exactly as often as weighed, in every run of as many as all weights together.
+    /// Exactly as often as weighed, in every run whose length is the sum of the weights.
     pub fn nth(&self, number: usize) -> Scenario {
         let place = number % self.total * self.stride % self.total;
         let share = self.shares.partition_point(|(_, end)| *end <= place);

@@ -1,4 +1,4 @@
-//! How many a second, over a whole load and just now.
+//! Counts orders per second, over a whole load and for the last second.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::latency::Latency;
 
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
-/// How many there were in each second.
+/// The count of each second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Series(pub Vec<usize>);
@@ -27,7 +27,7 @@ impl Series {
     }
 }
 
-/// What the last second was like.
+/// The last second's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Now {
     pub per_s: f64,
@@ -52,7 +52,7 @@ impl Pulse {
         self.latency.add(took);
     }
 
-    /// Of the last second that is over.
+    /// Of the last complete second.
     pub fn at(&mut self, moment: Instant) -> Now {
         let passed = moment.saturating_duration_since(self.since);
         if passed >= SHOWN_EVERY {

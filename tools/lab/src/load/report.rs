@@ -1,4 +1,4 @@
-//! What a load has shown.
+//! Collects the results of a load.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,19 +18,20 @@ use crate::usage::Usage;
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub warm_up_s: f64,
-    /// To warm up; they count nowhere else but in what went wrong and in the series.
+    /// Warm-up orders; they count only in errors and in the series.
     pub warm_up_orders: usize,
     pub placed: usize,
     pub finished: usize,
-    /// After the warm-up, whenever they were placed: what the rate and the usage are of.
+    /// Orders that ended after the warm-up, whenever they were placed: rate and usage refer to
+    /// them.
     pub ended: usize,
-    /// Placed, and not final within the patience.
+    /// Placed, and not final within the time limit.
     pub unfinished: usize,
     /// Never placed.
     pub refused: usize,
-    /// Ended otherwise than they were asked to.
+    /// Orders with an unexpected ending.
     pub unexpected: usize,
-    /// How: `confirmed ended CANCELLED`.
+    /// Their endings: `confirmed ended CANCELLED`.
     pub unexpected_ends: BTreeMap<String, usize>,
     /// From the end of the warm-up to that of the last order.
     pub seconds: f64,
@@ -38,15 +39,15 @@ pub struct Report {
     pub finished_per_s: f64,
     /// From the moment at which the order was due.
     pub post_ms: Spread,
-    /// To the moment at which a client that looks all the time sees the end.
+    /// To the moment at which a client that polls all the time sees the end.
     pub final_ms: Spread,
     pub final_by_percentile: Vec<Point>,
     pub placed_each_s: Series,
     pub finished_each_s: Series,
     pub by_status: BTreeMap<String, usize>,
-    /// Of what could be sold out.
+    /// Of products that could be sold out.
     pub sale: Option<Sale>,
-    /// Failed requests by what they failed of; most are repeated with success.
+    /// Failed requests by their error; most are repeated with success.
     pub errors: BTreeMap<String, usize>,
     pub hops: Vec<Hop>,
     pub usage: Option<Usage>,
@@ -65,7 +66,7 @@ pub struct Report {
 /// Orders of one piece each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sale {
-    /// Where it is known.
+    /// The total stock, where it is known.
     pub stock: Option<u64>,
     pub wanted: u64,
     pub sold: u64,
@@ -102,8 +103,8 @@ impl Report {
         };
         self.finished_each_s.add(at);
         self.ended += usize::from(at.as_secs_f64() >= self.warm_up_s);
-        // Who asked too late to cancel has got what he ordered; whose first request was taken, and
-        // the answer lost, is told that it is too late as well.
+        // After a late cancel the order is confirmed; the same holds where the first cancel was
+        // accepted, its answer lost, and the repetition refused as too late.
         let too_late = fate.scenario.cancel_after().is_some() && !fate.cancelled;
         let is_confirmed = status == OrderStatus::Confirmed.name();
         let as_asked = status == fate.scenario.ends().name();
@@ -153,12 +154,12 @@ impl Report {
         }
     }
 
-    /// Asks the service where the time of some orders went.
+    /// Reads from the service how long the steps of some orders took.
     pub async fn look_at_hops(&mut self, api: &Api) {
         self.hops = hops::look(api, &self.confirmed).await;
     }
 
-    /// Every order was placed and ended as it was asked to.
+    /// Every order was placed and had the expected ending.
     pub fn is_as_asked(&self) -> bool {
         self.unfinished + self.refused + self.unexpected == 0
     }

@@ -9,7 +9,7 @@ use super::*;
 
 const TAKES: Duration = Duration::from_millis(30);
 
-/// Takes one order at a time, each for a while, and ends it; tells in which order they came.
+/// Takes one order at a time, each for a while, and ends it; records their sequence.
 async fn slow_service() -> (Api, Arc<Mutex<Vec<Instant>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -61,7 +61,7 @@ async fn read(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-/// Nobody waits for an end.
+/// Does not wait for endings.
 fn load(orders: usize) -> Load {
     let load = Load { orders, ..Load::default() };
     load.over.cancel();

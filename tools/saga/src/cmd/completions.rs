@@ -1,10 +1,10 @@
-//! `saga completions`: what a shell asks for to complete this command's words.
+//! `saga completions`: prints the script that completes this command in a shell.
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use clap_complete::{Shell, generate};
-use kit::draw;
+use kit::output;
 
 /// Print completions for bash, zsh or fish
 #[derive(Args)]
@@ -25,7 +25,7 @@ enum Known {
 
 impl Completions {
     pub fn run(&self, command: clap::Command) -> ExitCode {
-        draw::line(self.script(command).trim_end());
+        output::line(self.script(command).trim_end());
         ExitCode::SUCCESS
     }
 

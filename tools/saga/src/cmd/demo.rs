@@ -1,4 +1,4 @@
-//! `saga demo`: one order of each scenario at the same time, and each saga's way to its end.
+//! `saga demo`: places one order of each scenario at the same time, and shows each saga's steps.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use clap::Args;
 use events::OrderId;
 use kit::api::{Api, ApiError, Happened, Order, Step};
 use kit::colour::Colour;
-use kit::draw;
+use kit::output;
 use kit::scenario::Scenario;
 use kit::target::Target;
 use serde::Serialize;
@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How long any of them may take.
+/// The time limit for each order.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Place one order of each scenario, and show each saga's way to its end
+/// Place one order of each scenario, and show its steps to the end
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga demo
@@ -35,7 +35,7 @@ pub struct Demo {
 /// A step of one of the sagas, as a line.
 type News = (Scenario, String);
 
-/// How one of them went.
+/// The result of one of them.
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
     order_id: Option<OrderId>,
@@ -59,7 +59,7 @@ impl Demo {
         let api = self.target.api()?;
         let scenarios =
             if self.only.is_empty() { Scenario::all().to_vec() } else { self.only.clone() };
-        // One line about a service that is not there is enough.
+        // One line about a service that is down is enough.
         api.list(&kit::api::Filter { limit: Some(1), ..Default::default() }).await?;
 
         let (say, mut news) = mpsc::unbounded_channel::<News>();
@@ -71,7 +71,7 @@ impl Demo {
         drop(say);
         while let Some((scenario, step)) = news.recv().await {
             if !self.target.json {
-                draw::line(format_args!("{:<16} {step}", scenario.name()));
+                output::line(format_args!("{:<16} {step}", scenario.name()));
             }
         }
         let mut outcomes = sagas.join_all().await;
@@ -92,7 +92,7 @@ impl Outcome {
         has_ended && self.steps.iter().any(|step| step.event == scenario.by())
     }
 
-    /// The event that decided it: the last that was said, as far as the order has heard.
+    /// The event that decided it: the last one that the order has consumed.
     fn by(&self) -> &str {
         self.steps.iter().max_by_key(|step| step.at).map_or("", |step| &step.event)
     }
@@ -129,12 +129,12 @@ async fn follow(
         while let Some(happened) = steps.next().await? {
             match happened {
                 Happened::Step(step) => {
-                    // Nobody listens only where nobody cares any more.
-                    let _ = say.send((scenario, draw::step(&step, order.created_at)));
+                    // The receiver is gone only when the output is no longer needed.
+                    let _ = say.send((scenario, output::step(&step, order.created_at)));
                     outcome.steps.push(step);
                 }
                 Happened::End { status } => {
-                    let _ = say.send((scenario, draw::in_status(&status)));
+                    let _ = say.send((scenario, output::in_status(&status)));
                     outcome.status = Some(status);
                 }
             }
@@ -151,11 +151,11 @@ fn print_json(outcomes: &[(Scenario, Outcome)]) {
         as_expected: outcome.is_of(*scenario),
         outcome,
     });
-    draw::json(&lines.collect::<Vec<_>>());
+    output::json(&lines.collect::<Vec<_>>());
 }
 
 fn print_table(outcomes: &[(Scenario, Outcome)]) {
-    let mut table = draw::Table::new(&["scenario", "expected", "actual", "by", "after", ""]);
+    let mut table = output::Table::new(&["scenario", "expected", "actual", "by", "after", ""]);
     for (scenario, outcome) in outcomes {
         let expected = scenario.ends().name();
         let actual = outcome.status.as_deref().unwrap_or("none");
@@ -166,14 +166,14 @@ fn print_table(outcomes: &[(Scenario, Outcome)]) {
         };
         table.row(vec![
             (None, scenario.name()),
-            (draw::status(expected), expected.into()),
-            (draw::status(actual), actual.into()),
+            (output::status(expected), expected.into()),
+            (output::status(actual), actual.into()),
             (None, outcome.by().into()),
             (None, format!("{:>6} ms", outcome.took_ms)),
             verdict,
         ]);
     }
-    draw::line("");
+    output::line("");
     table.print();
 }
 

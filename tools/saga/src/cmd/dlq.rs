@@ -1,8 +1,8 @@
-//! `saga dlq`: looks at dead letters, sends them back, mends them, throws them away.
+//! `saga dlq`: lists, replays, repairs and purges dead letters.
 
-mod carry;
-mod look;
-mod settle;
+mod list;
+mod replay;
+mod transfer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,16 +10,16 @@ use std::process::ExitCode;
 use anyhow::Result;
 use audit::Broker;
 use clap::{Args, Subcommand};
-use dead_letters::{Done, Hand, Letter, Outcome};
+use dead_letters::{Done, Lease, Letter, Outcome};
 use events::OrderId;
-use kit::draw::{self, Table, some};
 use kit::endpoints::endpoints;
+use kit::output::{self, Table, some};
 
 use crate::dlq::{self, DeadLetters, Pick};
 
 const PARTLY_DONE: u8 = 3;
 
-/// Look at dead letters, send them back, repair them, throw them away
+/// List, show, replay, repair and purge dead letters
 ///
 /// Exits with 0 when all was done, 1 when nothing was, 3 when a part of it was.
 #[derive(Args)]
@@ -32,35 +32,35 @@ pub struct DlqCommand {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    around: Around,
+    args: DlqArgs,
 }
 
 #[derive(Args)]
-struct Around {
-    /// Where everything is, as JSON, where that is not what the settings say
+struct DlqArgs {
+    /// Endpoints file (JSON), instead of the settings
     #[arg(long, global = true, value_name = "FILE")]
     places: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Of each queue, look at no more than the first so many
+    /// Maximum of messages to read per queue
     #[arg(long, global = true, default_value_t = 10_000)]
     limit: usize,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show how many lie where, since when, and why
+    /// List the dead-letter queues: count, age and reasons
     List,
     /// Show dead letters with headers, payload and the state of their orders
     Show(Which),
-    Replay(settle::Replay),
-    Purge(settle::Purge),
-    Export(carry::Export),
-    Import(carry::Import),
+    Replay(replay::Replay),
+    Purge(replay::Purge),
+    Export(transfer::Export),
+    Import(transfer::Import),
 }
 
-/// Which dead letters; all of what is given must fit.
+/// Filters of dead letters; all have to match.
 #[derive(Args)]
 struct Which {
     /// Those of this queue, such as payment.order-created
@@ -84,79 +84,79 @@ impl From<Which> for Pick {
 
 impl DlqCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let around = self.around;
+        let args = self.args;
         match self.command {
-            Command::List => look::list(&around).await,
-            Command::Show(which) => look::show(&around, &which.into()).await,
-            Command::Replay(replay) => replay.run(&around).await,
-            Command::Purge(purge) => purge.run(&around).await,
-            Command::Export(export) => export.run(&around).await,
-            Command::Import(import) => import.run(&around).await,
+            Command::List => list::list(&args).await,
+            Command::Show(which) => list::show(&args, &which.into()).await,
+            Command::Replay(replay) => replay.run(&args).await,
+            Command::Purge(purge) => purge.run(&args).await,
+            Command::Export(export) => export.run(&args).await,
+            Command::Import(import) => import.run(&args).await,
         }
     }
 }
 
-impl Around {
+impl DlqArgs {
     async fn connect(&self) -> Result<DeadLetters> {
         DeadLetters::connect(&endpoints(self.places.as_deref())?).await
     }
 
-    async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Hand> {
+    async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Lease> {
         Ok(self.warned(letters.take(pick, self.limit).await?))
     }
 
-    /// Without any database: one that is away may be why somebody looks. The connection is the
-    /// hand's.
-    async fn look(&self, pick: &Pick) -> Result<(Broker, Hand)> {
+    /// Uses no database: one that is down may be the reason for this command. The lease owns the
+    /// connection.
+    async fn look(&self, pick: &Pick) -> Result<(Broker, Lease)> {
         let broker = Broker::connect(&endpoints(self.places.as_deref())?).await?;
         let hand = dlq::take(&broker, pick, self.limit).await?;
         Ok((broker, self.warned(hand)))
     }
 
-    /// Tells on standard error where there was more than was looked at.
-    fn warned(&self, hand: Hand) -> Hand {
+    /// Warns on standard error where the limit left messages unread.
+    fn warned(&self, hand: Lease) -> Lease {
         for (queue, more) in &hand.unseen {
             eprintln!("saga: {queue} holds {more} more than --limit {}", self.limit);
         }
         hand
     }
 
-    /// Nothing fits: that is well only where everything was meant.
+    /// Nothing matches: that is a success only without a filter.
     fn nothing(&self, pick: &Pick) -> ExitCode {
         if self.json {
-            draw::json(&[(); 0]);
+            output::json(&[(); 0]);
         }
         if pick.is_everything() {
             eprintln!("saga: there are no dead letters");
             return ExitCode::SUCCESS;
         }
         eprintln!(
-            "saga: no dead letter fits: see `saga dlq list`, and try again when somebody else has \
-             some in hand"
+            "saga: no dead letter matches: see `saga dlq list`; another command may have fetched \
+             some, then retry"
         );
         ExitCode::FAILURE
     }
 
-    /// What was done to each, and how that is told to the shell.
+    /// The outcome of each message, and the exit code for all.
     fn report(&self, all: &[Done]) -> ExitCode {
         if self.json {
-            draw::json(&all);
+            output::json(&all);
         } else {
             let mut table = Table::new(&["outcome", "event", "id", "order", "what"]);
             for done in all {
                 table.row(vec![
                     (Some(colour(done.outcome)), done.outcome.word().into()),
-                    (None, draw::tame(done.event.as_deref().unwrap_or("-"))),
-                    (None, draw::tame(done.message_id.as_deref().unwrap_or("-"))),
+                    (None, output::tame(done.event.as_deref().unwrap_or("-"))),
+                    (None, output::tame(done.message_id.as_deref().unwrap_or("-"))),
                     (None, done.order_id.map_or("-".into(), |order| order.to_string())),
-                    (None, draw::tame(&done.detail)),
+                    (None, output::tame(&done.detail)),
                 ]);
             }
             table.print();
         }
         let done = all.iter().filter(|done| done.outcome.is_done()).count();
         if !self.json {
-            draw::line(format_args!("{done} of {} done", some(all.len(), "dead letter")));
+            output::line(format_args!("{done} of {} done", some(all.len(), "dead letter")));
         }
         match done {
             done if done == all.len() => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `saga docker`: the same saga in containers, by Docker Compose.
+//! `saga docker`: runs the saga in containers, by Docker Compose.
 
 mod build;
 mod up;
@@ -79,7 +79,7 @@ impl Logs {
             false => arguments.extend(self.containers.iter().map(String::as_str)),
         }
         let shown = compose.show(&arguments).await?;
-        // Whoever has seen enough interrupts it.
+        // The user ends it with Ctrl-C.
         Ok(if shown.code() == Some(1) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

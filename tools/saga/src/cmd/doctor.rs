@@ -1,20 +1,20 @@
-//! `saga doctor`: what is wrong here, and how to mend it.
+//! `saga doctor`: finds problems on this machine, and says how to fix them.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use kit::colour::{Colour, paint};
-use kit::draw::{self, some};
+use kit::output::{self, some};
 use kit::settings::Settings;
 use serde_json::json;
 
 use crate::doctor::{Finding, Mark, examine};
 
-/// Tell what is wrong on this machine and with what runs on it, and how to mend it
+/// Diagnose this machine and the running system, and say how to fix problems
 ///
-/// Where nothing runs, what would hinder `make up`. It changes nothing. Exits with 1 where
-/// something is wrong (✖); what is only odd (!) does not count.
+/// If nothing runs, it checks the requirements of `make up`. It changes nothing. Exits with 1 for
+/// an error (✖), not for a warning (!).
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga doctor
@@ -31,10 +31,10 @@ impl Doctor {
         let number = |mark| findings.iter().filter(|finding| finding.mark == mark).count();
         let (odd, wrong) = (number(Mark::Odd), number(Mark::Wrong));
         if self.json {
-            draw::json(&json!({ "well": wrong == 0, "findings": findings }));
+            output::json(&json!({ "well": wrong == 0, "findings": findings }));
         } else {
             findings.iter().for_each(print);
-            draw::line(match (odd, wrong) {
+            output::line(match (odd, wrong) {
                 (0, 0) => "nothing is wrong".to_owned(),
                 (odd, 0) => format!("nothing is wrong; {} odd", count(odd)),
                 (0, wrong) => format!("{} wrong", count(wrong)),
@@ -55,9 +55,9 @@ fn print(finding: &Finding) {
         Mark::Odd => (Colour::Yellow, "!"),
         Mark::Wrong => (Colour::Red, "✖"),
     };
-    let told = draw::tame(&finding.told).replace('\n', " ");
-    draw::line(format_args!("{} {:<16} {told}", paint(colour, sign), finding.what));
+    let told = output::tame(&finding.told).replace('\n', " ");
+    output::line(format_args!("{} {:<16} {told}", paint(colour, sign), finding.what));
     if let Some(mend) = &finding.mend {
-        draw::line(format_args!("{:<18} {mend}", ""));
+        output::line(format_args!("{:<18} {mend}", ""));
     }
 }

@@ -1,4 +1,4 @@
-//! `saga stop` and `saga down`: everything ends, by the pids that `up` has recorded.
+//! `saga stop` and `saga down`: stop everything, by the pids that `up` has recorded.
 
 use std::process::ExitCode;
 
@@ -23,10 +23,10 @@ pub struct Stop {}
   saga down && saga up       a start from nothing")]
 pub struct Down {}
 
-/// What becomes of it decides whether a server must first write it down.
+/// Whether the data is kept; if so, a server must first write it to disk.
 #[derive(Clone, Copy)]
 enum Data {
-    Kept,
+    Retention,
     Deleted,
 }
 
@@ -39,7 +39,7 @@ impl Stop {
             return Ok(ExitCode::SUCCESS);
         }
         let _lock = home.lock()?;
-        stop(&settings, &home, Data::Kept).await?;
+        stop(&settings, &home, Data::Retention).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -60,10 +60,10 @@ impl Down {
     }
 }
 
-/// The services first, so that they can finish what they have in hand.
+/// The services first, so that they can finish their work.
 async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
     let mut services = Service::all(settings)?;
-    // It may have been started when GATEWAY said something else.
+    // It may have been started when GATEWAY was set otherwise.
     services.push(Service::mock_gateway(settings)?);
     let stopped = join_all(services.iter().map(|service| async {
         let ran = service.stop().await;
@@ -89,7 +89,7 @@ async fn stop_servers(settings: &Settings, servers: &mut Servers, data: Data) ->
     let postgres = postgres.filter_map(|(database, postgres)| Some((database, postgres.as_mut()?)));
     let databases = join_all(postgres.map(|(database, postgres)| async {
         match data {
-            Data::Kept => postgres.stop().await?,
+            Data::Retention => postgres.stop().await?,
             Data::Deleted => postgres.kill().await?,
         }
         say!("  stopped  postgres {}", database.service);
@@ -98,7 +98,7 @@ async fn stop_servers(settings: &Settings, servers: &mut Servers, data: Data) ->
     let broker = async {
         if let Some(rabbitmq) = &mut servers.rabbitmq {
             match data {
-                Data::Kept => rabbitmq.stop().await?,
+                Data::Retention => rabbitmq.stop().await?,
                 Data::Deleted => rabbitmq.kill().await?,
             }
             say!("  stopped  rabbitmq");

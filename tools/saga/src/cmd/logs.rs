@@ -1,4 +1,4 @@
-//! `saga logs`: what the services write, each line with its service before it.
+//! `saga logs`: shows the services' logs, each line with its service before it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -40,7 +40,7 @@ pub struct Logs {
     lines: usize,
 }
 
-/// One log, and how far it has been shown.
+/// One log, and the position up to which it has been shown.
 struct Followed {
     label: String,
     file: PathBuf,
@@ -71,7 +71,7 @@ impl Logs {
         };
         tokio::select! {
             shown = follow() => match shown {
-                // Whoever read us has seen enough, as in `saga logs | head`.
+                // The reader has closed the pipe, as in `saga logs | head`.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 shown => shown?,
             },
@@ -117,7 +117,7 @@ impl Logs {
 }
 
 impl Followed {
-    /// Shows the last lines, and goes on from there.
+    /// Shows the last lines, and continues from there.
     fn begin(&mut self, lines: usize) -> std::io::Result<()> {
         if let Ok(found) = std::fs::metadata(&self.file) {
             (self.position, self.inode) = (found.len(), found.ino());

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::OrderId;
 use kit::api::{Api, Filter, Happened, Order, Page};
-use kit::draw;
+use kit::output;
 use kit::target::Target;
 use uuid::Uuid;
 
@@ -68,14 +68,14 @@ impl OrderCommand {
             Command::Place(place) => place.run(&api, json).await?,
             Command::Get { order } => {
                 let answer = api.order(order).await?;
-                if json { draw::line(answer.text) } else { show(&answer.read()?) }
+                if json { output::line(answer.text) } else { show(&answer.read()?) }
             }
             Command::List(list) => list.run(&api, json).await?,
             Command::Watch { order } => watch(&api, order, json).await?,
             Command::Cancel { order } => {
                 let answer = api.cancel(order).await?;
                 let told = "the cancel is accepted: the order will not be CONFIRMED";
-                draw::line(if json { &answer.text } else { told });
+                output::line(if json { &answer.text } else { told });
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -88,15 +88,15 @@ impl List {
         let filter = Filter { status, customer_id, limit: Some(limit), cursor };
         let answer = api.list(&filter).await?;
         if json {
-            draw::line(answer.text);
+            output::line(answer.text);
             return Ok(());
         }
         let page: Page<Order> = answer.read()?;
-        let mut table = draw::Table::new(&["order", "status", "total", "method", "placed"]);
+        let mut table = output::Table::new(&["order", "status", "total", "method", "placed"]);
         for order in &page.orders {
             table.row(vec![
                 (None, order.order_id.to_string()),
-                (draw::status(&order.status), order.status.clone()),
+                (output::status(&order.status), order.status.clone()),
                 (None, order.total_amount.to_string()),
                 (None, order.payment_method.clone()),
                 (None, order.created_at.format("%F %T").to_string()),
@@ -104,44 +104,51 @@ impl List {
         }
         table.print();
         if let Some(cursor) = page.next_cursor {
-            draw::line(format_args!("more: --cursor {cursor}"));
+            output::line(format_args!("more: --cursor {cursor}"));
         }
         Ok(())
     }
 }
 
 fn show(order: &Order) {
-    draw::line(format_args!("order     {}  {}", order.order_id, draw::in_status(&order.status)));
-    draw::line(format_args!("customer  {}", order.customer_id));
-    draw::line(format_args!("payment   {} of {}", order.payment_method, order.total_amount));
+    output::line(format_args!(
+        "order     {}  {}",
+        order.order_id,
+        output::in_status(&order.status)
+    ));
+    output::line(format_args!("customer  {}", order.customer_id));
+    output::line(format_args!("payment   {} of {}", order.payment_method, order.total_amount));
     for item in &order.items {
-        let product = draw::product(&item.product_id.to_string());
-        draw::line(format_args!("item      {} × {product} at {}", item.quantity, item.unit_price));
+        let product = output::product(&item.product_id.to_string());
+        output::line(format_args!(
+            "item      {} × {product} at {}",
+            item.quantity, item.unit_price
+        ));
     }
     if let Some(code) = &order.tracking_code {
-        draw::line(format_args!("tracking  {code}"));
+        output::line(format_args!("tracking  {code}"));
     }
     for step in &order.timeline {
-        draw::line(draw::step(step, order.created_at));
+        output::line(output::step(step, order.created_at));
     }
 }
 
-/// Each step as it comes.
+/// Prints each step as it comes.
 async fn watch(api: &Api, order: OrderId, json: bool) -> Result<()> {
     let mut steps = api.follow(order).await?;
     let mut placed = None;
     while let Some(happened) = steps.next().await? {
         match happened {
-            Happened::Step(step) if json => draw::line(serde_json::to_string(&step)?),
+            Happened::Step(step) if json => output::line(serde_json::to_string(&step)?),
             Happened::Step(step) => {
                 let placed = *placed.get_or_insert(step.at);
-                draw::line(draw::step(&step, placed));
+                output::line(output::step(&step, placed));
             }
             Happened::End { status } if json => {
-                draw::line(serde_json::json!({ "order_id": order, "status": status }));
+                output::line(serde_json::json!({ "order_id": order, "status": status }));
             }
             Happened::End { status } => {
-                draw::line(draw::in_status(&status));
+                output::line(output::in_status(&status));
             }
         }
     }

@@ -1,16 +1,16 @@
-//! `saga status`: what runs, where, and whether it does its work.
+//! `saga status`: shows what runs, where, and whether it is ready.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use events::words::span;
 use futures::future::join_all;
 use kit::colour::{Colour, paint};
 use kit::home::Home;
 use kit::say;
 use kit::service::Service;
 use kit::settings::{Gateway, Settings};
+use labels::span;
 use serde_json::{Value, json};
 use servers::{Postgres, Process, RabbitMq};
 
@@ -29,7 +29,7 @@ struct Row {
     process: Option<Process>,
     ports: Vec<u16>,
     ready: bool,
-    /// Why it is not.
+    /// Why it is not ready.
     trouble: Option<String>,
 }
 

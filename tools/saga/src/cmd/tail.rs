@@ -1,4 +1,4 @@
-//! `saga tail`: the events of all orders, as they happen.
+//! `saga tail`: shows the events of all orders as they happen.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use events::{EVENTS, said_at, words};
+use events::{EVENTS, said_at};
 use kit::api::{Heard, Said};
-use kit::draw;
+use kit::output;
 use kit::settings::SERVICES;
 use kit::stop::Stop;
 use kit::target::Target;
 
 /// Show events as they happen, a line each, until Ctrl-C
 ///
-/// The order service tells what it hears, and what it says. It does not hear inventory.released,
-/// which is shown once payment has answered it. Nothing is bound to RabbitMQ for this: a queue that
-/// takes everything would make an event that nobody hears look as if somebody did.
+/// The events that order consumes and publishes. Order does not consume inventory.released: it is
+/// shown once payment has reacted to it. No queue is bound for this: one that takes every event
+/// would make unroutable events routable.
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga tail                                  all of them
@@ -27,10 +27,10 @@ use kit::target::Target;
 pub struct Tail {
     #[command(flatten)]
     target: Target,
-    /// Only of orders whose id begins or ends so; may be given several times, as the others may
+    /// Only orders with this id prefix or suffix; repeatable, as all filters
     #[arg(long, value_name = "ID", value_parser = digits)]
     order: Vec<String>,
-    /// Only what this service says
+    /// Only this service's events
     #[arg(long, value_parser = PossibleValuesParser::new(SERVICES))]
     service: Vec<String>,
     /// Only this event, such as payment.failed
@@ -53,12 +53,12 @@ impl Tail {
                 _ = stop.asked() => return Ok(ExitCode::SUCCESS),
             };
             match heard {
-                Heard::TooFast => eprintln!("saga: some came too fast to be shown"),
+                Heard::TooFast => eprintln!("saga: too many events: some are not shown"),
                 Heard::Said(said) if self.is_wanted(&said) => {
                     let line =
                         if self.target.json { serde_json::to_string(&said)? } else { line(&said) };
                     match writeln!(std::io::stdout(), "{line}") {
-                        // Whoever read us has seen enough, as in `saga tail | head`.
+                        // The reader has closed the pipe, as in `saga tail | head`.
                         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                             return Ok(ExitCode::SUCCESS);
                         }
@@ -79,7 +79,7 @@ impl Tail {
     }
 }
 
-/// As they stand in an id, without its hyphens.
+/// The digits as in an id, without its hyphens.
 fn digits(text: &str) -> Result<String, String> {
     let digits = text.replace('-', "").to_lowercase();
     let is_some = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -89,16 +89,16 @@ fn digits(text: &str) -> Result<String, String> {
 /// `12:40:01.337  payment.approved        25bbc1  approved 99.80         23 ms after order.created`
 fn line(said: &Said) -> String {
     let Said { order_id, event, service, at, detail, .. } = said;
-    let who = draw::coloured(draw::service(service), format_args!("{event:<22}"));
-    let more = words::more(event, detail);
-    let told = draw::tame(&format!("{} {more}", words::fact(event, detail)));
+    let who = output::coloured(output::service(service), format_args!("{event:<22}"));
+    let more = labels::more(event, detail);
+    let told = output::tame(&format!("{} {more}", labels::fact(event, detail)));
     let cause = said.after.as_ref().map(|after| {
         let since = said.caused_by.and_then(said_at);
-        let took = since.map(|since| words::span((*at - since).num_milliseconds().max(0)) + " ");
+        let took = since.map(|since| labels::span((*at - since).num_milliseconds().max(0)) + " ");
         format!("{}after {after}", took.unwrap_or_default())
     });
-    let inferred = if said.inferred { ", as its answer tells" } else { "" };
-    let (at, short) = (at.format("%H:%M:%S%.3f"), words::short(*order_id));
+    let inferred = if said.inferred { ", inferred" } else { "" };
+    let (at, short) = (at.format("%H:%M:%S%.3f"), labels::short(*order_id));
     let cause = cause.unwrap_or_default();
     let line = format!("{at}  {who}  {short}  {:<28}  {cause}{inferred}", told.trim_end());
     line.trim_end().into()

@@ -1,4 +1,4 @@
-//! `saga topology`: what the saga asks of RabbitMQ, and whether it is so.
+//! `saga topology`: prints the saga's RabbitMQ topology, or compares it with the broker.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,19 +7,19 @@ use anyhow::Result;
 use clap::Args;
 use kit::colour::Colour;
 use kit::definitions::{logins, topology};
-use kit::draw::{self, Table, some};
 use kit::endpoints::endpoints;
+use kit::output::{self, Table, some};
 use kit::settings::{Settings, VHOST};
 
 use crate::topology::{Report, What, check};
 
-/// Print what the saga asks of RabbitMQ, or check that it is so
+/// Print the topology of the saga, or compare it with the running broker
 ///
-/// All comes from `SAGA`, with the retry rungs of `RETRY_DELAYS` and queues of
+/// All comes from `SAGA`, with the retry tiers of `RETRY_DELAYS` and queues of
 /// `QUEUE_TYPE`. What this prints stands in `deploy/rabbitmq/topology.json`, and in `users.json`
 /// beside it what it prints with `--users`.
 ///
-/// `--check` exits with 1 where something is missing, differs, or hides events that nobody hears.
+/// `--check` exits with 1 when something is missing, differs, or hides unroutable events.
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga topology --check                  hold the running broker against SAGA
@@ -28,7 +28,7 @@ use crate::topology::{Report, What, check};
 pub struct TopologyCommand {
     #[command(flatten)]
     what: Wanted,
-    /// Where everything is, as JSON, where that is not what the settings say
+    /// Endpoints file (JSON), instead of the settings
     #[arg(long, value_name = "FILE", requires = "check")]
     places: Option<PathBuf>,
     /// Print JSON
@@ -42,13 +42,13 @@ struct Wanted {
     /// Print exchanges, queues, bindings and policies as RabbitMQ imports them; the default
     #[arg(long)]
     definitions: bool,
-    /// Print the services' users, and what each may do; change the passwords, which are the names
+    /// Print the services' users with their permissions; change the passwords, which are the names
     #[arg(long)]
     users: bool,
-    /// Print who speaks to whom, as a Mermaid flowchart
+    /// Print the choreography as a Mermaid flowchart
     #[arg(long)]
     mermaid: bool,
-    /// List what is otherwise in the broker that runs
+    /// List the differences of the running broker
     #[arg(long)]
     check: bool,
 }
@@ -60,16 +60,16 @@ impl TopologyCommand {
         if is_checked {
             let report = check(&endpoints(self.places.as_deref())?, &settings).await?;
             if self.json {
-                draw::json(&report);
+                output::json(&report);
             } else {
                 print(&report);
             }
             return Ok(if report.as_asked { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         match (mermaid, users) {
-            (true, _) => draw::line(events::diagram().trim_end()),
-            (false, true) => draw::json(&logins(VHOST)),
-            (false, false) => draw::json(&topology(&settings, VHOST)),
+            (true, _) => output::line(events::diagram().trim_end()),
+            (false, true) => output::json(&logins(VHOST)),
+            (false, false) => output::json(&topology(&settings, VHOST)),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -83,8 +83,8 @@ fn print(report: &Report) {
             table.row(vec![
                 (Some(colour), one.what.word().into()),
                 (None, one.kind.into()),
-                (None, draw::tame(&one.name)),
-                (None, draw::tame(&one.detail)),
+                (None, output::tame(&one.name)),
+                (None, output::tame(&one.detail)),
             ]);
         }
         table.print();
@@ -93,8 +93,8 @@ fn print(report: &Report) {
     let checked: Vec<_> =
         report.checked.iter().map(|(list, size)| format!("{size} {list}")).collect();
     let checked = checked.join(", ").replace('_', " ");
-    draw::line(match wrong {
-        0 => draw::coloured(Some(Colour::Green), format_args!("as SAGA asks: {checked}")),
+    output::line(match wrong {
+        0 => output::coloured(Some(Colour::Green), format_args!("as SAGA asks: {checked}")),
         wrong => format!(
             "{} from what SAGA asks ({checked})\n\
              what is missing comes by importing `saga topology` and `saga topology --users` on \

@@ -1,4 +1,4 @@
-//! `saga up`: everything on this machine, in the background, and back when it is ready.
+//! `saga up`: starts everything on this machine, in the background, and returns when it is ready.
 
 mod launch;
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kit::disk::ensure_room;
-use kit::draw;
 use kit::home::{Home, Servers};
+use kit::output;
 use kit::service::Service;
 use kit::settings::Settings;
 use kit::stop::Stop;
@@ -69,7 +69,7 @@ impl Up {
                 let urls = Urls::of(&settings);
                 if self.json {
                     let took_s = took.map(|took| took.as_secs_f64());
-                    draw::json(&json!({ "started_in_s": took_s, "urls": urls }));
+                    output::json(&json!({ "started_in_s": took_s, "urls": urls }));
                 } else {
                     welcome::print(&urls, took);
                 }
@@ -88,15 +88,14 @@ impl Up {
     }
 }
 
-/// Says of every taken port at once who has it, before anything is started.
+/// Reports the owner of every taken port, before anything is started.
 fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Result<()> {
     let complaints = taken_ports(settings, servers, services);
     ensure!(complaints.is_empty(), "{}", complaints.join("\n      "));
     Ok(())
 }
 
-/// Of each port that something needs which does not run yet, and that another program has: who has
-/// it, and what helps.
+/// For each required port that another program listens on: the program, and how to resolve it.
 pub fn taken_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Vec<String> {
     let stopped = services.iter().filter(|service| service.running().is_none());
     let mut wanted: Vec<(u16, &str)> =

@@ -1,10 +1,10 @@
-//! `saga urls`: where everything is.
+//! `saga urls`: prints every address.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use kit::draw;
+use kit::output;
 use kit::settings::Settings;
 
 use crate::urls::Urls;
@@ -24,7 +24,7 @@ impl UrlsCommand {
     pub fn run(self) -> Result<ExitCode> {
         let urls = Urls::of(&Settings::read()?);
         if self.json {
-            draw::json(&urls);
+            output::json(&urls);
         } else {
             urls.print();
         }

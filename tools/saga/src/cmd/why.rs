@@ -1,4 +1,4 @@
-//! `saga why`: where an order is, and what it waits for.
+//! `saga why`: shows where an order is, and what it waits for.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,24 +6,24 @@ use std::process::ExitCode;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use events::words::span;
 use kit::colour::Colour;
-use kit::draw::{self, some};
 use kit::endpoints::endpoints;
-use messaging::{RealWorld, World};
+use kit::output::{self, some};
+use labels::span;
+use messaging::{Env, SystemEnv};
 
 use crate::why::{Aside, Charge, Missing, Place, Report, why};
 
-/// Tell why an order is where it is: what is missing, and who owes it
+/// Show why an order is stuck: the missing steps, and which service has to act
 ///
-/// For each missing step: whether its service listens, and where the message is.
+/// For each missing step: whether its service consumes, and where the message is.
 #[derive(Args)]
 #[command(after_help = "Example:
-  saga why 01a1fcc6          as much of the beginning of its id as no other has, or of the end")]
+  saga why 01a1fcc6          a unique prefix or suffix of its id")]
 pub struct WhyCommand {
-    /// Its id, or as much of its beginning or its end as no other has
+    /// Order id, or a unique prefix or suffix
     order: String,
-    /// Where everything is, as JSON, where that is not what the settings say
+    /// Endpoints file (JSON), instead of the settings
     #[arg(long, value_name = "FILE")]
     places: Option<PathBuf>,
     /// Print JSON
@@ -35,26 +35,26 @@ impl WhyCommand {
     pub async fn run(self) -> Result<ExitCode> {
         let report = why(&endpoints(self.places.as_deref())?, &self.order).await?;
         if self.json {
-            draw::json(&report);
+            output::json(&report);
         } else {
-            print(&report, RealWorld.now());
+            print(&report, SystemEnv.now());
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn print(report: &Report, now: DateTime<Utc>) {
-    draw::line(format_args!("order {}  {}", report.order_id, draw::in_status(&report.status)));
+    output::line(format_args!("order {}  {}", report.order_id, output::in_status(&report.status)));
     for passed in &report.timeline {
         let took = passed.took_ms.map(|ms| format!("  ({} after its cause)", span(ms)));
-        let line = draw::step(&passed.step, report.placed_at);
-        draw::line(format_args!("{line}{}", took.unwrap_or_default()));
+        let line = output::step(&passed.step, report.placed_at);
+        output::line(format_args!("{line}{}", took.unwrap_or_default()));
     }
-    let ending = format!("{} after {}", draw::in_status(&report.status), span(report.took_ms));
-    draw::line(match (report.is_final, report.missing.is_empty()) {
+    let ending = format!("{} after {}", output::in_status(&report.status), span(report.took_ms));
+    output::line(match (report.is_final, report.missing.is_empty()) {
         (true, true) => format!("it is finished: {ending}"),
         (true, false) => format!("it is finished: {ending}; still open:"),
-        (false, true) => "it is not final, and nobody owes it a step: run `saga verify`".into(),
+        (false, true) => "it is not final, and no step is missing: run `saga verify`".into(),
         (false, false) => format!("it is not finished, after {}; missing:", span(report.took_ms)),
     });
     for missing in &report.missing {
@@ -62,31 +62,33 @@ fn print(report: &Report, now: DateTime<Utc>) {
     }
     let in_a_step = |aside: &&Aside| report.missing.iter().any(|missing| missing.queue == aside.of);
     for aside in report.dead_letters.iter().filter(|aside| !in_a_step(aside)) {
-        let reason = draw::tame(&aside.reason);
-        draw::line(format_args!("a dead letter of it lies in {}: {reason}", aside.queue));
+        let reason = output::tame(&aside.reason);
+        output::line(format_args!("dead letter in {}: {reason}", aside.queue));
     }
 }
 
 fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
     let Missing { service, event, may_say, since, queue, consumers, place } = missing;
     let owes = match may_say {
-        [] => format!("{service} has not heard {event}"),
-        answers => format!("{service} has heard {event}, and owes {}", answers.join(" or ")),
+        [] => format!("{service} has not handled {event}"),
+        answers => {
+            format!("{service} has handled {event}, and has not published {}", answers.join(" or "))
+        }
     };
     let since = since.map(|at| format!(", for {}", span((now - at).num_milliseconds())));
-    let colour = draw::service(service);
-    draw::line(format_args!("- {}{}", draw::coloured(colour, owes), since.unwrap_or_default()));
+    let colour = output::service(service);
+    output::line(format_args!("- {}{}", output::coloured(colour, owes), since.unwrap_or_default()));
     match consumers {
         0 => {
             let nobody = format!("{service} does not consume {queue}: is it running?");
-            draw::line(format_args!("  {}", draw::coloured(Some(Colour::Red), nobody)));
+            output::line(format_args!("  {}", output::coloured(Some(Colour::Red), nobody)));
         }
         listening => {
             let processes = some(*listening as usize, "consumer");
-            draw::line(format_args!("  {service} consumes {queue} ({processes})"));
+            output::line(format_args!("  {service} consumes {queue} ({processes})"));
         }
     }
-    draw::line(format_args!("  {}", draw::tame(&whereabouts(place, queue, report, now))));
+    output::line(format_args!("  {}", output::tame(&whereabouts(place, queue, report, now))));
 }
 
 fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) -> String {
@@ -98,9 +100,9 @@ fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) 
         }
         Place::Queue { ready } => {
             let ready = some(*ready as usize, "message");
-            format!("it waits in {queue}, where {ready} lie ready, or is just being handled")
+            format!("it waits in {queue} ({ready} ready), or is being handled")
         }
-        Place::Rung(Aside { queue, attempts, reason, returns_at, .. }) => {
+        Place::Tier(Aside { queue, attempts, reason, returns_at, .. }) => {
             let back = returns_at.map_or(0, |at| (at - now).num_milliseconds().max(0));
             format!(
                 "it waits in {queue}, back in about {}; attempt {attempts} failed: {reason}",
@@ -111,19 +113,19 @@ fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) 
             let order = report.order_id;
             format!(
                 "it is a dead letter in {queue}, after {attempts} failed attempts: {reason}\n  \
-                 see it with `saga dlq show --order {order}`, and when the cause is gone send it \
-                 back with `saga dlq replay --order {order}`"
+                 see it with `saga dlq show --order {order}`, and when the cause is fixed replay \
+                 it with `saga dlq replay --order {order}`"
             )
         }
         Place::Purged { at, reason } => {
             let reason = reason.as_deref().unwrap_or("no reason given");
-            format!("somebody has thrown it away at {}: {reason}", at.format("%F %T UTC"))
+            format!("purged at {}: {reason}", at.format("%F %T UTC"))
         }
         Place::Desk(charge) => desk(charge, now),
         Place::OnItsWay { ready } => {
             let queues = ready.iter().map(|(queue, ready)| format!("{queue} ({ready} ready)"));
             let queues = queues.collect::<Vec<_>>().join(" or ");
-            format!("the answer has left it, or there is none to give; it would wait in {queues}")
+            format!("its event was published, or there is none; it would wait in {queues}")
         }
     }
 }
@@ -136,14 +138,14 @@ fn desk(charge: &Charge, now: DateTime<Utc>) -> String {
     let next = match (claimed_at, due_at) {
         (Some(since), _) => {
             let asked = span((now - *since).num_milliseconds());
-            format!("the provider was asked {asked} ago and has not answered")
+            format!("called the provider {asked} ago, no answer yet")
         }
         (None, Some(at)) if *at < now => {
             let due = span((now - *at).num_milliseconds());
-            format!("due for {due}: a provider that fails for all is left alone until it answers")
+            format!("due for {due}: the circuit breaker may be open")
         }
         (None, Some(at)) => {
-            format!("the provider is asked in {}", span((*at - now).num_milliseconds()))
+            format!("next call to the provider in {}", span((*at - now).num_milliseconds()))
         }
         (None, None) => "nothing is due".into(),
     };

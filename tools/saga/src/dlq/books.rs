@@ -1,5 +1,5 @@
-//! What the services' databases know of dead letters, and what is written there about them: always
-//! in the database of the service that was to handle the message.
+//! Reads and writes records of dead letters in the services' databases: always in the database of
+//! the service that was to handle the message.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,12 +13,12 @@ pub struct Books {
     databases: Databases,
 }
 
-/// A repair as it stands in the books.
+/// A repair as it is recorded.
 pub struct Repair {
     pub new_id: EventId,
     pub new_digest: Vec<u8>,
-    /// Whether the old message is in hand. Without it, only one that was purged is repaired: any
-    /// other may be on its way to be handled.
+    /// Whether the old message is leased. If not, only a purged message may be repaired: any other
+    /// may be about to be handled.
     pub is_held: bool,
 }
 
@@ -33,7 +33,7 @@ impl Books {
         Ok(order::audit::statuses(self.databases.of("order")?, &orders).await?)
     }
 
-    /// Notes that these are thrown away, before they are.
+    /// Records that these are purged, before they are.
     pub async fn purge(&mut self, letters: &[&Letter]) -> Result<()> {
         for (service, places) in self.by_keeper(letters) {
             let letters: Vec<_> = places.iter().map(|place| letters[*place]).collect();
@@ -59,8 +59,8 @@ impl Books {
         Ok(())
     }
 
-    /// Notes that it goes on as another event, and returns that one's id: the one noted before,
-    /// where this repair was begun before.
+    /// Records that the message continues as another event, and returns the new id: the recorded
+    /// one, where this repair was begun before.
     pub async fn repair(
         &mut self,
         old: &Letter,
@@ -108,10 +108,10 @@ impl Books {
         .await?;
         match noted {
             Some((new, bytes)) if bytes == repair.new_digest => Ok(new),
-            Some((new, _)) => bail!("it was repaired otherwise before, and went on as event {new}"),
+            Some((new, _)) => bail!("it was already repaired differently, as event {new}"),
             None => bail!(
                 "no dead letter with this message_id and digest is in {}: it was replayed, or \
-                 somebody has it in hand, or it never came from there",
+                 another command has fetched it, or it is from another queue",
                 old.parked
             ),
         }

@@ -1,41 +1,42 @@
-//! Exported lines on their way back: as they were, or mended.
+//! Imports exported lines, unchanged or repaired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use dead_letters::{
-    Books, Deed, Done, Fate, Hand, Letter, Outcome, REPAIRED_MEANWHILE, Taken, finish, into, now,
+    Books, Done, Lease, Letter, Outcome, PriorAction, REPAIRED_MEANWHILE, ReplayPlan, Taken,
+    finish, into, now,
 };
-use messaging::{Publication, RealWorld, World};
+use messaging::{Env, Publication, SystemEnv};
 
 use super::books::Repair;
 use super::{DeadLetters, Line, Pick};
 
-/// What is to become of the lines.
+/// The options of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct How {
-    /// Into the queue that handles it; else to the dead letters.
+    /// Into the original queue; else into the dead-letter queue.
     pub replay: bool,
-    /// As another event, also where nothing was changed.
+    /// As another event, even if unchanged.
     pub new_id: bool,
-    /// Of each queue of dead letters, so many are searched for the old ones.
+    /// The number of messages to search in each dead-letter queue for the old ones.
     pub limit: usize,
 }
 
-/// A line on its way back.
+/// A line to import.
 struct Arrival<'a> {
     letter: &'a Letter,
-    /// Of the dead letter that it was exported from.
+    /// The id of the dead letter that it was exported from.
     old_digest: &'a [u8],
-    hand: &'a Hand,
-    /// That dead letter, where it is still there.
+    lease: &'a Lease,
+    /// That dead letter, if it still exists.
     old: Option<&'a Taken>,
     how: How,
 }
 
 impl DeadLetters {
-    /// A line whose payload was changed goes on as another event, caused by the old one. That one
-    /// is taken out of the dead letters, where it still is.
+    /// A line with a changed payload becomes another event, caused by the old one. The old one is
+    /// removed from the dead letters, if it still exists.
     pub async fn import(&mut self, lines: Vec<Line>, how: How) -> Result<Vec<Done>> {
         let mut read = Vec::with_capacity(lines.len());
         for (number, line) in (1..).zip(lines) {
@@ -45,29 +46,29 @@ impl DeadLetters {
         let parkings = self.broker.parkings().await?;
         let mut hands = BTreeMap::new();
         for queue in queues {
-            ensure!(parkings.contains(&queue), "{queue} is no queue of dead letters here");
+            ensure!(parkings.contains(&queue), "{queue} is not a dead-letter queue of this system");
             let pick = Pick { queue: Some(queue.clone()), ..Pick::default() };
-            let hand = self.take(&pick, how.limit).await?;
-            hands.insert(queue, hand);
+            let lease = self.take(&pick, how.limit).await?;
+            hands.insert(queue, lease);
         }
         let mut all = Vec::with_capacity(read.len());
         for (letter, old_digest) in read {
-            let hand = hands.get_mut(&letter.parked).expect("each queue is in hand");
-            let old = hand.taken.iter().position(|taken| {
+            let lease = hands.get_mut(&letter.parked).expect("each queue is in lease");
+            let old = lease.taken.iter().position(|taken| {
                 let there = &taken.letter.message;
                 there.id == letter.message.id && there.digest() == old_digest
             });
-            // No two lines take the same one away.
-            let old = old.map(|place| hand.taken.swap_remove(place));
+            // Two lines never remove the same one.
+            let old = old.map(|place| lease.taken.swap_remove(place));
             let old = old.as_ref();
-            let line = Arrival { letter: &letter, old_digest: &old_digest, hand, old, how };
+            let line = Arrival { letter: &letter, old_digest: &old_digest, lease, old, how };
             let done = self.bring(&line).await;
             all.push(done.unwrap_or_else(|why| {
-                Done::of(&letter, Outcome::Refused, kit::draw::reason(&why))
+                Done::of(&letter, Outcome::Refused, kit::output::reason(&why))
             }));
         }
-        for hand in hands.into_values() {
-            hand.give_back().await?;
+        for lease in hands.into_values() {
+            lease.give_back().await?;
         }
         Ok(all)
     }
@@ -89,15 +90,13 @@ impl DeadLetters {
         let Arrival { letter, old_digest, old, how, .. } = *line;
         let refused = |why: &str| Ok(Done::of(letter, Outcome::Refused, why.into()));
         let Some(origin) = letter.origin() else {
-            return refused("nothing tells which queue it came from: name it in the header queue");
+            return refused("its original queue is unknown: set the header queue");
         };
         if self.books.pasts(&[letter]).await?[0].handled.is_some() {
-            return refused(
-                "it was handled under its old id, and would be handled twice: purge it",
-            );
+            return refused("it was already handled under its old id: purge it");
         }
         let repair = Repair {
-            new_id: RealWorld.new_id(),
+            new_id: SystemEnv.new_id(),
             new_digest: letter.message.digest(),
             is_held: old.is_some(),
         };
@@ -105,7 +104,7 @@ impl DeadLetters {
         let mut mended = letter.clone();
         mended.message = letter.mended(letter.message.body.clone(), new_id);
         let to = if how.replay { &origin } else { &letter.parked };
-        let message = if how.replay { mended.reborn(now()) } else { mended.message };
+        let message = if how.replay { mended.for_replay(now()) } else { mended.message };
         let publication = into(to, message);
         let detail = format!("in {to} as event {new_id}");
         self.bring_as(line, publication, (Outcome::Repaired, detail)).await
@@ -113,22 +112,22 @@ impl DeadLetters {
 
     async fn replay_line(&mut self, line: &Arrival<'_>) -> Result<Done> {
         let letter = line.letter;
-        let (past, fate) = self.judge(&[letter]).await?.remove(0);
-        let (to, outcome) = match fate {
-            Fate::Goes { to } => (to, Outcome::Replayed),
-            Fate::NoEffect { to } => (to, Outcome::NoEffect),
-            Fate::Refused { why } => return Ok(Done::of(letter, Outcome::Refused, why)),
+        let (past, plan) = self.judge(&[letter]).await?.remove(0);
+        let (to, outcome) = match plan {
+            ReplayPlan::Goes { to } => (to, Outcome::Replayed),
+            ReplayPlan::NoEffect { to } => (to, Outcome::NoEffect),
+            ReplayPlan::Refused { why } => return Ok(Done::of(letter, Outcome::Refused, why)),
         };
-        if past.deed == Some(Deed::Purged) && !self.books.revive(letter).await? {
+        if past.prior_action == Some(PriorAction::Purged) && !self.books.revive(letter).await? {
             return Ok(Done::of(letter, Outcome::Refused, REPAIRED_MEANWHILE.into()));
         }
-        let publication = into(&to, letter.reborn(now()));
+        let publication = into(&to, letter.for_replay(now()));
         self.bring_as(line, publication, (outcome, format!("in {to}"))).await
     }
 
     async fn put_back(&mut self, letter: &Letter) -> Result<Done> {
         if !self.books.revive(letter).await? {
-            let why = "it was repaired, and went on as another event".into();
+            let why = "it was repaired and republished as another event".into();
             return Ok(Done::of(letter, Outcome::Refused, why));
         }
         let publication = into(&letter.parked, letter.message.clone());
@@ -140,7 +139,7 @@ impl DeadLetters {
         })
     }
 
-    /// Publishes it, and then takes the old one away, where that is in hand.
+    /// Publishes the line, and then removes the old message, if it is leased.
     async fn bring_as(
         &mut self,
         line: &Arrival<'_>,
@@ -149,7 +148,7 @@ impl DeadLetters {
     ) -> Result<Done> {
         Ok(match (self.send(&[publication]).await.remove(0), line.old) {
             (Err(why), _) => Done::of(line.letter, Outcome::Failed, why),
-            (Ok(()), Some(old)) => finish(line.hand, old, outcome, detail).await,
+            (Ok(()), Some(old)) => finish(line.lease, old, outcome, detail).await,
             (Ok(()), None) => Done::of(line.letter, outcome, detail),
         })
     }

@@ -1,4 +1,5 @@
-//! A dead letter as a line of JSON, to be kept, mended by hand and brought back.
+//! Writes and reads a dead letter as a line of JSON, which can be stored, repaired by hand and
+//! imported.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use dead_letters::Letter;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// Where it lay.
+    /// The queue that it was exported from.
     pub queue: String,
     pub message_id: Option<String>,
     #[serde(rename = "type")]
@@ -24,15 +25,15 @@ pub struct Line {
     pub content_type: Option<String>,
     #[serde(default)]
     pub headers: BTreeMap<String, Value>,
-    /// Of the bytes as they were, so that a change is noticed.
+    /// The digest of the original bytes, so that a change is noticed.
     pub digest: String,
-    /// Byte for byte, where that is JSON on one line.
+    /// The payload byte for byte, if it is JSON on one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
-    /// Where it is other text.
+    /// The payload, if it is other text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Where it is no text.
+    /// The payload in base64, if it is no text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
 }
@@ -41,7 +42,7 @@ impl Line {
     pub fn of(letter: &Letter) -> Self {
         let message = &letter.message;
         let text = std::str::from_utf8(&message.body).ok();
-        // A raw value that is not as it stands would come back as other bytes.
+        // A raw value that is not kept verbatim would come back as other bytes.
         let raw = |text: &str| RawValue::from_string(text.into()).ok();
         let body = text
             .and_then(raw)
@@ -64,10 +65,9 @@ impl Line {
         }
     }
 
-    /// As it is now, and the digest of what it was when it was exported.
+    /// The message as it is now, and the digest of its exported bytes.
     pub fn letter(self) -> Result<(Letter, Vec<u8>)> {
-        let old_digest =
-            unhex(&self.digest).context("its digest is not what export has written")?;
+        let old_digest = unhex(&self.digest).context("its digest differs from the exported one")?;
         let body = match (self.body, self.text, self.hex) {
             (Some(raw), None, None) => raw.get().as_bytes().to_vec(),
             (None, Some(text), None) => text.into_bytes(),
@@ -88,7 +88,7 @@ impl Line {
         Ok((Letter { parked: self.queue, message }, old_digest))
     }
 
-    /// What AMQP has no room for cannot be published.
+    /// A message that exceeds AMQP's limits cannot be published.
     fn checked(message: Message) -> Result<Message> {
         const SHORT_MAX: usize = 255;
         let Message { id, kind, correlation_id, app_id, content_type, headers, .. } = &message;

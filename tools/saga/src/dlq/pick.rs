@@ -1,14 +1,14 @@
-//! Which dead letters are meant.
+//! Filters dead letters.
 
 use events::OrderId;
 use messaging::dead_letters;
 
 use dead_letters::Letter;
 
-/// All of what is given must fit; nothing given fits everything.
+/// All given filters must match; without any, everything matches.
 #[derive(Clone, Debug, Default)]
 pub struct Pick {
-    /// The queue that it died in, or the one in which it lies.
+    /// The queue that it failed in, or its dead-letter queue.
     pub queue: Option<String>,
     /// A message's id, whether or not that is a UUID.
     pub event: Option<String>,
@@ -23,7 +23,7 @@ impl Pick {
         queue.is_none() && event.is_none() && order.is_none() && reason.is_none()
     }
 
-    /// Whether any of these can lie there.
+    /// Whether a matching message can be in that queue.
     pub fn looks_into(&self, parking: &str) -> bool {
         let named = self.queue.as_deref();
         named.is_none_or(|queue| queue == parking || dead_letters(queue) == parking)

@@ -1,4 +1,4 @@
-//! What runs in containers, where something does.
+//! Checks the containers, if there are any.
 
 use kit::settings::Settings;
 
@@ -13,7 +13,7 @@ pub struct Found {
     containers: Vec<Container>,
 }
 
-/// Nothing where Docker is not used for this.
+/// Checks nothing where Docker is not used.
 pub async fn find(settings: &Settings) -> Option<Found> {
     let compose = Compose::find(settings).await.ok()?;
     let containers = compose.containers().await.ok().filter(|all| !all.is_empty())?;

@@ -1,4 +1,4 @@
-//! What `make up` needs of the machine.
+//! Checks the requirements of `make up` on this machine.
 
 use std::fs;
 use std::net::ToSocketAddrs;
@@ -8,18 +8,18 @@ use kit::disk::free_mb;
 use kit::home::Servers;
 use kit::service::Service;
 use kit::settings::Settings;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use servers::install;
 use tokio::process::Command;
 
 use super::{Finding, Mark};
 use crate::cmd::up::{ROOM_MB, taken_ports};
 
-/// A broker, four databases and five processes at work; and what is too little for that.
+/// The memory for a broker, four databases and five processes; and the amount that is too little.
 const MEMORY_MB: u64 = 1000;
 const MEMORY_MIN_MB: u64 = 500;
 const FILES_MIN: u64 = 1024;
-/// The first that dead-letters a message at least once.
+/// The first version with at-least-once dead-lettering.
 const RABBITMQ_MIN: &str = "3.10";
 
 pub async fn examine(settings: &Settings, services: &[Service]) -> Vec<Finding> {
@@ -36,7 +36,7 @@ pub async fn examine(settings: &Settings, services: &[Service]) -> Vec<Finding> 
     findings
 }
 
-/// What builds it. Where it is built, that is not missed.
+/// The build tools. Where the binaries are built, they are not needed.
 async fn tools(is_built: bool) -> Vec<Finding> {
     const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
     let needed = [
@@ -52,7 +52,7 @@ async fn tools(is_built: bool) -> Vec<Finding> {
         let mark = if is_built { Mark::Odd } else { Mark::Wrong };
         findings.push(match told {
             None => {
-                Finding { mark, ..Finding::wrong(what, format!("there is no `{program}`"), mend) }
+                Finding { mark, ..Finding::wrong(what, format!("`{program}` is missing"), mend) }
             }
             Some(told) if what == "rust" && is_older(told.trim_start_matches("cargo "), RUST) => {
                 let mend = format!("`rustup update`: it takes {RUST}");
@@ -124,7 +124,7 @@ fn open_files(limits: &str) -> Option<u64> {
     if most == "unlimited" { Some(u64::MAX) } else { most.parse().ok() }
 }
 
-/// Erlang, and so RabbitMQ, looks them up when it starts.
+/// Erlang, and so RabbitMQ, resolves the host name when it starts.
 fn names() -> Vec<Finding> {
     let resolve = |name: &str| (name, 0).to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
     let local = resolve("localhost");
@@ -147,10 +147,10 @@ fn names() -> Vec<Finding> {
     vec![localhost, host]
 }
 
-/// Ids tell the time, and certificates, caches and retries live by it.
+/// Ids contain the time, and certificates, caches and retries depend on it.
 fn clock() -> Option<Finding> {
     let built = fs::metadata(std::env::current_exe().ok()?).ok()?.modified().ok()?;
-    Some(match RealWorld.now() < DateTime::<Utc>::from(built) {
+    Some(match SystemEnv.now() < DateTime::<Utc>::from(built) {
         false => Finding::fine("clock", "is later than this program"),
         true => Finding::wrong(
             "clock",
@@ -173,7 +173,7 @@ pub fn ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Ve
     told.collect()
 }
 
-/// By the numbers at the beginning.
+/// Compares the leading numbers.
 pub fn is_older(version: &str, than: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();

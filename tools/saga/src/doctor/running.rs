@@ -1,17 +1,17 @@
-//! What `saga up` has started, and what an earlier one has left.
+//! Checks what `saga up` has started, and what an earlier run has left.
 
 use std::fs;
 
-use events::words::span;
 use futures::future::join_all;
 use kit::home::Home;
 use kit::service::Service;
 use kit::settings::Settings;
+use labels::span;
 use servers::{install, tail};
 
 use super::Finding;
 
-/// As a service says it that finds a schema which is not its own's past.
+/// The error of a service that finds a schema with other migrations than its own.
 const OTHER_SCHEMA: &str = "cannot apply the migrations";
 const LAST_LINES: usize = 40;
 const ANEW: &str = "`make down` deletes the data, and `make up` makes it anew";
@@ -24,8 +24,8 @@ pub async fn left_behind(
     let dir = settings.home.display();
     if !home.is_there() {
         let others = fs::read_dir(&settings.home).is_ok_and(|mut all| all.next().is_some());
-        let told = format!("{dir} holds other things");
-        let mend = "name a directory that is new or empty by SAGA_HOME";
+        let told = format!("{dir} contains other files");
+        let mend = "set SAGA_HOME to a new or empty directory";
         return others.then(|| Finding::wrong("data", told, mend)).into_iter().collect();
     }
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether broker and databases let in whom they should, and what has come to a halt in them.
+//! Checks the logins to broker and databases, and looks for work that is stuck in them.
 
 use std::time::Duration;
 
@@ -6,19 +6,20 @@ use anyhow::Result;
 use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
-use events::{EventId, said_at, words::span};
-use kit::draw::{self, some};
+use events::{EventId, said_at};
+use kit::output::{self, some};
 use kit::settings::{Database, SERVICES, Settings};
-use messaging::{RealWorld, World};
+use labels::span;
+use messaging::{Env, SystemEnv};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Finding;
 use crate::topology;
 
-/// What has not been published by then is held up by something.
+/// An event that is unpublished for longer is stuck.
 const HELD_UP_MS: i64 = 30_000;
-/// Clocks of one machine and its containers may differ by so much.
+/// The tolerated difference between clocks of one machine and its containers.
 const APART_MS: i64 = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -59,30 +60,30 @@ async fn alarms(endpoints: &Endpoints) -> Result<Finding> {
     Ok(match (has("mem_alarm"), has("disk_free_alarm")) {
         (true, _) => Finding::wrong(
             "rabbitmq",
-            "takes no message: it has too little memory",
+            "accepts no messages: memory alarm",
             "end other programs, or drain its queues",
         ),
         (_, true) => Finding::wrong(
             "rabbitmq",
-            "takes no message: there is too little room on its disk",
+            "accepts no messages: disk alarm",
             "free some: it goes on by itself",
         ),
         _ => Finding::fine("rabbitmq", format!("{version} answers, without an alarm")),
     })
 }
 
-/// Each service comes as its own.
+/// Logs in as each service's own user.
 async fn users(settings: &Settings) -> Finding {
     let mut refused = Vec::new();
     for service in SERVICES {
         if let Err(why) = connect(&settings.service_amqp_url(service)).await {
-            refused.push(format!("{service} ({})", draw::reason(&why)));
+            refused.push(format!("{service} ({})", output::reason(&why)));
         }
     }
     match refused.is_empty() {
         true => Finding::fine("users", format!("{} may come", SERVICES.join(", "))),
         false => {
-            let told = format!("RabbitMQ does not let in {}", refused.join(", "));
+            let told = format!("RabbitMQ rejects the login of {}", refused.join(", "));
             Finding::wrong("users", told, "`saga topology --check` tells what differs")
         }
     }
@@ -100,7 +101,7 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
     Ok(match held.is_empty() {
         true => Finding::fine("dead letters", "none"),
         false => {
-            let mend = "`saga dlq list` tells why; `saga dlq replay` sends them back";
+            let mend = "`saga dlq list` shows why; `saga dlq replay` replays them";
             Finding::odd("dead letters", held.join(", "), mend)
         }
     })
@@ -112,7 +113,7 @@ pub async fn databases(settings: &Settings) -> Vec<Finding> {
         let what = format!("{}'s data", database.service);
         let looked = timeout(ANSWER_WITHIN, look(database)).await;
         findings.push(match looked {
-            Ok(Ok(seen)) => judge(&what, &seen, RealWorld.now()),
+            Ok(Ok(seen)) => judge(&what, &seen, SystemEnv.now()),
             Ok(Err(why)) => unreachable(&what, &why),
             Err(_) => {
                 Finding::wrong(&what, "its database does not answer", "`make up` restarts it")
@@ -146,7 +147,7 @@ fn judge(what: &str, seen: &Seen, now: DateTime<Utc>) -> Finding {
     let apart = (seen.now - now).num_milliseconds().abs();
     if apart > APART_MS {
         let told = format!("its clock is {} from this machine's", span(apart));
-        return Finding::wrong(what, told, "set both: ids tell the time");
+        return Finding::wrong(what, told, "correct both: ids include the time");
     }
     let age = seen.oldest.and_then(said_at).map(|at| (now - at).num_milliseconds());
     if let Some(age) = age.filter(|age| *age > HELD_UP_MS) {
@@ -163,7 +164,7 @@ fn judge(what: &str, seen: &Seen, now: DateTime<Utc>) -> Finding {
 }
 
 fn unreachable(what: &str, why: &anyhow::Error) -> Finding {
-    Finding::wrong(what, draw::reason(why), "`make up` starts what does not run")
+    Finding::wrong(what, output::reason(why), "`make up` starts what does not run")
 }
 
 #[cfg(test)]

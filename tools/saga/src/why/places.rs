@@ -1,7 +1,7 @@
-//! Where an order's messages are. Nothing is taken from anybody: a main queue is only counted,
-//! since a message that we fetch is one that its service does not get, and comes back in another
-//! order. What is in it is inferred: said, no longer in the outbox, put aside nowhere, and not yet
-//! handled. Rungs and dead letters are looked into, for nobody consumes from those.
+//! Finds an order's messages without taking any from a service: a main queue is only counted, since
+//! fetching a message would withhold it from its service and change the order. Its content is
+//! inferred: published, no longer in the outbox, not set aside, and not yet handled. Retry tiers
+//! and dead letters are read, since they have no consumers.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,21 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-/// Of a queue that is looked into.
+/// The maximum number of messages read from a queue.
 const LOOKED_AT_MAX: usize = 10_000;
 
-/// A message that was put aside.
+/// A message in a retry tier or a dead-letter queue.
 #[derive(Clone, Debug, Serialize)]
 pub struct Aside {
     pub queue: String,
-    /// The queue that is to handle it.
+    /// The queue that the message belongs to.
     pub of: String,
     pub event: Option<String>,
     pub message_id: Option<String>,
     pub attempts: i64,
     pub reason: String,
     pub since: Option<DateTime<Utc>>,
-    /// When its rung sends it back; none of a dead letter.
+    /// When its tier returns it; none for a dead letter.
     pub returns_at: Option<DateTime<Utc>>,
 }
 
@@ -49,7 +49,7 @@ pub struct Purged {
     pub at: DateTime<Utc>,
 }
 
-/// All that there is of one order outside its timeline.
+/// All traces of one order outside its timeline.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// By service: the names of the events that it has handled.
@@ -63,10 +63,10 @@ pub struct Found {
 
 pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) -> Result<Found> {
     let mut found = Found::default();
-    // Aside first: what goes on meanwhile is then seen where it has arrived.
-    let (rungs, parkings) = (broker.rungs().await?, broker.parkings().await?);
-    let rungs = rungs.into_iter().map(|queue| (queue, true));
-    for (queue, is_rung) in rungs.chain(parkings.into_iter().map(|queue| (queue, false))) {
+    // Set-aside messages first: one that moves on meanwhile is then found where it has arrived.
+    let (tiers, parkings) = (broker.tiers().await?, broker.parkings().await?);
+    let tiers = tiers.into_iter().map(|queue| (queue, true));
+    for (queue, is_rung) in tiers.chain(parkings.into_iter().map(|queue| (queue, false))) {
         found.aside.extend(aside(order, broker, &queue, is_rung).await?);
     }
     for service in databases.services() {
@@ -97,8 +97,8 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
     Ok(found)
 }
 
-/// An order's events are younger than itself, so that older keys need not be looked at; but for
-/// those of another clock.
+/// An order's events are newer than the order, so that older inbox keys are skipped; an hour is
+/// allowed for differing clocks.
 fn no_event_before(order: OrderId) -> Uuid {
     const AN_HOUR_MS: u128 = 3_600_000;
     let millis = order.as_u128() >> 80;
@@ -118,10 +118,10 @@ async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> R
             attempts: letter.attempts(),
             reason: letter.reason(),
             since: letter.died_at(),
-            // A dead letter remembers its last rung, and stays.
+            // A dead letter keeps the header of its last tier, but does not return.
             returns_at: letter
                 .died_at()
-                .zip(rung(message))
+                .zip(tier(message))
                 .filter(|_| is_rung)
                 .map(|(at, wait)| at + wait),
         }
@@ -131,8 +131,8 @@ async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> R
     Ok(found)
 }
 
-/// How long a message waits that is in a retry rung.
-fn rung(message: &Message) -> Option<TimeDelta> {
+/// The remaining delay of a message in a retry tier.
+fn tier(message: &Message) -> Option<TimeDelta> {
     let name = message.text(header::DELAY)?;
     let (number, unit): (_, fn(i64) -> Option<TimeDelta>) = match name.strip_suffix("ms") {
         Some(number) => (number, TimeDelta::try_milliseconds),
@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn a_rung_is_known_by_its_name() {
-        let waits = |name: &str| rung(&Message::default().with(header::DELAY, name));
+        let waits = |name: &str| tier(&Message::default().with(header::DELAY, name));
         assert_eq!(waits("5s"), TimeDelta::try_seconds(5));
         assert_eq!(waits("250ms"), TimeDelta::try_milliseconds(250));
         assert_eq!(waits("soon"), None);
-        assert_eq!(rung(&Message::default()), None);
+        assert_eq!(tier(&Message::default()), None);
     }
 }

@@ -1,5 +1,5 @@
-//! The commands in the documents are right: those of the README are run, on a system of their own,
-//! and each `saga` or `lab` of any page is one that there is.
+//! Checks the commands in the documents: those of the README are run, on a system of their own, and
+//! each `saga` or `lab` command of any page exists.
 
 use crate::{Saga, text};
 use kit::settings::Settings;
@@ -12,11 +12,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tidy::{Block, blocks, documents, read, root, spans};
 
-/// The order of the README that does not go on, until its dead letter is sent back.
+/// The README's order that gets stuck, until its dead letter is replayed.
 const EXAMPLE: &str = "01a1fcc6-99ef-7b1d-a6ad-3fde23bb25c1";
 const SOON: Duration = Duration::from_secs(30);
 
-/// `make` only tells what it would do, and `curl` fails where the answer does.
+/// `make` only prints what it would do, and `curl` fails on an error status.
 const SHIMS: [(&str, &str); 2] = [
     ("make", "cd \"$ROOT\" && exec \"$MAKE_ITSELF\" --dry-run \"$@\" >/dev/null"),
     ("curl", "exec \"$CURL_ITSELF\" --silent --show-error --fail-with-body --max-time 20 \"$@\""),
@@ -48,7 +48,7 @@ async fn every_command_of_the_readme_does_what_it_shows() {
     reader.saga.run(&["down"]);
 }
 
-/// Somebody who does what the README says.
+/// A system for the commands of the README.
 struct Reader {
     saga: Saga,
     shims: PathBuf,
@@ -72,7 +72,7 @@ impl Reader {
         placed["order_id"].as_str().unwrap().to_owned()
     }
 
-    /// One that inventory cannot save.
+    /// An order that inventory cannot save.
     async fn place_stopped(&self) -> String {
         self.change("ALTER TABLE reservations ADD CONSTRAINT a_bug CHECK (false) NOT VALID").await;
         let id = self.place();
@@ -120,7 +120,7 @@ impl Reader {
         assert!(output.status.success(), "README.md:{}: {said}{complained}", block.line);
     }
 
-    /// Each command that begins with `$` prints the lines below it, but for what differs each time.
+    /// Each command that begins with `$` prints the lines below it, except for values that vary.
     fn shows(&self, code: &str, block: &Block) {
         for shown in code.split("$ ").skip(1) {
             let (command, wanted) = shown.split_once('\n').unwrap();
@@ -144,7 +144,7 @@ impl Reader {
     }
 }
 
-/// The words of a line up to a `…`, where ids and numbers are all alike, and so are s and ms.
+/// The words of a line up to a `…`; ids and numbers count as equal, and so do s and ms.
 fn shape(line: &str) -> String {
     let words = line.split_whitespace().take_while(|word| *word != "…");
     let words = words.map(|word| match word {
@@ -184,7 +184,7 @@ fn every_command_that_a_document_names_exists() {
     }
 }
 
-/// Whether there is such a command, and it has these options.
+/// Whether the command exists, and has these options.
 fn check(name: &str, arguments: &[&str]) -> Result<(), String> {
     let program = Path::new(env!("CARGO_BIN_EXE_saga")).with_file_name(name);
     let mut known = vec!["help"];

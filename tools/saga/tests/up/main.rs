@@ -1,5 +1,5 @@
-//! `saga up` and what goes with it, as a person uses them: the real command on the real servers and
-//! services, which must have been built (`cargo build --workspace`).
+//! Tests `saga up` and the commands around it as a person uses them: the real command on the real
+//! servers and services, which must have been built (`cargo build --workspace`).
 
 mod documents;
 
@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use servers::{Process, Watchdog, ports};
 
-/// A `SAGA_HOME` and ports of a test's own; whatever is left is cleared away with it.
+/// A `SAGA_HOME` and ports of the test's own; everything left is removed with it.
 struct Saga {
     home: PathBuf,
     variables: Vec<(&'static str, u16)>,
@@ -45,12 +45,12 @@ impl Saga {
         command
     }
 
-    /// What the command prints, once it has succeeded.
+    /// The command's output, once it has succeeded.
     fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         let (said, complained) = text(&output);
         assert!(output.status.success(), "saga {arguments:?}: {said}{complained}");
-        // Should this test die, its watchdog ends what is in the background.
+        // If this test dies, its watchdog ends the background processes.
         for process in self.parts().into_iter().filter_map(|part| part.process) {
             self.watchdog.ends(process, Signal::SIGKILL).unwrap();
         }
@@ -76,7 +76,7 @@ impl Saga {
     }
 }
 
-/// Also when a test fails: the watchdog knows no helper of RabbitMQ's.
+/// Also when a test fails: the watchdog does not know RabbitMQ's helper processes.
 impl Drop for Saga {
     fn drop(&mut self) {
         let _ = self.command(&["down"]).output();
@@ -201,7 +201,7 @@ fn a_directory_with_other_things_in_it_is_neither_taken_over_nor_deleted() {
     std::fs::write(saga.home.join("thesis.txt"), "years of work").unwrap();
     let output = saga.command(&["up"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).1.contains("holds other things already"));
+    assert!(text(&output).1.contains("contains other files"));
     saga.run(&["down"]);
     assert!(saga.home.join("thesis.txt").exists());
 }

@@ -50,8 +50,8 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'user')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 "#;
 
-/// Makes the data directory where there is none, writes its settings, and says where it is and who
-/// runs it.
+/// Makes the data directory where there is none, writes its settings, and returns its path and its
+/// account.
 pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Account)> {
     let dir = &config.dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -79,8 +79,8 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
     Ok((data, account))
 }
 
-/// A directory that `account` reaches, with `link` pointing at it: below root's home, say, nobody
-/// else does.
+/// A directory that `account` can reach, with `link` pointing at it: a directory below root's home,
+/// for example, is out of its reach.
 fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
     if let Ok(target) = fs::read_link(link) {
         return Ok(target);
@@ -88,7 +88,8 @@ fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     link.hash(&mut hasher);
     let data = PathBuf::from(format!("/var/tmp/quadrille-{:016x}", hasher.finish()));
-    // Anybody may have made one of this name; our own, without its link, is of a deleted `dir`.
+    // Another user may have made one of this name; our own, without its link, belongs to a deleted
+    // `dir`.
     if account.owns(&data) {
         remove(&data)?;
     }
@@ -101,7 +102,7 @@ fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
     Ok(data)
 }
 
-/// What the server itself writes down about how far it is.
+/// The state that the server itself writes to its pid file.
 pub fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else {
         return false;
@@ -140,7 +141,7 @@ pub async fn create_database(config: &PostgresConfig) -> Result<()> {
     Ok(())
 }
 
-/// Deletes the data, also where it had to be kept elsewhere, and then `dir`.
+/// Deletes the data, also where it is kept elsewhere, and then `dir`.
 pub fn delete(dir: &Path) -> Result<()> {
     if let Ok(target) = fs::read_link(dir.join("data")) {
         remove(&target)?;

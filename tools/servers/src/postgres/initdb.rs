@@ -1,4 +1,4 @@
-//! Making a new data directory.
+//! Makes a new data directory.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -48,7 +48,7 @@ pub async fn run(config: &PostgresConfig, data: &Path, account: Account, bin: &P
     }
 }
 
-/// Ends one whose own starter has been killed.
+/// Ends an initdb whose parent has been killed.
 pub async fn end_left(dir: &Path) -> Result<()> {
     match Running::attach(pid_file(dir), Signal::SIGKILL) {
         Some(mut left) => left.end(&[]).await,
@@ -76,7 +76,7 @@ fn write_password(config: &PostgresConfig, data: &Path, account: Account) -> Res
     Ok(path)
 }
 
-/// What is gone already needs no deleting.
+/// A file that is gone already needs no deleting.
 pub fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

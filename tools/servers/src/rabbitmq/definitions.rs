@@ -1,5 +1,5 @@
-//! What a node has from its start: an administrator, the virtual host `/`, and what its owner
-//! adds.
+//! Writes a node's initial definitions: an administrator, the virtual host `/`, and its owner's
+//! additions.
 
 use serde_json::{Value, json};
 

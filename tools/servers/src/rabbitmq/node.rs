@@ -1,4 +1,4 @@
-//! How a private node is told that it is one.
+//! Configures a private node: settings, environment, cookie and ports.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -33,7 +33,7 @@ pub fn write_settings(
         ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
         ("rabbitmq.conf", settings(config)),
         ("advanced.config", ADVANCED.to_owned()),
-        // For whoever wants to use rabbitmqctl on this node.
+        // For an operator who wants to use rabbitmqctl on this node.
         ("environment", environment(dir, programs, network)),
     ];
     for (name, text) in files {
@@ -43,13 +43,13 @@ pub fn write_settings(
     Ok(())
 }
 
-/// Noted when a node has been ready for the first time.
+/// Records that a node has been ready once.
 pub fn note_first_start(dir: &Path) -> Result<()> {
     fs::write(dir.join(STARTED_ONCE), "").context("cannot note that RabbitMQ has started")
 }
 
-/// A node that was killed in its very first start may have left data that no node ever starts on;
-/// nobody can have put a message there yet.
+/// A node that was killed in its very first start may have left data that no node can start on; no
+/// message can be in it yet.
 fn clear_half_made_data(dir: &Path) -> Result<()> {
     let data = dir.join("data");
     if data.exists() && !dir.join(STARTED_ONCE).exists() {
@@ -58,9 +58,9 @@ fn clear_half_made_data(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What quorum queues have written stays in memory until a file of this size is full; usually one
-/// of half a gigabyte. The first is read up to RabbitMQ 4.2, the second from 4.3 on; each passes
-/// over the other, which in `rabbitmq.conf` would be an error.
+/// Quorum queues keep their log in memory until a file of this size is full, by default half a
+/// gigabyte. RabbitMQ up to 4.2 reads the first setting, 4.3 and later the second; each ignores the
+/// other, which in `rabbitmq.conf` would be an error.
 const ADVANCED: &str = "\
 [{ra, [{wal_max_size_bytes, 64000000}]},
  {rabbit, [{quorum_wal_max_size_bytes, 64000000}]}].
@@ -121,7 +121,7 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("ERL_EPMD_PORT", network.epmd.to_string())
         .env("ERL_CRASH_DUMP", dir.join("erl_crash.dump"))
-        // With this the script becomes the node, instead of waiting for it: one pid for both.
+        // With this the script execs the node, instead of waiting for it: one pid for both.
         .env("RUNNING_UNDER_SYSTEMD", "true")
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
         .env("RABBITMQ_NODENAME", NODE_NAME)
@@ -134,7 +134,7 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
         .env("RABBITMQ_GENERATED_CONFIG_DIR", dir.join("generated"))
         .env("RABBITMQ_PLUGINS_EXPAND_DIR", dir.join("plugins"))
         .env("RABBITMQ_PID_FILE", dir.join("node.pid"))
-        // No Erlang, whichever, is to start an epmd of its own, which would outlive the node.
+        // Erlang must not start an epmd of its own, which would outlive the node.
         .env("ERL_AFLAGS", "-start_epmd false")
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments(network))
         .current_dir(dir);
@@ -143,8 +143,8 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
 
 fn arguments(network: &Network) -> String {
     let port = network.distribution;
-    // A thread with nothing to do sleeps at once: the processor is wanted by others. A node that
-    // has its name from the start is spared a second Erlang that looks whether epmd runs.
+    // Idle threads sleep at once: other processes need the processor. A node that has its name from
+    // the start needs no second Erlang to check whether epmd runs.
     format!(
         "+sbwt none +sbwtdcpu none +sbwtdio none -sname {NODE_NAME} \
          -kernel inet_dist_use_interface {{127,0,0,1}} \

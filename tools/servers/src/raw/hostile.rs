@@ -1,22 +1,22 @@
-//! Messages that no service would ever say, each hostile in another place, and each to be a dead
-//! letter: none of their bodies is an event.
+//! A catalogue of messages that no service would publish, each hostile in another place. Each must
+//! become a dead letter: none of their bodies is an event.
 
 use super::{Property, RawProperties, RawTable, RawValue};
 
-/// No UTF-8, wherever a text should be.
+/// Invalid UTF-8, wherever a text should be.
 const NO_TEXT: &[u8] = b"\xff\xfe";
 const KIB: usize = 1024;
 
 pub struct Hostile {
     pub name: &'static str,
-    /// None where the message has no id, or none that can be read.
+    /// None where the message has no id, or an unreadable one.
     pub message_id: Option<String>,
     pub properties: RawProperties,
     pub body: Vec<u8>,
 }
 
-/// One of each kind for a queue of this event; `new_id` gives a UUID of version 7, another one each
-/// time. The bodies are all different.
+/// One message of each kind, for a queue of this event; `new_id` returns a new UUID of version 7 at
+/// each call. The bodies all differ.
 pub fn hostile(event: &str, mut new_id: impl FnMut() -> String) -> Vec<Hostile> {
     let mut all = Vec::new();
     let mut add = |name, change: &dyn Fn(Hostile) -> Hostile| {
@@ -48,7 +48,7 @@ impl Hostile {
         self
     }
 
-    /// The body as it was, with more around it: so all bodies stay different.
+    /// The original body with more around it, so that all bodies stay different.
     fn wrapped(mut self, before: &[u8], after: &[u8]) -> Self {
         self.body = [before, &self.body, after].concat();
         self
@@ -136,7 +136,7 @@ fn in_types(add: &mut Add<'_>) {
         it.header(b"traceparent", &RawValue::tagged(b'x', b"\x00\x00\x00\x02\xff\xfe"))
     });
     add("headers of every type", &|mut it| {
-        // The broker takes no bit patterns that are no number.
+        // The broker refuses bit patterns that are no number.
         let eight = [1; 8];
         let values: [(u8, &[u8]); 12] = [
             (b't', &eight[..1]),
@@ -161,7 +161,7 @@ fn in_types(add: &mut Add<'_>) {
 }
 
 fn in_bodies(add: &mut Add<'_>) {
-    // The reason why it is no event repeats it, if nothing keeps it short.
+    // The reason for its rejection would repeat it, unless the reason's length is limited.
     add("the body is a JSON string of 40 KiB", &|mut it| {
         let own = String::from_utf8_lossy(&it.body).replace('"', "'");
         it.body = format!("\"{own}{}\"", "s".repeat(40 * KIB)).into_bytes();
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!((names.len(), bodies.len()), (all.len(), all.len()));
         let unreadable = all.iter().filter(|one| one.message_id.is_none()).count();
         assert_eq!(unreadable, 2, "without an id, and with one that is no text");
-        // Else a frame has no room for them.
+        // Otherwise they do not fit into a frame.
         assert!(all.iter().all(|one| one.properties.bytes().len() < 128 * KIB));
     }
 }

@@ -1,12 +1,12 @@
-//! A message's properties as they stand in its content header: flags, then what these say that
-//! there is. Nothing is checked but that AMQP can say it.
+//! Encodes a message's properties as in its content header: flags, then the values that the flags
+//! announce. Only AMQP's own limits are checked.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{long, short};
 
-/// By its flag. Headers, octets and the timestamp have methods of their own.
+/// A property by its flag. Headers, octets and the timestamp have methods of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Property {
     ContentType = 15,
@@ -16,7 +16,7 @@ pub enum Property {
     Expiration = 8,
     MessageId = 7,
     Type = 5,
-    /// The broker refuses any but that of the connection.
+    /// The broker refuses any user but that of the connection.
     UserId = 4,
     AppId = 3,
     ClusterId = 2,
@@ -33,7 +33,7 @@ const PERSISTENT: u8 = 2;
 pub struct RawProperties(BTreeMap<Reverse<u8>, Vec<u8>>);
 
 impl RawProperties {
-    /// As a service says an event, whether or not that is one.
+    /// The properties of a service's event, even if the name is not one.
     pub fn of(event: &str, message_id: &str, order_id: &str) -> Self {
         let service = event.split('.').next().unwrap_or_default();
         Self::default()
@@ -94,7 +94,7 @@ impl RawProperties {
 pub struct RawTable(Vec<u8>);
 
 impl RawTable {
-    /// As every event has them.
+    /// The headers that every event has.
     pub fn versioned() -> Self {
         Self::default().with(b"schema-version", &RawValue::number(1))
     }
@@ -108,7 +108,7 @@ impl RawTable {
     }
 }
 
-/// With the letter that tells its type.
+/// A value with the letter of its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawValue(Vec<u8>);
 
@@ -137,7 +137,7 @@ impl RawValue {
 
     /// Tables within tables.
     pub fn nested_tables(depth: usize) -> Self {
-        // From the innermost outwards, written backwards: else each level copies all below it.
+        // From the innermost outwards, written backwards: otherwise each level copies all below it.
         nested(depth, b'F', b"\x01n")
     }
 

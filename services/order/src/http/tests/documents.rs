@@ -23,7 +23,7 @@ async fn every_method_is_documented_and_nothing_else_is() {
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allowed = answer.headers()[header::ALLOW].to_str().unwrap().to_ascii_lowercase();
         let mut allowed: BTreeSet<_> = allowed.split(',').map(str::trim).collect();
-        // Whatever answers GET answers this as well.
+        // Every route with GET answers HEAD as well.
         allowed.remove("head");
         let documented: BTreeSet<_> =
             methods.as_object().unwrap().keys().map(String::as_str).collect();

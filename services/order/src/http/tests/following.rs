@@ -7,7 +7,7 @@ use crate::{
 use axum::{body::BodyDataStream, http::request::Builder};
 use events::{OrderId, ShippingFailed, ShippingFailure};
 use futures::StreamExt;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use std::time::Duration;
 
 /// What the stream says, event by event.
@@ -142,7 +142,7 @@ async fn what_order_does_not_hear_is_told_before_its_answer() {
     let mut stream = open(&router, Request::get("/orders/events")).await;
     let reason = ShippingFailure::CarrierRefused;
     bench.hear(ShippingFailed { order_id: id, reason }).await;
-    bench.hear_after(Some(RealWorld.new_id()), reversed(id)).await;
+    bench.hear_after(Some(SystemEnv.new_id()), reversed(id)).await;
     assert_eq!(stream.news().await.1, "shipping.failed");
     let released = stream.next().await.unwrap().1;
     assert_eq!(released["event"], "inventory.released");
@@ -165,7 +165,7 @@ async fn the_events_that_another_process_hears_are_told_too() {
 #[tokio::test]
 async fn what_another_process_hears_within_the_same_millisecond_is_told() {
     let mut bench = Bench::new().await;
-    bench.context.world = Still::new();
+    bench.context.env = Still::new();
     let mut stream = open(&bench.router(), Request::get("/orders/events")).await;
     let id = Bench::on(bench.context.clone()).placed().await;
     assert_eq!(stream.news().await, (id, "order.created".into(), Value::Null));
@@ -211,7 +211,7 @@ async fn who_has_missed_too_much_is_told_so() {
     assert_eq!(back().await, "missed");
 }
 
-/// What is written here is told as it is written; one look serves all for what is not.
+/// This process's writes are sent as they are written; one poll finds those of all others.
 #[tokio::test]
 async fn a_stream_asks_no_database_once_it_is_open() {
     let bench = Bench::new().await;
@@ -222,8 +222,8 @@ async fn a_stream_asks_no_database_once_it_is_open() {
     bench.lose_database();
     order.remember(Fact {
         event: "payment.approved",
-        event_id: RealWorld.new_id(),
-        at: RealWorld.now(),
+        event_id: SystemEnv.new_id(),
+        at: SystemEnv.now(),
         caused_by: None,
         detail: Value::Null,
     });

@@ -1,4 +1,4 @@
-//! Whatever a client sends is answered as the contract says, and never with a fault of ours.
+//! Sends arbitrary requests: every answer follows the contract, and none is an internal error.
 
 use super::*;
 use axum::{extract::ConnectInfo, http::HeaderValue};
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 /// Each of so many cases; `PROPTEST_CASES` has more of them.
 const CASES: u32 = 300;
 
-/// Sends what is made up to a service of its own.
+/// Sends generated requests to a service of its own.
 fn whatever<T: std::fmt::Debug>(
     of: impl Strategy<Value = T>,
     is_well: impl AsyncFn(&Bench, &Router, T),
@@ -118,7 +118,7 @@ fn any_header() -> impl Strategy<Value = HeaderValue> {
     bytes.prop_filter_map("no header", |bytes| HeaderValue::from_bytes(&bytes).ok())
 }
 
-/// Placed orders can be read, and what is said of them can be sent.
+/// Placed orders can be read, and their events can be published.
 async fn is_placed_or_refused(bench: &Bench, router: &Router, request: Request<Body>) {
     let answer = ask(router, request).await;
     if answer.status != StatusCode::CREATED {

@@ -11,7 +11,7 @@ async fn get_from(router: &Router, peer: &str) -> Answer {
     ask(router, request.body(Body::empty()).unwrap()).await
 }
 
-/// Of a proxy at that address, which names whom it comes from.
+/// From a proxy at that address, which names the client.
 async fn get_for(router: &Router, peer: &str, forwarded: &str) -> Answer {
     let peer: SocketAddr = peer.parse().unwrap();
     let request = Request::get("/orders/nonsense").header("x-forwarded-for", forwarded);
@@ -51,9 +51,9 @@ async fn behind_a_trusted_proxy_each_client_is_limited_by_itself() {
     time::pause();
     get_for(&router, "10.0.0.1:1", "192.0.2.1").await.problem(404);
     get_for(&router, "10.0.0.1:2", "192.0.2.2").await.problem(404);
-    // What stands before the last address it has written itself.
+    // Addresses before the last one are written by the client itself.
     get_for(&router, "10.0.0.1:3", "192.0.2.9, 192.0.2.1").await.problem(429);
-    // Who is no proxy of ours speaks for himself.
+    // The header of an untrusted proxy is ignored.
     get_for(&router, "192.0.2.3:1", "192.0.2.4").await.problem(404);
     get_for(&router, "192.0.2.3:1", "192.0.2.5").await.problem(429);
 }
@@ -140,7 +140,7 @@ async fn answers_count_until_they_are_sent() {
     };
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!((3 << 20..=4 << 20).contains(&bytes), "{bytes} bytes wait");
-    // What is placed is told all the same.
+    // Placed orders are answered all the same.
     assert_eq!(ask(&router, post(order().to_string())).await.status, StatusCode::CREATED);
     waiting.pop();
     assert_eq!(ask(&router, list()).await.status, StatusCode::OK);
@@ -218,11 +218,11 @@ async fn under_a_name_that_is_not_ours_nothing_is_served() {
     for host in ["order", "order:3001", "a.shop.example", "10.1.2.3:3001", "[::1]:3001"] {
         assert_eq!(status(Version::HTTP_11, &[host], "/healthz").await, 200, "{host}");
     }
-    // Probes of load balancers speak like this.
+    // Load balancers probe like this.
     assert_eq!(status(Version::HTTP_10, &[], "/healthz").await, 200);
     assert_eq!(status(Version::HTTP_11, &["order", "order"], "/healthz").await, 400);
     assert_eq!(status(Version::HTTP_11, &["evil@order"], "/healthz").await, 400);
-    // The request line goes before the header.
+    // The request line has precedence over the header.
     let path = "http://evil.example/healthz";
     assert_eq!(status(Version::HTTP_11, &["order"], path).await, 421);
 }

@@ -178,7 +178,7 @@ async fn only_json_of_a_bearable_size_is_read() {
     let whole = " ".repeat(64 * 1024 - body.len()) + &body;
     assert_eq!(ask(&router, post(whole.clone())).await.status, StatusCode::CREATED);
     ask(&router, post(format!(" {whole}"))).await.problem(413);
-    // Without a length told in advance.
+    // Without a Content-Length.
     let chunks = stream::iter(0..9).map(|_| Ok::<_, Infallible>(vec![b' '; 8 * 1024]));
     ask(&router, post(Body::from_stream(chunks))).await.problem(413);
 }

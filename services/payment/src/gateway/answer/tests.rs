@@ -94,7 +94,7 @@ fn what_the_provider_says_is_cleaned_and_bounded() {
 }
 
 prop_compose! {
-    /// Sometimes nearly right: that is where a wrong reading hides.
+    /// Sometimes nearly valid: misreadings hide there.
     fn any_body()(
         word in prop_oneof!["approved", "declined", "voided", "refunded", "pending", ".*"],
         reference in any::<String>(),
@@ -113,7 +113,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// Whatever comes: no panic, a no only in the documented words, and texts that can be kept.
+    /// Any answer: no panic, a decline only by the documented statuses, and texts that can be
+    /// stored.
     #[test]
     fn fuzz_any_answer_is_read_safely(
         asked in prop::sample::select(ALL.to_vec()),

@@ -27,7 +27,7 @@ fn request() -> Request {
     }
 }
 
-/// A provider that answers one charge with these bytes, and tells what it was asked.
+/// A provider that answers one charge with these bytes, and returns the request.
 async fn asked_of(answer: &[u8]) -> (Verdict, String) {
     ask_for(request(), answer).await
 }
@@ -151,7 +151,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => garbage, 3 => nearly]
 }
 
-/// No panic and no wait; never more than the documented words say, never "nothing was sent".
+/// No panic and no wait; never more than the documented statuses, never "nothing was sent".
 #[test]
 fn fuzz_any_bytes_are_read_safely() {
     let runtime = Runtime::new().unwrap();

@@ -1,4 +1,4 @@
-//! What lapin's own parser says is held against what we let through to it.
+//! Compares the frames that we let through with lapin's own parser.
 
 use super::*;
 use amq_protocol::{
@@ -83,7 +83,7 @@ fn what_lapin_can_read_goes_through_as_it_is() {
 fn what_it_cannot_read_is_told_and_shown() {
     let no_text = with_flags(1 << 7, &text(b"\xff\xfe"));
     let why = unreadable(&no_text).unwrap();
-    assert_eq!(why, "its property message_id holds bytes that are no UTF-8");
+    assert_eq!(why, "its property message_id contains bytes that are not UTF-8");
     let shown = read(&pushed(&content(&no_text)));
     let shown = &shown.headers().as_ref().unwrap().inner()[header::UNREADABLE_BYTES];
     assert_eq!(*shown, AMQPValue::LongString(r"\x00\x80\x02\xff\xfe".into()));
@@ -96,12 +96,12 @@ fn each_flaw_has_its_name() {
         [&text(b"n")[..], b"F", &length(&inside), &inside].concat()
     });
     for (properties, part) in [
-        (with_flags(1 << 5, &text(b"\xc3")), "type holds bytes"),
+        (with_flags(1 << 5, &text(b"\xc3")), "type contains bytes"),
         (with_flags(1 << 15, &[9, b'a']), "content_type is cut off"),
         (with_flags(1 << 6, &[0; 3]), "timestamp is cut off"),
-        (with_flags(1, &[]), "does not know"),
-        (with_flags(0, &[1]), "longer than they say"),
-        (headers(&[text(b"\xff"), vec![b'V']].concat()), "headers holds a name"),
+        (with_flags(1, &[]), "unknown to AMQP"),
+        (with_flags(0, &[1]), "longer than declared"),
+        (headers(&[text(b"\xff"), vec![b'V']].concat()), "headers contains a name"),
         (named(b"?"), "unknown type 0x3f"),
         (named(b"S\0\0\0\x09a"), "headers is cut off"),
         (headers(&deep), "headers is nested"),
@@ -217,7 +217,7 @@ fn table() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever comes, in whatever pieces: lapin reads all of it, and nothing is lost.
+    /// Any bytes, in any pieces: lapin reads all of it, and nothing is lost.
     #[test]
     fn fuzz_properties(
         flags in any::<u16>(),

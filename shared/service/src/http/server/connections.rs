@@ -1,5 +1,5 @@
-//! The open connections: at their maximum, one that waits for its client makes room for a new one,
-//! so that clients who only hold connections keep nobody out.
+//! Bounds the open connections: at the maximum, one that waits for its client is closed for a new
+//! one, so that clients who only hold connections do not lock others out.
 
 use axum::body::Body;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
@@ -28,7 +28,7 @@ struct Entries {
 
 #[derive(Default)]
 struct Entry {
-    /// Requests whose answer is not yet handed over whole.
+    /// Requests whose answer is not yet sent whole.
     in_hand: AtomicUsize,
     served: AtomicUsize,
     push_out: Notify,
@@ -52,12 +52,13 @@ impl Connections {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// One more; at the maximum in place of one that has no request in hand. `None` where all have.
+    /// Opens one more; at the maximum, in place of one without a request in hand. `None` if all
+    /// have one.
     pub fn open(self: &Arc<Self>) -> Option<Open> {
         let mut open = self.lock();
         if open.by_age.len() >= self.max {
             let number = open.first_that_waits()?;
-            // Not counted from now on, and gone within a moment.
+            // No longer counted, and closed within a moment.
             open.by_age.remove(&number)?.push_out.notify_one();
         }
         let (number, entry) = (open.next, Arc::<Entry>::default());
@@ -73,7 +74,7 @@ impl Connections {
 }
 
 impl Entries {
-    /// Rather one that has never sent a whole request than one that rests between two.
+    /// First one that has never sent a whole request, then one that is idle between two.
     fn first_that_waits(&self) -> Option<u64> {
         let waits = |entry: &Entry| entry.in_hand.load(Ordering::Relaxed) == 0;
         let mut waiting = self.by_age.iter().filter(|(_, entry)| waits(entry)).peekable();
@@ -125,7 +126,7 @@ impl Drop for Working {
     }
 }
 
-/// The body of an answer, whose request is in hand for as long as it lasts.
+/// An answer's body; its request is in hand as long as it lasts.
 pub struct Busy {
     body: Body,
     _working: Working,

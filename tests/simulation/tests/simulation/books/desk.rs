@@ -1,11 +1,11 @@
-//! Payments, and what the charge desk does with them.
+//! Payments, and the charge desk's operations on them.
 
 use super::{SEEDS, STEPS, Twins, Tx, said::*, told};
 use database::{Failure, Transaction};
 use events::OrderId;
-use messaging::{Known, Store};
-use payment::{ChargeBook, Counter, Payment, Payments, Policy, Verdict, settle};
-use saga::Decision;
+use messaging::{LoadedBatch, Store};
+use payment::{ChargeDispatch, ChargeRepository, Payment, Payments, Policy, Verdict, settle};
+use reaction::Decision;
 use simulation::books::{self, PaymentStore, usual};
 use std::time::Duration;
 use uuid::Uuid;
@@ -16,9 +16,9 @@ async fn payment_knows_the_same() {
         let gateway_url = Some(payment::Settings::SIMULATED.into());
         let settings = payment::Settings { gateway_url, ..usual() };
         let service = payment::service(&settings).expect("the defaults suit");
-        let counter = Counter::unmanned();
+        let dispatch = ChargeDispatch::unmanned();
         let (in_memory, in_postgres) =
-            (PaymentStore { counter: counter.clone() }, Payments::new(counter));
+            (PaymentStore { dispatch: dispatch.clone() }, Payments::new(dispatch));
         let mut twins = Twins::new(seed, in_memory, in_postgres, &service).await;
         for _ in 0..STEPS {
             let items = twins.items();
@@ -40,7 +40,7 @@ async fn payment_knows_the_same() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// With waits of none at all, or longer than this test.
+/// With delays of zero, or longer than this test.
 const POLICY: Policy = Policy { attempts_max: 3, retry_delay: HOUR };
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ where
     }
 }
 
-async fn at_desk<L: ChargeBook>(book: &L, step: &Desk) -> Result<String, Failure> {
+async fn at_desk<L: ChargeRepository>(book: &L, step: &Desk) -> Result<String, Failure> {
     Ok(match step {
         Desk::TakeUp => {
             let mut taken = book.take_due(Uuid::from_u128(7), 100).await?;

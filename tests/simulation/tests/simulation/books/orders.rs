@@ -1,11 +1,11 @@
-//! Orders as they are placed, and what is asked about them.
+//! Placing orders, and queries about them.
 
 use super::{SEEDS, STEPS, Twins, Tx, moment, said::*, told};
 use chrono::{DateTime, TimeDelta, Utc};
 use database::{Failure, Transaction};
 use events::{Item, OrderCreated, OrderId};
 use messaging::Store;
-use order::{Answer, Cancellable, Fact, Order, OrderBook, Placed, View};
+use order::{Answer, Cancellable, Fact, Order, OrderRepository, Placed, View};
 use serde_json::json;
 use simulation::books::{self, OrderStore, usual};
 
@@ -79,34 +79,39 @@ where
     }
 }
 
-/// Of its own, and far from that of its neighbours.
+/// A minute of its own, far from that of its neighbours.
 fn minute(order: OrderId) -> DateTime<Utc> {
     moment(60 * i64::from(order.as_bytes()[15]))
 }
 
-async fn in_book<L: OrderBook>(
+async fn in_book<L: OrderRepository>(
     book: &L,
     page: &Page,
     now: DateTime<Utc>,
 ) -> Result<String, Failure> {
     match page {
         Page::Overdue(before) => {
-            let age = (now - before).to_std().map_err(Failure::data)?;
+            let age = (now - before).to_std().map_err(Failure::permanent)?;
             Ok(format!("{:?}", book.overdue(age, OrderId::nil(), 9).await?))
         }
         Page::Place(placed) => {
-            // Nobody places an order twice.
+            // An order is never placed twice.
             if cancellable(book, placed.view.id).await?.is_some() {
                 return Ok("it is there".into());
             }
             let given = book.place(std::slice::from_ref(placed)).await;
-            given.map(|given| format!("{given:?}")).map_err(|why| Failure::data(format!("{why:?}")))
+            given
+                .map(|given| format!("{given:?}"))
+                .map_err(|why| Failure::permanent(format!("{why:?}")))
         }
         Page::Cancel(order) => Ok(format!("{:?}", cancellable(book, *order).await?)),
     }
 }
 
-async fn cancellable<L: OrderBook>(book: &L, id: OrderId) -> Result<Option<Cancellable>, Failure> {
+async fn cancellable<L: OrderRepository>(
+    book: &L,
+    id: OrderId,
+) -> Result<Option<Cancellable>, Failure> {
     let mut tx = book.begin().await?;
     let found = book.cancellable(&mut tx, &[id]).await?.remove(&id);
     book.commit(tx).await?;

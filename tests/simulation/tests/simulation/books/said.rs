@@ -1,4 +1,4 @@
-//! What the twins hear.
+//! Events that both databases process.
 
 use super::PRICE;
 use events::{

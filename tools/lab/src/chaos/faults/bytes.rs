@@ -1,6 +1,6 @@
-//! Hostile messages into every queue: what no service says and no client library sends, from the
-//! catalogue in `servers::raw`; some by the management page, some by exchanges under garbage keys;
-//! and ids that were handled before, with other bytes.
+//! Puts hostile messages into every queue: messages that no service publishes and no client library
+//! sends, from the catalogue in `servers::raw`; some by the management API, some by exchanges under
+//! garbage keys; and ids that were handled before, with other bytes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use events::{SAGA, Step as SagaStep, said_by};
 use kit::settings::Settings;
-use messaging::{Message, RealWorld, World, exchange_of, queue_name};
+use messaging::{Env, Message, SystemEnv, exchange_of, queue_name};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -25,7 +25,7 @@ use crate::chaos::watch::{Measure, Since};
 
 const PARKED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Of each queue's newest.
+/// The number of newest messages of each queue.
 const FORGED: usize = 2;
 
 impl Hands<'_> {
@@ -47,14 +47,14 @@ impl Hands<'_> {
         Ok(format!("{number} hostile messages"))
     }
 
-    /// The whole catalogue, dealt to the queues in turn.
+    /// Puts the whole catalogue into the queues, in turn.
     async fn by_hand(
         &self,
         publisher: &mut RawPublisher,
         queues: &[&SagaStep],
         chance: &mut StdRng,
     ) -> Result<()> {
-        let new_id = || RealWorld.new_id().to_string();
+        let new_id = || SystemEnv.new_id().to_string();
         let number = hostile("", new_id).len();
         let mut kinds: Vec<_> = (0..number).collect();
         kinds.shuffle(chance);
@@ -70,11 +70,11 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Under a key that is no text, which a header leads to all who hear the event: it is delivered
-    /// with that key.
+    /// Publishes under a key that is no text; the header CC routes the message to all subscribers
+    /// of the event, and it is delivered with that key.
     async fn by_exchange(&self, publisher: &mut RawPublisher, queues: &[&SagaStep]) -> Result<()> {
         let event = queues[0].hears;
-        let id = RealWorld.new_id().to_string();
+        let id = SystemEnv.new_id().to_string();
         let copies = RawValue::array(&[RawValue::text(event.as_bytes()), RawValue::text(b"\xff")]);
         let headers = RawTable::versioned().with(b"CC", &copies);
         let properties = RawProperties::of(event, &id, &id).headers(&headers);
@@ -88,7 +88,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// What anyone can who may log in there.
+    /// Publishes by the management API, as any user with a login there can.
     async fn by_management(&self, queues: &[&SagaStep]) -> Result<()> {
         let endpoints = &self.fleet.system.endpoints;
         let client = Client::builder().no_proxy().build()?;
@@ -96,7 +96,7 @@ impl Hands<'_> {
         for (what, properties) in by_management() {
             let step = queues[what.len() % queues.len()];
             let queue = queue_name(step.service, step.hears);
-            let body = format!("{{\"hostile\":\"{what} {}\"}}", RealWorld.new_id());
+            let body = format!("{{\"hostile\":\"{what} {}\"}}", SystemEnv.new_id());
             let message = json!({
                 "properties": properties, "routing_key": queue, "payload": body,
                 "payload_encoding": "string",
@@ -115,7 +115,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Ids that a service has handled, with bytes that it has not.
+    /// Publishes ids that a service has handled, with other bytes.
     async fn forged(&self, publisher: &mut RawPublisher, queues: &[&SagaStep]) -> Result<()> {
         for step in queues.iter().take(queues.len() / 2) {
             let url = &self.fleet.system.endpoints.databases[step.service];
@@ -144,7 +144,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Until all that was ever poisoned is a dead letter.
+    /// Waits until every poison message is a dead letter.
     async fn parked(&self, publisher: &mut RawPublisher) -> Result<Duration> {
         let started = Instant::now();
         let poison = self.tap.poisoned();
@@ -176,7 +176,7 @@ fn event_id(message: &Message) -> Option<Uuid> {
     message.id.as_ref()?.parse().ok()
 }
 
-/// As far as JSON can say it.
+/// Leaves out what JSON cannot express.
 fn by_management() -> Vec<(&'static str, Value)> {
     let deep = (0..200).fold(json!({}), |inner, _| json!({ "n": inner }));
     vec![

@@ -1,5 +1,5 @@
-//! A replica whose clock is minutes or hours ahead or behind, while that of its database, and of
-//! all others, is right: nothing may be lost or cancelled by it.
+//! Runs a replica whose clock is minutes or hours ahead or behind, while the clocks of its database
+//! and of all others are right: nothing may be lost or cancelled by it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const PRELOAD: &str = "LD_PRELOAD";
 const UP_WITHIN: Duration = Duration::from_secs(20);
 const DAY_S: i64 = 24 * 60 * 60;
 
-/// What shifts a process' clock, where this machine has it.
+/// The library that shifts a process' clock, if this machine has it.
 pub fn library() -> Option<&'static str> {
     LIBRARIES.into_iter().find(|path| Path::new(path).is_file())
 }
@@ -43,14 +43,15 @@ impl Hands<'_> {
         part.start_with(&[
             (PRELOAD, library),
             ("FAKETIME", &format!("{shift_s:+}s")),
-            // A duration is measured by a clock that nobody sets.
+            // Durations are measured by the monotonic clock, which is not shifted.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ])?;
         let note = part.service.health_file();
-        // It does nothing before. One that refuses to start with such a clock does no harm either.
+        // It does nothing before. A replica that refuses to start with such a clock does no harm
+        // either.
         until(UP_WITHIN, || note.exists().then_some(())).await;
         sleep(step.lasts).await;
-        // Whether it works or waits for a better clock, the other copy goes on.
+        // Whether it works or waits for a correct clock, the other copy continues.
         self.flows(Since::now(), &[place % SERVICES.len()], Measure::Flows).await?;
         let part = &mut self.fleet.system.replicas[place];
         part.kill().await.context("with its clock wrong")?;
@@ -65,7 +66,7 @@ impl Hands<'_> {
     }
 }
 
-/// From a minute to a day, ahead or behind; as often minutes as hours.
+/// From a minute to a day, ahead or behind; minutes as often as hours.
 fn shift_s(seed: u64) -> i64 {
     let mut chance = StdRng::seed_from_u64(seed);
     let minutes = chance.random_bool(0.5);

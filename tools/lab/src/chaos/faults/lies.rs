@@ -1,5 +1,5 @@
-//! A provider that does what it is asked and answers oddly, for a while: what it has done is known
-//! from its books alone.
+//! Makes the provider do what it is asked, but answer something else, for a while: only its books
+//! show what it did.
 
 use anyhow::{Context, Result, ensure};
 use mock_gateway::lies::Lie;
@@ -30,7 +30,7 @@ impl Hands<'_> {
     }
 }
 
-/// Some lies, told to some or to all; or what is wrong without one.
+/// Some wrong answers, to some or all calls; or another fault of the provider.
 fn lie(seed: u64) -> Value {
     let mut chance = StdRng::seed_from_u64(seed);
     match chance.random_range(0..8) {

@@ -1,5 +1,5 @@
-//! A link whose connections say nothing any more and are never reset: what a dead node leaves
-//! behind, or a router that forgets. Only who connects anew goes on.
+//! Silences all open connections of a link without a reset, as a dead node or a router that forgets
+//! does. Only new connections work.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::chaos::plan::Step;
 use crate::chaos::proxy::Swallowed;
 use crate::chaos::watch::{Measure, Since};
 
-/// A copy that waits for ever holds messages that no other is given.
+/// A copy that waits for ever keeps messages that no other copy is given.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 
 impl Hands<'_> {

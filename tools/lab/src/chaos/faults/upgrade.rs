@@ -1,12 +1,12 @@
-//! The next release comes and this one goes on: a service's database has the next schema while its
-//! copies still run, they start again on it, and what it says has fields that nobody knows yet.
+//! Simulates the next release beside this one: a service's database gets the next schema while its
+//! copies run, they restart on it, and its events get fields that are not known yet.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::draw::some;
+use kit::output::some;
 use kit::settings::SERVICES;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::sleep;
@@ -17,12 +17,12 @@ use crate::chaos::plan::Step;
 use crate::chaos::proxy::Weather;
 use crate::chaos::watch::{Measure, Since};
 
-/// The service's own history, and that of what all services share, each with a table that the next
-/// release extends.
+/// The service's own migration history, and the shared one, each with a table that the next release
+/// extends.
 const HISTORIES: [(&str, &str); 2] =
     [("schema_history", ""), ("messaging_schema_history", "outbox")];
 const TABLES: [&str; SERVICES.len()] = ["orders", "payments", "products", "shipments"];
-/// What is on its way to the broker when its link goes silent has arrived by then.
+/// Data in flight when the broker's link goes silent has arrived by then.
 const IN_FLIGHT: Duration = Duration::from_millis(200);
 
 impl Hands<'_> {
@@ -31,10 +31,10 @@ impl Hands<'_> {
         let url = self.fleet.system.endpoints.databases[service].clone();
         let mut database = PgConnection::connect(&url).await?;
         migrate(&mut database, TABLES[place]).await.context("cannot migrate")?;
-        // What is said now waits in the outbox, and has not been published.
+        // Events that are written now wait in the outbox, and have not been published.
         self.fleet.link(super::Target::Broker)?.set(Weather::Silent);
         sleep(IN_FLIGHT).await;
-        let since = RealWorld.now();
+        let since = SystemEnv.now();
         sleep(step.lasts).await;
         let copies = [place, place + SERVICES.len()];
         for copy in copies {
@@ -55,7 +55,7 @@ impl Hands<'_> {
     }
 }
 
-/// As the next release's migrations would: they add.
+/// Migrates as the next release would: it only adds.
 async fn migrate(database: &mut PgConnection, own: &str) -> Result<()> {
     let mut transaction = database.begin().await?;
     sqlx::query("SET LOCAL lock_timeout = '10s'").execute(&mut *transaction).await?;
@@ -76,14 +76,14 @@ async fn migrate(database: &mut PgConnection, own: &str) -> Result<()> {
              VALUES ($1, 'next', $2, '4711')"
         )))
         .bind(version)
-        .bind(RealWorld.now().to_rfc3339())
+        .bind(SystemEnv.now().to_rfc3339())
         .execute(&mut *transaction)
         .await?;
     }
     transaction.commit().await.map_err(Into::into)
 }
 
-/// Has the events of the outbox that were written since then say more than this release knows.
+/// Adds fields that this release does not know to the events written to the outbox since then.
 async fn say_more(
     database: &mut PgConnection,
     since: chrono::DateTime<chrono::Utc>,

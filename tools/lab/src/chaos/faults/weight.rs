@@ -1,14 +1,14 @@
-//! Large orders, as many as the order service takes, while the broker says nothing: whatever waits
-//! must wait in the tables. `memory.rs` watches what the services take meanwhile.
+//! Places orders of the maximum size while the broker is silent: their events must wait in the
+//! tables. `memory.rs` measures the services' memory meanwhile.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use events::OrderId;
 use kit::api::{Api, Brief, Draft};
-use kit::draw::some;
+use kit::output::some;
 use kit::scenario::Scenario;
-use messaging::{RealWorld, World};
+use messaging::{Env, SystemEnv};
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 
@@ -17,12 +17,12 @@ use crate::chaos::plan::Step;
 use crate::chaos::watch::{Measure, Since};
 use crate::load::Goods;
 
-/// As many as an order may have.
+/// The maximum number of items in an order.
 const LINES: u32 = 100;
 const CUSTOMERS: usize = 32;
 /// More of them would take longer to handle afterwards than a run has time for.
 const ORDERS_MAX: usize = 10_000;
-/// One of so many goes all the way; the others, which are as large, end soon.
+/// One order of so many is confirmed; the others, which are as large, end soon.
 const CONFIRMED: usize = 4;
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 
@@ -59,8 +59,8 @@ async fn place(api: &Api, drafts: &[Draft; 2], lasts: Duration) -> Vec<OrderId> 
         customers.spawn(async move {
             let mut placed = Vec::new();
             while Instant::now() < end && placed.len() < ORDERS_MAX / CUSTOMERS {
-                // Whatever was refused was not placed; what was not answered may have been.
-                let key = RealWorld.new_id().to_string();
+                // A refused order was not placed; an unanswered one may have been.
+                let key = SystemEnv.new_id().to_string();
                 let answer = api.place(&draft, Some(&key)).await;
                 let order = answer.and_then(|answer| answer.read::<Brief>());
                 placed.extend(order.map(|order| order.order_id));

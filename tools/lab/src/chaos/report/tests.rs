@@ -118,7 +118,7 @@ fn a_good_run_has_no_breaks_and_tells_how_long_recovery_took() {
     assert_eq!((report.lost, report.doubled, report.poisoned), (0, 0, 1));
 }
 
-/// What must not pass, and how it is told.
+/// The expected complaint, and a change to a good run that must cause it.
 type Sabotage = (&'static str, fn(&mut Run));
 
 const SABOTAGE: [Sabotage; 14] = [

@@ -1,6 +1,6 @@
-//! A load's report as it is printed.
+//! Prints a load's report.
 
-use kit::draw::{self, Cell, Table, count, line, some};
+use kit::output::{self, Cell, Table, count, line, some};
 
 use crate::load::{Load, Report, Series, Spread};
 use crate::plot::{bar, columns};
@@ -9,7 +9,7 @@ use crate::usage::{Group, Sum, Usage};
 const WIDTH: usize = 80;
 const HEIGHT: usize = 6;
 const BAR: usize = 54;
-/// Of those that a report has.
+/// The number of percentiles shown, of those in a report.
 const SHOWN: [f64; 6] = [50.0, 90.0, 95.0, 99.0, 99.9, 100.0];
 
 pub fn print(report: &Report, load: &Load) {
@@ -54,7 +54,7 @@ fn spreads(report: &Report) {
 
 fn endings(report: &Report) {
     for (status, number) in &report.by_status {
-        line(format_args!("{} {}", draw::in_status(status), count(*number)));
+        line(format_args!("{} {}", output::in_status(status), count(*number)));
     }
     if let Some(sale) = report.sale {
         let stock = sale.stock.map_or(String::new(), |stock| format!(" of {stock}"));
@@ -73,7 +73,7 @@ fn endings(report: &Report) {
     }
 }
 
-/// A run of a second or two has no course.
+/// A run of a second or two has no curve.
 fn rate(series: &Series) {
     if series.0.len() > 2 {
         line("\norders that ended, a second");

@@ -1,4 +1,4 @@
-//! `saga docker build`: the images of the four services.
+//! `saga docker build`: builds the images of the four services.
 
 use std::process::ExitCode;
 

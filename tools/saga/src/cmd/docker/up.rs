@@ -1,4 +1,4 @@
-//! `saga docker up`: builds what is new, starts all containers, and is back when each is healthy.
+//! `saga docker up`: builds where needed, starts all containers, and waits until each is healthy.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::compose::{Compose, Container};
 use crate::urls::Urls;
 use crate::welcome;
 
-/// The data and the services' own images; what is fetched or compiled for the first time comes on
-/// top, and Docker says itself when there is no room for that.
+/// The data and the services' own images; the first download and build need more, and Docker
+/// reports itself when the disk is full.
 const ROOM_MB: u64 = 2000;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than the longest interval between two health checks.
@@ -52,7 +52,7 @@ impl Up {
     }
 }
 
-/// They stand in addresses and in JSON, where Compose cannot escape them.
+/// They are part of URLs and JSON, where Compose cannot escape them.
 fn check_user(settings: &Settings) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     for (variable, value) in [
@@ -67,7 +67,7 @@ fn check_user(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Says of every taken port who has it, before anything is built.
+/// Reports the owner of every taken port, before anything is built.
 fn check_ports(settings: &Settings, containers: &[Container]) -> Result<()> {
     let runs = |name: &str| containers.iter().any(|one| one.name == name && one.is_running());
     let taken = settings.container_ports().into_iter().filter(|(port, variable)| {
@@ -93,7 +93,7 @@ fn container_of(settings: &Settings, variable: &str) -> String {
     }
 }
 
-/// Returns all containers when the last of them is healthy. Docker shows how far they are.
+/// Returns all containers when the last of them is healthy. Docker shows the progress.
 async fn start(
     compose: &Compose,
     wait: Duration,
@@ -112,7 +112,8 @@ async fn start(
         if is_up {
             return Ok(containers);
         }
-        // Docker gives up on a container that was unhealthy before, and is looking for its servers.
+        // Docker gives up on a container that was unhealthy before, and is still connecting to its
+        // servers.
         let is_over = started.elapsed() >= wait.min(RECOVERY_MAX);
         let failed = containers.iter().find(|one| one.has_ended() || is_looping(one));
         if is_over || failed.is_some() {
@@ -125,7 +126,7 @@ async fn start(
     }
 }
 
-/// Returns once there is such a container: Docker waits on for one that ends again and again.
+/// Returns once there is such a container: Docker would wait for one that exits again and again.
 async fn any(compose: &Compose, is_meant: impl Fn(&Container) -> bool) {
     loop {
         sleep(POLL_INTERVAL).await;

@@ -1,10 +1,11 @@
-//! `saga order place`: one order, by what it holds or by how it is to end.
+//! `saga order place`: places one order, by its items or by its scenario.
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use events::{CUSTOMER, Item, Money, PRICE, ProductId, QUILL};
+use demo::{CUSTOMER, PRICE, QUILL};
+use events::{Item, Money, ProductId};
 use kit::api::{Api, Draft, Order};
-use kit::draw;
+use kit::output;
 use kit::scenario::Scenario;
 use kit::target::product;
 use uuid::Uuid;
@@ -35,7 +36,7 @@ pub struct Place {
     /// An order that ends in a certain way
     #[arg(long)]
     scenario: Option<Scenario>,
-    /// The same key makes no second order
+    /// Idempotency-Key: a repeated key creates no second order
     #[arg(long)]
     idempotency_key: Option<String>,
     /// Then show its steps as they come, to its end
@@ -48,7 +49,7 @@ impl Place {
         let answer = api.place(&self.draft(), self.idempotency_key.as_deref()).await?;
         let order: Order = answer.read()?;
         if json {
-            draw::line(&answer.text);
+            output::line(&answer.text);
         } else {
             show(&order);
         }

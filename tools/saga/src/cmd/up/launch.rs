@@ -1,4 +1,4 @@
-//! Starts what does not run yet, all at once, and can undo just that.
+//! Starts what does not run yet, all at once, and can undo exactly that.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Launch<'a> {
     broker: SetOnce<()>,
 }
 
-/// What this run started, as opposed to what ran before it.
+/// The parts that this run started, as opposed to those that ran before.
 #[derive(Default)]
 struct Started<'a> {
     postgres: Vec<Postgres>,
@@ -48,7 +48,7 @@ impl<'a> Launch<'a> {
         Self { settings, home, services, wait, progress, started, broker }
     }
 
-    /// Returns when all is ready, or the first thing has failed.
+    /// Returns when all is ready, or the first part has failed.
     pub async fn run(&self) -> Result<()> {
         let couples = self.settings.databases.iter().zip(self.services);
         let couples = couples.map(|(database, service)| self.couple(database, service));
@@ -56,7 +56,7 @@ impl<'a> Launch<'a> {
         let others = try_join_all(others.map(|service| self.service(service)));
         let done = async {
             tokio::try_join!(self.rabbitmq(), try_join_all(couples), others)?;
-            // One that ran already may have lost its server, and now has to find it again.
+            // A service that ran already may have lost its server, and has to reconnect.
             try_join_all(self.services.iter().map(|service| self.readiness(service))).await
         };
         let done = done.await;
@@ -74,12 +74,11 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// A service that starts with RabbitMQ there is ready sooner than one that finds it away and
-    /// tries again a little later.
+    /// A service that starts when RabbitMQ is ready is ready sooner than one that has to retry.
     async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
         let config = self.home.postgres(database);
         if let Some(postgres) = Postgres::attach(config.clone())? {
-            // The run that started it may have died before all was done.
+            // The run that started it may have died before it was complete.
             postgres.ready().await?;
         } else {
             let name = format!("postgres {}", database.service);
@@ -145,7 +144,8 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    /// Stops what this run has started. A server that was still starting has ended already.
+    /// Stops the parts that this run has started. A server that was still starting has ended
+    /// already.
     pub async fn undo(&self) {
         self.progress.clear();
         let Started { mut postgres, mut rabbitmq, services } = self.started(std::mem::take);

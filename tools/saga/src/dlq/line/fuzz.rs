@@ -1,5 +1,4 @@
-//! Whatever stands in an exported file, each line of it is a dead letter or is refused with a
-//! reason.
+//! Fuzzes exported files: each line is either a dead letter, or refused with a reason.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +22,7 @@ fn any_header() -> impl Strategy<Value = Header> {
     prop_oneof![any::<i64>().prop_map(Header::from), text().prop_map(Header::from)]
 }
 
-/// Also such as no service says and no queue is called.
+/// Includes event names that no service publishes, and queue names that do not exist.
 fn any_letter(text: impl Strategy<Value = String> + Clone) -> impl Strategy<Value = Letter> {
     let properties = vec(option::of(text.clone()), 5);
     let headers = btree_map(text.clone(), any_header(), 0..4);
@@ -52,14 +51,14 @@ fn any_letter(text: impl Strategy<Value = String> + Clone) -> impl Strategy<Valu
     )
 }
 
-/// As the command reads it, to where it is published.
+/// Parses a line as the command does, up to the publication.
 fn read(text: &str) -> Result<Letter> {
     let line: Line = serde_json::from_str(text)?;
     let (letter, _) = line.letter()?;
     wire::properties(&letter.message);
     let _ = (letter.origin(), letter.event_id(), letter.order_id(), letter.died_at());
     let _ = (letter.reason(), letter.attempts());
-    wire::properties(&letter.reborn(chrono::DateTime::UNIX_EPOCH));
+    wire::properties(&letter.for_replay(chrono::DateTime::UNIX_EPOCH));
     Ok(letter)
 }
 

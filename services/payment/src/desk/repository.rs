@@ -1,0 +1,71 @@
+//! Defines the desk's database operations: Postgres in production, in-memory for the simulation.
+
+use crate::{
+    payment::{Charge, Payment},
+    store,
+};
+use database::{Failure, Transaction};
+use events::OrderId;
+use messaging::{Batch, Ledger, PgLedger};
+use std::{future::Future, time::Duration};
+use uuid::Uuid;
+
+pub trait ChargeRepository: Ledger {
+    /// Claims what is due under `claim`: no other desk takes it, and a crash leaves the claim
+    /// behind.
+    fn take_due(
+        &self,
+        claim: Uuid,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<Charge>, Failure>> + Send;
+
+    /// Releases expired claims: the outcome of such a charge is unknown, and it is due for a
+    /// look-up.
+    fn put_back(
+        &self,
+        age: Duration,
+        max: usize,
+    ) -> impl Future<Output = Result<usize, Failure>> + Send;
+
+    /// The time until the next charge is due.
+    fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, Failure>> + Send;
+
+    fn load(
+        &self,
+        tx: &mut Self::Tx,
+        orders: &[OrderId],
+    ) -> impl Future<Output = Result<Batch<Payment>, Failure>> + Send;
+
+    fn save(
+        &self,
+        tx: &mut Self::Tx,
+        payments: &Batch<Payment>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+impl ChargeRepository for PgLedger {
+    async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
+        store::take_due(self, claim, max).await
+    }
+
+    async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
+        store::put_back(self, age, max).await
+    }
+
+    async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {
+        store::next_due_in(&self.pool).await
+    }
+
+    async fn load(
+        &self,
+        tx: &mut Transaction,
+        orders: &[OrderId],
+    ) -> Result<Batch<Payment>, Failure> {
+        store::load(tx, orders).await
+    }
+
+    async fn save(&self, tx: &mut Transaction, payments: &Batch<Payment>) -> Result<(), Failure> {
+        store::save(tx, payments);
+        Ok(())
+    }
+}

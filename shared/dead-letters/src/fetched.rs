@@ -1,0 +1,76 @@
+//! Holds fetched messages as a lease: each is acknowledged or not. Until the lease ends, no other
+//! consumer gets them; however it ends, unacknowledged messages are in their queue as before.
+
+use anyhow::{Context, Result};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use messaging::{Message, RabbitMq, wire};
+
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+pub struct FetchedMessages {
+    channel: Channel,
+    pub queue: String,
+    /// With the number by which each is acknowledged.
+    pub messages: Vec<(u64, Message)>,
+    /// The number of messages left in the queue.
+    pub left: usize,
+}
+
+impl FetchedMessages {
+    /// At most the number at the start: messages that return meanwhile are not fetched again.
+    pub async fn take(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
+        let failed = || format!("cannot look into {queue}");
+        let channel = in_time(connection.create_channel()).await.with_context(failed)?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        let there = in_time(declared).await.with_context(failed)?.message_count() as usize;
+        let mut messages = Vec::new();
+        while messages.len() < there.min(max) {
+            let options = BasicGetOptions { no_ack: false };
+            let got =
+                in_time(channel.basic_get(queue.into(), options)).await.with_context(failed)?;
+            let Some(got) = got.map(|got| got.delivery) else { break };
+            messages.push((got.delivery_tag, wire::message(&got.properties, got.data)));
+        }
+        let left = there - messages.len();
+        Ok(Self { channel, queue: queue.into(), messages, left })
+    }
+
+    /// It is gone from its queue once the lease ends.
+    pub async fn acknowledge(&self, tag: u64) -> Result<()> {
+        in_time(self.channel.basic_ack(tag, BasicAckOptions::default()))
+            .await
+            .with_context(|| format!("cannot fetch a message from {}", self.queue))
+    }
+
+    /// Returns once RabbitMQ has all messages back, and has processed every acknowledgement.
+    pub async fn give_back(self) -> Result<()> {
+        const ALL: u64 = 0;
+        let options = BasicNackOptions { multiple: true, requeue: true };
+        // A channel that only closes returns its messages a moment later, and the next fetch may
+        // miss them.
+        let given = in_time(async {
+            self.channel.basic_nack(ALL, options).await?;
+            self.channel.close(200, "done".into()).await
+        });
+        given
+            .await
+            .with_context(|| format!("cannot requeue the messages fetched from {}", self.queue))
+    }
+}
+
+/// Bounds a wait for the broker.
+pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+    let done = timeout(ANSWER_WITHIN, work).await;
+    Ok(done.with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??)
+}
+
+/// Connects as the user of this URL.
+pub async fn connect(amqp_url: &str) -> Result<Connection> {
+    Ok(RabbitMq::connection(amqp_url, "operator").await?)
+}

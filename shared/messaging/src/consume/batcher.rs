@@ -1,0 +1,200 @@
+//! Batches deliveries from all of a service's queues, so that one transaction handles all of them.
+
+use super::Consumer;
+use crate::{BrokerError, Deliveries, Delivery, Ledger, Session, Store};
+use futures::future::select_all;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// How often the depths are polled while there is a backlog.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Linger: a batch shares the cost of its transaction, so it waits so many times the duration of
+/// the last one, which grows with the machine's load.
+const LINGER: u32 = 2;
+const LINGER_MAX: Duration = Duration::from_millis(50);
+/// Handled messages are acknowledged this long after the first of them, or when they fill a batch:
+/// each acknowledgement is written to the broker's log, which delays publishing. If a crash is
+/// faster, the inbox recognises the redelivered messages.
+const SETTLE_AFTER: Duration = Duration::from_millis(50);
+
+/// A delivery, and the place of its queue among the service's.
+pub(super) type Arrived = (usize, Delivery);
+
+pub(super) struct Batcher {
+    sources: Vec<Source>,
+    batch_max: usize,
+    /// The last batch took all there was, so a queue may be empty now.
+    had_room: bool,
+    /// The size of the last batch, and the start of its handling.
+    last: Option<(usize, Instant)>,
+    /// Handed out, and not acknowledged.
+    unsettled: usize,
+    /// When the handled ones of them are to be acknowledged, if there are any.
+    settle_at: Option<Instant>,
+}
+
+struct Source {
+    queue: usize,
+    deliveries: Box<dyn Deliveries>,
+    /// Older messages may still be in the queue, or with another process.
+    is_behind: bool,
+}
+
+impl Batcher {
+    pub(super) async fn open<S: Store, L: Ledger<Tx = S::Tx>>(
+        consumer: &Consumer<S, L>,
+        session: &dyn Session,
+    ) -> Result<Self, BrokerError> {
+        let mut sources = Vec::with_capacity(consumer.queues.len());
+        for (place, queue) in consumer.queues.iter().enumerate() {
+            let deliveries = session.consume(&queue.name).await?;
+            sources.push(Source { queue: place, deliveries, is_behind: true });
+        }
+        Ok(Self {
+            sources,
+            batch_max: consumer.batch_max,
+            had_room: true,
+            last: None,
+            unsettled: 0,
+            settle_at: None,
+        })
+    }
+
+    /// `None` when the service stops. Returns empty batches now and then while there is a backlog;
+    /// calls `emptied` for each queue whose backlog is done.
+    pub(super) async fn next(
+        &mut self,
+        stop: &CancellationToken,
+        emptied: impl FnMut(usize),
+    ) -> Result<Option<Vec<Arrived>>, BrokerError> {
+        let linger = self
+            .last
+            .take()
+            .map_or(Duration::ZERO, |(handled, since)| linger_after(handled, since.elapsed()));
+        let ready = self.look(emptied).await?;
+        if !ready.is_empty() {
+            self.unsettled += ready.len();
+            return Ok(Some(ready));
+        }
+        let look_at = Instant::now() + LOOK_EVERY;
+        let mut batch = loop {
+            let (is_behind, settle_at) = (self.is_behind(), self.settle_at);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.ack().await?;
+                    return Ok(None);
+                }
+                batch = self.arrive() => {
+                    break batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?;
+                }
+                () = sleep_until(settle_at.unwrap_or(look_at)), if settle_at.is_some() => {
+                    self.ack().await?;
+                }
+                () = sleep_until(look_at), if is_behind => break Vec::new(),
+            }
+        };
+        if !linger.is_zero() && batch.len() < self.batch_max {
+            sleep(linger).await;
+            self.fill(&mut batch);
+        }
+        self.last = Some((batch.len(), Instant::now()));
+        self.had_room = batch.len() < self.batch_max;
+        self.unsettled += batch.len();
+        Ok(Some(batch))
+    }
+
+    /// The whole batch is handled: acknowledges it, now or soon.
+    pub(super) async fn handled(&mut self) -> Result<(), BrokerError> {
+        if self.unsettled == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let settle_at = *self.settle_at.get_or_insert(now + SETTLE_AFTER);
+        if self.unsettled >= self.batch_max || settle_at <= now {
+            self.ack().await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges all handled messages now.
+    pub(super) async fn ack(&mut self) -> Result<(), BrokerError> {
+        for source in &mut self.sources {
+            source.deliveries.ack().await?;
+        }
+        (self.unsettled, self.settle_at) = (0, None);
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.sources.iter().any(|source| source.is_behind)
+    }
+
+    /// Checks for a backlog. Messages that it finds are to be handled first.
+    async fn look(&mut self, mut emptied: impl FnMut(usize)) -> Result<Vec<Arrived>, BrokerError> {
+        if !self.had_room {
+            return Ok(Vec::new());
+        }
+        for source in self.sources.iter_mut().filter(|source| source.is_behind) {
+            if source.deliveries.depth().await? > 0 {
+                continue;
+            }
+            let ready = source.ready(self.batch_max);
+            if !ready.is_empty() {
+                return Ok(ready);
+            }
+            source.is_behind = false;
+            emptied(source.queue);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Waits for one message, and takes what else has arrived. `None` is the end of the session.
+    /// May be dropped while it waits.
+    async fn arrive(&mut self) -> Option<Vec<Arrived>> {
+        // Another queue comes first each time, so that a full one does not starve the others.
+        self.sources.rotate_left(1);
+        let max = self.batch_max;
+        let first = self.sources.iter_mut().map(|Source { queue, deliveries, .. }| {
+            Box::pin(async { (*queue, deliveries.next(max).await) })
+        });
+        let ((queue, first), ..) = select_all(first).await;
+        let mut batch: Vec<_> = first?.into_iter().map(|delivery| (queue, delivery)).collect();
+        self.fill(&mut batch);
+        Some(batch)
+    }
+
+    /// Fills the batch with what has already arrived.
+    fn fill(&mut self, batch: &mut Vec<Arrived>) {
+        for source in &mut self.sources {
+            let room = self.batch_max.saturating_sub(batch.len());
+            batch.extend(source.ready(room));
+        }
+    }
+}
+
+/// No linger after a batch of one.
+fn linger_after(handled: usize, took: Duration) -> Duration {
+    if handled > 1 { took.saturating_mul(LINGER).min(LINGER_MAX) } else { Duration::ZERO }
+}
+
+impl Source {
+    fn ready(&mut self, max: usize) -> Vec<Arrived> {
+        let ready = self.deliveries.ready(max).into_iter();
+        ready.map(|delivery| (self.queue, delivery)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_alone_does_not_wait_and_nobody_waits_for_long() {
+        let took = Duration::from_millis(3);
+        assert_eq!(linger_after(1, took), Duration::ZERO);
+        assert_eq!(linger_after(2, took), Duration::from_millis(6));
+        assert_eq!(linger_after(2, Duration::MAX), LINGER_MAX);
+    }
+}

@@ -1,0 +1,100 @@
+//! Routes messages that cannot be handled: to a retry tier or to the dead letters.
+
+use super::{Consumer, Trouble, Troubled};
+use crate::{
+    BrokerError, Confirm, CrashPoint, Ledger, Publication, Publisher, RetrySchedule, Store,
+    crash_at, dead_letters, header,
+};
+use telemetry::{metrics, trace_id};
+
+/// A reason may quote the message, and headers must fit into a frame.
+const REASON_MAX: usize = 1024;
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+    /// Publishes failed messages to a retry tier or to the dead letters; afterwards the broker has
+    /// them there, and the originals may be acknowledged.
+    pub(super) async fn send_away(
+        &self,
+        troubled: Vec<Troubled>,
+        publisher: &mut dyn Publisher,
+    ) -> Result<(), BrokerError> {
+        let names: Vec<_> =
+            troubled.iter().map(|one| self.queues[one.queue].name.as_str()).collect();
+        let burst: Vec<_> = troubled.into_iter().map(|one| self.diversion(one)).collect();
+        let confirms = publisher.publish(&burst).await?;
+        if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
+            crash_at(CrashPoint::PutAside);
+            for (name, sent) in names.into_iter().zip(&burst) {
+                let retried = sent.exchange.ends_with(".retry");
+                let count = if retried { &metrics::RETRIED } else { &metrics::DEAD };
+                count.add(1, [name]);
+            }
+            return Ok(());
+        }
+        Err(BrokerError::Away(format!(
+            "{} cannot move a failed message to its retry or dead-letter queue",
+            self.service
+        )))
+    }
+
+    fn diversion(&self, troubled: Troubled) -> Publication {
+        let Troubled { queue, message, trouble } = troubled;
+        let queue = &self.queues[queue];
+        let failures = message.number(header::ATTEMPT).unwrap_or(0).max(0);
+        let (reason, failures, wait) = match trouble {
+            Trouble::Dead(reason) => (reason, failures, None),
+            Trouble::Failed(reason) => {
+                let failures = failures.saturating_add(1);
+                let climbed = usize::try_from(failures).unwrap_or(usize::MAX);
+                (reason, failures, self.schedule.wait(climbed, queue.compensates))
+            }
+        };
+        let reason = shortened(reason);
+        let (order_id, event_id) = (message.correlation_id.clone(), message.id.clone());
+        let trace_id = trace_id(message.trace()).map(ToOwned::to_owned);
+        let message = message
+            .with(header::REASON, reason.as_str())
+            .with(header::ATTEMPT, failures)
+            .with(header::QUEUE, queue.name.as_str())
+            .with(header::FAILED_AT, self.env.now().to_rfc3339());
+        let queue = queue.name.clone();
+        if let Some(wait) = wait {
+            let tier = RetrySchedule::name(wait);
+            tracing::warn!(
+                order_id,
+                event_id,
+                queue,
+                reason,
+                failures,
+                trace_id,
+                "retrying in {tier}"
+            );
+            let message = message.with(header::DELAY, tier);
+            Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
+        } else {
+            tracing::error!(order_id, event_id, queue, reason, failures, trace_id, "dead letter");
+            let routing_key = dead_letters(&queue);
+            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
+        }
+    }
+}
+
+fn shortened(mut reason: String) -> String {
+    if reason.len() > REASON_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_an_end() {
+        assert_eq!(shortened("short".into()), "short");
+        let long = shortened("é".repeat(40_000));
+        assert!(long.ends_with("é…") && long.len() <= REASON_MAX + "…".len(), "{}", long.len());
+    }
+}

@@ -1,0 +1,51 @@
+//! Quarantines messages that crash the process: a message that was redelivered more than once is
+//! handled alone, after a committed row has counted the attempt. A message that crashes the process
+//! again and again becomes a dead letter, and its neighbours do not.
+
+use super::{Consumer, Trouble, Troubled};
+use crate::{Ledger, Message, Store, spans};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+/// The first redelivery has many harmless causes: a deployment, a lost connection.
+pub const SUSPECT_AFTER: u32 = 2;
+/// Maximum of attempts alone that did not end.
+const STARTS_MAX: u32 = 3;
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+    /// `None` if the service stops before it is handled.
+    pub(super) async fn handle_alone(
+        &self,
+        queue: usize,
+        message: Message,
+        stop: &CancellationToken,
+    ) -> Option<Vec<Troubled>> {
+        let name = &self.queues[queue].name;
+        let suspect = fingerprint(name, &message);
+        let starts = self
+            .insist(stop, || async { Ok(self.ledger.quarantine_start(&suspect).await?) })
+            .await?;
+        let handled = if starts.is_ok_and(|starts| starts > STARTS_MAX) {
+            let reason = format!("quarantined: it has crashed the process {STARTS_MAX} times");
+            spans::of_reaction(name, &message).fail(&reason);
+            Some(vec![Troubled { queue, message, trouble: Trouble::Dead(reason) }])
+        } else {
+            self.handle(vec![(queue, message)], stop).await
+        };
+        // The process has survived, so the message is cleared; as a dead letter it may be tried
+        // again.
+        self.insist(stop, || async { Ok(self.ledger.quarantine_end(&suspect).await?) }).await?.ok();
+        handled
+    }
+}
+
+/// Works for a message without an id too.
+fn fingerprint(queue: &str, message: &Message) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for part in [queue.as_bytes(), message.id.as_deref().unwrap_or("").as_bytes()] {
+        digest.update(part);
+        digest.update([0]);
+    }
+    digest.update(&message.body);
+    digest.finalize()[..16].to_vec()
+}

@@ -1,0 +1,112 @@
+//! Supervises a service's broker session: when any part of it fails, builds a new one from nothing.
+
+use crate::{
+    Broker, BrokerError, Consumer, Env, Ledger, Progress, Relay, Retry, Session, Store, Topology,
+};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub struct SessionSupervisor<S: Store, L: Ledger<Tx = S::Tx>> {
+    pub broker: Arc<dyn Broker>,
+    pub topology: Topology,
+    pub consumer: Arc<Consumer<S, L>>,
+    pub relay: Arc<Relay<L>>,
+    pub env: Arc<dyn Env>,
+    /// Shared with the consumer.
+    pub progress: Arc<Progress>,
+}
+
+impl<S: Store, L: Ledger<Tx = S::Tx>> SessionSupervisor<S, L> {
+    /// Keeps a session until the service stops; then finishes the messages in hand. A permanent
+    /// refusal ends it, but only if there never was a session.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let consumers_stopped = CancellationToken::new();
+        self.run_until_published(stop, &consumers_stopped, &consumers_stopped).await
+    }
+
+    /// The same, with other publishers: cancels `consumers_stopped` once no message is handled any
+    /// more, and publishes until `said` is cancelled.
+    pub async fn run_until_published(
+        &self,
+        stop: &CancellationToken,
+        consumers_stopped: &CancellationToken,
+        said: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let _deaf = consumers_stopped.clone().drop_guard();
+        let mut retry = Retry::new(self.env.clone());
+        let mut opened = false;
+        while !stop.is_cancelled() {
+            let connected = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                connected = self.broker.connect(&self.topology) => connected,
+            };
+            let broken = match connected {
+                Ok(session) => {
+                    opened = true;
+                    retry.succeeded("broker connected; consuming");
+                    self.serve(Arc::from(session), stop, consumers_stopped, said).await
+                }
+                Err(why) => Err(why),
+            };
+            match broken {
+                Ok(()) => return Ok(()),
+                Err(why) if !opened && !why.is_transient() => return Err(why),
+                Err(why) => retry.failed(&why.to_string()),
+            }
+            retry.wait(stop).await;
+        }
+        Ok(())
+    }
+
+    /// Runs one session to its end. The relay ends last, so that it still publishes all events.
+    async fn serve(
+        &self,
+        session: Arc<dyn Session>,
+        stop: &CancellationToken,
+        consumers_stopped: &CancellationToken,
+        said: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
+        self.progress.consumes(self.consumer.queues.iter().map(|queue| queue.name.clone()));
+        // Sets, which abort their tasks when this is dropped.
+        let (mut consumer, mut relay) = (JoinSet::new(), JoinSet::new());
+        consumer.spawn({
+            let (consumer, session, stop) =
+                (self.consumer.clone(), session.clone(), consuming.clone());
+            async move { consumer.run(&*session, &stop).await }
+        });
+        relay.spawn({
+            let (relay, session, stop) = (self.relay.clone(), session.clone(), relaying.clone());
+            async move { relay.run(&*session, &stop).await }
+        });
+        let mut first = tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            Some(ended) = consumer.join_next() => outcome(ended),
+            Some(ended) = relay.join_next() => outcome(ended),
+        };
+        self.progress.away();
+        consuming.cancel();
+        while consumer.join_next().await.is_some() {}
+        if stop.is_cancelled() && first.is_ok() {
+            consumers_stopped.cancel();
+            tokio::select! {
+                biased;
+                () = said.cancelled() => {}
+                Some(ended) = relay.join_next() => first = outcome(ended),
+            }
+        }
+        relaying.cancel();
+        while relay.join_next().await.is_some() {}
+        session.close().await;
+        first
+    }
+}
+
+fn outcome(
+    ended: Result<Result<(), BrokerError>, tokio::task::JoinError>,
+) -> Result<(), BrokerError> {
+    ended.unwrap_or_else(|panic| Err(BrokerError::away(panic)))
+}

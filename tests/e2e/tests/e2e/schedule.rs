@@ -1,0 +1,58 @@
+//! Messages that fail transiently pass the retry tiers of a real broker, and succeed or become dead
+//! letters.
+
+use e2e::{Fleet, OVERSIZED, PLENTY, mend, order, refuse, until};
+use messaging::header;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_message_that_cannot_be_saved_is_dead_after_the_last_rung_and_its_replay_is_handled() {
+    let fleet = Fleet::start().await;
+    let stock = fleet.pool("inventory").await;
+    refuse(&stock, "reservation_items", "quantity <> 7").await;
+    let culprit = fleet.place(&order("pix", PLENTY, 7)).await;
+    let neighbour = fleet.place(&order("pix", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(neighbour).await["status"], "CONFIRMED");
+
+    let queue = "inventory.payment-approved";
+    let dead = until(SOON, || async {
+        let mut dead = fleet.broker.drain(&messaging::dead_letters(queue)).await;
+        dead.pop().ok_or_else(|| "no dead letter".into())
+    })
+    .await;
+    assert_eq!(dead.correlation_id, Some(culprit.to_string()));
+    assert_eq!(dead.number(header::ATTEMPT), Some(4), "the first try and three tiers");
+    assert!(dead.text(header::REASON).unwrap().contains("fault"), "{dead:?}");
+    assert!(dead.text(header::TRACE).unwrap().starts_with("00-"), "its trace goes with it");
+    assert!(dead.text(header::CAUSE).is_some(), "and its cause");
+    assert_eq!(fleet.get(culprit).await["status"], "PAYMENT_APPROVED");
+
+    mend(&stock, "reservation_items").await;
+    fleet.broker.put(queue, &dead).await;
+    assert_eq!(fleet.ends(culprit).await["status"], "CONFIRMED");
+    fleet.verify().await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn a_compensation_is_tried_until_it_succeeds() {
+    let fleet = Fleet::start().await;
+    let stock = fleet.pool("inventory").await;
+    refuse(&stock, "reservations", "status <> 'RELEASED'").await;
+    let id = fleet.place(&order("pix", OVERSIZED, 1)).await;
+    fleet.reaches(id, "SHIPPING_FAILED").await;
+    // The tiers are 200, 400 and 800 ms: more failures than tiers means that the top one repeats.
+    until(SOON, || async {
+        let log = fleet.process("inventory").log();
+        let last = log.lines().rfind(|line| line.contains("retrying in")).unwrap_or_default();
+        if last.contains("failures=6") { Ok(()) } else { Err(last.to_owned()) }
+    })
+    .await;
+    mend(&stock, "reservations").await;
+    assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
+    assert_eq!(fleet.broker.drain("inventory.shipping-failed.dlq").await, []);
+    fleet.verify().await;
+    fleet.close().await;
+}
