@@ -1,7 +1,7 @@
 //! Classifies a failed statement: transient or permanent.
 
 use refinery_core::error::Kind;
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Why a piece of database work has failed.
 #[derive(Debug)]
@@ -31,10 +31,7 @@ impl std::error::Error for Failure {}
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         // Class 22 is a bad value, class 23 a violated constraint; other errors may pass with time.
-        let refused = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
+        let refused = state(&error).is_some_and(|it| it.starts_with("22") || it.starts_with("23"));
         let unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
         if refused || unreadable {
             Self::Permanent(error.into())
@@ -44,14 +41,15 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// Postgres' own code of the error (SQLSTATE).
+fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
 /// Whether a value was refused that no state of the database would accept: class 22.
 pub fn is_value(why: &anyhow::Error) -> bool {
-    why.chain().any(|cause| {
-        let refusal = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-        refusal
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| code.starts_with("22"))
-    })
+    let mut states = why.chain().filter_map(|cause| state(cause.downcast_ref()?));
+    states.any(|state| state.starts_with("22"))
 }
 
 /// What to do if waiting cannot help: the login is wrong, the database does not exist, or its
@@ -69,10 +67,8 @@ pub fn hopeless(why: &anyhow::Error) -> Option<&'static str> {
                  history: start the release that made it, or name another database (DATABASE_URL)",
             );
         }
-        let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref::<sqlx::Error>() else {
-            return None;
-        };
-        matches!(refusal.code().as_deref(), Some("28P01" | "28000" | "3D000" | "42501"))
+        let state = state(cause.downcast_ref()?)?;
+        matches!(&*state, "28P01" | "28000" | "3D000" | "42501")
             .then_some("the database rejected the connection; check DATABASE_URL")
     })
 }
