@@ -7,7 +7,7 @@ use crate::{
 };
 use database::Failure;
 use events::{CancelReason, EventId, OrderCancelRequested, OrderId};
-use messaging::{Committer, CrashPoint, States, Store, Wanted, Work};
+use messaging::{CrashPoint, States, Store, Wanted, Work};
 use serde_json::json;
 use service::Context;
 use std::{collections::HashMap, time::Duration};
@@ -43,13 +43,7 @@ pub(crate) async fn cancel_all<L: OrderRepository, S: Store<Tx = L::Tx, State = 
 ) -> Result<Vec<Outcome>, Failure> {
     let (known, requested, outcomes) = Default::default();
     let mut requests = Requests { ids, reason, trace, known, requested, outcomes };
-    let committer = Committer {
-        store: orders,
-        ledger: &context.ledger,
-        outbox: &context.outbox,
-        env: &*context.env,
-    };
-    committer.commit(&mut requests).await?;
+    context.committer(orders).commit(&mut requests).await?;
     for Requested { order_id, event_id, span, trace } in requests.requested {
         span.end();
         tracing::info!(%order_id, %event_id, ?reason, trace_id = trace_id(trace.as_deref()),

@@ -20,8 +20,8 @@ use events::Event;
 use futures::future::BoxFuture;
 use http::Listen;
 use messaging::{
-    Broker, Consumer, Env, Ledger, Outbox, PgLedger, Progress, Queue, QueueType, Relay, Retention,
-    RetrySchedule, SessionSupervisor, Store, Topology,
+    Broker, Committer, Consumer, Env, Ledger, Outbox, PgLedger, Progress, Queue, QueueType, Relay,
+    Retention, RetrySchedule, SessionSupervisor, Store, Topology,
 };
 use reaction::On;
 use refinery_core::Migration;
@@ -68,6 +68,14 @@ pub struct Context<L = PgLedger> {
     pub stop: CancellationToken,
     /// Cancelled after that, once no message is handled any more.
     pub consumers_stopped: CancellationToken,
+}
+
+impl<L> Context<L> {
+    /// Commits work beside the consumer's messages.
+    pub fn committer<'a, S>(&'a self, store: &'a S) -> Committer<'a, S, L> {
+        let Self { ledger, outbox, env, .. } = self;
+        Committer { store, ledger, outbox, env: &**env }
+    }
 }
 
 type Job = Arc<dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;

@@ -9,7 +9,7 @@ use crate::{
 };
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Bisection, Committer, CrashPoint, Retry, States, Store, Wanted, Work};
+use messaging::{Batch, Bisection, CrashPoint, Retry, States, Store, Wanted, Work};
 use reaction::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
@@ -67,14 +67,8 @@ impl Desk {
     ) -> Result<(), Failure> {
         let store =
             AnsweredPayments { ledger: context.ledger.clone(), dispatch: self.dispatch.clone() };
-        let committer = Committer {
-            store: &store,
-            ledger: &context.ledger,
-            outbox: &context.outbox,
-            env: &*context.env,
-        };
         let mut answers = Answers { answers, settings: &self.settings, statuses: Vec::new() };
-        committer.commit(&mut answers).await?;
+        context.committer(&store).commit(&mut answers).await?;
         answers.statuses.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         Ok(())
     }
