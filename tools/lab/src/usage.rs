@@ -22,7 +22,7 @@ pub enum Group {
 }
 
 #[derive(Clone, Debug)]
-pub struct ChildProcess {
+pub struct MeasuredProcess {
     pub name: String,
     pub group: Group,
     pub process: Process,
@@ -31,7 +31,7 @@ pub struct ChildProcess {
 /// Reads the processes' usage; empty where it is not measured.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    parts: Vec<ChildProcess>,
+    parts: Vec<MeasuredProcess>,
 }
 
 /// The usage at one moment.
@@ -73,7 +73,7 @@ impl Meter {
         for service in services {
             let group =
                 if service.name == MOCK_GATEWAY { Group::Provider } else { Group::Services };
-            let part = |process| ChildProcess { name: service.name.to_owned(), group, process };
+            let part = |process| MeasuredProcess { name: service.name.to_owned(), group, process };
             parts.extend(service.running().map(part));
         }
         let servers = Home::new(settings).servers()?;
@@ -81,14 +81,14 @@ impl Meter {
             parts.extend(
                 postgres
                     .as_ref()
-                    .map(|postgres| ChildProcess::postgres(database.service, postgres)),
+                    .map(|postgres| MeasuredProcess::postgres(database.service, postgres)),
             );
         }
-        parts.extend(servers.rabbitmq.as_ref().map(ChildProcess::rabbitmq));
+        parts.extend(servers.rabbitmq.as_ref().map(MeasuredProcess::rabbitmq));
         Ok(Self::of(parts))
     }
 
-    pub const fn of(parts: Vec<ChildProcess>) -> Self {
+    pub const fn of(parts: Vec<MeasuredProcess>) -> Self {
         Self { parts }
     }
 
@@ -120,7 +120,7 @@ impl Meter {
     }
 }
 
-impl ChildProcess {
+impl MeasuredProcess {
     pub fn postgres(service: &str, postgres: &Postgres) -> Self {
         let name = format!("postgres {service}");
         Self { name, group: Group::Postgres, process: postgres.process() }
@@ -204,8 +204,11 @@ mod tests {
     #[test]
     fn a_part_is_measured_from_one_reading_to_the_next() {
         let process = this().expect("this process runs");
-        let meter =
-            Meter::of(vec![ChildProcess { name: "this".into(), group: Group::Services, process }]);
+        let meter = Meter::of(vec![MeasuredProcess {
+            name: "this".into(),
+            group: Group::Services,
+            process,
+        }]);
         let before = meter.read();
         while meter.read().own < before.own + Duration::from_millis(50) {}
         let usage = meter.since(&before, 1000);

@@ -16,7 +16,7 @@ const LINGER_MAX: Duration = Duration::from_millis(50);
 /// Handled messages are acknowledged this long after the first of them, or when they fill a batch:
 /// each acknowledgement is written to the broker's log, which delays publishing. If a crash is
 /// faster, the inbox recognises the redelivered messages.
-const SETTLE_AFTER: Duration = Duration::from_millis(50);
+const ACK_AFTER: Duration = Duration::from_millis(50);
 
 /// A delivery, and the place of its queue among the service's.
 pub(super) type Arrived = (usize, Delivery);
@@ -29,9 +29,9 @@ pub(super) struct Batcher {
     /// The size of the last batch, and the start of its handling.
     last: Option<(usize, Instant)>,
     /// Handed out, and not acknowledged.
-    unsettled: usize,
+    unacked: usize,
     /// When the handled ones of them are to be acknowledged, if there are any.
-    settle_at: Option<Instant>,
+    ack_at: Option<Instant>,
 }
 
 struct Source {
@@ -56,8 +56,8 @@ impl Batcher {
             batch_max: consumer.batch_max,
             had_room: true,
             last: None,
-            unsettled: 0,
-            settle_at: None,
+            unacked: 0,
+            ack_at: None,
         })
     }
 
@@ -74,12 +74,12 @@ impl Batcher {
             .map_or(Duration::ZERO, |(handled, since)| linger_after(handled, since.elapsed()));
         let ready = self.look(emptied).await?;
         if !ready.is_empty() {
-            self.unsettled += ready.len();
+            self.unacked += ready.len();
             return Ok(Some(ready));
         }
         let look_at = Instant::now() + LOOK_EVERY;
         let mut batch = loop {
-            let (is_behind, settle_at) = (self.is_behind(), self.settle_at);
+            let (is_behind, ack_at) = (self.is_behind(), self.ack_at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -89,7 +89,7 @@ impl Batcher {
                 batch = self.arrive() => {
                     break batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?;
                 }
-                () = sleep_until(settle_at.unwrap_or(look_at)), if settle_at.is_some() => {
+                () = sleep_until(ack_at.unwrap_or(look_at)), if ack_at.is_some() => {
                     self.ack().await?;
                 }
                 () = sleep_until(look_at), if is_behind => break Vec::new(),
@@ -101,18 +101,18 @@ impl Batcher {
         }
         self.last = Some((batch.len(), Instant::now()));
         self.had_room = batch.len() < self.batch_max;
-        self.unsettled += batch.len();
+        self.unacked += batch.len();
         Ok(Some(batch))
     }
 
     /// The whole batch is handled: acknowledges it, now or soon.
     pub(super) async fn handled(&mut self) -> Result<(), BrokerError> {
-        if self.unsettled == 0 {
+        if self.unacked == 0 {
             return Ok(());
         }
         let now = Instant::now();
-        let settle_at = *self.settle_at.get_or_insert(now + SETTLE_AFTER);
-        if self.unsettled >= self.batch_max || settle_at <= now {
+        let ack_at = *self.ack_at.get_or_insert(now + ACK_AFTER);
+        if self.unacked >= self.batch_max || ack_at <= now {
             self.ack().await?;
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Batcher {
         for source in &mut self.sources {
             source.deliveries.ack().await?;
         }
-        (self.unsettled, self.settle_at) = (0, None);
+        (self.unacked, self.ack_at) = (0, None);
         Ok(())
     }
 

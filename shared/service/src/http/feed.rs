@@ -21,14 +21,14 @@ const TOGETHER: usize = 32 * 1024;
 pub struct Feed(Arc<Inner>);
 
 struct Inner {
-    kept: Mutex<Retention>,
+    kept: Mutex<Pieces>,
     /// The number of the next piece. Every listener holds a receiver.
     next: watch::Sender<u64>,
     bytes_max: usize,
 }
 
 #[derive(Default)]
-struct Retention {
+struct Pieces {
     pieces: VecDeque<Bytes>,
     bytes: usize,
     /// The number that the next piece will have.
@@ -90,7 +90,7 @@ impl Feed {
         Listener { feed: self.clone(), news, at }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Retention> {
+    fn lock(&self) -> MutexGuard<'_, Pieces> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use kit::system::{Servers, System};
 use servers::ports;
 
 use super::setup::Setup;
-use crate::usage::{ChildProcess, Group, Meter};
+use crate::usage::{Group, MeasuredProcess, Meter};
 
 pub struct Measured {
     pub system: System,
@@ -38,10 +38,11 @@ fn meter(System { replicas, servers, .. }: &System) -> Result<Meter> {
     let mut measured = Vec::new();
     for part in replicas {
         let (name, process) = (part.service.name.to_owned(), part.running()?);
-        measured.push(ChildProcess { name, group: Group::Services, process });
+        measured.push(MeasuredProcess { name, group: Group::Services, process });
     }
     let databases = servers.settings.databases.iter().zip(&servers.postgres);
-    measured.extend(databases.map(|(database, one)| ChildProcess::postgres(database.service, one)));
-    measured.push(ChildProcess::rabbitmq(&servers.rabbitmq));
+    measured
+        .extend(databases.map(|(database, one)| MeasuredProcess::postgres(database.service, one)));
+    measured.push(MeasuredProcess::rabbitmq(&servers.rabbitmq));
     Ok(Meter::of(measured))
 }

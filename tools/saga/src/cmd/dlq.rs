@@ -109,16 +109,16 @@ impl DlqArgs {
     /// connection.
     async fn look(&self, pick: &Pick) -> Result<(Broker, Lease)> {
         let broker = Broker::connect(&endpoints(self.places.as_deref())?).await?;
-        let hand = dlq::take(&broker, pick, self.limit).await?;
-        Ok((broker, self.warned(hand)))
+        let lease = dlq::take(&broker, pick, self.limit).await?;
+        Ok((broker, self.warned(lease)))
     }
 
     /// Warns on standard error where the limit left messages unread.
-    fn warned(&self, hand: Lease) -> Lease {
-        for (queue, more) in &hand.unseen {
+    fn warned(&self, lease: Lease) -> Lease {
+        for (queue, more) in &lease.unseen {
             eprintln!("saga: {queue} holds {more} more than --limit {}", self.limit);
         }
-        hand
+        lease
     }
 
     /// Nothing matches: that is a success only without a filter.

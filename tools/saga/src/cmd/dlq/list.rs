@@ -27,9 +27,9 @@ struct Heap {
 }
 
 pub async fn list(args: &DlqArgs) -> Result<ExitCode> {
-    let (_connected, hand) = args.look(&Pick::default()).await?;
-    let heaps = heaps(&hand.letters(), &hand.unseen);
-    hand.give_back().await?;
+    let (_connected, lease) = args.look(&Pick::default()).await?;
+    let heaps = heaps(&lease.letters(), &lease.unseen);
+    lease.give_back().await?;
     if args.json {
         output::json(&heaps);
         return Ok(ExitCode::SUCCESS);
@@ -72,12 +72,12 @@ fn heaps(letters: &[&Letter], unseen: &BTreeMap<String, usize>) -> Vec<Heap> {
 
 pub async fn show(args: &DlqArgs, pick: &Pick) -> Result<ExitCode> {
     let mut letters = args.connect().await?;
-    let hand = args.take(&letters, pick).await?;
-    if hand.taken.is_empty() {
-        hand.give_back().await?;
+    let lease = args.take(&letters, pick).await?;
+    if lease.taken.is_empty() {
+        lease.give_back().await?;
         return Ok(args.nothing(pick));
     }
-    let (shown, statuses) = (hand.letters(), letters.statuses(&hand.letters()).await?);
+    let (shown, statuses) = (lease.letters(), letters.statuses(&lease.letters()).await?);
     let plans = letters.judge(&shown).await?;
     let together = shown.iter().zip(plans.iter().map(|(_, plan)| plan));
     if args.json {
@@ -86,7 +86,7 @@ pub async fn show(args: &DlqArgs, pick: &Pick) -> Result<ExitCode> {
     } else {
         together.for_each(|(letter, plan)| print(letter, &statuses, plan));
     }
-    hand.give_back().await?;
+    lease.give_back().await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -41,11 +41,11 @@ pub struct Import {
 impl Export {
     pub async fn run(self, args: &DlqArgs) -> Result<ExitCode> {
         let pick = Pick::from(self.which);
-        let (_connected, hand) = args.look(&pick).await?;
+        let (_connected, lease) = args.look(&pick).await?;
         let lines =
-            hand.letters().into_iter().map(|letter| serde_json::to_string(&Line::of(letter)));
+            lease.letters().into_iter().map(|letter| serde_json::to_string(&Line::of(letter)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
-        hand.give_back().await?;
+        lease.give_back().await?;
         if lines.is_empty() {
             return Ok(args.nothing(&pick));
         }
