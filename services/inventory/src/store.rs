@@ -4,7 +4,6 @@ use crate::shelf::{Product, Reservation, Shelf, Status};
 use database::{Failure, Transaction};
 use events::{OrderId, ProductId};
 use messaging::{LoadedBatch, Store};
-use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Stock;
@@ -45,13 +44,14 @@ impl LoadedBatch<Shelf> for Shelves {
     }
 }
 
-#[derive(FromRow)]
-struct Row {
-    order_id: OrderId,
-    refused: bool,
-    status: Option<String>,
-    product_id: Option<ProductId>,
-    quantity: Option<i64>,
+database::row! {
+    struct Row {
+        order_id: OrderId,
+        refused: bool,
+        status: Option<String>,
+        product_id: Option<ProductId>,
+        quantity: Option<i64>,
+    }
 }
 
 impl Store for Stock {

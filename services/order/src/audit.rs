@@ -5,17 +5,18 @@ use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use std::collections::HashMap;
 
-#[derive(FromRow)]
-struct FactRow {
-    order_id: OrderId,
-    event: String,
-    event_id: EventId,
-    caused_by: Option<EventId>,
-    reason: Option<String>,
-    amount: Option<Decimal>,
+database::row! {
+    struct FactRow {
+        order_id: OrderId,
+        event: String,
+        event_id: EventId,
+        caused_by: Option<EventId>,
+        reason: Option<String>,
+        amount: Option<Decimal>,
+    }
 }
 
 pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {

@@ -6,16 +6,17 @@ use events::OrderId;
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
-#[derive(FromRow)]
-struct Row {
-    order_id: OrderId,
-    status: String,
-    amount: Decimal,
-    attempts: i32,
-    provider_ref: Option<String>,
-    refund_ref: Option<String>,
+database::row! {
+    struct Row {
+        order_id: OrderId,
+        status: String,
+        amount: Decimal,
+        attempts: i32,
+        provider_ref: Option<String>,
+        refund_ref: Option<String>,
+    }
 }
 
 pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
@@ -35,15 +36,17 @@ pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sql
     Ok(())
 }
 
-/// The charge desk's work on an order.
-#[derive(Clone, Debug, Serialize, FromRow)]
-pub struct Charge {
-    pub status: String,
-    pub attempts: i32,
-    pub refund_attempts: i32,
-    pub last_error: Option<String>,
-    pub due_at: Option<DateTime<Utc>>,
-    pub claimed_at: Option<DateTime<Utc>>,
+database::row! {
+    /// The charge desk's work on an order.
+    #[derive(Clone, Debug, Serialize)]
+    pub struct Charge {
+        pub status: String,
+        pub attempts: i32,
+        pub refund_attempts: i32,
+        pub last_error: Option<String>,
+        pub due_at: Option<DateTime<Utc>>,
+        pub claimed_at: Option<DateTime<Utc>>,
+    }
 }
 
 impl Charge {

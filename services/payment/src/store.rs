@@ -9,7 +9,6 @@ use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
 use messaging::{Batch, Ledger, LoadedBatch, PgLedger, Store};
 use reaction::Cause;
 use rust_decimal::Decimal;
-use sqlx::FromRow;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -32,27 +31,28 @@ macro_rules! columns {
     };
 }
 
-#[derive(FromRow)]
-struct Row {
-    order_id: OrderId,
-    status: String,
-    payment_method: String,
-    amount: Decimal,
-    items: String,
-    cancel_requested: bool,
-    attempts: i32,
-    refund_attempts: i32,
-    next_call: String,
-    in_doubt: bool,
-    look_ups: i32,
-    provider_ref: Option<String>,
-    refund_ref: Option<String>,
-    last_error: Option<String>,
-    caused_by: EventId,
-    trace: Option<String>,
-    charge_key: EventId,
-    refund_key: Option<EventId>,
-    claim: Option<Uuid>,
+database::row! {
+    struct Row {
+        order_id: OrderId,
+        status: String,
+        payment_method: String,
+        amount: Decimal,
+        items: String,
+        cancel_requested: bool,
+        attempts: i32,
+        refund_attempts: i32,
+        next_call: String,
+        in_doubt: bool,
+        look_ups: i32,
+        provider_ref: Option<String>,
+        refund_ref: Option<String>,
+        last_error: Option<String>,
+        caused_by: EventId,
+        trace: Option<String>,
+        charge_key: EventId,
+        refund_key: Option<EventId>,
+        claim: Option<Uuid>,
+    }
 }
 
 impl Store for Payments {

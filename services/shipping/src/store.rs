@@ -5,18 +5,18 @@ use database::{Failure, Transaction};
 use events::{Money, OrderId, ProductId};
 use messaging::{Batch, Store};
 use rust_decimal::Decimal;
-use sqlx::FromRow;
 
 pub struct Shipments;
 
-#[derive(FromRow)]
-struct Row {
-    order_id: OrderId,
-    cancel_marked: bool,
-    status: Option<String>,
-    tracking_code: Option<String>,
-    freight: Option<Decimal>,
-    delivery_days: Option<i16>,
+database::row! {
+    struct Row {
+        order_id: OrderId,
+        cancel_marked: bool,
+        status: Option<String>,
+        tracking_code: Option<String>,
+        freight: Option<Decimal>,
+        delivery_days: Option<i16>,
+    }
 }
 
 impl Store for Shipments {

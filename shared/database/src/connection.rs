@@ -1,14 +1,13 @@
 //! Bounds every wait on a connection: each statement, on a connection or on the pool, passes
 //! through the executors here.
 
-use crate::pool::{Live, PgPool, Purpose};
-use futures::{
-    FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
+use crate::{
+    erased::{self, Done, Rows, Statement, Steps},
+    pool::{Live, PgPool, Purpose},
 };
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, future, stream};
 use sqlx::{
-    Connection, Either, Error, Execute, Executor, Postgres, SqlStr,
+    Either, Error, Execute, Executor, Postgres, SqlStr,
     postgres::{PgQueryResult, PgRow, PgStatement, PgTransactionManager, PgTypeInfo},
 };
 use sqlx_core::transaction::TransactionManager;
@@ -23,8 +22,6 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout},
 };
-
-type Rows<'e> = BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>;
 
 /// A connection of the pool, used like sqlx's own. Dropped, it returns to the pool: at once, or
 /// when its present work has ended; if that does not end in time, it is closed.
@@ -55,8 +52,8 @@ impl PgConnection {
         Self { live: Some(live), state: State::Ready, pool, purpose, room: Some(room) }
     }
 
-    pub(crate) async fn commit(&mut self) -> Result<(), Error> {
-        self.watched(|raw| PgTransactionManager::commit(raw).boxed()).await
+    pub(crate) fn commit(&mut self) -> Done<'_, ()> {
+        self.watched(erased::commit)
     }
 
     /// Sent with the ping, before the next caller gets the connection.
@@ -69,25 +66,29 @@ impl PgConnection {
         }
     }
 
-    async fn watched<'a, T>(
+    fn watched<'a, T: Send + 'a>(
         &'a mut self,
-        work: impl FnOnce(&'a mut sqlx::PgConnection) -> BoxFuture<'a, Result<T, Error>>,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(&'a mut sqlx::PgConnection) -> Done<'a, T>,
+    ) -> Done<'a, T> {
         let limit = self.pool.limits().statement();
         let Self { live: Some(Live { raw, .. }), state, pool, .. } = self else {
-            return Err(gone());
+            return future::ready(Err(gone())).boxed();
         };
         if *state == State::Lost {
-            return Err(gone());
+            return future::ready(Err(gone())).boxed();
         }
         *state = State::Busy;
-        match timeout(limit, work(raw)).await {
-            Ok(done) => {
-                *state = State::after(done.as_ref().err());
-                done
+        let work = timeout(limit, work(raw));
+        let watched = async move {
+            match work.await {
+                Ok(done) => {
+                    *state = State::after(done.as_ref().err());
+                    done
+                }
+                Err(_) => Err(silent(state, pool)),
             }
-            Err(_) => Err(silent(state, pool)),
-        }
+        };
+        watched.boxed()
     }
 }
 
@@ -132,7 +133,8 @@ impl Drop for PgConnection {
             (State::Ready, _) => pool.put(live, purpose, room),
             (State::Busy, Ok(runtime)) => {
                 runtime.spawn(async move {
-                    let ended = timeout(pool.limits().statement(), live.raw.ping()).await;
+                    let ping = erased::ping(&mut live.raw);
+                    let ended = timeout(pool.limits().statement(), ping).await;
                     if matches!(ended, Ok(Ok(()))) {
                         pool.put(live, purpose, room);
                     }
@@ -145,7 +147,7 @@ impl Drop for PgConnection {
 
 /// Rows that come until a deadline.
 struct Watched<'e> {
-    rows: Rows<'e>,
+    steps: Steps<'e>,
     late: Pin<Box<Sleep>>,
     state: &'e mut State,
     pool: &'e PgPool,
@@ -156,7 +158,7 @@ impl Stream for Watched<'_> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        match this.rows.poll_next_unpin(context) {
+        match this.steps.poll_next_unpin(context) {
             Poll::Ready(next) => {
                 match &next {
                     None => *this.state = State::Ready,
@@ -173,83 +175,115 @@ impl Stream for Watched<'_> {
     }
 }
 
-impl<'c> Executor<'c> for &'c mut PgConnection {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let PgConnection { live: Some(Live { raw, .. }), state, pool, .. } = self else {
-            return stream::once(async { Err(gone()) }).boxed();
+impl PgConnection {
+    fn steps(&mut self, statement: Statement) -> Steps<'_> {
+        let Self { live: Some(Live { raw, .. }), state, pool, .. } = self else {
+            return stream::iter([Err(gone())]).boxed();
         };
         if *state == State::Lost {
-            return stream::once(async { Err(gone()) }).boxed();
+            return stream::iter([Err(gone())]).boxed();
         }
         *state = State::Busy;
         let late = Box::pin(sleep(pool.limits().statement()));
-        Watched { rows: raw.fetch_many(query), late, state, pool }.boxed()
+        Watched { steps: erased::fetch_many(raw, statement), late, state, pool }.boxed()
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        self.watched(|raw| raw.fetch_optional(query)).boxed()
+    fn row(&mut self, statement: Statement) -> Done<'_, Option<PgRow>> {
+        self.watched(|raw| erased::fetch_optional(raw, statement))
     }
 
-    fn prepare_with<'e>(
-        self,
+    fn prepared<'a>(
+        &'a mut self,
         sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement, Error>>
-    where
-        'c: 'e,
-    {
-        self.watched(|raw| raw.prepare_with(sql, parameters)).boxed()
+        parameters: &'a [PgTypeInfo],
+    ) -> Done<'a, PgStatement> {
+        self.watched(|raw| erased::prepare(raw, sql, parameters))
     }
 }
 
-/// On a connection to read on.
-impl<'p> Executor<'p> for &PgPool {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
-    where
-        'p: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
+impl PgPool {
+    fn steps(&self, statement: Statement) -> Steps<'static> {
         let pool = self.clone();
-        let rows = async move {
+        let steps = async move {
             let mut connection = pool.acquire().await?;
-            connection.fetch_many(query).try_collect::<Vec<_>>().await
+            connection.steps(statement).try_collect::<Vec<_>>().await
         };
-        rows.map_ok(|rows| stream::iter(rows).map(Ok)).try_flatten_stream().boxed()
+        steps.map_ok(|steps| stream::iter(steps).map(Ok)).try_flatten_stream().boxed()
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
-    where
-        'p: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
+    fn row(&self, statement: Statement) -> Done<'static, Option<PgRow>> {
         let pool = self.clone();
-        async move { pool.acquire().await?.fetch_optional(query).await }.boxed()
+        async move { pool.acquire().await?.row(statement).await }.boxed()
     }
 
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement, Error>>
-    where
-        'p: 'e,
-    {
+    fn prepared<'a>(&self, sql: SqlStr, parameters: &'a [PgTypeInfo]) -> Done<'a, PgStatement> {
         let pool = self.clone();
-        async move { pool.acquire().await?.prepare_with(sql, parameters).await }.boxed()
+        async move { pool.acquire().await?.prepared(sql, parameters).await }.boxed()
     }
 }
+
+macro_rules! executor {
+    ($lifetime:lifetime, $of:ty) => {
+        impl<$lifetime> Executor<$lifetime> for $of {
+            type Database = Postgres;
+
+            fn execute<'e, 'q: 'e, E>(self, query: E) -> Done<'e, PgQueryResult>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::done(self.steps(Statement::of(query)))
+            }
+
+            fn fetch<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::rows(self.steps(Statement::of(query)))
+            }
+
+            fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Vec<PgRow>>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::all(erased::rows(self.steps(Statement::of(query))))
+            }
+
+            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                self.steps(Statement::of(query))
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Option<PgRow>>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                self.row(Statement::of(query))
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [PgTypeInfo],
+            ) -> Done<'e, PgStatement>
+            where
+                $lifetime: 'e,
+            {
+                self.prepared(sql, parameters)
+            }
+        }
+    };
+}
+
+executor!('c, &'c mut PgConnection);
+// On a connection to read on.
+executor!('p, &'p PgPool);
 
 impl fmt::Debug for PgConnection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

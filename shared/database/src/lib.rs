@@ -3,10 +3,12 @@
 
 mod backoff;
 mod connection;
+mod erased;
 mod failure;
 mod limits;
 mod migrate;
 mod pool;
+mod row;
 mod statement_batch;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -2,6 +2,7 @@
 
 use crate::{PgPool, connection::late};
 use anyhow::Context;
+use futures::{FutureExt, future::BoxFuture};
 use refinery_core::{
     Migration, Report, Target,
     error::WrapMigrationError,
@@ -23,7 +24,15 @@ const TURN_EVERY: Duration = Duration::from_millis(100);
 /// Brings the schema up to date. `history` is the table that remembers what has been applied.
 /// Replicas that boot together take turns. A newer release may have been here before, since
 /// migrations only add: its schema serves this one too.
-pub async fn migrate(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
+pub fn migrate<'a>(
+    pool: &'a PgPool,
+    history: &'a str,
+    migrations: &'a [Migration],
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    apply(pool, history, migrations).boxed()
+}
+
+async fn apply(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
     // A connection of its own, closed afterwards: closing it gives the lock back, come what may.
     let options = pool.options().clone().options([
         ("lock_timeout", "0"),

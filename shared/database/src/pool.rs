@@ -2,12 +2,8 @@
 //! statement nor for its own ping), so this is our own pool over sqlx's connections: every wait is
 //! bounded, and a connection that was silent is closed.
 
-use crate::{Backoff, Limits, PgConnection, Transaction, connection::late};
-use sqlx::{
-    Connection, Error,
-    postgres::{PgConnectOptions, PgTransactionManager},
-};
-use sqlx_core::transaction::TransactionManager;
+use crate::{Backoff, Limits, PgConnection, Transaction, connection::late, erased};
+use sqlx::{Error, postgres::PgConnectOptions};
 use std::{
     fmt,
     io::ErrorKind,
@@ -180,7 +176,7 @@ impl PgPool {
         let backoff = Backoff { first: Duration::from_millis(10), longest };
         let mut waits = 0;
         loop {
-            let why = match sqlx::PgConnection::connect_with(&self.lane(purpose).options).await {
+            let why = match erased::connect(&self.lane(purpose).options).await {
                 Ok(raw) => return Ok(raw),
                 Err(why) => why,
             };
@@ -259,8 +255,8 @@ impl fmt::Debug for PgPool {
 
 async fn prove(raw: &mut sqlx::PgConnection, proof: Proof) -> Result<(), Error> {
     match proof {
-        Proof::Ping => raw.ping().await,
-        Proof::Begin => PgTransactionManager::begin(raw, None).await,
+        Proof::Ping => erased::ping(raw).await,
+        Proof::Begin => erased::begin(raw).await,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::ledger::{FAILURES_MAX, Unsent};
 use crate::{CrashPoint, Failure, Handled, Ledger, Outgoing, Seen, crash_at};
 use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
-use sqlx::{FromRow, types::Uuid};
+use sqlx::types::Uuid;
 use std::collections::{HashMap, HashSet};
 
 mod embedded {
@@ -251,16 +251,17 @@ impl Ledger for PgLedger {
     }
 }
 
-#[derive(FromRow)]
-struct OutboxRow {
-    event_id: Uuid,
-    event_type: String,
-    version: i32,
-    order_id: Uuid,
-    body: String,
-    caused_by: Option<Uuid>,
-    trace: Option<String>,
-    failures: i32,
+database::row! {
+    struct OutboxRow {
+        event_id: Uuid,
+        event_type: String,
+        version: i32,
+        order_id: Uuid,
+        body: String,
+        caused_by: Option<Uuid>,
+        trace: Option<String>,
+        failures: i32,
+    }
 }
 
 impl From<OutboxRow> for Outgoing {

@@ -2,18 +2,18 @@
 
 use database::{Failure, PgConnection, PgPool};
 use events::OrderId;
-use sqlx::FromRow;
 use std::{collections::HashMap, time::Duration};
 
-/// The answer to a request with an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Answer {
-    pub key: String,
-    /// Of the request.
-    pub digest: Vec<u8>,
-    pub order_id: OrderId,
-    #[sqlx(rename = "answer")]
-    pub body: String,
+database::row! {
+    /// The answer to a request with an idempotency key.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Answer {
+        pub key: String,
+        /// Of the request.
+        pub digest: Vec<u8>,
+        pub order_id: OrderId,
+        pub body: String,
+    }
 }
 
 /// The answers given under these keys, by key.
@@ -22,7 +22,7 @@ pub(super) async fn given(
     keys: &[&str],
 ) -> Result<HashMap<String, Answer>, Failure> {
     let answers: Vec<Answer> = sqlx::query_as(
-        "SELECT key, digest, order_id, answer
+        "SELECT key, digest, order_id, answer AS body
          FROM http_idempotency_keys
          WHERE key = ANY($1)",
     )

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use database::{Failure, PgConnection, PgPool};
 use events::{Event, Money, OrderCancelRequested, OrderId, PaymentMethod};
 use rust_decimal::Decimal;
-use sqlx::{FromRow, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 use uuid::Uuid;
 
@@ -166,15 +166,16 @@ pub async fn stuck(pool: &PgPool, since: DateTime<Utc>) -> Result<Option<(i64, O
     Ok(stuck)
 }
 
-#[derive(FromRow)]
-pub(super) struct ViewRow {
-    id: OrderId,
-    customer_id: Uuid,
-    payment_method: String,
-    total_amount: Decimal,
-    created_at: DateTime<Utc>,
-    items: String,
-    facts: String,
+database::row! {
+    pub(super) struct ViewRow {
+        id: OrderId,
+        customer_id: Uuid,
+        payment_method: String,
+        total_amount: Decimal,
+        created_at: DateTime<Utc>,
+        items: String,
+        facts: String,
+    }
 }
 
 impl ViewRow {

@@ -13,7 +13,6 @@ use events::OrderId;
 use messaging::{Message, header};
 use payment::audit::Charge;
 use serde::Serialize;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 /// The maximum number of messages read from a queue.
@@ -34,15 +33,14 @@ pub struct Aside {
     pub returns_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct Unsent {
-    #[sqlx(rename = "event_type")]
     pub event: String,
     pub attempts: i32,
     pub last_error: Option<String>,
 }
 
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct Purged {
     pub queue: String,
     pub reason: Option<String>,
@@ -76,7 +74,9 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
              FROM outbox
              WHERE order_id = $1",
         );
-        let unsent = unsent.bind(order).fetch_all(&mut *database).await?;
+        let unsent = unsent.bind(order).fetch_all(&mut *database).await?.into_iter();
+        let unsent =
+            unsent.map(|(event, attempts, last_error)| Unsent { event, attempts, last_error });
         let handled = sqlx::query_scalar(
             "SELECT event_type
              FROM idempotency_keys
@@ -89,8 +89,9 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
              FROM dead_letter_actions
              WHERE order_id = $1 AND action = 'purged'",
         );
-        found.purged.extend(purged.bind(order).fetch_all(&mut *database).await?);
-        found.outboxes.insert(service.clone(), unsent);
+        let purged = purged.bind(order).fetch_all(&mut *database).await?.into_iter();
+        found.purged.extend(purged.map(|(queue, reason, at)| Purged { queue, reason, at }));
+        found.outboxes.insert(service.clone(), unsent.collect());
         found.handled.insert(service, handled);
     }
     found.charge = payment::audit::charge(databases.of("payment")?, order).await?;
