@@ -1,4 +1,4 @@
-//! Measures how many orders are open, and how many are stuck: no step of theirs will happen by
+//! Records how many orders are open, and how many are stuck: no step of theirs will happen by
 //! itself.
 
 use crate::store;

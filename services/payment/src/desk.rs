@@ -9,7 +9,7 @@ use crate::{
     breaker::Room,
     charge_dispatch::{ChargeDispatch, Taken},
     gateway::{Gateway, Request},
-    measure::ProviderCall,
+    metrics::ProviderCall,
     payment::{Call, Charge, Status},
     verdict::Verdict,
 };

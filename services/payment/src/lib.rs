@@ -6,7 +6,7 @@ mod breaker;
 mod charge_dispatch;
 mod desk;
 mod gateway;
-mod measure;
+mod metrics;
 mod on;
 mod payment;
 mod policy;
@@ -41,7 +41,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     Ok(reactions(Payments::new(desk.dispatch()))
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("charge desk", move |context| desk.run(context))
-        .samples(measure::payments)
+        .samples(metrics::payments)
         .every(settings.reap_after / 4, "reclaim expired charges", move |context| {
             reaper.clone().reap(context)
         }))
