@@ -1,7 +1,6 @@
 //! Shows dead letters: counts to every viewer; to an operator also their content, with replay.
 
 use crate::{Page, demo::Allowed, operator::Operator, queues::Queues};
-use ::labels::span;
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{
@@ -12,6 +11,7 @@ use database::PgPool;
 use dead_letters::{
     Books, Done, Lease, Letter, Past, Post, ReplayPlan, judge, now, pasts_in, replay, revive_in,
 };
+use labels::span;
 use messaging::{Retention, header, is_parking};
 use order::NAME;
 use serde::Deserialize;

@@ -1,18 +1,17 @@
 //! Serves `GET /page/orders/{id}`: one order in its lanes, as a fragment of the page.
 
 use crate::{
-    Page,
-    labels::{self, Ending},
-    lanes,
+    Page, lanes,
+    order_labels::{self, Ending},
     steps::{Kind, Step, steps},
 };
-use ::labels::span;
 use askama::Template;
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Html,
 };
 use events::{OrderId, SERVICES};
+use labels::span;
 use order::{
     View,
     http::{App, order_id, problem},
@@ -50,8 +49,8 @@ pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
     let ending = Ending::of(status);
     let title = format!("Order {id}, {}", ending.word());
     let summary = match ending {
-        Ending::Open => labels::waits(&waiting),
-        _ => labels::ending(&view.order),
+        Ending::Open => order_labels::waits(&waiting),
+        _ => order_labels::ending(&view.order),
     };
     let took_ms = i64::try_from(view.order.age().as_millis()).unwrap_or(i64::MAX);
     let detail = Detail {

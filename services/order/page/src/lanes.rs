@@ -1,12 +1,12 @@
 //! Draws one order: a lane for each service, time downwards, an arrow for each event.
 
 use crate::{
-    labels,
+    order_labels,
     steps::{Kind, Step},
 };
-use ::labels::span;
 use askama::Template;
 use events::SERVICES;
+use labels::span;
 
 /// Drawn twice, for wide and for narrow screens: the style sheet shows one of them.
 #[derive(Template)]
@@ -132,7 +132,7 @@ impl Measures {
 
     fn line(&self, step: &Step, row: usize) -> Line {
         let (x, y) = (self.x(step.lane), self.y(row));
-        let order = labels::place(order::NAME);
+        let order = order_labels::place(order::NAME);
         let is_noticed = !matches!(step.kind, Kind::Inferred | Kind::Awaited | Kind::Stuck);
         let noticed =
             (is_noticed && step.lane != order && !step.to.contains(&order)).then(|| self.x(order));

@@ -6,16 +6,16 @@ mod demo;
 mod detail;
 mod feed;
 mod follow;
-mod labels;
 mod lanes;
 mod map;
 mod operator;
+mod order_labels;
 mod queues;
 mod rows;
 mod scene;
 mod steps;
 
-use crate::labels::Ending;
+use crate::order_labels::Ending;
 use askama::Template;
 use axum::{
     Router,

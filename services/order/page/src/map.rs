@@ -1,7 +1,7 @@
 //! Draws the choreography: the four services, an edge for each event and its consumers, and room
 //! for the depths of the queues. Events light their edges by name.
 
-use crate::{labels, scene::Number};
+use crate::{order_labels, scene::Number};
 use askama::Template;
 use events::{EVENTS, Event, OrderCancelRequested, SAGA, SERVICES, said_by};
 use std::collections::BTreeMap;
@@ -149,9 +149,9 @@ impl Measures {
     fn edges(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
         for event in EVENTS {
-            let from = labels::place(said_by(event));
+            let from = order_labels::place(said_by(event));
             let hearers = SAGA.iter().filter(|step| step.hears == *event);
-            for (nth, to) in hearers.map(|step| labels::place(step.service)).enumerate() {
+            for (nth, to) in hearers.map(|step| order_labels::place(step.service)).enumerate() {
                 let edge = if *event == OrderCancelRequested::NAME {
                     self.asked(event, to, nth)
                 } else if to == 0 {
@@ -239,7 +239,7 @@ impl Measures {
             event,
             service: said_by(event),
             class,
-            words: ::labels::event(event),
+            words: labels::event(event),
             path: format!("M{}", each.join(" L")),
             head: head(before, tip),
             label,

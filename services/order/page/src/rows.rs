@@ -1,12 +1,12 @@
 //! Renders one row of the list for each order.
 
 use crate::{
-    labels::{self, Ending},
+    order_labels::{self, Ending},
     queues::Queues,
 };
-use ::labels::short;
 use askama::Template;
 use events::OrderId;
+use labels::short;
 use messaging::queue_name;
 use order::View;
 
@@ -36,7 +36,7 @@ pub fn row(view: &View, queues: &Queues) -> String {
     };
     let since = waiting.iter().map(|one| one.since).min();
     let is_open = ending == Ending::Open;
-    let what = if is_open { labels::waits(waiting) } else { labels::ending(order) };
+    let what = if is_open { order_labels::waits(waiting) } else { order_labels::ending(order) };
     let row = Row {
         id: view.id,
         short: short(view.id),

@@ -1,6 +1,6 @@
 //! Holds the state that every page shows, and writes the frame from one state to the next.
 
-use crate::{labels::Ending, queues::Queues, rows};
+use crate::{order_labels::Ending, queues::Queues, rows};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{OrderId, SERVICES};
 use order::{Status, View, store::COUNTED_MAX};

@@ -1,6 +1,6 @@
 //! Lists the steps of one order for the drawing: publisher, consumers and cause of each event.
 
-use crate::labels;
+use crate::order_labels;
 use events::{EventId, SAGA, said_by};
 use order::{Fact, Order, Waiting};
 
@@ -70,8 +70,8 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
         steps.push(Step {
             cause,
             kind: if is_failure || gives_back(fact.event) { Kind::Back } else { Kind::Forth },
-            words: ::labels::fact(fact.event, &fact.detail),
-            more: ::labels::more(fact.event, &fact.detail),
+            words: labels::fact(fact.event, &fact.detail),
+            more: labels::more(fact.event, &fact.detail),
             at_ms,
             took_ms: at_ms.zip(before).map(|(at, before)| (at - before).max(0)),
             ..said(fact.event)
@@ -80,7 +80,7 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
     for one in waiting {
         let cause = steps.iter().rposition(|step| step.event == one.after);
         steps.push(Step {
-            lane: labels::place(one.service),
+            lane: order_labels::place(one.service),
             to: Vec::new(),
             cause,
             kind: if one.stuck { Kind::Stuck } else { Kind::Awaited },
@@ -94,17 +94,17 @@ pub fn steps(order: &Order, waiting: &[Waiting]) -> Vec<Step> {
 
 fn said(event: &'static str) -> Step {
     let hearers = SAGA.iter().filter(|step| step.hears == event && step.service != order::NAME);
-    let mut to: Vec<_> = hearers.map(|step| labels::place(step.service)).collect();
+    let mut to: Vec<_> = hearers.map(|step| order_labels::place(step.service)).collect();
     if to.is_empty() {
-        to.push(labels::place(order::NAME));
+        to.push(order_labels::place(order::NAME));
     }
     Step {
-        lane: labels::place(said_by(event)),
+        lane: order_labels::place(said_by(event)),
         to,
         cause: None,
         kind: Kind::Inferred,
         event,
-        words: ::labels::event(event),
+        words: labels::event(event),
         more: String::new(),
         at_ms: None,
         took_ms: None,
