@@ -1,11 +1,12 @@
-//! Bounds every wait on a connection: each statement, on a connection or on the pool, passes
-//! through the executors here.
+//! Bounds every wait on a connection: each statement, also one on the pool, passes through the
+//! executor here.
 
 use crate::{
     erased::{self, Done, Rows, Statement, Steps},
-    pool::{Live, PgPool, Purpose},
+    idle::{IdleConnections, Live, Purpose},
+    limits::late,
 };
-use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, future, stream};
+use futures::{FutureExt, Stream, StreamExt, future, stream};
 use sqlx::{
     Either, Error, Execute, Executor, Postgres, SqlStr,
     postgres::{PgQueryResult, PgRow, PgStatement, PgTransactionManager, PgTypeInfo},
@@ -14,8 +15,8 @@ use sqlx_core::transaction::TransactionManager;
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -28,7 +29,7 @@ use tokio::{
 pub struct PgConnection {
     live: Option<Live>,
     state: State,
-    pool: PgPool,
+    idle: Arc<IdleConnections>,
     purpose: Purpose,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -45,11 +46,11 @@ enum State {
 impl PgConnection {
     pub(crate) fn new(
         live: Live,
-        pool: PgPool,
+        idle: Arc<IdleConnections>,
         purpose: Purpose,
         room: OwnedSemaphorePermit,
     ) -> Self {
-        Self { live: Some(live), state: State::Ready, pool, purpose, room: Some(room) }
+        Self { live: Some(live), state: State::Ready, idle, purpose, room: Some(room) }
     }
 
     pub(crate) fn commit(&mut self) -> Done<'_, ()> {
@@ -70,8 +71,8 @@ impl PgConnection {
         &'a mut self,
         work: impl FnOnce(&'a mut sqlx::PgConnection) -> Done<'a, T>,
     ) -> Done<'a, T> {
-        let limit = self.pool.limits().statement();
-        let Self { live: Some(Live { raw, .. }), state, pool, .. } = self else {
+        let limit = self.idle.limits().statement();
+        let Self { live: Some(Live { raw, .. }), state, idle, .. } = self else {
             return future::ready(Err(gone())).boxed();
         };
         if *state == State::Lost {
@@ -85,7 +86,7 @@ impl PgConnection {
                     *state = State::after(done.as_ref().err());
                     done
                 }
-                Err(_) => Err(silent(state, pool)),
+                Err(_) => Err(silent(state, idle)),
             }
         };
         watched.boxed()
@@ -107,16 +108,10 @@ impl State {
     }
 }
 
-/// An operation that has exceeded its limit.
-pub(crate) fn late(what: &str, limit: Duration) -> Error {
-    let why = format!("the database is silent: {what} has taken more than {limit:?}");
-    Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
-}
-
-fn silent(state: &mut State, pool: &PgPool) -> Error {
+fn silent(state: &mut State, idle: &IdleConnections) -> Error {
     *state = State::Lost;
-    pool.forget_idle();
-    late("a statement", pool.limits().statement())
+    idle.forget();
+    late("a statement", idle.limits().statement())
 }
 
 fn gone() -> Error {
@@ -128,15 +123,15 @@ impl Drop for PgConnection {
         let (Some(mut live), Some(room)) = (self.live.take(), self.room.take()) else {
             return;
         };
-        let (pool, purpose) = (self.pool.clone(), self.purpose);
+        let (idle, purpose) = (self.idle.clone(), self.purpose);
         match (self.state, Handle::try_current()) {
-            (State::Ready, _) => pool.put(live, purpose, room),
+            (State::Ready, _) => idle.put(live, purpose, room),
             (State::Busy, Ok(runtime)) => {
                 runtime.spawn(async move {
-                    let ping = erased::ping(&mut live.raw);
-                    let ended = timeout(pool.limits().statement(), ping).await;
+                    let ended =
+                        timeout(idle.limits().statement(), erased::ping(&mut live.raw)).await;
                     if matches!(ended, Ok(Ok(()))) {
-                        pool.put(live, purpose, room);
+                        idle.put(live, purpose, room);
                     }
                 });
             }
@@ -150,7 +145,7 @@ struct Watched<'e> {
     steps: Steps<'e>,
     late: Pin<Box<Sleep>>,
     state: &'e mut State,
-    pool: &'e PgPool,
+    idle: &'e IdleConnections,
 }
 
 impl Stream for Watched<'_> {
@@ -169,30 +164,30 @@ impl Stream for Watched<'_> {
             }
             Poll::Pending => {
                 std::task::ready!(this.late.poll_unpin(context));
-                Poll::Ready(Some(Err(silent(this.state, this.pool))))
+                Poll::Ready(Some(Err(silent(this.state, this.idle))))
             }
         }
     }
 }
 
 impl PgConnection {
-    fn steps(&mut self, statement: Statement) -> Steps<'_> {
-        let Self { live: Some(Live { raw, .. }), state, pool, .. } = self else {
+    pub(crate) fn steps(&mut self, statement: Statement) -> Steps<'_> {
+        let Self { live: Some(Live { raw, .. }), state, idle, .. } = self else {
             return stream::iter([Err(gone())]).boxed();
         };
         if *state == State::Lost {
             return stream::iter([Err(gone())]).boxed();
         }
         *state = State::Busy;
-        let late = Box::pin(sleep(pool.limits().statement()));
-        Watched { steps: erased::fetch_many(raw, statement), late, state, pool }.boxed()
+        let late = Box::pin(sleep(idle.limits().statement()));
+        Watched { steps: erased::fetch_many(raw, statement), late, state, idle }.boxed()
     }
 
-    fn row(&mut self, statement: Statement) -> Done<'_, Option<PgRow>> {
+    pub(crate) fn row(&mut self, statement: Statement) -> Done<'_, Option<PgRow>> {
         self.watched(|raw| erased::fetch_optional(raw, statement))
     }
 
-    fn prepared<'a>(
+    pub(crate) fn prepared<'a>(
         &'a mut self,
         sql: SqlStr,
         parameters: &'a [PgTypeInfo],
@@ -201,89 +196,7 @@ impl PgConnection {
     }
 }
 
-impl PgPool {
-    fn steps(&self, statement: Statement) -> Steps<'static> {
-        let pool = self.clone();
-        let steps = async move {
-            let mut connection = pool.acquire().await?;
-            connection.steps(statement).try_collect::<Vec<_>>().await
-        };
-        steps.map_ok(|steps| stream::iter(steps).map(Ok)).try_flatten_stream().boxed()
-    }
-
-    fn row(&self, statement: Statement) -> Done<'static, Option<PgRow>> {
-        let pool = self.clone();
-        async move { pool.acquire().await?.row(statement).await }.boxed()
-    }
-
-    fn prepared<'a>(&self, sql: SqlStr, parameters: &'a [PgTypeInfo]) -> Done<'a, PgStatement> {
-        let pool = self.clone();
-        async move { pool.acquire().await?.prepared(sql, parameters).await }.boxed()
-    }
-}
-
-macro_rules! executor {
-    ($lifetime:lifetime, $of:ty) => {
-        impl<$lifetime> Executor<$lifetime> for $of {
-            type Database = Postgres;
-
-            fn execute<'e, 'q: 'e, E>(self, query: E) -> Done<'e, PgQueryResult>
-            where
-                $lifetime: 'e,
-                E: 'q + Execute<'q, Postgres>,
-            {
-                erased::done(self.steps(Statement::of(query)))
-            }
-
-            fn fetch<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
-            where
-                $lifetime: 'e,
-                E: 'q + Execute<'q, Postgres>,
-            {
-                erased::rows(self.steps(Statement::of(query)))
-            }
-
-            fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Vec<PgRow>>
-            where
-                $lifetime: 'e,
-                E: 'q + Execute<'q, Postgres>,
-            {
-                erased::all(erased::rows(self.steps(Statement::of(query))))
-            }
-
-            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e>
-            where
-                $lifetime: 'e,
-                E: 'q + Execute<'q, Postgres>,
-            {
-                self.steps(Statement::of(query))
-            }
-
-            fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Option<PgRow>>
-            where
-                $lifetime: 'e,
-                E: 'q + Execute<'q, Postgres>,
-            {
-                self.row(Statement::of(query))
-            }
-
-            fn prepare_with<'e>(
-                self,
-                sql: SqlStr,
-                parameters: &'e [PgTypeInfo],
-            ) -> Done<'e, PgStatement>
-            where
-                $lifetime: 'e,
-            {
-                self.prepared(sql, parameters)
-            }
-        }
-    };
-}
-
-executor!('c, &'c mut PgConnection);
-// On a connection to read on.
-executor!('p, &'p PgPool);
+erased::executor!('c, &'c mut PgConnection);
 
 impl fmt::Debug for PgConnection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -96,3 +96,65 @@ pub fn done(steps: Steps<'_>) -> Done<'_, PgQueryResult> {
 pub fn all(rows: Rows<'_>) -> Done<'_, Vec<PgRow>> {
     rows.try_collect().boxed()
 }
+
+/// Implements sqlx's `Executor` by a type's `steps`, `row` and `prepared`.
+macro_rules! executor {
+    ($lifetime:lifetime, $of:ty) => {
+        impl<$lifetime> Executor<$lifetime> for $of {
+            type Database = Postgres;
+
+            fn execute<'e, 'q: 'e, E>(self, query: E) -> Done<'e, PgQueryResult>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::done(self.steps(Statement::of(query)))
+            }
+
+            fn fetch<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::rows(self.steps(Statement::of(query)))
+            }
+
+            fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Vec<PgRow>>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                erased::all(erased::rows(self.steps(Statement::of(query))))
+            }
+
+            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                self.steps(Statement::of(query))
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Option<PgRow>>
+            where
+                $lifetime: 'e,
+                E: 'q + Execute<'q, Postgres>,
+            {
+                self.row(Statement::of(query))
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [PgTypeInfo],
+            ) -> Done<'e, PgStatement>
+            where
+                $lifetime: 'e,
+            {
+                self.prepared(sql, parameters)
+            }
+        }
+    };
+}
+
+pub(crate) use executor;

@@ -5,6 +5,7 @@ mod backoff;
 mod connection;
 mod erased;
 mod failure;
+mod idle;
 mod limits;
 mod migrate;
 mod pool;

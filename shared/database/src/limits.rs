@@ -1,7 +1,8 @@
 //! Derives all database time-outs from one setting. The server's own limits come first, so that a
 //! deadline of ours is missed only when the server is silent.
 
-use std::time::Duration;
+use sqlx::Error;
+use std::{io, time::Duration};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -46,4 +47,10 @@ impl Limits {
             ("tcp_keepalives_count", "3".into()),
         ]
     }
+}
+
+/// An operation that has exceeded its limit.
+pub fn late(what: &str, limit: Duration) -> Error {
+    let why = format!("the database is silent: {what} has taken more than {limit:?}");
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
 }

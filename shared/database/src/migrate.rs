@@ -1,6 +1,6 @@
 //! Runs refinery's migrations over an sqlx connection.
 
-use crate::{PgPool, connection::late};
+use crate::{PgPool, limits::late};
 use anyhow::Context;
 use futures::{FutureExt, future::BoxFuture};
 use refinery_core::{

@@ -2,22 +2,28 @@
 //! statement nor for its own ping), so this is our own pool over sqlx's connections: every wait is
 //! bounded, and a connection that was silent is closed.
 
-use crate::{Backoff, Limits, PgConnection, Transaction, connection::late, erased};
-use sqlx::{Error, postgres::PgConnectOptions};
+use crate::{
+    Backoff, Limits, PgConnection, Transaction,
+    erased::{self, Done, Rows, Statement, Steps},
+    idle::{Idle, IdleConnections, Lane, Live, Purpose},
+    limits::late,
+};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use sqlx::{
+    Error, Execute, Executor, Postgres, SqlStr,
+    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
 use std::{
     fmt,
     io::ErrorKind,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Plans that always go by an index: Postgres keeps the plan of a prepared statement, and one made
 /// while a table is new and empty would read all of it again and again as it grows.
@@ -35,42 +41,15 @@ const PLAN_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 const SURELY_THERE: Duration = Duration::from_millis(100);
 /// Connections are renewed, since the network path to the server may have changed.
 const LIFETIME: Duration = Duration::from_mins(10);
-pub(crate) const IDLE_MAX: Duration = Duration::from_mins(3);
 
 #[derive(Clone)]
 pub struct PgPool(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
-    limits: Limits,
     connections_max: u32,
-    reading: Lane,
-    writing: Lane,
+    idle: Arc<IdleConnections>,
     opened: AtomicU32,
-    is_closed: AtomicBool,
-}
-
-/// Writers and readers have separate connections, half of them each: neither waits for the other.
-struct Lane {
-    room: Arc<Semaphore>,
-    options: PgConnectOptions,
-    idle: Mutex<Vec<Idle>>,
-}
-
-struct Idle {
-    live: Live,
-    since: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Read,
-    Write,
-}
-
-pub(crate) struct Live {
-    pub raw: sqlx::PgConnection,
-    expires: Instant,
 }
 
 /// What a connection must prove before it is given out.
@@ -94,15 +73,10 @@ impl PgPool {
             .options(limits.session());
         let half = (connections_max / 2).max(1);
         let others = connections_max.saturating_sub(half).max(1);
-        Ok(Self(Arc::new(Inner {
-            reading: Lane::new(others, options.clone()),
-            writing: Lane::new(half, options.clone().options([PLAN_ONCE])),
-            options,
-            limits,
-            connections_max,
-            opened: 0.into(),
-            is_closed: false.into(),
-        })))
+        let reading = Lane::new(others, options.clone());
+        let writing = Lane::new(half, options.clone().options([PLAN_ONCE]));
+        let idle = Arc::new(IdleConnections::new(limits, reading, writing));
+        Ok(Self(Arc::new(Inner { options, connections_max, idle, opened: 0.into() })))
     }
 
     /// A connection to read on.
@@ -122,8 +96,7 @@ impl PgPool {
 
     /// No connection is given away any more.
     pub fn close(&self) {
-        self.0.is_closed.store(true, Ordering::Release);
-        self.forget_idle();
+        self.0.idle.close();
     }
 
     pub fn options(&self) -> &PgConnectOptions {
@@ -131,7 +104,7 @@ impl PgPool {
     }
 
     pub fn limits(&self) -> Limits {
-        self.0.limits
+        self.0.idle.limits()
     }
 
     pub fn connections_max(&self) -> u32 {
@@ -141,17 +114,16 @@ impl PgPool {
     async fn lend(&self, purpose: Purpose, proof: Proof) -> Result<PgConnection, Error> {
         let until = Instant::now() + self.limits().acquire();
         let found = timeout_at(until, async {
-            let room = self.lane(purpose).room.clone().acquire_owned().await;
-            let room = room.map_err(|_| Error::PoolClosed)?;
+            let room = self.0.idle.room(purpose).await?;
             let live = self.find(purpose, proof, until).await?;
-            Ok(PgConnection::new(live, self.clone(), purpose, room))
+            Ok(PgConnection::new(live, self.0.idle.clone(), purpose, room))
         });
         found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
     }
 
     /// Dropped half-way, it drops the connection: no caller gets one with a transaction half begun.
     async fn find(&self, purpose: Purpose, proof: Proof, until: Instant) -> Result<Live, Error> {
-        while let Some(Idle { mut live, since }) = self.take(purpose)? {
+        while let Some(Idle { mut live, since }) = self.0.idle.take(purpose)? {
             if proof == Proof::Ping && since.elapsed() < SURELY_THERE {
                 return Ok(live);
             }
@@ -160,7 +132,7 @@ impl PgPool {
                 // Its server may have been restarted: then the other connections are dead too.
                 Ok(Err(_)) => {}
                 // The others will not answer either, and each would cost a wait.
-                Err(_) => self.forget_idle(),
+                Err(_) => self.0.idle.forget(),
             }
         }
         let mut raw = self.connect(purpose, until).await?;
@@ -176,7 +148,7 @@ impl PgPool {
         let backoff = Backoff { first: Duration::from_millis(10), longest };
         let mut waits = 0;
         loop {
-            let why = match erased::connect(&self.lane(purpose).options).await {
+            let why = match erased::connect(self.0.idle.options(purpose)).await {
                 Ok(raw) => return Ok(raw),
                 Err(why) => why,
             };
@@ -194,58 +166,35 @@ impl PgPool {
         }
     }
 
-    fn take(&self, purpose: Purpose) -> Result<Option<Idle>, Error> {
-        if self.0.is_closed.load(Ordering::Acquire) {
-            return Err(Error::PoolClosed);
-        }
-        let mut found = None;
-        let now = Instant::now();
-        for (lane, wanted) in [(&self.0.reading, Purpose::Read), (&self.0.writing, Purpose::Write)]
-        {
-            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|one| one.live.expires > now && one.since + IDLE_MAX > now);
-            if wanted == purpose {
-                found = idle.pop();
-            }
-        }
-        Ok(found)
-    }
-
-    pub(crate) fn put(&self, live: Live, purpose: Purpose, room: OwnedSemaphorePermit) {
-        if !self.0.is_closed.load(Ordering::Acquire) {
-            let idle = Idle { live, since: Instant::now() };
-            self.lane(purpose).idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
-        }
-        // After the connection: the next holder of the permit finds it.
-        drop(room);
-    }
-
-    /// One of them was silent: the others are closed without a wait.
-    pub(crate) fn forget_idle(&self) {
-        for lane in [&self.0.reading, &self.0.writing] {
-            lane.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
-    }
-
     /// Between half of it and all of it, so that not all are renewed at once.
     fn lifetime(&self) -> Duration {
         LIFETIME - LIFETIME / 16 * (self.0.opened.fetch_add(1, Ordering::Relaxed) % 8)
     }
+}
 
-    fn lane(&self, purpose: Purpose) -> &Lane {
-        match purpose {
-            Purpose::Read => &self.0.reading,
-            Purpose::Write => &self.0.writing,
-        }
+impl PgPool {
+    fn steps(&self, statement: Statement) -> Steps<'static> {
+        let pool = self.clone();
+        let steps = async move {
+            let mut connection = pool.acquire().await?;
+            connection.steps(statement).try_collect::<Vec<_>>().await
+        };
+        steps.map_ok(|steps| stream::iter(steps).map(Ok)).try_flatten_stream().boxed()
+    }
+
+    fn row(&self, statement: Statement) -> Done<'static, Option<PgRow>> {
+        let pool = self.clone();
+        async move { pool.acquire().await?.row(statement).await }.boxed()
+    }
+
+    fn prepared<'a>(&self, sql: SqlStr, parameters: &'a [PgTypeInfo]) -> Done<'a, PgStatement> {
+        let pool = self.clone();
+        async move { pool.acquire().await?.prepared(sql, parameters).await }.boxed()
     }
 }
 
-impl Lane {
-    fn new(room: u32, options: PgConnectOptions) -> Self {
-        let room = Arc::new(Semaphore::new(room as usize));
-        Self { room, options, idle: Mutex::default() }
-    }
-}
+// On a connection to read on.
+erased::executor!('p, &'p PgPool);
 
 impl fmt::Debug for PgPool {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,18 +211,7 @@ async fn prove(raw: &mut sqlx::PgConnection, proof: Proof) -> Result<(), Error> 
 
 #[cfg(all(test, feature = "testing"))]
 impl PgPool {
-    /// How many connections to write on are idle.
-    pub(crate) fn idle(&self) -> usize {
-        self.0.writing.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// As if it were so much later, for what is idle.
-    pub(crate) fn later(&self, by: Duration) {
-        for lane in [&self.0.reading, &self.0.writing] {
-            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            for one in idle.iter_mut() {
-                (one.since, one.live.expires) = (one.since - by, one.live.expires - by);
-            }
-        }
+    pub(crate) fn idle(&self) -> &IdleConnections {
+        &self.0.idle
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Limits, PgConnection, PgPool,
-    pool::IDLE_MAX,
+    idle::IDLE_MAX,
     testing::{Link, throwaway, throwaway_url},
 };
 use std::{collections::HashSet, time::Duration};
@@ -101,7 +101,7 @@ async fn a_statement_finds_a_server_that_came_back() {
     let first = backend(&mut pool.statement().await.unwrap()).await;
     assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
     end(&pool, first).await;
-    pool.later(Duration::from_secs(1));
+    pool.idle().later(Duration::from_secs(1));
     assert_ne!(backend(&mut pool.statement().await.unwrap()).await, first);
 }
 
@@ -110,7 +110,7 @@ async fn connections_are_renewed() {
     let pool = throwaway().await;
     let first = transact(&pool, "SELECT 1").await;
     let read = backend(&mut pool.acquire().await.unwrap()).await;
-    pool.later(IDLE_MAX);
+    pool.idle().later(IDLE_MAX);
     assert_ne!(transact(&pool, "SELECT 1").await, first);
     assert_ne!(backend(&mut pool.acquire().await.unwrap()).await, read);
 }
@@ -123,7 +123,7 @@ async fn a_connection_that_was_left_in_the_middle_is_kept_when_it_has_come_to_an
     let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut writing);
     assert!(timeout(Duration::from_millis(100), sleep).await.is_err());
     drop(writing);
-    while pool.idle() == 0 {
+    while pool.idle().writers() == 0 {
         yield_now().await;
     }
     assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
@@ -208,7 +208,7 @@ async fn idle_connections_that_are_silent_hold_nobody_up() {
     }
     busy.join_all().await;
     link.silence();
-    pool.later(Duration::from_secs(1));
+    pool.idle().later(Duration::from_secs(1));
     let began = Instant::now();
     transact(&pool, "INSERT INTO notes VALUES (1)").await;
     assert_eq!(count(&pool).await, 1);
