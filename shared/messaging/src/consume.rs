@@ -67,22 +67,37 @@ impl<S> Item<S> {
 
 /// Why a transaction was rolled back.
 enum Stop {
-    /// These messages of the batch, by place, are the culprits.
-    Culprits(Vec<(usize, Trouble)>),
-    /// One message of the batch is the culprit, and it is unknown which.
-    Data(Trouble),
-    Env(String),
+    /// The database was unavailable: retried.
+    Transient(String),
+    Blamed(Blame),
+}
+
+/// The messages for which a transaction failed: the same transaction would fail again.
+enum Blame {
+    /// These messages of the batch, by place.
+    Known(Vec<(usize, Trouble)>),
+    /// One message of the batch, and it is unknown which.
+    Unknown(Trouble),
+}
+
+impl Stop {
+    /// An error if there are culprits.
+    fn blame(culprits: Vec<(usize, Trouble)>) -> Result<(), Self> {
+        if culprits.is_empty() { Ok(()) } else { Err(Self::Blamed(Blame::Known(culprits))) }
+    }
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         match failure {
-            // The state may change; a value that the database refuses stays refused.
-            Failure::Permanent(why) if database::is_value(&why) => {
-                Self::Data(Trouble::Dead(format!("{why:#}")))
+            Failure::Transient(why) => Self::Transient(format!("{why:#}")),
+            Failure::Permanent(why) => {
+                // The state may change; a value that the database refuses stays refused.
+                let is_dead = database::is_value(&why);
+                let reason = format!("{why:#}");
+                let trouble = if is_dead { Trouble::Dead(reason) } else { Trouble::Failed(reason) };
+                Self::Blamed(Blame::Unknown(trouble))
             }
-            Failure::Permanent(why) => Self::Data(Trouble::Failed(format!("{why:#}"))),
-            Failure::Transient(why) => Self::Env(format!("{why:#}")),
         }
     }
 }
@@ -161,17 +176,13 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         while let Some(group) = groups.next_group() {
             match self.insist(stop, || self.transact(&group)).await? {
                 Ok(()) => group.into_iter().for_each(|item| item.span.end()),
-                Err(Stop::Culprits(culprits)) => {
+                Err(Blame::Known(culprits)) => {
                     let (innocent, guilty) = split(group, culprits);
                     troubled.extend(guilty);
                     groups.again(innocent);
                 }
-                Err(Stop::Data(trouble)) => {
+                Err(Blame::Unknown(trouble)) => {
                     troubled.extend(groups.halve(group).map(|item| item.blamed(trouble)));
-                }
-                Err(Stop::Env(why)) => {
-                    let failed = |item: Item<_>| item.blamed(Trouble::Failed(why.clone()));
-                    troubled.extend(group.into_iter().map(failed));
                 }
             }
         }
@@ -188,33 +199,29 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         &self,
         stop: &CancellationToken,
         work: impl Fn() -> F,
-    ) -> Option<Result<T, Stop>> {
+    ) -> Option<Result<T, Blame>> {
         let mut retry = Retry::new(self.env.clone());
         let began = Instant::now();
         let _waits = self.progress.activities.begin_wait("a transaction");
-        loop {
+        let settled = loop {
             let busy = self.progress.activities.begin("a transaction");
             let done = work().await;
             drop(busy);
-            match done {
-                Err(Stop::Env(why)) => {
-                    if began.elapsed() > LONG {
-                        self.progress.away();
-                    }
-                    retry.failed(&format!(
-                        "{} is paused: database unavailable: {why}",
-                        self.service
-                    ));
-                    if !retry.wait(stop).await {
-                        return None;
-                    }
-                }
-                settled => {
-                    retry.succeeded(&format!("{} goes on", self.service));
-                    return Some(settled);
-                }
+            let why = match done {
+                Ok(done) => break Ok(done),
+                Err(Stop::Blamed(blame)) => break Err(blame),
+                Err(Stop::Transient(why)) => why,
+            };
+            if began.elapsed() > LONG {
+                self.progress.away();
             }
-        }
+            retry.failed(&format!("{} is paused: database unavailable: {why}", self.service));
+            if !retry.wait(stop).await {
+                return None;
+            }
+        };
+        retry.succeeded(&format!("{} goes on", self.service));
+        Some(settled)
     }
 
     async fn transact(&self, group: &[Item<S::State>]) -> Result<(), Stop> {

@@ -55,7 +55,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
                 Err(panic) => culprits.push((*place, Trouble::Failed(panic_text(&*panic)))),
             }
         }
-        if culprits.is_empty() { Ok(()) } else { Err(Stop::Culprits(culprits)) }
+        Stop::blame(culprits)
     }
 }
 
@@ -90,7 +90,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
                 }
             }
         }
-        if forged.is_empty() { Ok(()) } else { Err(Stop::Culprits(forged)) }
+        Stop::blame(forged)
     }
 
     pub fn count(&self) {

@@ -29,7 +29,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
                 Some((*place, Trouble::Dead(why)))
             })
             .collect();
-        if culprits.is_empty() { Ok(()) } else { Err(Stop::Culprits(culprits)) }
+        Stop::blame(culprits)
     }
 }
 
