@@ -63,7 +63,7 @@ impl Fleet {
     }
 
     /// On servers of its own.
-    pub async fn quarantine_start() -> Self {
+    pub async fn start_on_own_servers() -> Self {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");

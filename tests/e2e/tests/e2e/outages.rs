@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
-    let mut fleet = Fleet::quarantine_start().await;
+    let mut fleet = Fleet::start_on_own_servers().await;
     let wish = order("pix", PLENTY, 1);
     let before = join_all((0..40).map(|_| fleet.place(&wish))).await;
     fleet.own_rabbit.as_mut().unwrap().kill().await.unwrap();
@@ -38,7 +38,7 @@ async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
 
 #[tokio::test]
 async fn postgres_is_killed_under_load_and_every_order_that_was_taken_ends() {
-    let mut fleet = Fleet::quarantine_start().await;
+    let mut fleet = Fleet::start_on_own_servers().await;
     let wish = order("pix", PLENTY, 1);
     let placed = join_all((0..60).map(|_| fleet.place(&wish))).await;
     fleet.own_postgres.as_mut().unwrap().kill().await.unwrap();
