@@ -1,11 +1,12 @@
 //! A fleet: four services, four databases, one virtual host.
 
-use crate::{BrokerView, Order, Provider, ServiceProcess, until};
+mod client;
+mod queues;
+
+use crate::{BrokerView, Provider, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
-use futures::future::join_all;
-use messaging::{Env, QueueShape, RetrySchedule, SystemEnv, Topology};
-use reqwest::{Client, Response, StatusCode};
-use serde_json::Value;
+use messaging::{Env, RetrySchedule, SystemEnv, Topology};
+use reqwest::Client;
 use servers::{Postgres, RabbitMq, Watchdog, ports, release, scratch};
 use sqlx::PgPool;
 use std::{
@@ -231,122 +232,9 @@ impl Fleet {
         &self.databases[service]
     }
 
-    pub async fn post(&self, order: &Value) -> Response {
-        let url = format!("{}/orders", self.order_url);
-        self.http.post(url).json(order).send().await.expect("the order service answers")
-    }
-
-    pub async fn place(&self, order: &Value) -> Uuid {
-        let answer = self.post(order).await;
-        let status = answer.status();
-        let body: Value = answer.json().await.expect("the answer is JSON");
-        assert_eq!(status, StatusCode::CREATED, "{body}");
-        let id = body["order_id"].as_str().and_then(|id| id.parse().ok()).expect("an order id");
-        self.placed.lock().expect("nobody panics with it").push(id);
-        id
-    }
-
-    pub async fn get(&self, order: Uuid) -> Order {
-        let url = format!("{}/orders/{order}", self.order_url);
-        let answer = self.http.get(url).send().await.expect("the order service answers");
-        answer.json().await.expect("the answer is JSON")
-    }
-
-    pub async fn cancel(&self, order: Uuid) -> StatusCode {
-        let url = format!("{}/orders/{order}/cancel", self.order_url);
-        self.http.post(url).send().await.expect("the order service answers").status()
-    }
-
-    pub async fn reaches(&self, order: Uuid, status: &str) -> Order {
-        until(BOUND, || async {
-            let now = self.get(order).await;
-            if now["status"] == status { Ok(now) } else { Err(format!("no {status}: {now}")) }
-        })
-        .await
-    }
-
-    pub async fn ends(&self, order: Uuid) -> Order {
-        until(BOUND, || async {
-            let now = self.get(order).await;
-            match now["status"].as_str() {
-                Some("CONFIRMED" | "PAYMENT_FAILED" | "CANCELLED") => Ok(now),
-                _ => Err(format!("not final: {now}")),
-            }
-        })
-        .await
-    }
-
-    /// These orders, as a customer sees them.
-    pub async fn views(&self, orders: &[Uuid]) -> Vec<Order> {
-        join_all(orders.iter().map(|id| self.get(*id))).await
-    }
-
-    /// The rows of the four services, without their idempotency tables.
-    pub async fn tables(&self) -> Vec<String> {
-        let tables = [
-            ("order", "orders"),
-            ("payment", "payments"),
-            ("inventory", "products"),
-            ("inventory", "reservations"),
-            ("inventory", "reservation_items"),
-            ("inventory", "refusals"),
-            ("shipping", "shipments"),
-            ("shipping", "cancel_marks"),
-        ];
-        let mut rows = Vec::new();
-        for (service, table) in tables {
-            let select = format!("SELECT '{table} ' || t::TEXT FROM {table} AS t ORDER BY 1");
-            let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(select))
-                .fetch_all(&self.pool(service).await)
-                .await
-                .expect("the table is there");
-            rows.extend(found);
-        }
-        rows
-    }
-
-    /// Waits until no message is in any main or retry queue. The broker does not count a message
-    /// that is being handled: the services are stopped for the check, and started again.
-    pub async fn drained(&mut self) {
-        until(BOUND, || async { self.empty().await }).await;
-        loop {
-            let names: Vec<String> = self.processes.keys().cloned().collect();
-            let stopped = names.iter().map(|name| self.take(name)).map(async |process| {
-                let log = process.log.clone();
-                (process.stop().await, log)
-            });
-            for ((status, took), log) in join_all(stopped.collect::<Vec<_>>()).await {
-                let log = std::fs::read_to_string(log).unwrap_or_default();
-                assert!(status.success(), "{status} after {took:?}\n{log}");
-            }
-            let empty = self.empty().await;
-            for name in names {
-                self.spawn(&name);
-            }
-            self.ready().await;
-            if empty.is_ok() {
-                return;
-            }
-        }
-    }
-
-    async fn empty(&self) -> Result<(), String> {
-        let queues = Topology::whole(&schedule()).queues.into_iter();
-        let busy = queues.filter(|(_, shape)| *shape != QueueShape::Parked);
-        let names: Vec<String> = busy.map(|(name, _)| name).collect();
-        let counts = self.broker.ready(&names).await;
-        let waiting: Vec<_> = names.iter().zip(counts).filter(|(_, count)| *count > 0).collect();
-        if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
-    }
-
     /// A path of the test's own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
-    }
-
-    /// Every order that was answered 201.
-    pub fn placed(&self) -> Vec<Uuid> {
-        self.placed.lock().expect("nobody panics with it").clone()
     }
 
     /// Ends everything, and leaves nothing behind on shared servers.
