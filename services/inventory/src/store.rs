@@ -20,7 +20,7 @@ pub struct Shelves {
 }
 
 impl LoadedBatch<Shelf> for Shelves {
-    fn of(&self, order: OrderId, touched: &[ProductId]) -> Shelf {
+    fn get(&self, order: OrderId, touched: &[ProductId]) -> Shelf {
         let reservation = self.reservations.get(&order).cloned();
         let held = reservation.iter().flat_map(|reservation| reservation.quantities.keys());
         let products =
@@ -28,7 +28,7 @@ impl LoadedBatch<Shelf> for Shelves {
         Shelf { reservation, refused: self.refused.contains(&order), products }
     }
 
-    fn keep(&mut self, order: OrderId, shelf: Shelf) {
+    fn put(&mut self, order: OrderId, shelf: Shelf) {
         if let Some(reservation) = shelf.reservation {
             self.reservations.insert(order, reservation);
         }
@@ -221,11 +221,11 @@ mod tests {
     ) -> Result<Shelf, Failure> {
         let mut tx = ledger.begin().await.unwrap();
         let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
-        shelves.keep(order, change(shelves.of(order, &[QUILL, PRINT])));
+        shelves.put(order, change(shelves.get(order, &[QUILL, PRINT])));
         Stock.save(&mut tx, &shelves).await?;
         tx.commit().await?;
         let mut tx = ledger.begin().await.unwrap();
-        Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.of(order, &[QUILL, PRINT]))
+        Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.get(order, &[QUILL, PRINT]))
     }
 
     fn items() -> Vec<Item> {
@@ -269,9 +269,9 @@ mod tests {
         let mut shelves = Shelves::default();
         shelves.products.insert(PRINT, Product { total: 10, reserved: 0 });
         let wish = [Item { product_id: PRINT, quantity: 6, unit_price: Money::ZERO }];
-        let first = shelves.of(Uuid::from_u128(1), &[PRINT]).reserve(&wish).unwrap();
-        shelves.keep(Uuid::from_u128(1), first);
-        let second = shelves.of(Uuid::from_u128(2), &[PRINT]).reserve(&wish);
+        let first = shelves.get(Uuid::from_u128(1), &[PRINT]).reserve(&wish).unwrap();
+        shelves.put(Uuid::from_u128(1), first);
+        let second = shelves.get(Uuid::from_u128(2), &[PRINT]).reserve(&wish);
         assert_eq!(second.unwrap_err()[0].available, 4);
     }
 }

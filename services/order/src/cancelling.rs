@@ -100,7 +100,7 @@ impl Requests<'_> {
         order_id: OrderId,
         known: Cancellable,
     ) -> Outcome {
-        let mut order = states.of(order_id, &[]);
+        let mut order = states.get(order_id, &[]);
         match order.cancel() {
             Cancel::TooLate => return Outcome::TooLate(order.status()),
             Cancel::UnderWay => return Outcome::Accepted(order.status()),
@@ -117,7 +117,7 @@ impl Requests<'_> {
         let (event_id, trace) = (outgoing.id, outgoing.trace.clone());
         self.requested.push(Requested { order_id, event_id, span, trace });
         let status = order.status();
-        states.keep(order_id, order);
+        states.put(order_id, order);
         states.say(outgoing);
         Outcome::Accepted(status)
     }

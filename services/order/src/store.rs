@@ -43,11 +43,11 @@ pub struct Loaded {
 }
 
 impl LoadedBatch<Order> for Loaded {
-    fn of(&self, order: OrderId, _touched: &[ProductId]) -> Order {
+    fn get(&self, order: OrderId, _touched: &[ProductId]) -> Order {
         self.known.get(&order).cloned().unwrap_or_default()
     }
 
-    fn keep(&mut self, order: OrderId, state: Order) {
+    fn put(&mut self, order: OrderId, state: Order) {
         let before = self.known.entry(order).or_default();
         if state.status().is_final() && !before.status().is_final() {
             self.ended.insert(order);

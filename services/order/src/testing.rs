@@ -131,9 +131,9 @@ impl Bench {
         let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
         let at = self.context.env.now();
         let decision =
-            loaded.of(order_id, &[]).on(&reaction::Heard { at, caused_by, ..heard(event) });
+            loaded.get(order_id, &[]).on(&reaction::Heard { at, caused_by, ..heard(event) });
         if let Decision::Change { state, .. } = decision {
-            loaded.keep(order_id, state);
+            loaded.put(order_id, state);
         }
         self.orders.save(&mut tx, &loaded).await.unwrap();
         ledger.commit(tx).await.unwrap();

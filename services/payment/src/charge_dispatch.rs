@@ -66,7 +66,7 @@ impl ChargeDispatch {
     /// which is handled once.
     pub fn take_up(&self, charges: &mut Charges, order: OrderId) {
         let is_due_now = |charge: &&Charge| charge.due_in.is_some_and(|wait| wait.is_zero());
-        let payment = charges.batch.get(order);
+        let payment = charges.batch.find(order);
         let Some(charge) = payment.and_then(|payment| payment.charge.as_ref()).filter(is_due_now)
         else {
             return;
@@ -74,7 +74,7 @@ impl ChargeDispatch {
         let is_well = self.breaker(|breaker| breaker.is_closed());
         if let Some(permit) = self.permit_now().filter(|_| is_well) {
             let taken = charge.clone().take_up(charge.cause.event_id);
-            charges.keep(order, taken.into());
+            charges.put(order, taken.into());
             charges.taken.insert(order, permit);
         }
     }
@@ -84,7 +84,7 @@ impl ChargeDispatch {
         let Charges { batch, taken } = charges;
         let is_due = any_due(&batch);
         for (order, permit) in taken {
-            if let Some(charge) = batch.of(order, &[]).charge
+            if let Some(charge) = batch.get(order, &[]).charge
                 && charge.claim.is_some()
             {
                 // Without a desk that receives it, the reaper takes it over.
@@ -174,12 +174,12 @@ impl Charges {
 }
 
 impl LoadedBatch<Payment> for Charges {
-    fn of(&self, order: OrderId, touched: &[ProductId]) -> Payment {
-        self.batch.of(order, touched)
+    fn get(&self, order: OrderId, touched: &[ProductId]) -> Payment {
+        self.batch.get(order, touched)
     }
 
-    fn keep(&mut self, order: OrderId, payment: Payment) {
-        self.batch.keep(order, payment);
+    fn put(&mut self, order: OrderId, payment: Payment) {
+        self.batch.put(order, payment);
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let mut charges = Charges::new(Batch::new([]));
         for order_id in (1..=orders).map(OrderId::from_u128) {
             let due = charge(Status::Pending).due(Status::Pending, Duration::ZERO);
-            charges.keep(order_id, Charge { order_id, ..due }.into());
+            charges.put(order_id, Charge { order_id, ..due }.into());
             dispatch.take_up(&mut charges, order_id);
         }
         charges
@@ -244,11 +244,11 @@ mod tests {
     fn a_later_message_of_the_same_batch_sees_what_was_taken_up() {
         let (dispatch, mut handed) = dispatch(9);
         let mut charges = Charges::new(Batch::new([]));
-        charges.keep(ORDER, charge(Status::Pending).due(Status::Pending, Duration::ZERO).into());
+        charges.put(ORDER, charge(Status::Pending).due(Status::Pending, Duration::ZERO).into());
         dispatch.take_up(&mut charges, ORDER);
-        let charge = charges.of(ORDER, &[]).charge.unwrap();
+        let charge = charges.get(ORDER, &[]).charge.unwrap();
         assert_eq!(charge.status, Status::Processing);
-        charges.keep(ORDER, Charge { cancel_requested: true, ..charge }.into());
+        charges.put(ORDER, Charge { cancel_requested: true, ..charge }.into());
         dispatch.take_up(&mut charges, ORDER);
         dispatch.committed(charges);
         assert!(handed.try_recv().unwrap().charge.cancel_requested);

@@ -217,7 +217,7 @@ fn change(
     let charges = charges.collect::<Result<Vec<_>, _>>()?;
     let mut batch = Batch::new([]);
     for charge in &charges {
-        batch.keep(charge.order_id, Payment::from(charge.clone()));
+        batch.put(charge.order_id, Payment::from(charge.clone()));
     }
     save(tx, &batch);
     Ok(charges)

@@ -117,11 +117,11 @@ mod tests {
     async fn save_and_load(ledger: &PgLedger, order: OrderId, dispatch: &Dispatch) -> Dispatch {
         let mut tx = ledger.begin().await.unwrap();
         let mut batch = Shipments.load(&mut tx, &[order], &[]).await.unwrap();
-        batch.keep(order, dispatch.clone());
+        batch.put(order, dispatch.clone());
         Shipments.save(&mut tx, &batch).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = ledger.begin().await.unwrap();
-        Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().of(order, &[])
+        Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().get(order, &[])
     }
 
     #[tokio::test]

@@ -52,18 +52,18 @@ pub struct States<'a, S: Store> {
 
 impl<S: Store> States<'_, S> {
     /// As the earlier decisions have left it.
-    pub fn of(&self, order: OrderId, touched: &[ProductId]) -> S::State {
-        self.batch.of(order, touched)
+    pub fn get(&self, order: OrderId, touched: &[ProductId]) -> S::State {
+        self.batch.get(order, touched)
     }
 
-    pub fn keep(&mut self, order: OrderId, state: S::State) {
-        self.batch.keep(order, state);
+    pub fn put(&mut self, order: OrderId, state: S::State) {
+        self.batch.put(order, state);
         self.store.decided(&mut self.batch, order);
     }
 
     /// Keeps a decision's changes, and assigns each event its id.
     pub fn change(&mut self, order: OrderId, state: S::State, says: Vec<Said>, cause: &Cause) {
-        self.keep(order, state);
+        self.put(order, state);
         let outgoing = |said| Outgoing::new(self.env, said, Some(cause));
         self.said.extend(says.into_iter().map(outgoing));
     }

@@ -38,8 +38,8 @@ pub trait Store: Send + Sync + 'static {
 /// A loaded batch, decided on one order after another.
 pub trait LoadedBatch<S> {
     /// The state that the decision on this order sees, with the rows that it touches.
-    fn of(&self, order: OrderId, touched: &[ProductId]) -> S;
-    fn keep(&mut self, order: OrderId, state: S);
+    fn get(&self, order: OrderId, touched: &[ProductId]) -> S;
+    fn put(&mut self, order: OrderId, state: S);
 }
 
 /// The plain batch: one state per order.
@@ -54,7 +54,7 @@ impl<S> Batch<S> {
     }
 
     /// `None` if it is unknown.
-    pub fn get(&self, order: OrderId) -> Option<&S> {
+    pub fn find(&self, order: OrderId) -> Option<&S> {
         self.known.get(&order)
     }
 
@@ -65,11 +65,11 @@ impl<S> Batch<S> {
 }
 
 impl<S: Clone + Default> LoadedBatch<S> for Batch<S> {
-    fn of(&self, order: OrderId, _touched: &[ProductId]) -> S {
+    fn get(&self, order: OrderId, _touched: &[ProductId]) -> S {
         self.known.get(&order).cloned().unwrap_or_default()
     }
 
-    fn keep(&mut self, order: OrderId, state: S) {
+    fn put(&mut self, order: OrderId, state: S) {
         self.known.insert(order, state);
         self.changed.insert(order);
     }

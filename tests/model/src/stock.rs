@@ -34,14 +34,14 @@ impl Stock {
         decide: impl FnOnce(Shelf) -> Decision<Shelf>,
     ) -> Decision<Self> {
         let mut shelves = Shelves::default();
-        self.shelves().for_each(|(order, shelf)| shelves.keep(order, shelf.clone()));
-        match decide(shelves.of(order, touched)) {
+        self.shelves().for_each(|(order, shelf)| shelves.put(order, shelf.clone()));
+        match decide(shelves.get(order, touched)) {
             Decision::Nothing => Decision::Nothing,
             Decision::Impossible(reason) => Decision::Impossible(reason),
             Decision::Change { state, says } => {
-                shelves.keep(order, state);
+                shelves.put(order, state);
                 let all: Vec<_> = self.products().into_keys().collect();
-                let after = self.0.keys().map(|order| (*order, shelves.of(*order, &all)));
+                let after = self.0.keys().map(|order| (*order, shelves.get(*order, &all)));
                 Decision::Change { state: Self(after.collect()), says }
             }
         }

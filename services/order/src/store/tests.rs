@@ -75,12 +75,12 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     let mut tx = ledger.begin().await.unwrap();
     let mut loaded = store.load(&mut tx, &orders, &[]).await.unwrap();
     for id in &orders[..2] {
-        let mut known = loaded.of(*id, &[]);
+        let mut known = loaded.get(*id, &[]);
         for event in [InventoryReserved::NAME, PaymentReversed::NAME] {
             let event_id = bench.context.env.new_id();
             let (at, caused_by) = (bench.context.env.now(), Some(*id));
             known.remember(Fact { event, event_id, at, caused_by, detail: Value::Null });
-            loaded.keep(*id, known.clone());
+            loaded.put(*id, known.clone());
         }
     }
     store.save(&mut tx, &loaded).await.unwrap();
@@ -198,7 +198,7 @@ async fn an_empty_batch_is_no_work() {
     let mut tx = context.ledger.begin().await.unwrap();
     assert!(context.ledger.place(&[]).await.unwrap().is_empty());
     let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
-    assert_eq!(loaded.of(OrderId::nil(), &[]), Order::default());
+    assert_eq!(loaded.get(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, &loaded).await.unwrap();
 }
 

@@ -124,7 +124,7 @@ impl<L: ChargeRepository> Work<AnsweredPayments<L>, L> for Answers<'_> {
 
     fn decide(&mut self, states: &mut States<'_, AnsweredPayments<L>>) -> Result<(), Failure> {
         for Answered { charge, verdict } in self.answers {
-            let payment = states.of(charge.order_id, &[]);
+            let payment = states.get(charge.order_id, &[]);
             let decision = settle(payment, charge, verdict.clone(), self.settings.policy());
             if let Decision::Change { state, says } = decision {
                 self.statuses.extend(state.charge.as_ref().map(|charge| charge.status.name()));

@@ -15,14 +15,14 @@ async fn migrated() -> PgLedger {
 async fn put(ledger: &PgLedger, charge: Charge) {
     let mut tx = ledger.begin().await.unwrap();
     let mut batch = load(&mut tx, &[charge.order_id]).await.unwrap();
-    batch.keep(charge.order_id, charge.into());
+    batch.put(charge.order_id, charge.into());
     save(&mut tx, &batch);
     tx.commit().await.unwrap();
 }
 
 async fn get(ledger: &PgLedger) -> Charge {
     let mut tx = ledger.begin().await.unwrap();
-    let found = load(&mut tx, &[ORDER]).await.unwrap().of(ORDER, &[]).charge.unwrap();
+    let found = load(&mut tx, &[ORDER]).await.unwrap().get(ORDER, &[]).charge.unwrap();
     // Its lock would make the next claim skip this.
     tx.commit().await.unwrap();
     found

@@ -43,7 +43,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
         let mut culprits = Vec::new();
         for (place, item) in &self.fresh {
             let received = &item.received;
-            let state = states.of(received.order_id(), &received.touches);
+            let state = states.get(received.order_id(), &received.touches);
             match catch_unwind(AssertUnwindSafe(|| (received.decide)(state))) {
                 Ok(Decision::Nothing) => self.log(received, "nothing to do"),
                 Ok(Decision::Change { state, says }) => {

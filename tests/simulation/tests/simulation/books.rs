@@ -144,10 +144,10 @@ where
     let mut said = format!("{answers:?}");
     for ((heard, _), seen_before) in all.iter().zip(answers) {
         if seen_before == Seen::New {
-            let decision = batch.of(heard.order_id(), &S::State::touches(&heard.event)).on(heard);
+            let decision = batch.get(heard.order_id(), &S::State::touches(&heard.event)).on(heard);
             said += &format!("\n{decision:?}");
             if let Decision::Change { state, .. } = decision {
-                batch.keep(heard.order_id(), state);
+                batch.put(heard.order_id(), state);
             }
         }
     }
@@ -165,7 +165,7 @@ async fn known<L: Ledger, S: Store<Tx = L::Tx, State: Debug>>(
     let batch = store.load(&mut tx, &orders, &PRODUCTS).await?;
     // If it were dropped, its locks would remain for a moment, and claims skip locked rows.
     ledger.commit(tx).await?;
-    Ok(orders.iter().map(|id| format!("{:?}\n", batch.of(*id, &PRODUCTS))).collect())
+    Ok(orders.iter().map(|id| format!("{:?}\n", batch.get(*id, &PRODUCTS))).collect())
 }
 
 #[tokio::test]
@@ -209,11 +209,11 @@ async fn overfill<L: Ledger, S: Store<Tx = L::Tx, State = Shelf>>(
 ) -> Result<String, Failure> {
     let mut tx = ledger.begin().await?;
     let mut batch = store.load(&mut tx, &[order(0)], &PRODUCTS).await?;
-    let mut shelf = batch.of(order(0), &PRODUCTS);
+    let mut shelf = batch.get(order(0), &PRODUCTS);
     for product in shelf.products.values_mut() {
         product.reserved = product.total + 1;
     }
-    batch.keep(order(0), Shelf { refused: true, reservation: None, ..shelf });
+    batch.put(order(0), Shelf { refused: true, reservation: None, ..shelf });
     store.save(&mut tx, &batch).await?;
     ledger.commit(tx).await?;
     Ok("taken".into())

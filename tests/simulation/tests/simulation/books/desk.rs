@@ -89,12 +89,12 @@ async fn at_desk<L: ChargeRepository>(book: &L, step: &Desk) -> Result<String, F
         Desk::Settle(order, verdict) => {
             let mut tx = book.begin().await?;
             let mut batch = book.load(&mut tx, &[*order]).await?;
-            let payment = batch.of(*order, &[]);
+            let payment = batch.get(*order, &[]);
             let Some(asked) = payment.charge.clone() else { return Ok("not heard of".into()) };
             let decision = settle(payment, &asked, verdict.clone(), POLICY);
             let said = format!("{decision:?}");
             if let Decision::Change { state, .. } = decision {
-                batch.keep(*order, state);
+                batch.put(*order, state);
             }
             book.save(&mut tx, &batch).await?;
             book.commit(tx).await?;
