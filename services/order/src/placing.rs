@@ -153,10 +153,10 @@ impl Waiting {
 }
 
 /// Deletes all answers past their retention, in small transactions.
-pub async fn forget(context: Context, kept: Duration) -> anyhow::Result<()> {
+pub async fn forget(context: Context, retention: Duration) -> anyhow::Result<()> {
     let mut count = 0;
     while !context.stop.is_cancelled() {
-        let gone = store::forget_answers(&context.ledger.pool, kept, FORGOTTEN_MAX).await?;
+        let gone = store::forget_answers(&context.ledger.pool, retention, FORGOTTEN_MAX).await?;
         count += gone;
         if gone < FORGOTTEN_MAX.into() {
             break;

@@ -53,7 +53,7 @@ pub fn context_on(pool: PgPool) -> Context {
     let (outbox, _) = Relay::new(ledger.clone(), env.clone(), 100, 1 << 20);
     let health = Arc::new(Health::new(watch::channel(ConsumerState::CaughtUp).1));
     let (broker, schedule) = (Arc::new(MemoryBroker::default()), RetrySchedule::default());
-    let (kept, stop, consumers_stopped) = Default::default();
+    let (retention, stop, consumers_stopped) = Default::default();
     Context {
         ledger,
         outbox,
@@ -61,7 +61,7 @@ pub fn context_on(pool: PgPool) -> Context {
         health,
         broker,
         schedule,
-        kept,
+        retention,
         batch_max: 100,
         stop,
         consumers_stopped,

@@ -22,7 +22,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    pub const fn kept(&self) -> Retention {
+    pub const fn retention(&self) -> Retention {
         Retention::days(self.keep_days)
     }
 }

@@ -12,15 +12,15 @@ pub struct Sources {
     pub databases: Databases,
     pub broker: Broker,
     provider_url: Option<String>,
-    kept: Retention,
+    retention: Retention,
 }
 
 impl Sources {
     pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
         let databases = Databases::connect(&endpoints.databases).await?;
         let broker = Broker::connect(endpoints).await?;
-        let (provider_url, kept) = (endpoints.provider_url.clone(), endpoints.kept());
-        Ok(Self { databases, broker, provider_url, kept })
+        let (provider_url, retention) = (endpoints.provider_url.clone(), endpoints.retention());
+        Ok(Self { databases, broker, provider_url, retention })
     }
 
     /// Each database at its own moment: together they are consistent only while nothing moves.
@@ -38,7 +38,7 @@ impl Sources {
                 format!("cannot read the mock gateway's charges at {url}: is it up?")
             })?);
         }
-        snapshot.keys_kept_since = Some(self.kept.since(now));
+        snapshot.keys_kept_since = Some(self.retention.since(now));
         Ok(snapshot)
     }
 }

@@ -29,13 +29,13 @@ pub const REPAIRED_MEANWHILE: &str = "somebody has repaired it meanwhile";
 /// Plans a replay of each, by the retention of the consumers' inboxes.
 pub async fn judge(
     books: &mut impl Books,
-    kept: Retention,
+    retention: Retention,
     letters: &[&Letter],
 ) -> Result<Vec<(Past, ReplayPlan)>> {
     let now = now();
     let pasts = books.pasts(letters).await?.into_iter().zip(letters);
     let judged = pasts.map(|(past, letter)| {
-        let plan = plan(letter, &past, kept, now);
+        let plan = plan(letter, &past, retention, now);
         (past, plan)
     });
     Ok(judged.collect())
@@ -45,11 +45,11 @@ pub async fn judge(
 /// crash in between leaves two copies, of which one is handled.
 pub async fn replay(
     books: &mut impl Books,
-    kept: Retention,
+    retention: Retention,
     post: &mut Post,
     lease: &Lease,
 ) -> Result<Vec<Done>> {
-    let judged = judge(books, kept, &lease.letters()).await?;
+    let judged = judge(books, retention, &lease.letters()).await?;
     let mut all = Vec::with_capacity(judged.len());
     let mut going = Vec::new();
     for (taken, (past, plan)) in lease.taken.iter().zip(judged) {

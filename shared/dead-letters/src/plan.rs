@@ -35,7 +35,7 @@ pub enum ReplayPlan {
 }
 
 /// Refuses what the consumer would refuse: nothing would prevent a second handling.
-pub fn plan(letter: &Letter, past: &Past, kept: Retention, now: DateTime<Utc>) -> ReplayPlan {
+pub fn plan(letter: &Letter, past: &Past, retention: Retention, now: DateTime<Utc>) -> ReplayPlan {
     let refused = |why: &str| ReplayPlan::Refused { why: why.into() };
     let Some(to) = letter.origin() else {
         return refused("its original queue is unknown: export it, then purge it");
@@ -57,7 +57,7 @@ pub fn plan(letter: &Letter, past: &Past, kept: Retention, now: DateTime<Utc>) -
         let why = format!("it was repaired and republished as event {new}: purge it");
         return ReplayPlan::Refused { why };
     }
-    match (&past.handled, kept.check(said_at, now)) {
+    match (&past.handled, retention.check(said_at, now)) {
         (Some(digest), in_time) if *digest == letter.message.digest() => match in_time {
             Ok(()) => ReplayPlan::NoEffect { to },
             Err(_) => refused("it was already handled, and is expired: purge it"),

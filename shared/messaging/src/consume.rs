@@ -27,7 +27,7 @@ pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
     pub ledger: L,
     pub outbox: Outbox,
     pub schedule: RetrySchedule,
-    pub kept: Retention,
+    pub retention: Retention,
     pub env: Arc<dyn Env>,
     pub batch_max: usize,
     pub progress: Arc<Progress>,
@@ -191,7 +191,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
 
     /// Rejects events older than the inbox's retention: whether they were handled is unknown.
     fn in_time(&self, received: Received<S::State>) -> Result<Received<S::State>, String> {
-        self.kept.check(received.said_at, self.env.now()).map(|()| received)
+        self.retention.check(received.said_at, self.env.now()).map(|()| received)
     }
 
     /// Retries as long as the failure is transient; `None` if the service stops meanwhile.

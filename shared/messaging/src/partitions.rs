@@ -19,8 +19,8 @@ pub async fn make(pool: &PgPool) -> Result<(), Failure> {
 
 /// Drops the partitions whose events are all refused by now; returns how many. Each waits only a
 /// moment for users of the table, since all others wait behind it.
-pub async fn drop_old(pool: &PgPool, kept: Retention) -> Result<usize, Failure> {
-    drop_at(pool, kept, clock(pool).await?).await
+pub async fn drop_old(pool: &PgPool, retention: Retention) -> Result<usize, Failure> {
+    drop_at(pool, retention, clock(pool).await?).await
 }
 
 /// Dropping is final, so the database's own clock decides.
@@ -46,8 +46,12 @@ async fn make_at(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Failure> {
     Ok(tx.commit().await?)
 }
 
-async fn drop_at(pool: &PgPool, kept: Retention, now: DateTime<Utc>) -> Result<usize, Failure> {
-    let first_kept = kept.droppable_before(now).date_naive();
+async fn drop_at(
+    pool: &PgPool,
+    retention: Retention,
+    now: DateTime<Utc>,
+) -> Result<usize, Failure> {
+    let first_kept = retention.droppable_before(now).date_naive();
     let is_old = |part: &Part| part.last_day() < first_kept;
     let mut dropped = 0;
     while there(&mut pool.acquire().await?).await?.iter().any(is_old) {

@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_keys_is_refused_and_told_what_to_do() {
-        let kept = Retention::days(7);
+        let retention = Retention::days(7);
         let oldest = now() - TimeDelta::days(7);
-        assert_eq!(kept.check(oldest, now()), Ok(()));
-        let why = kept.check(oldest - MOMENT, now()).unwrap_err();
+        assert_eq!(retention.check(oldest, now()), Ok(()));
+        let why = retention.check(oldest - MOMENT, now()).unwrap_err();
         assert!(why.starts_with("expired: published on 2025-12-22 09:19:59"), "{why}");
         assert!(why.contains("7 days, KEEP_DAYS") && why.contains("--new-id"), "{why}");
     }
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn nothing_is_droppable_that_a_clock_a_day_behind_would_not_refuse() {
-        let kept = Retention::default();
-        let newest_dropped = kept.droppable_before(now()) - MOMENT;
+        let retention = Retention::default();
+        let newest_dropped = retention.droppable_before(now()) - MOMENT;
         let behind = now() - TimeDelta::days(1);
-        assert!(kept.check(newest_dropped, behind).is_err());
+        assert!(retention.check(newest_dropped, behind).is_err());
     }
 }

@@ -38,7 +38,7 @@ pub async fn run<S: Store<Tx = Transaction>>(
 ) -> anyhow::Result<()> {
     let tuning = Tuning {
         schedule: common.retry_delays.clone(),
-        kept: Retention::days(common.keep_days),
+        retention: Retention::days(common.keep_days),
         queue_type: common.queue_type,
         batch_max: common.batch_max.into(),
         outbox_memory: common.outbox_memory,
@@ -146,7 +146,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             health,
             broker,
             schedule: tuning.schedule,
-            kept: tuning.kept,
+            retention: tuning.retention,
             batch_max: tuning.batch_max,
             stop: stop.clone(),
             consumers_stopped: consumers_stopped.clone(),

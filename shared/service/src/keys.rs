@@ -11,7 +11,7 @@ pub const PERIOD: Duration = Duration::from_secs(20);
 pub async fn tend(context: Context) -> anyhow::Result<()> {
     let pool = &context.ledger.pool;
     partitions::make(pool).await?;
-    let dropped = partitions::drop_old(pool, context.kept).await?;
+    let dropped = partitions::drop_old(pool, context.retention).await?;
     if dropped > 0 {
         tracing::info!(partitions = dropped, "dropped expired idempotency key partitions");
     }

@@ -61,7 +61,7 @@ pub struct Context<L = PgLedger> {
     /// For inspection: events are published by the outbox.
     pub broker: Arc<dyn Broker>,
     pub schedule: RetrySchedule,
-    pub kept: Retention,
+    pub retention: Retention,
     /// Rows in one transaction, at most.
     pub batch_max: usize,
     /// Cancelled when the service stops.
@@ -94,7 +94,7 @@ struct Http {
 #[derive(Clone, Debug)]
 pub struct Tuning {
     pub schedule: RetrySchedule,
-    pub kept: Retention,
+    pub retention: Retention,
     pub queue_type: QueueType,
     pub batch_max: usize,
     /// Maximum of bytes waiting to be published; the outbox has them all.
@@ -205,7 +205,7 @@ impl<S: Store> Service<S> {
             ledger: ledger.clone(),
             outbox: outbox.clone(),
             schedule: tuning.schedule.clone(),
-            kept: tuning.kept,
+            retention: tuning.retention,
             env: env.clone(),
             batch_max: tuning.batch_max,
             progress: progress.clone(),

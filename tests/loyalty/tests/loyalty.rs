@@ -30,7 +30,7 @@ async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncF
         env: SystemEnv::shared(),
         tuning: Tuning {
             schedule: RetrySchedule::default(),
-            kept: Retention::default(),
+            retention: Retention::default(),
             queue_type: QueueType::default(),
             batch_max: 100,
             outbox_memory: 1 << 20,

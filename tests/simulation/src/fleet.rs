@@ -196,10 +196,10 @@ impl Fleet {
             false => clock.clone(),
         };
         let batch_max = self.chaos.among(&[1, 3, 100]);
-        let (kept, queue_type) = (Retention::default(), QueueType::default());
+        let (retention, queue_type) = (Retention::default(), QueueType::default());
         let tuning = Tuning {
             schedule: RetrySchedule::default(),
-            kept,
+            retention,
             queue_type,
             batch_max,
             outbox_memory: 1 << 20,
@@ -216,7 +216,7 @@ impl Fleet {
             health,
             broker,
             schedule: tuning.schedule,
-            kept: tuning.kept,
+            retention: tuning.retention,
             batch_max,
             stop: stop.clone(),
             consumers_stopped: consumers_stopped.clone(),

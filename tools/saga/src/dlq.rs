@@ -23,7 +23,7 @@ pub struct DeadLetters {
     broker: Broker,
     books: Books,
     post: Post,
-    kept: Retention,
+    retention: Retention,
 }
 
 /// The matching messages among the first `limit` of each queue.
@@ -37,7 +37,7 @@ impl DeadLetters {
         let broker = Broker::connect(endpoints).await?;
         let books = Books::new(Databases::connect(&endpoints.databases).await?);
         let post = Post::connect(&endpoints.amqp_url, "saga dlq").await?;
-        Ok(Self { broker, books, post, kept: endpoints.kept() })
+        Ok(Self { broker, books, post, retention: endpoints.retention() })
     }
 
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Lease> {
@@ -50,11 +50,11 @@ impl DeadLetters {
 
     /// The plan of each message's replay.
     pub async fn judge(&mut self, letters: &[&Letter]) -> Result<Vec<(Past, ReplayPlan)>> {
-        dead_letters::judge(&mut self.books, self.kept, letters).await
+        dead_letters::judge(&mut self.books, self.retention, letters).await
     }
 
     pub async fn replay(&mut self, lease: &Lease) -> Result<Vec<Done>> {
-        dead_letters::replay(&mut self.books, self.kept, &mut self.post, lease).await
+        dead_letters::replay(&mut self.books, self.retention, &mut self.post, lease).await
     }
 
     pub async fn send_back(&mut self, letters: &[(&Letter, &str)]) -> Vec<Result<(), String>> {

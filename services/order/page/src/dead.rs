@@ -43,7 +43,7 @@ struct Reason {
 /// Order's own records: other services keep theirs.
 struct OwnBooks {
     pool: PgPool,
-    kept: Retention,
+    retention: Retention,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -134,8 +134,8 @@ pub async fn act(
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let Context { ledger, kept, .. } = page.app.context;
-    let books = OwnBooks { pool: ledger.pool, kept };
+    let Context { ledger, retention, .. } = page.app.context;
+    let books = OwnBooks { pool: ledger.pool, retention };
     // Completes even if the page disconnects.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
@@ -179,14 +179,14 @@ async fn act_on(
 ) -> Result<Vec<(String, bool)>> {
     if deed == Deed::Replay {
         let mut post = Post::connect(&operator.amqp_url, "order: operator").await?;
-        let done = replay(books, books.kept, &mut post, lease).await?;
+        let done = replay(books, books.retention, &mut post, lease).await?;
         let told = |letter: &Letter| {
             let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
             same.next().map_or((String::new(), false), said)
         };
         return Ok(lease.letters().into_iter().map(told).collect());
     }
-    let judged = judge(books, books.kept, &lease.letters()).await?;
+    let judged = judge(books, books.retention, &lease.letters()).await?;
     Ok(judged.into_iter().map(|(_, plan)| would(&plan)).collect())
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn given(
 
 /// Deletes so many of the answers that are older than that by the database's clock; skips rows that
 /// another process has locked.
-pub async fn forget_answers(pool: &PgPool, kept: Duration, max: u32) -> Result<u64, Failure> {
+pub async fn forget_answers(pool: &PgPool, retention: Duration, max: u32) -> Result<u64, Failure> {
     let gone = sqlx::query(
         "DELETE FROM http_idempotency_keys
          WHERE key IN (
@@ -45,7 +45,7 @@ pub async fn forget_answers(pool: &PgPool, kept: Duration, max: u32) -> Result<u
              LIMIT $2
              FOR UPDATE SKIP LOCKED)",
     )
-    .bind(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
+    .bind(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX))
     .bind(i64::from(max))
     .execute(pool)
     .await?;

@@ -79,16 +79,16 @@ async fn every_key_has_a_place_and_is_known_there_also_at_the_boundaries() {
 #[tokio::test]
 async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_end() {
     let pool = migrated().await;
-    let kept = Retention::days(3);
+    let retention = Retention::days(3);
     let said = [midnight() - MOMENT, midnight(), noon()];
     make_at(&pool, noon()).await.unwrap();
     note(&pool, &said).await.unwrap();
     let mut now = noon();
     while now < noon() + TimeDelta::days(8) {
         make_at(&pool, now).await.unwrap();
-        drop_at(&pool, kept, now).await.unwrap();
+        drop_at(&pool, retention, now).await.unwrap();
         let behind = now - TimeDelta::days(1);
-        for at in said.into_iter().filter(|at| kept.check(*at, behind).is_ok()) {
+        for at in said.into_iter().filter(|at| retention.check(*at, behind).is_ok()) {
             assert!(is_known(&pool, at).await, "{at} is gone at {now}");
         }
         now += TimeDelta::hours(6);

@@ -127,7 +127,7 @@ impl Shop {
             ledger: ledger.clone(),
             outbox: outbox.clone(),
             schedule: RetrySchedule::default(),
-            kept: Retention::default(),
+            retention: Retention::default(),
             env: env.clone(),
             batch_max: 100,
             progress: progress.clone(),
