@@ -2,7 +2,7 @@
 
 use crate::{
     order::{Cancel, Order, Status},
-    saying::say,
+    root_event::root_event,
     store::{self, Cancellable, OrderRepository},
 };
 use database::Failure;
@@ -104,7 +104,7 @@ impl Requests<'_> {
         match order.cancel() {
             Cancel::TooLate => return Outcome::TooLate(order.status()),
             Cancel::UnderWay => return Outcome::Accepted(order.status()),
-            Cancel::Say => {}
+            Cancel::Publish => {}
         }
         let Cancellable { payment_method, total_amount, trace } = known;
         let (reason, trace) = (self.reason, self.trace.clone().or(trace));
@@ -112,13 +112,14 @@ impl Requests<'_> {
         let span = Span::begin(trace.as_deref(), SpanKind::Internal, format_args!("cancel order"))
             .with("order_id", order_id);
         let trace = span.traceparent_or(trace.as_deref());
-        let (fact, outgoing) = say(states.env(), &requested, json!({ "reason": reason }), trace);
+        let (fact, outgoing) =
+            root_event(states.env(), &requested, json!({ "reason": reason }), trace);
         order.remember(fact);
         let (event_id, trace) = (outgoing.id, outgoing.trace.clone());
         self.requested.push(Requested { order_id, event_id, span, trace });
         let status = order.status();
         states.put(order_id, order);
-        states.say(outgoing);
+        states.enqueue(outgoing);
         Outcome::Accepted(status)
     }
 }

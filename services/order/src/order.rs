@@ -51,7 +51,7 @@ pub struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancel {
     /// It is published, once.
-    Say,
+    Publish,
     /// It was published, or the order is being compensated anyway.
     UnderWay,
     /// The order is final.
@@ -130,7 +130,7 @@ impl Order {
         match (self.status().is_final(), undone) {
             (true, _) => Cancel::TooLate,
             (false, true) => Cancel::UnderWay,
-            (false, false) => Cancel::Say,
+            (false, false) => Cancel::Publish,
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_request_to_cancel_is_said_once_and_only_before_the_end() {
         let order = crate::on::testing::order_id();
-        assert_eq!(placed().cancel(), Cancel::Say);
+        assert_eq!(placed().cancel(), Cancel::Publish);
         assert_eq!(cancelled().cancel(), Cancel::UnderWay);
 
         let short = InventoryFailed { order_id: order, short: vec![] };

@@ -68,7 +68,8 @@ impl<S: Store> States<'_, S> {
         self.said.extend(says.into_iter().map(outgoing));
     }
 
-    pub fn say(&mut self, outgoing: Outgoing) {
+    /// Adds a root event to the outbox.
+    pub fn enqueue(&mut self, outgoing: Outgoing) {
         self.said.push(outgoing);
     }
 

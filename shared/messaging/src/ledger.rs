@@ -139,7 +139,7 @@ impl Outgoing {
     }
 
     /// A root event, at a customer's request: starts a trace, or continues the customer's.
-    pub fn opening(env: &dyn Env, said: Said, trace: Option<String>) -> Self {
+    pub fn root(env: &dyn Env, said: Said, trace: Option<String>) -> Self {
         Self { trace: trace.or_else(|| Some(env.new_trace())), ..Self::new(env, said, None) }
     }
 }

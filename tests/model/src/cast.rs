@@ -26,16 +26,16 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub enum Reaction<S> {
     Nothing,
-    Change { state: Id<S>, says: Vec<Saying> },
+    Change { state: Id<S>, says: Vec<Published> },
     Impossible,
 }
 
 /// A message, and its event.
-pub type Saying = (Id<Outgoing>, &'static str);
+pub type Published = (Id<Outgoing>, &'static str);
 
-type Moves = Vec<(Move, (Id<Payment>, Id<Provider>, Vec<Saying>))>;
+type Moves = Vec<(Move, (Id<Payment>, Id<Provider>, Vec<Published>))>;
 
-type Cancels = Vec<(CancelReason, Id<Order>, Saying)>;
+type Cancels = Vec<(CancelReason, Id<Order>, Published)>;
 
 pub struct Cast {
     switches: Switches,
@@ -133,9 +133,9 @@ impl Cast {
     }
 
     /// An order publishes an event of its own accord, and records it.
-    fn say<E: events::Event>(&self, mut order: Order, event: &E) -> (Id<Order>, Saying) {
+    fn say<E: events::Event>(&self, mut order: Order, event: &E) -> (Id<Order>, Published) {
         let id = event_id(event.order_id(), E::NAME, 0);
-        let (fact, said) = order::say(&Still(id), event, json!({}), None);
+        let (fact, said) = order::root_event(&Still(id), event, json!({}), None);
         order.remember(fact);
         (self.orders.put(order), (self.messages.put(said), E::NAME))
     }
@@ -151,13 +151,13 @@ impl Cast {
         Outgoing { id, ..first }
     }
 
-    fn sayings(&self, says: Vec<Said>, cause: &Cause) -> Vec<Saying> {
-        let saying = |said: Said| {
+    fn published(&self, says: Vec<Said>, cause: &Cause) -> Vec<Published> {
+        let published = |said: Said| {
             let event = said.event;
             let id = event_id(said.order_id, event, 0);
             (self.messages.put(Outgoing::new(&Still(id), said, Some(cause))), event)
         };
-        says.into_iter().map(saying).collect()
+        says.into_iter().map(published).collect()
     }
 
     /// Every reaction is run by this function.
@@ -176,7 +176,7 @@ impl Cast {
             Decision::Impossible(_) => Reaction::Impossible,
             Decision::Change { state, says } => Reaction::Change {
                 state: pool.put(state),
-                says: self.sayings(says, &received.cause),
+                says: self.published(says, &received.cause),
             },
         }
     }
@@ -232,7 +232,7 @@ impl Cast {
     pub fn cancels(&self, order: Id<Order>, number: usize) -> Arc<Cancels> {
         self.cancels.get((order, number), |_| {
             let known = self.orders.get(order);
-            if known.cancel() != Cancel::Say {
+            if known.cancel() != Cancel::Publish {
                 return Vec::new();
             }
             let say = |reason| {
@@ -240,8 +240,8 @@ impl Cast {
                 let order_id = order_id(number);
                 let requested =
                     OrderCancelRequested { order_id, reason, payment_method, total_amount };
-                let (order, saying) = self.say((*known).clone(), &requested);
-                (reason, order, saying)
+                let (order, published) = self.say((*known).clone(), &requested);
+                (reason, order, published)
             };
             [CancelReason::Customer, CancelReason::Deadline].map(say).into()
         })
@@ -253,7 +253,7 @@ impl Cast {
             let (payment, provider) = (self.payments.get(payment), self.providers.get(provider));
             let moves = provider::moves(&payment, &provider, self.switches);
             let kept = |(made, Moved { payment, provider, says, cause })| {
-                let says = self.sayings(says, &cause);
+                let says = self.published(says, &cause);
                 (made, (self.payments.put(payment), self.providers.put(provider), says))
             };
             moves.into_iter().map(kept).collect()

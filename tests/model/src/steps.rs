@@ -2,7 +2,7 @@
 
 use crate::{
     Switches,
-    cast::{Cast, Reaction, Saying},
+    cast::{Cast, Published, Reaction},
     home::Home,
     moment::Moments,
     pool::Id,
@@ -125,7 +125,7 @@ impl About {
         found.expect("it is there").place = place;
     }
 
-    fn say_all(&mut self, says: &[Saying]) {
+    fn say_all(&mut self, says: &[Published]) {
         for (said, event) in says {
             self.say(*said, event);
         }

@@ -3,7 +3,7 @@
 use super::{Answered, Draft, Request};
 use crate::{
     order::Order,
-    saying::say,
+    root_event::root_event,
     store::{Answer, Placed},
     view::View,
 };
@@ -19,7 +19,7 @@ pub fn draw_up(env: &dyn Env, request: &Request) -> (Placed, Answered) {
     let created =
         OrderCreated { order_id, customer_id, payment_method, total_amount, items: items.clone() };
     let detail = json!({ "payment_method": payment_method, "total_amount": total_amount });
-    let (fact, said) = say(env, &created, detail, request.trace.clone());
+    let (fact, said) = root_event(env, &created, detail, request.trace.clone());
     let created_at = fact.at;
     let order = Order::new([fact]);
     let view = View {

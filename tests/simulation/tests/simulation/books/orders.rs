@@ -57,7 +57,7 @@ where
     /// One key for two orders.
     fn draw_up(&mut self, order_id: OrderId, items: Vec<Item>) -> Placed {
         let created = created(order_id, &items);
-        let (fact, said) = order::say(&*self.memory.chaos, &created, json!({}), None);
+        let (fact, said) = order::root_event(&*self.memory.chaos, &created, json!({}), None);
         let created_at = minute(order_id);
         let key = format!("key {}", order_id.as_bytes()[15] / 2);
         let (digest, body) = (vec![order_id.as_bytes()[15]], "{}".into());
