@@ -73,7 +73,7 @@ const TOLD_MAX: usize = 16 * 1024;
 
 impl Feeds {
     /// So many bytes are kept for each kind of streams.
-    pub fn keeping(bytes: usize) -> Self {
+    pub fn with_capacity(bytes: usize) -> Self {
         let (endings, news) = (Feed::new(bytes), NewsFeed::new(bytes));
         Self { endings, news, ..Self::default() }
     }

@@ -67,7 +67,7 @@ impl Settings {
 }
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
-    let orders = Orders { feeds: Feeds::keeping(settings.feed_bytes()) };
+    let orders = Orders { feeds: Feeds::with_capacity(settings.feed_bytes()) };
     Ok(service_with(settings, orders, |_| Router::new()))
 }
 
@@ -87,7 +87,7 @@ pub fn service_with(
         }
     };
     let feeds = orders.feeds.clone();
-    let writer = writer.telling(feeds.news.clone());
+    let writer = writer.with_news(feeds.news.clone());
     let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
     reactions(orders)

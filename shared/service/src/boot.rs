@@ -165,7 +165,10 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         tasks.spawn({
             let context = context.clone();
             async move {
-                context.health.keep(&context.ledger.pool, &clock, health_file, &context.stop).await;
+                context
+                    .health
+                    .report_until_stopped(&context.ledger.pool, &clock, health_file, &context.stop)
+                    .await;
                 Ok(())
             }
         });

@@ -107,7 +107,7 @@ impl Health {
     }
 
     /// Queries the database's clock and writes the file, until stopped; then removes the file.
-    pub(crate) async fn keep(
+    pub(crate) async fn report_until_stopped(
         &self,
         pool: &database::PgPool,
         clock: &Clock,

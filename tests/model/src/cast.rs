@@ -252,11 +252,11 @@ impl Cast {
         self.desk.get((payment, provider), |_| {
             let (payment, provider) = (self.payments.get(payment), self.providers.get(provider));
             let moves = provider::moves(&payment, &provider, self.switches);
-            let kept = |(made, Moved { payment, provider, says, cause })| {
+            let stored = |(made, Moved { payment, provider, says, cause })| {
                 let says = self.published(says, &cause);
                 (made, (self.payments.put(payment), self.providers.put(provider), says))
             };
-            moves.into_iter().map(kept).collect()
+            moves.into_iter().map(stored).collect()
         })
     }
 }

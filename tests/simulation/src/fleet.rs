@@ -113,7 +113,7 @@ impl Fleet {
     }
 
     /// Keeps a process of a service running, through all its crashes.
-    pub async fn keep(self: Arc<Self>, place: Place) {
+    pub async fn run_for_ever(self: Arc<Self>, place: Place) {
         let chaos = &self.chaos;
         loop {
             chaos.note(place.name(), "starts", &[]);

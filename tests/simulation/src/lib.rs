@@ -65,7 +65,7 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
     let fleet = Fleet::new(&chaos);
     let mut services = JoinSet::new();
     for place in fleet.places() {
-        services.spawn(fleet.clone().keep(place));
+        services.spawn(fleet.clone().run_for_ever(place));
     }
     let gremlins = Arc::new(Gremlins::default());
     let mut at_work = JoinSet::new();

@@ -28,7 +28,7 @@ struct Simulate {
 fn main() -> ExitCode {
     let Simulate { seed, seeds, from } = Simulate::parse();
     match seed {
-        Some(seed) => tell(&run(seed, None, Trace::kept()), true),
+        Some(seed) => tell(&run(seed, None, Trace::with_lines()), true),
         None => many(from, from.saturating_add(seeds)),
     }
 }
@@ -64,7 +64,7 @@ fn many(from: u64, end: u64) -> ExitCode {
     });
     match broken {
         None => ExitCode::SUCCESS,
-        Some(seed) => tell(&run(seed, None, Trace::kept()), false),
+        Some(seed) => tell(&run(seed, None, Trace::with_lines()), false),
     }
 }
 

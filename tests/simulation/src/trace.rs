@@ -36,7 +36,8 @@ impl Fnv {
 }
 
 impl Trace {
-    pub fn kept() -> Self {
+    /// Also stores each line.
+    pub fn with_lines() -> Self {
         Self { lines: Some(Vec::new()), ..Self::default() }
     }
 

@@ -71,7 +71,7 @@ impl Chaos {
         let live = Live::new(is_shown);
         let mut shown = JoinSet::new();
         live.now("starting the servers and the services");
-        shown.spawn(live.clone().keep());
+        shown.spawn(live.clone().redraw());
         let mut fleet = Fleet::start(dir).await?;
         let outcome = self.on(&mut fleet, &live).await;
         live.clear();

@@ -35,9 +35,9 @@ pub enum Record {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Word {
     /// It is in the books already.
-    Kept(Record),
+    Known(Record),
     /// It is new: it must be written to the ledger first.
-    News(Record),
+    New(Record),
     /// The key belongs to another request.
     Conflict,
     Unavailable,
@@ -64,7 +64,7 @@ impl Books {
                 {
                     Word::Conflict
                 }
-                known => Word::Kept(known.clone()),
+                known => Word::Known(known.clone()),
             };
         }
         let key = key.to_owned();
@@ -72,11 +72,11 @@ impl Books {
             PaymentMethod::CardUnavailable => Word::Unavailable,
             PaymentMethod::CardFlaky if *asked <= 2 => Word::Unavailable,
             PaymentMethod::CardDeclined => {
-                Word::News(Record::Declined { key, charge, reason: "card declined".into() })
+                Word::New(Record::Declined { key, charge, reason: "card declined".into() })
             }
             _ => {
                 let reference = format!("CH-{:08}", self.charges.len() + 1);
-                Word::News(Record::Approved { key, charge, reference })
+                Word::New(Record::Approved { key, charge, reference })
             }
         }
     }
@@ -89,8 +89,8 @@ impl Books {
     /// Promises never to charge the key from now on, unless it already has been charged.
     pub fn void(&self, key: &str) -> Word {
         match self.charges.get(key) {
-            Some(known) => Word::Kept(known.clone()),
-            None => Word::News(Record::Voided { key: key.to_owned() }),
+            Some(known) => Word::Known(known.clone()),
+            None => Word::New(Record::Voided { key: key.to_owned() }),
         }
     }
 
@@ -98,7 +98,7 @@ impl Books {
         if let Some(known) = self.refunds.get(key) {
             return match known {
                 Record::Refunded { refund: first, .. } if *first != refund => Word::Conflict,
-                known => Word::Kept(known.clone()),
+                known => Word::Known(known.clone()),
             };
         }
         let Some(Record::Approved { charge, .. }) = self.charges.get(&refund.charge) else {
@@ -111,7 +111,7 @@ impl Books {
             return Word::NoRefund("this was given back under another key");
         }
         let reference = format!("RE-{:08}", self.refunds.len() + 1);
-        Word::News(Record::Refunded { key: key.to_owned(), refund, reference })
+        Word::New(Record::Refunded { key: key.to_owned(), refund, reference })
     }
 
     /// Loads the records of the ledger.
@@ -156,7 +156,7 @@ mod tests {
     impl Books {
         #[track_caller]
         fn noted(&mut self, word: Word) -> Record {
-            let Word::News(record) = word else { panic!("{word:?}") };
+            let Word::New(record) = word else { panic!("{word:?}") };
             self.note(record.clone());
             record
         }
@@ -168,7 +168,7 @@ mod tests {
             let mut books = Books::default();
             let first = books.charge("a", wish(method, 100));
             let first = books.noted(first);
-            assert_eq!(books.charge("a", wish(method, 100)), Word::Kept(first));
+            assert_eq!(books.charge("a", wish(method, 100)), Word::Known(first));
             assert_eq!(books.charge("a", wish(method, 101)), Word::Conflict);
             assert_eq!((books.all().count(), books.asked("a")), (1, 3));
         }
@@ -184,7 +184,7 @@ mod tests {
         let words: Vec<_> =
             (0..3).map(|_| books.charge("b", wish(PaymentMethod::CardFlaky, 100))).collect();
         assert_eq!(words[..2], [Word::Unavailable, Word::Unavailable]);
-        assert!(matches!(words[2], Word::News(Record::Approved { .. })));
+        assert!(matches!(words[2], Word::New(Record::Approved { .. })));
         assert_eq!(books.look_up("a"), None);
     }
 
@@ -193,10 +193,10 @@ mod tests {
         let mut books = Books::default();
         let void = books.void("a");
         let void = books.noted(void);
-        assert_eq!(books.charge("a", wish(PaymentMethod::Pix, 100)), Word::Kept(void));
+        assert_eq!(books.charge("a", wish(PaymentMethod::Pix, 100)), Word::Known(void));
         let charge = books.charge("b", wish(PaymentMethod::Pix, 100));
         let charge = books.noted(charge);
-        assert_eq!(books.void("b"), Word::Kept(charge));
+        assert_eq!(books.void("b"), Word::Known(charge));
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         assert!(matches!(books.refund("r", give_back("a", 99)), Word::NoRefund(_)));
         let refund = books.refund("r", give_back("a", 100));
         let refund = books.noted(refund);
-        assert_eq!(books.refund("r", give_back("a", 100)), Word::Kept(refund));
+        assert_eq!(books.refund("r", give_back("a", 100)), Word::Known(refund));
         assert_eq!(books.refund("r", give_back("a", 1)), Word::Conflict);
         assert!(matches!(books.refund("other", give_back("a", 100)), Word::NoRefund(_)));
     }

@@ -136,11 +136,11 @@ impl Inner {
     /// A promise is on disk before it is answered.
     fn answer(&mut self, word: Word) -> Answer {
         match word {
-            Word::Kept(record) => kept(&record),
-            Word::News(record) => match self.ledger.append(&record) {
+            Word::Known(record) => answer_of(&record),
+            Word::New(record) => match self.ledger.append(&record) {
                 Ok(()) => {
                     self.books.note(record.clone());
-                    kept(&record)
+                    answer_of(&record)
                 }
                 Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("{why:#}")),
             },
@@ -191,7 +191,7 @@ async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Byte
 async fn look_up(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
     let act = move |inner: &mut Inner| match inner.books.look_up(&key) {
         Some(record) => {
-            let (status, Json(mut body)) = kept(record);
+            let (status, Json(mut body)) = answer_of(record);
             body["asked"] = inner.books.asked(&key).into();
             (status, Json(body))
         }
@@ -279,7 +279,7 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
         .map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("the body is wrong: {why}")))
 }
 
-fn kept(record: &Record) -> Answer {
+fn answer_of(record: &Record) -> Answer {
     let body = match record {
         Record::Approved { charge, reference, .. } => json!({
             "status": "approved", "reference": reference,

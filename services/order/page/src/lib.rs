@@ -78,7 +78,7 @@ struct Page {
 /// The order service with its page.
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let Settings { order, page } = settings;
-    let orders = Orders { feeds: Feeds::keeping(order.feed_bytes()) };
+    let orders = Orders { feeds: Feeds::with_capacity(order.feed_bytes()) };
     let demo = page.demo.then(|| Arc::new(Demo::new(page)));
     let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
     let feed =

@@ -33,7 +33,7 @@ impl Writer {
 
     /// Publishes there what it has written.
     #[must_use]
-    pub(crate) fn telling(self, news: NewsFeed) -> Self {
+    pub(crate) fn with_news(self, news: NewsFeed) -> Self {
         Self { news, ..self }
     }
 

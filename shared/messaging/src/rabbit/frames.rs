@@ -71,7 +71,7 @@ impl Frames {
 
     /// Continues a frame that is parsed; returns the rest.
     fn begin<'a>(&mut self, raw: &'a [u8], readable: &mut Vec<u8>) -> &'a [u8] {
-        let wanted = if self.begun.len() < HEAD { HEAD } else { self.kept() };
+        let wanted = if self.begun.len() < HEAD { HEAD } else { self.parsed_bytes() };
         let (taken, rest) = raw.split_at((wanted - self.begun.len()).min(raw.len()));
         self.begun.extend(taken);
         if self.begun.len() < wanted {
@@ -122,8 +122,8 @@ impl Frames {
         u32::from_be_bytes([self.begun[3], self.begun[4], self.begun[5], self.begun[6]]) as usize
     }
 
-    /// How much of the frame is kept for parsing.
-    fn kept(&self) -> usize {
+    /// How much of the frame is parsed.
+    fn parsed_bytes(&self) -> usize {
         let whole = HEAD + self.size() + 1;
         match self.begun[0] {
             HEADER => whole.min(HEAD + CONTENT + PROPERTIES_MAX),

@@ -21,7 +21,7 @@ const TOGETHER: usize = 32 * 1024;
 pub struct Feed(Arc<Inner>);
 
 struct Inner {
-    kept: Mutex<Pieces>,
+    buffer: Mutex<Pieces>,
     /// The number of the next piece. Every listener holds a receiver.
     next: watch::Sender<u64>,
     bytes_max: usize,
@@ -57,8 +57,8 @@ impl Default for Feed {
 
 impl Feed {
     pub fn new(bytes_max: usize) -> Self {
-        let (kept, next) = (Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Inner { kept, next, bytes_max }))
+        let (buffer, next) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Inner { buffer, next, bytes_max }))
     }
 
     pub fn is_heard(&self) -> bool {
@@ -69,29 +69,29 @@ impl Feed {
         if text.is_empty() || !self.is_heard() {
             return;
         }
-        let mut kept = self.lock();
-        kept.bytes += text.len() + OVERHEAD;
-        kept.pieces.push_back(text.into());
-        kept.next += 1;
-        while kept.bytes > self.0.bytes_max
-            && let Some(gone) = kept.pieces.pop_front()
+        let mut buffer = self.lock();
+        buffer.bytes += text.len() + OVERHEAD;
+        buffer.pieces.push_back(text.into());
+        buffer.next += 1;
+        while buffer.bytes > self.0.bytes_max
+            && let Some(gone) = buffer.pieces.pop_front()
         {
-            kept.bytes -= gone.len() + OVERHEAD;
+            buffer.bytes -= gone.len() + OVERHEAD;
         }
-        let next = kept.next;
-        drop(kept);
+        let next = buffer.next;
+        drop(buffer);
         self.0.next.send_replace(next);
     }
 
     pub fn listen(&self) -> Listener {
-        let kept = self.lock();
-        let (news, at) = (self.0.next.subscribe(), kept.next);
-        drop(kept);
+        let buffer = self.lock();
+        let (news, at) = (self.0.next.subscribe(), buffer.next);
+        drop(buffer);
         Listener { feed: self.clone(), news, at }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pieces> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,15 +109,15 @@ impl Listener {
     }
 
     fn due(&mut self) -> Option<Heard> {
-        let kept = self.feed.lock();
-        let oldest = kept.next - kept.pieces.len() as u64;
+        let buffer = self.feed.lock();
+        let oldest = buffer.next - buffer.pieces.len() as u64;
         if self.at < oldest {
             let missed = oldest - self.at;
             self.at = oldest;
             return Some(Heard::Missed(missed));
         }
         let place = usize::try_from(self.at - oldest).ok()?;
-        let mut waiting = kept.pieces.iter().skip(place).peekable();
+        let mut waiting = buffer.pieces.iter().skip(place).peekable();
         let first = waiting.next()?.clone();
         self.at += 1;
         if waiting.peek().is_none() {
@@ -137,11 +137,11 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut kept = self.feed.lock();
+        let mut buffer = self.feed.lock();
         // The last one: no listener is behind.
         if self.feed.0.next.receiver_count() <= 1 {
-            kept.pieces.clear();
-            kept.bytes = 0;
+            buffer.pieces.clear();
+            buffer.bytes = 0;
         }
     }
 }
@@ -201,8 +201,8 @@ mod tests {
         feed.send("x".repeat(1000));
         assert_eq!(now(&mut slow), Some(Heard::Missed(1)), "larger than the bound");
         drop(slow);
-        let kept = feed.lock();
-        assert_eq!((kept.bytes, kept.pieces.len()), (0, 0));
+        let buffer = feed.lock();
+        assert_eq!((buffer.bytes, buffer.pieces.len()), (0, 0));
     }
 
     #[test]

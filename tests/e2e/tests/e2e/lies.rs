@@ -29,7 +29,7 @@ async fn told(fleet: &Fleet, lie: &str) -> u64 {
 }
 
 /// The number of charges, less the refunds, of an order at the provider.
-fn kept(books: &Value, order: Uuid) -> i64 {
+fn net_charges(books: &Value, order: Uuid) -> i64 {
     let count = |list: &str| {
         let entries = books[list].as_array().expect("a list").iter();
         entries.filter(|entry| entry["order_id"] == order.to_string()).count() as i64
@@ -44,7 +44,7 @@ async fn end_as_the_books_say(fleet: &mut Fleet, orders: &BTreeMap<Uuid, &'stati
     for ((id, wanted), order) in orders.iter().zip(ended) {
         assert_eq!(order["status"], *wanted, "{order}");
         let confirmed = i64::from(*wanted == "CONFIRMED");
-        assert_eq!(kept(&books, *id), confirmed, "the provider's books of {order}");
+        assert_eq!(net_charges(&books, *id), confirmed, "the provider's books of {order}");
     }
     let pool = fleet.pool("payment").await;
     let texts: (Option<i32>, Option<i32>) =

@@ -9,7 +9,7 @@ use stateright::{Checker, Expectation, Model};
 /// The number of states, none of which breaks an invariant; each ending is among them.
 #[track_caller]
 fn states(switches: Switches) -> usize {
-    let checker = kept(switches);
+    let checker = explored(switches);
     let found = checker.discoveries();
     for property in checker.model().properties() {
         let is_end = property.expectation == Expectation::Sometimes;
@@ -20,7 +20,7 @@ fn states(switches: Switches) -> usize {
 
 /// No invariant is broken.
 #[track_caller]
-fn kept(switches: Switches) -> impl Checker<Saga> {
+fn explored(switches: Switches) -> impl Checker<Saga> {
     let checker = Saga::new(switches).checker().threads(2).spawn_bfs().join();
     let (model, mut found) = (checker.model(), checker.discoveries());
     let broken = PROMISES.into_iter().find_map(|promise| Some((promise, found.remove(promise)?)));
@@ -52,5 +52,5 @@ fn two_orders_share_the_last_piece() {
 /// correct.
 #[test]
 fn no_promise_hangs_on_payment_hearing_of_a_cancel() {
-    kept(Switches { broken: Some(Break::ChargesTheCancelled), ..ONE });
+    explored(Switches { broken: Some(Break::ChargesTheCancelled), ..ONE });
 }

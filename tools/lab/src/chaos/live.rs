@@ -49,7 +49,7 @@ impl Live {
     }
 
     /// Redraws until it is dropped.
-    pub async fn keep(self: Arc<Self>) {
+    pub async fn redraw(self: Arc<Self>) {
         let is_live = self.lock().line.is_shown();
         loop {
             sleep(if is_live { REDRAWN_EVERY } else { TOLD_EVERY }).await;
