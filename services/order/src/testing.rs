@@ -15,10 +15,10 @@ use events::{
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
 use messaging::{
-    ConsumerState, Env, Ledger, LoadedBatch, MemoryBroker, PgLedger, Relay, RetrySchedule, Store,
-    SystemEnv,
+    ConsumerState, CrashPoint, Env, Failure, Ledger, MemoryBroker, PgLedger, Relay, RetrySchedule,
+    States, Store, SystemEnv, Wanted, Work,
 };
-use reaction::{Decision, On, scenario::heard};
+use reaction::{Decision, Heard, On, scenario::heard};
 use service::{Context, Health};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -124,20 +124,9 @@ impl Bench {
     where
         Order: On<E>,
     {
-        let order_id = event.order_id();
-        let ledger = &self.context.ledger;
-        let mut tx = ledger.begin().await.unwrap();
-        ledger.lock_orders(&mut tx, &[order_id]).await.unwrap();
-        let mut loaded = self.orders.load(&mut tx, &[order_id], &[]).await.unwrap();
         let at = self.context.env.now();
-        let decision =
-            loaded.get(order_id, &[]).on(&reaction::Heard { at, caused_by, ..heard(event) });
-        if let Decision::Change { state, .. } = decision {
-            loaded.put(order_id, state);
-        }
-        self.orders.save(&mut tx, &loaded).await.unwrap();
-        ledger.commit(tx).await.unwrap();
-        self.orders.committed(loaded);
+        let mut consumed = Consumed(Heard { at, caused_by, ..heard(event) });
+        self.context.committer(&self.orders).commit(&mut consumed).await.unwrap();
     }
 
     pub async fn confirm(&self, order_id: OrderId) {
@@ -148,6 +137,33 @@ impl Bench {
 
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.context.ledger.pool).await.unwrap()
+    }
+}
+
+/// An event as a unit of work. The consumer's own reads messages, and checks the inbox.
+struct Consumed<E>(Heard<E>);
+
+impl<E: Event, S: Store<State = Order>, L: Ledger<Tx = S::Tx>> Work<S, L> for Consumed<E>
+where
+    Order: On<E>,
+{
+    type Stop = Failure;
+
+    const COMMITTED: CrashPoint = CrashPoint::Committed;
+
+    async fn lock(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Failure> {
+        let wanted = Wanted::orders([self.0.order_id()]);
+        ledger.lock_orders(tx, &wanted.orders).await?;
+        Ok(Some(wanted))
+    }
+
+    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Failure> {
+        let order_id = self.0.order_id();
+        let decision = states.get(order_id, &[]).on(&self.0);
+        if let Decision::Change { state, says } = decision {
+            states.change(order_id, state, says, &self.0.as_cause());
+        }
+        Ok(())
     }
 }
 
