@@ -202,29 +202,29 @@ fn signed(quantity: u64) -> i64 {
 mod tests {
     use super::*;
     use events::{Item, Money};
-    use messaging::{Ledger, PgLedger};
+    use messaging::{MessageStore, PgMessageStore};
     use uuid::Uuid;
 
     const QUILL: Uuid = Uuid::from_u128(1);
     const PRINT: Uuid = Uuid::from_u128(2);
 
-    async fn migrated() -> PgLedger {
+    async fn migrated() -> PgMessageStore {
         let pool = database::testing::throwaway().await;
         crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
-        PgLedger::new(pool)
+        PgMessageStore::new(pool)
     }
 
     async fn change(
-        ledger: &PgLedger,
+        message_store: &PgMessageStore,
         order: OrderId,
         change: impl FnOnce(Shelf) -> Shelf,
     ) -> Result<Shelf, Failure> {
-        let mut tx = ledger.begin().await.unwrap();
+        let mut tx = message_store.begin().await.unwrap();
         let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
         shelves.put(order, change(shelves.get(order, &[QUILL, PRINT])));
         Stock.save(&mut tx, &shelves).await?;
         tx.commit().await?;
-        let mut tx = ledger.begin().await.unwrap();
+        let mut tx = message_store.begin().await.unwrap();
         Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.get(order, &[QUILL, PRINT]))
     }
 
@@ -236,28 +236,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_reservation_is_kept_and_put_back() {
-        let (ledger, order) = (migrated().await, Uuid::from_u128(7));
+        let (message_store, order) = (migrated().await, Uuid::from_u128(7));
         let reserved =
-            change(&ledger, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
+            change(&message_store, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
         assert_eq!(reserved.products[&PRINT], Product { total: 10, reserved: 10 });
         assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&QUILL], 2);
-        let released = change(&ledger, order, |shelf| shelf.release().unwrap()).await.unwrap();
+        let released =
+            change(&message_store, order, |shelf| shelf.release().unwrap()).await.unwrap();
         assert_eq!(released.products[&PRINT].reserved, 0);
         assert_eq!(released.reservation.unwrap().status, Status::Released);
     }
 
     #[tokio::test]
     async fn a_refusal_is_kept() {
-        let ledger = migrated().await;
+        let message_store = migrated().await;
         let refused =
-            change(&ledger, Uuid::from_u128(8), |shelf| Shelf { refused: true, ..shelf }).await;
+            change(&message_store, Uuid::from_u128(8), |shelf| Shelf { refused: true, ..shelf })
+                .await;
         assert!(refused.unwrap().refused);
     }
 
     #[tokio::test]
     async fn the_database_itself_refuses_more_than_there_is() {
-        let ledger = migrated().await;
-        let overdrawn = change(&ledger, Uuid::from_u128(9), |mut shelf| {
+        let message_store = migrated().await;
+        let overdrawn = change(&message_store, Uuid::from_u128(9), |mut shelf| {
             shelf.products.insert(PRINT, Product { total: 10, reserved: 11 });
             shelf
         });

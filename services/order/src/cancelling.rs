@@ -75,9 +75,9 @@ impl<L: OrderRepository, S: Store<Tx = L::Tx, State = Order>> Work<S, L> for Req
 
     const COMMITTED: CrashPoint = CrashPoint::CancelCommitted;
 
-    async fn lock(&mut self, ledger: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
-        ledger.lock_orders(tx, self.ids).await?;
-        self.known = ledger.cancellable(tx, self.ids).await?;
+    async fn lock(&mut self, message_store: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
+        message_store.lock_orders(tx, self.ids).await?;
+        self.known = message_store.cancellable(tx, self.ids).await?;
         Ok(Some(Wanted::orders(self.ids.iter().copied())))
     }
 
@@ -130,7 +130,7 @@ pub async fn complain(context: Context, deadline: Duration) -> anyhow::Result<()
         return Ok(());
     }
     let since = context.env.now() - deadline;
-    if let Some((stuck, order_id)) = store::stuck(&context.ledger.pool, since).await? {
+    if let Some((stuck, order_id)) = store::stuck(&context.message_store.pool, since).await? {
         tracing::warn!(
             stuck,
             %order_id,
@@ -158,14 +158,14 @@ mod tests {
         let (waits, asked, short_of) =
             (bench.placed().await, bench.placed().await, bench.placed().await);
         let later = bench.context.env.now() + TimeDelta::hours(1);
-        let stuck = async || store::stuck(&bench.context.ledger.pool, later).await.unwrap();
+        let stuck = async || store::stuck(&bench.context.message_store.pool, later).await.unwrap();
         assert_eq!(stuck().await, None, "{waits} only waits");
         ask(&bench, asked).await;
         assert_eq!(stuck().await, Some((1, asked)));
         bench.hear(short(short_of)).await;
         assert_eq!(stuck().await, Some((2, asked)), "the oldest is told");
         let earlier = later - TimeDelta::hours(2);
-        assert_eq!(store::stuck(&bench.context.ledger.pool, earlier).await.unwrap(), None);
+        assert_eq!(store::stuck(&bench.context.message_store.pool, earlier).await.unwrap(), None);
     }
 
     const SAID: &str = "SELECT count(*) FROM outbox WHERE event_type = 'order.cancel-requested'";

@@ -46,7 +46,7 @@ impl<S> Deadline<S> {
         let mut troubles = Troubles::default();
         let goes_on = || context.health.caught_up() && !context.stop.is_cancelled();
         while !self.after.is_zero() && goes_on() {
-            let late = context.ledger.overdue(self.after, from, context.batch_max).await?;
+            let late = context.message_store.overdue(self.after, from, context.batch_max).await?;
             let Some(last) = late.last().copied() else { break };
             from = last;
             self.cancel(context, late, &mut troubles).await;
@@ -105,7 +105,7 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::{store, testing::Bench};
-    use messaging::{ConsumerState, Ledger};
+    use messaging::{ConsumerState, MessageStore};
     use service::Health;
     use std::sync::Arc;
     use tokio::sync::watch;
@@ -121,7 +121,7 @@ mod tests {
     async fn placed_ago(bench: &Bench, minutes: i64) {
         sqlx::query("UPDATE orders SET created_at = now() - $1 * INTERVAL '1 minute'")
             .bind(minutes)
-            .execute(&bench.context.ledger.pool)
+            .execute(&bench.context.message_store.pool)
             .await
             .unwrap();
     }
@@ -149,7 +149,7 @@ mod tests {
             run(&bench, Duration::from_secs(deadline)).await.unwrap();
             assert_eq!(bench.count(SAID).await, said);
         }
-        let known = store::order(&bench.context.ledger.pool, order).await.unwrap().unwrap();
+        let known = store::order(&bench.context.message_store.pool, order).await.unwrap().unwrap();
         let detail = &known.fact("order.cancel-requested").unwrap().detail;
         assert_eq!(detail["reason"], serde_json::to_value(CancelReason::Deadline).unwrap());
     }
@@ -175,7 +175,7 @@ mod tests {
              FROM orders, generate_series(2, $1)",
         )
         .bind(count)
-        .execute(&bench.context.ledger.pool)
+        .execute(&bench.context.message_store.pool)
         .await
         .unwrap();
     }
@@ -196,7 +196,7 @@ mod tests {
         bench.placed().await;
         many(&bench, 500).await;
         placed_ago(&bench, 60).await;
-        let pool = &bench.context.ledger.pool;
+        let pool = &bench.context.message_store.pool;
         let broken: Vec<OrderId> = sqlx::query_scalar(
             "UPDATE orders
              SET facts = '[{}]'
@@ -221,11 +221,12 @@ mod tests {
         placed_ago(&bench, 60).await;
         // Each try with it waits for as long as a lock may take.
         bench.context.batch_max = 2;
-        let ledger = &bench.context.ledger;
+        let message_store = &bench.context.message_store;
         let oldest = "SELECT id FROM orders ORDER BY id LIMIT 1";
-        let oldest: OrderId = sqlx::query_scalar(oldest).fetch_one(&ledger.pool).await.unwrap();
-        let mut tx = ledger.begin().await.unwrap();
-        ledger.lock_orders(&mut tx, &[oldest]).await.unwrap();
+        let oldest: OrderId =
+            sqlx::query_scalar(oldest).fetch_one(&message_store.pool).await.unwrap();
+        let mut tx = message_store.begin().await.unwrap();
+        message_store.lock_orders(&mut tx, &[oldest]).await.unwrap();
         let forever = "SET LOCAL idle_in_transaction_session_timeout = 0";
         sqlx::query(forever).execute(&mut *tx).await.unwrap();
         let why = run(&bench, MINUTE).await.unwrap_err().to_string();

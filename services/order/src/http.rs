@@ -52,7 +52,7 @@ async fn show(
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Json<View>, Problem> {
     let id = order_id(id)?;
-    let found = store::get(&app.context.ledger.pool, id).await?;
+    let found = store::get(&app.context.message_store.pool, id).await?;
     found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| problem::no_such_order(id))
 }
 

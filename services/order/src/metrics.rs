@@ -8,7 +8,7 @@ use telemetry::metrics;
 
 /// Without a deadline no order is stuck.
 pub async fn orders(context: Context, deadline: Duration) -> anyhow::Result<()> {
-    let pool = &context.ledger.pool;
+    let pool = &context.message_store.pool;
     metrics::RUNNING.set(store::running(pool).await? as f64, []);
     if !deadline.is_zero() {
         let stuck = store::stuck(pool, context.env.now() - deadline).await?;

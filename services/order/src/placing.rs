@@ -156,7 +156,8 @@ impl Waiting {
 pub async fn forget(context: Context, retention: Duration) -> anyhow::Result<()> {
     let mut count = 0;
     while !context.stop.is_cancelled() {
-        let gone = store::forget_answers(&context.ledger.pool, retention, FORGOTTEN_MAX).await?;
+        let gone =
+            store::forget_answers(&context.message_store.pool, retention, FORGOTTEN_MAX).await?;
         count += gone;
         if gone < FORGOTTEN_MAX.into() {
             break;

@@ -32,7 +32,7 @@ pub async fn run(context: Context, feeds: Feeds) {
 }
 
 async fn look(context: &Context, feeds: &Feeds) -> Result<(), Failure> {
-    let pool = &context.ledger.pool;
+    let pool = &context.message_store.pool;
     for watched in feeds.watchers.watched().chunks(WATCHED_MAX) {
         let further = store::further(pool, watched).await?;
         feeds.watchers.show(further.iter().map(|(id, order)| (id, order)));

@@ -15,8 +15,8 @@ use events::{
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
 use messaging::{
-    ConsumerState, CrashPoint, Env, Failure, Ledger, MemoryBroker, PgLedger, Relay, RetrySchedule,
-    States, Store, SystemEnv, Wanted, Work,
+    ConsumerState, CrashPoint, Env, Failure, MemoryBroker, MessageStore, PgMessageStore, Relay,
+    RetrySchedule, States, Store, SystemEnv, Wanted, Work,
 };
 use reaction::{Decision, Heard, On, scenario::heard};
 use service::{Context, Health};
@@ -49,13 +49,13 @@ pub async fn context() -> Context {
 }
 
 pub fn context_on(pool: PgPool) -> Context {
-    let (ledger, env) = (PgLedger::new(pool), SystemEnv::shared());
-    let (outbox, _) = Relay::new(ledger.clone(), env.clone(), 100, 1 << 20);
+    let (message_store, env) = (PgMessageStore::new(pool), SystemEnv::shared());
+    let (outbox, _) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
     let health = Arc::new(Health::new(watch::channel(ConsumerState::CaughtUp).1));
     let (broker, schedule) = (Arc::new(MemoryBroker::default()), RetrySchedule::default());
     let (retention, stop, consumers_stopped) = Default::default();
     Context {
-        ledger,
+        message_store,
         outbox,
         env,
         health,
@@ -104,7 +104,7 @@ impl Bench {
 
     /// No connection is given out from now on; connections in use may be kept.
     pub fn lose_database(&self) {
-        self.context.ledger.pool.close();
+        self.context.message_store.pool.close();
     }
 
     pub async fn placed(&self) -> OrderId {
@@ -136,14 +136,14 @@ impl Bench {
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.context.ledger.pool).await.unwrap()
+        sqlx::query_scalar(sql).fetch_one(&self.context.message_store.pool).await.unwrap()
     }
 }
 
 /// An event as a unit of work. The consumer's own reads messages, and checks the inbox.
 struct Consumed<E>(Heard<E>);
 
-impl<E: Event, S: Store<State = Order>, L: Ledger<Tx = S::Tx>> Work<S, L> for Consumed<E>
+impl<E: Event, S: Store<State = Order>, L: MessageStore<Tx = S::Tx>> Work<S, L> for Consumed<E>
 where
     Order: On<E>,
 {
@@ -151,9 +151,9 @@ where
 
     const COMMITTED: CrashPoint = CrashPoint::Committed;
 
-    async fn lock(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Failure> {
+    async fn lock(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Failure> {
         let wanted = Wanted::orders([self.0.order_id()]);
-        ledger.lock_orders(tx, &wanted.orders).await?;
+        message_store.lock_orders(tx, &wanted.orders).await?;
         Ok(Some(wanted))
     }
 

@@ -66,7 +66,8 @@ impl Desk {
 
     /// Releases expired claims: such a charge is looked up, never charged again blindly.
     pub async fn reap<L: ChargeRepository>(self, context: Context<L>) -> anyhow::Result<()> {
-        let left = context.ledger.put_back(self.settings.reap_after, context.batch_max).await?;
+        let left =
+            context.message_store.put_back(self.settings.reap_after, context.batch_max).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(charges = left, "reclaiming expired charge claims");
@@ -191,7 +192,7 @@ impl Desk {
         let claim = context.env.new_id();
         let began = Instant::now();
         let busy = context.health.activities.begin("the claiming of charges");
-        let taken = context.ledger.take_due(claim, permits.len()).await;
+        let taken = context.message_store.take_due(claim, permits.len()).await;
         drop(busy);
         metrics::POLLS.record(began.elapsed(), []);
         let charges = taken?;
@@ -207,7 +208,7 @@ impl Desk {
 
     /// Waits until a charge is due, or a wake-up.
     async fn idle<L: ChargeRepository>(&self, context: &Context<L>) -> Duration {
-        let next = context.ledger.next_due_in().await.ok().flatten();
+        let next = context.message_store.next_due_in().await.ok().flatten();
         next.map_or(POLL_EVERY, |next| next.min(POLL_EVERY))
     }
 

@@ -41,7 +41,7 @@ impl ProviderCall {
 
 /// The number of payments in each open state, and the age of the oldest open refund.
 pub async fn payments(context: Context) -> anyhow::Result<()> {
-    for (status, count, oldest) in store::count_open(&context.ledger.pool).await? {
+    for (status, count, oldest) in store::count_open(&context.message_store.pool).await? {
         metrics::PAYMENTS.set(count as f64, [status.name()]);
         if status == Status::Reversing {
             metrics::REFUNDS.set(count as f64, []);

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::{Failure, PgPool, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
-use messaging::{Batch, Ledger, LoadedBatch, PgLedger, Store};
+use messaging::{Batch, LoadedBatch, MessageStore, PgMessageStore, Store};
 use reaction::Cause;
 use rust_decimal::Decimal;
 use std::time::Duration;
@@ -167,8 +167,12 @@ pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
 }
 
 /// Claims what is due under `claim`: no other desk takes it, and a crash leaves the claim behind.
-pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
-    let mut tx = ledger.begin().await?;
+pub async fn take_due(
+    message_store: &PgMessageStore,
+    claim: Uuid,
+    max: usize,
+) -> Result<Vec<Charge>, Failure> {
+    let mut tx = message_store.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -187,8 +191,12 @@ pub async fn take_due(ledger: &PgLedger, claim: Uuid, max: usize) -> Result<Vec<
 }
 
 /// Releases expired claims.
-pub async fn put_back(ledger: &PgLedger, age: Duration, max: usize) -> Result<usize, Failure> {
-    let mut tx = ledger.begin().await?;
+pub async fn put_back(
+    message_store: &PgMessageStore,
+    age: Duration,
+    max: usize,
+) -> Result<usize, Failure> {
+    let mut tx = message_store.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),

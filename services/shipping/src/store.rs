@@ -111,16 +111,20 @@ fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use messaging::{Ledger, LoadedBatch, PgLedger};
+    use messaging::{LoadedBatch, MessageStore, PgMessageStore};
     use uuid::Uuid;
 
-    async fn save_and_load(ledger: &PgLedger, order: OrderId, dispatch: &Dispatch) -> Dispatch {
-        let mut tx = ledger.begin().await.unwrap();
+    async fn save_and_load(
+        message_store: &PgMessageStore,
+        order: OrderId,
+        dispatch: &Dispatch,
+    ) -> Dispatch {
+        let mut tx = message_store.begin().await.unwrap();
         let mut batch = Shipments.load(&mut tx, &[order], &[]).await.unwrap();
         batch.put(order, dispatch.clone());
         Shipments.save(&mut tx, &batch).await.unwrap();
         tx.commit().await.unwrap();
-        let mut tx = ledger.begin().await.unwrap();
+        let mut tx = message_store.begin().await.unwrap();
         Shipments.load(&mut tx, &[order, Uuid::from_u128(99)], &[]).await.unwrap().get(order, &[])
     }
 
@@ -128,14 +132,14 @@ mod tests {
     async fn what_is_saved_is_loaded_again() {
         let pool = database::testing::throwaway().await;
         crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
-        let ledger = PgLedger::new(pool);
+        let message_store = PgMessageStore::new(pool);
         let order = Uuid::from_u128(7);
         let marked = Dispatch { cancel_marked: true, shipment: None };
-        assert_eq!(save_and_load(&ledger, order, &marked).await, marked);
+        assert_eq!(save_and_load(&message_store, order, &marked).await, marked);
         let mut shipped =
             Dispatch { cancel_marked: true, shipment: Some(Shipment::book(order, &[])) };
-        assert_eq!(save_and_load(&ledger, order, &shipped).await, shipped);
+        assert_eq!(save_and_load(&message_store, order, &shipped).await, shipped);
         shipped.shipment.as_mut().unwrap().status = Status::Cancelled;
-        assert_eq!(save_and_load(&ledger, order, &shipped).await, shipped);
+        assert_eq!(save_and_load(&message_store, order, &shipped).await, shipped);
     }
 }

@@ -3,7 +3,9 @@
 
 mod bisection;
 
-use crate::{CrashPoint, Env, Failure, Ledger, LoadedBatch, Outbox, Outgoing, Store, crash_at};
+use crate::{
+    CrashPoint, Env, Failure, LoadedBatch, MessageStore, Outbox, Outgoing, Store, crash_at,
+};
 use events::{OrderId, ProductId};
 use reaction::{Cause, Said};
 use std::future::Future;
@@ -11,7 +13,7 @@ use std::future::Future;
 pub use bisection::Bisection;
 
 /// What one transaction decides on.
-pub trait Work<S: Store, L: Ledger<Tx = S::Tx>>: Send {
+pub trait Work<S: Store, L: MessageStore<Tx = S::Tx>>: Send {
     /// Why the transaction was rolled back.
     type Stop: From<Failure>;
 
@@ -22,7 +24,7 @@ pub trait Work<S: Store, L: Ledger<Tx = S::Tx>>: Send {
     /// is left to decide on.
     fn lock(
         &mut self,
-        ledger: &L,
+        message_store: &L,
         tx: &mut S::Tx,
     ) -> impl Future<Output = Result<Option<Wanted>, Self::Stop>> + Send;
 
@@ -81,18 +83,18 @@ impl<S: Store> States<'_, S> {
 /// Commits units of work.
 pub struct Committer<'a, S, L> {
     pub store: &'a S,
-    pub ledger: &'a L,
+    pub message_store: &'a L,
     pub outbox: &'a Outbox,
     pub env: &'a dyn Env,
 }
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Committer<'_, S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Committer<'_, S, L> {
     /// Commits all of it in one transaction, or nothing.
     pub async fn commit<W: Work<S, L>>(&self, work: &mut W) -> Result<(), W::Stop> {
-        let Self { store, ledger, outbox, env } = *self;
-        let mut tx = ledger.begin().await?;
-        let Some(Wanted { orders, touched }) = work.lock(ledger, &mut tx).await? else {
-            return Ok(ledger.commit(tx).await?);
+        let Self { store, message_store, outbox, env } = *self;
+        let mut tx = message_store.begin().await?;
+        let Some(Wanted { orders, touched }) = work.lock(message_store, &mut tx).await? else {
+            return Ok(message_store.commit(tx).await?);
         };
         let batch = store.load(&mut tx, &orders, &touched).await?;
         let mut states = States { store, env, batch, said: Vec::new() };
@@ -100,9 +102,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Committer<'_, S, L> {
         let States { batch, said, .. } = states;
         store.save(&mut tx, &batch).await?;
         if !said.is_empty() {
-            ledger.enqueue(&mut tx, &said).await?;
+            message_store.enqueue(&mut tx, &said).await?;
         }
-        ledger.commit(tx).await?;
+        message_store.commit(tx).await?;
         crash_at(W::COMMITTED);
         outbox.wake(said);
         store.committed(batch);

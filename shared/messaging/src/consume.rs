@@ -7,8 +7,8 @@ mod quarantine;
 mod repaired;
 
 use crate::{
-    Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Ledger, Message, Outbox, Progress,
-    Queue, Received, Retention, Retry, RetrySchedule, Session, Store, crash_at, spans,
+    Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Message, MessageStore, Outbox,
+    Progress, Queue, Received, Retention, Retry, RetrySchedule, Session, Store, crash_at, spans,
 };
 use batcher::{Arrived, Batcher};
 use messages::Messages;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 /// A database outage longer than this ends the session: messages may have piled up meanwhile.
 const LONG: Duration = Duration::from_secs(5);
 
-pub struct Consumer<S: Store, L: Ledger<Tx = S::Tx>> {
+pub struct Consumer<S: Store, L: MessageStore<Tx = S::Tx>> {
     pub service: &'static str,
     pub queues: Vec<Queue<S::State>>,
     pub store: Arc<S>,
-    pub ledger: L,
+    pub message_store: L,
     pub outbox: Outbox,
     pub schedule: RetrySchedule,
     pub retention: Retention,
@@ -102,7 +102,7 @@ impl From<Failure> for Stop {
     }
 }
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     /// Consumes until the service stops (`Ok`) or the session breaks. Checks for either only
     /// between batches: no transaction is ever dropped half-way.
     pub async fn run(
@@ -228,7 +228,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let mut messages = Messages { consumer: self, group, fresh: Vec::new() };
         let committer = Committer {
             store: &*self.store,
-            ledger: &self.ledger,
+            message_store: &self.message_store,
             outbox: &self.outbox,
             env: &*self.env,
         };

@@ -1,8 +1,8 @@
-//! In-memory broker and ledger for tests, the model and the simulation, with the same semantics:
-//! redelivery, retry tiers, dead letters, confirms; atomic transactions.
+//! In-memory broker and message store for tests, the model and the simulation, with the same
+//! semantics: redelivery, retry tiers, dead letters, confirms; atomic transactions.
 
 mod broker;
-mod ledger;
+mod message_store;
 
 pub use broker::MemoryBroker;
-pub use ledger::{MemoryLedger, MemoryTx};
+pub use message_store::{MemoryMessageStore, MemoryTx};

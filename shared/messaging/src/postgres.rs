@@ -1,7 +1,7 @@
-//! Implements the ledger on Postgres.
+//! Implements the message store on Postgres.
 
-use crate::ledger::{FAILURES_MAX, Unsent};
-use crate::{CrashPoint, Failure, Handled, Ledger, Outgoing, Seen, crash_at};
+use crate::message_store::{FAILURES_MAX, Unsent};
+use crate::{CrashPoint, Failure, Handled, MessageStore, Outgoing, Seen, crash_at};
 use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
 use sqlx::types::Uuid;
@@ -25,11 +25,11 @@ pub fn migrations() -> Vec<refinery_core::Migration> {
 }
 
 #[derive(Clone)]
-pub struct PgLedger {
+pub struct PgMessageStore {
     pub pool: PgPool,
 }
 
-impl PgLedger {
+impl PgMessageStore {
     pub const fn new(pool: PgPool) -> Self {
         Self { pool }
     }
@@ -40,7 +40,7 @@ impl PgLedger {
     }
 }
 
-impl Ledger for PgLedger {
+impl MessageStore for PgMessageStore {
     type Tx = Transaction;
 
     async fn begin(&self) -> Result<Transaction, Failure> {

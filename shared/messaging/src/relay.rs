@@ -2,8 +2,8 @@
 //! sweep finds rows that a crash left behind.
 
 use crate::{
-    Activities, BrokerError, Confirm, CrashPoint, Env, Ledger, Outgoing, Publisher, Retry, Session,
-    Unsent, crash_at, spans,
+    Activities, BrokerError, Confirm, CrashPoint, Env, MessageStore, Outgoing, Publisher, Retry,
+    Session, Unsent, crash_at, spans,
 };
 use events::EventId;
 use std::{
@@ -82,7 +82,7 @@ impl Drop for Fresh<'_> {
 }
 
 pub struct Relay<L> {
-    ledger: L,
+    message_store: L,
     env: Arc<dyn Env>,
     fresh: Mutex<mpsc::UnboundedReceiver<Vec<Outgoing>>>,
     room: Arc<Room>,
@@ -91,14 +91,19 @@ pub struct Relay<L> {
     activities: Activities,
 }
 
-impl<L: Ledger> Relay<L> {
+impl<L: MessageStore> Relay<L> {
     /// At most `bytes_max` wait in memory to be published.
-    pub fn new(ledger: L, env: Arc<dyn Env>, burst_max: usize, bytes_max: usize) -> (Outbox, Self) {
+    pub fn new(
+        message_store: L,
+        env: Arc<dyn Env>,
+        burst_max: usize,
+        bytes_max: usize,
+    ) -> (Outbox, Self) {
         let (fresh, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Room { left: AtomicUsize::new(0), bytes_max });
         let outbox = Outbox { fresh, room: room.clone() };
         let (fresh, activities) = (Mutex::new(receiver), Activities::default());
-        (outbox, Self { ledger, env, fresh, room, burst_max, activities })
+        (outbox, Self { message_store, env, fresh, room, burst_max, activities })
     }
 
     /// Reports its activities there.
@@ -163,7 +168,7 @@ impl<L: Ledger> Relay<L> {
         let mut retry = Retry::new(self.env.clone());
         loop {
             let busy = self.activities.begin("an outbox sweep");
-            let found = self.ledger.claim_unsent(self.burst_max).await;
+            let found = self.message_store.claim_unsent(self.burst_max).await;
             drop(busy);
             match found {
                 Ok(Unsent { together, alone }) => {
@@ -229,7 +234,7 @@ impl<L: Ledger> Relay<L> {
     /// Most likely the link broke; but the broker may be unable to take one of these.
     async fn suspect(&self, burst: &[Outgoing], reason: &BrokerError) {
         let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
-        match self.ledger.suspect(&ids, &reason.to_string()).await {
+        match self.message_store.suspect(&ids, &reason.to_string()).await {
             Ok(parked) => {
                 for event_id in parked {
                     tracing::error!(%event_id, %reason, "event parked in the outbox: publishing it \
@@ -245,7 +250,7 @@ impl<L: Ledger> Relay<L> {
             return;
         }
         tracing::warn!(events = unsent.len(), reason, "events stay in the outbox: {reason}");
-        if let Err(why) = self.ledger.postpone(unsent, reason).await {
+        if let Err(why) = self.message_store.postpone(unsent, reason).await {
             tracing::warn!("cannot postpone unpublished events in the outbox: {why}");
         }
     }
@@ -262,7 +267,7 @@ impl<L: Ledger> Relay<L> {
             };
             let _ = tokio::time::timeout(FORGET_EVERY, more).await;
             let _busy = self.activities.begin("the deletion of sent events");
-            if let Err(why) = self.ledger.forget_sent(&sent).await {
+            if let Err(why) = self.message_store.forget_sent(&sent).await {
                 tracing::warn!(
                     events = sent.len(),
                     "cannot delete published events from the outbox: {why}"

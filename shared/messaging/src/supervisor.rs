@@ -1,13 +1,14 @@
 //! Supervises a service's broker session: when any part of it fails, builds a new one from nothing.
 
 use crate::{
-    Broker, BrokerError, Consumer, Env, Ledger, Progress, Relay, Retry, Session, Store, Topology,
+    Broker, BrokerError, Consumer, Env, MessageStore, Progress, Relay, Retry, Session, Store,
+    Topology,
 };
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub struct SessionSupervisor<S: Store, L: Ledger<Tx = S::Tx>> {
+pub struct SessionSupervisor<S: Store, L: MessageStore<Tx = S::Tx>> {
     pub broker: Arc<dyn Broker>,
     pub topology: Topology,
     pub consumer: Arc<Consumer<S, L>>,
@@ -17,7 +18,7 @@ pub struct SessionSupervisor<S: Store, L: Ledger<Tx = S::Tx>> {
     pub progress: Arc<Progress>,
 }
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> SessionSupervisor<S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionSupervisor<S, L> {
     /// Keeps a session until the service stops; then finishes the messages in hand. A permanent
     /// refusal ends it, but only if there never was a session.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {

@@ -4,7 +4,8 @@ use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http,
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
 use messaging::{
-    Broker, ConsumerState, Env, PgLedger, RabbitMq, Retention, Retry, Store, SystemEnv, partitions,
+    Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, Store, SystemEnv,
+    partitions,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -135,12 +136,12 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         };
         let env: Arc<dyn Env> = clock.clone();
         let Running { pool, broker, tuning, health_file, stop, .. } = around;
-        let ledger = PgLedger::new(pool);
-        let (supervisor, outbox) = self.supervisor(broker.clone(), &ledger, &env, &tuning);
-        let health = Arc::new(Health::of(&supervisor.progress, ledger.pool.limits()));
+        let message_store = PgMessageStore::new(pool);
+        let (supervisor, outbox) = self.supervisor(broker.clone(), &message_store, &env, &tuning);
+        let health = Arc::new(Health::of(&supervisor.progress, message_store.pool.limits()));
         let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
-            ledger,
+            message_store,
             outbox,
             env,
             health,
@@ -165,10 +166,8 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         tasks.spawn({
             let context = context.clone();
             async move {
-                context
-                    .health
-                    .report_until_stopped(&context.ledger.pool, &clock, health_file, &context.stop)
-                    .await;
+                let Context { health, message_store, stop, .. } = &context;
+                health.report_until_stopped(&message_store.pool, &clock, health_file, stop).await;
                 Ok(())
             }
         });

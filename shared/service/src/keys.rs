@@ -9,7 +9,7 @@ pub const PERIOD: Duration = Duration::from_secs(20);
 
 /// Any number of replicas may do it at once.
 pub async fn tend(context: Context) -> anyhow::Result<()> {
-    let pool = &context.ledger.pool;
+    let pool = &context.message_store.pool;
     partitions::make(pool).await?;
     let dropped = partitions::drop_old(pool, context.retention).await?;
     if dropped > 0 {

@@ -20,8 +20,8 @@ use events::Event;
 use futures::future::BoxFuture;
 use http::Listen;
 use messaging::{
-    Broker, Committer, Consumer, Env, Ledger, Outbox, PgLedger, Progress, Queue, QueueType, Relay,
-    Retention, RetrySchedule, SessionSupervisor, Store, Topology,
+    Broker, Committer, Consumer, Env, MessageStore, Outbox, PgMessageStore, Progress, Queue,
+    QueueType, Relay, Retention, RetrySchedule, SessionSupervisor, Store, Topology,
 };
 use reaction::On;
 use refinery_core::Migration;
@@ -53,8 +53,8 @@ pub struct Service<S: Store> {
 
 /// The context of jobs, workers and routes.
 #[derive(Clone)]
-pub struct Context<L = PgLedger> {
-    pub ledger: L,
+pub struct Context<L = PgMessageStore> {
+    pub message_store: L,
     pub outbox: Outbox,
     pub env: Arc<dyn Env>,
     pub health: Arc<Health>,
@@ -73,8 +73,8 @@ pub struct Context<L = PgLedger> {
 impl<L> Context<L> {
     /// Commits work beside the consumer's messages.
     pub fn committer<'a, S>(&'a self, store: &'a S) -> Committer<'a, S, L> {
-        let Self { ledger, outbox, env, .. } = self;
-        Committer { store, ledger, outbox, env: &**env }
+        let Self { message_store, outbox, env, .. } = self;
+        Committer { store, message_store, outbox, env: &**env }
     }
 }
 
@@ -186,23 +186,23 @@ impl<S: Store> Service<S> {
         self.queues.iter().map(|queue| queue.event).collect()
     }
 
-    /// Its reactions on any broker and any ledger.
-    pub fn supervisor<L: Ledger<Tx = S::Tx>>(
+    /// Its reactions on any broker and any message store.
+    pub fn supervisor<L: MessageStore<Tx = S::Tx>>(
         &self,
         broker: Arc<dyn Broker>,
-        ledger: &L,
+        message_store: &L,
         env: &Arc<dyn Env>,
         tuning: &Tuning,
     ) -> (SessionSupervisor<S, L>, Outbox) {
         let progress = Progress::new();
         let (outbox, relay) =
-            Relay::new(ledger.clone(), env.clone(), tuning.batch_max, tuning.outbox_memory);
+            Relay::new(message_store.clone(), env.clone(), tuning.batch_max, tuning.outbox_memory);
         let relay = relay.reporting(progress.activities.clone());
         let consumer = Consumer {
             service: self.name,
             queues: self.queues.clone(),
             store: self.store.clone(),
-            ledger: ledger.clone(),
+            message_store: message_store.clone(),
             outbox: outbox.clone(),
             schedule: tuning.schedule.clone(),
             retention: tuning.retention,

@@ -46,7 +46,7 @@ pub async fn outbox(context: Context) -> anyhow::Result<()> {
         "SELECT COUNT(*), COUNT(parked_at), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
          FROM outbox",
     )
-    .fetch_one(&context.ledger.pool)
+    .fetch_one(&context.message_store.pool)
     .await?;
     metrics::OUTBOX.set(count as f64, []);
     metrics::OUTBOX_PARKED.set(parked as f64, []);

@@ -49,7 +49,7 @@ pub async fn expire(context: Context) -> anyhow::Result<()> {
          WHERE NOT expired
          AND given_at < now() - INTERVAL '1 year'",
     )
-    .execute(&context.ledger.pool)
+    .execute(&context.message_store.pool)
     .await?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use demo::{PRICE, QUILL};
 use divan::{Bencher, black_box, counter::ItemsCount};
 use events::{Item, Money, PaymentApproved};
 use inventory::{Product, Shelf};
-use messaging::{Env, Ledger, Message, Outgoing, PgLedger, Queue, SystemEnv, migrations, wire};
+use messaging::{
+    Env, Message, MessageStore, Outgoing, PgMessageStore, Queue, SystemEnv, migrations, wire,
+};
 use reaction::{Cause, Said};
 use tokio::runtime::Runtime;
 
@@ -40,13 +42,13 @@ fn encode(bencher: Bencher) {
 #[divan::bench(args = [1, 16, 128])]
 fn outbox_insert(bencher: Bencher, events: usize) {
     let runtime = Runtime::new().expect("a runtime starts");
-    let ledger = runtime.block_on(ledger());
+    let message_store = runtime.block_on(message_store());
     let batch = || (0..events).map(|_| outgoing()).collect::<Vec<_>>();
     bencher.counter(ItemsCount::new(events)).with_inputs(batch).bench_values(|batch| {
         runtime.block_on(async {
-            let mut tx = ledger.begin().await.expect("a transaction begins");
-            ledger.enqueue(&mut tx, &batch).await.expect("it is written");
-            ledger.commit(tx).await.expect("it commits");
+            let mut tx = message_store.begin().await.expect("a transaction begins");
+            message_store.enqueue(&mut tx, &batch).await.expect("it is written");
+            message_store.commit(tx).await.expect("it commits");
         });
     });
 }
@@ -72,10 +74,10 @@ fn outgoing() -> Outgoing {
     Outgoing::new(&SystemEnv, Said::new(&event), Some(&cause))
 }
 
-async fn ledger() -> PgLedger {
+async fn message_store() -> PgMessageStore {
     let pool = database::testing::throwaway().await;
     database::migrate(&pool, "messaging_schema_history", &migrations())
         .await
         .expect("the tables are made");
-    PgLedger::new(pool)
+    PgMessageStore::new(pool)
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::Failure;
 use events::{EventId, OrderId};
-use messaging::{Handled, Ledger, MemoryLedger, MemoryTx, Outgoing, Seen, Unsent};
+use messaging::{Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Seen, Unsent};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -14,7 +14,7 @@ use std::{
 
 #[derive(Clone)]
 pub struct Disk<D> {
-    pub tables: MemoryLedger<D>,
+    pub tables: MemoryMessageStore<D>,
     pub chaos: Arc<Chaos>,
     pub place: Place,
     /// Events that a mutant deletes too early, at the next access.
@@ -40,7 +40,7 @@ impl<D> Tx<D> {
 impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
     pub fn new(chaos: &Arc<Chaos>, service: usize) -> Self {
         let (chaos, place) = (chaos.clone(), Place { service, replica: 0 });
-        Self { tables: MemoryLedger::default(), chaos, place, doomed: Arc::default() }
+        Self { tables: MemoryMessageStore::default(), chaos, place, doomed: Arc::default() }
     }
 
     /// The disk, as one of its service's processes sees it.
@@ -73,7 +73,7 @@ impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
     }
 }
 
-impl<D: Clone + Default + Send + Sync + 'static> Ledger for Disk<D> {
+impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
     type Tx = Tx<D>;
 
     async fn begin(&self) -> Result<Tx<D>, Failure> {

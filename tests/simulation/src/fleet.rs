@@ -210,7 +210,7 @@ impl Fleet {
         let stop = CancellationToken::new();
         let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
-            ledger: disk.clone(),
+            message_store: disk.clone(),
             outbox,
             env,
             health,

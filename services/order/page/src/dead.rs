@@ -134,8 +134,8 @@ pub async fn act(
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let Context { ledger, retention, .. } = page.app.context;
-    let books = OwnBooks { pool: ledger.pool, retention };
+    let Context { message_store, retention, .. } = page.app.context;
+    let books = OwnBooks { pool: message_store.pool, retention };
     // Completes even if the page disconnects.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;

@@ -39,7 +39,7 @@ pub async fn show(
 }
 
 pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
-    let pool = &app.context.ledger.pool;
+    let pool = &app.context.message_store.pool;
     let view = store::get(pool, id).await?.ok_or_else(|| problem::no_such_order(id))?;
     let trace = store::trace(pool, id).await?;
     let view = app.as_of_now(view);

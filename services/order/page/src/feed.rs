@@ -171,7 +171,7 @@ impl PageFeed {
         scene.show_queues(&queues);
         scene.dead = dead::board(&queues, &reasons, self.inner.operator.is_some());
         let busy = context.health.activities.begin_job("a look for the live page");
-        let views = store::glance(&context.ledger.pool, &watch.take()).await?;
+        let views = store::glance(&context.message_store.pool, &watch.take()).await?;
         drop(busy);
         let now = context.env.now();
         let views: Vec<_> =
@@ -181,7 +181,7 @@ impl PageFeed {
     }
 
     async fn count(&self, context: &Context, scene: &mut Scene) -> Result<(), database::Failure> {
-        scene.show_counts(&store::count(&context.ledger.pool).await?);
+        scene.show_counts(&store::count(&context.message_store.pool).await?);
         Ok(())
     }
 

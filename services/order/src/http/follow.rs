@@ -29,7 +29,7 @@ pub async fn follow(
     let id = order_id(id)?;
     // Before the first read, so that no event falls between the two.
     let watch = app.orders.feeds.watchers.watch(id);
-    let order = store::order(&app.context.ledger.pool, id).await?;
+    let order = store::order(&app.context.message_store.pool, id).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;
     let mut follower = Follower::new(app.context, watch, place);
     follower.show(&order);

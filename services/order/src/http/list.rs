@@ -37,7 +37,7 @@ pub async fn list(
 ) -> Result<Json<Listed>, Problem> {
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
     let filter = asked.filter()?;
-    let (orders, next) = store::list(&app.context.ledger.pool, &filter).await?;
+    let (orders, next) = store::list(&app.context.message_store.pool, &filter).await?;
     let orders = orders.into_iter().map(|view| app.as_of_now(view)).collect();
     Ok(Json(Listed { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }

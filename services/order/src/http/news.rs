@@ -37,7 +37,7 @@ fn last_event(headers: &HeaderMap) -> Option<DateTime<Utc>> {
 
 async fn caught_up(app: &App, last: DateTime<Utc>) -> Result<String, Problem> {
     let since = last - BACK;
-    let lately = store::lately(&app.context.ledger.pool, since, CAUGHT_UP_MAX).await?;
+    let lately = store::lately(&app.context.message_store.pool, since, CAUGHT_UP_MAX).await?;
     let mut text = String::new();
     if lately.back_to.is_some_and(|oldest| oldest > since) {
         text += &missed(1);

@@ -5,7 +5,7 @@ use crate::{
 };
 use database::{Limits, PgPool};
 use futures::FutureExt;
-use messaging::{Ledger, SystemEnv};
+use messaging::{MessageStore, SystemEnv};
 use std::pin::pin;
 
 impl Bench {
@@ -46,7 +46,7 @@ async fn whatever_waits_is_written_together_and_only_the_culprit_pays() {
 #[tokio::test]
 async fn all_old_answers_are_forgotten_but_what_another_process_is_at() {
     let context = context().await;
-    let pool = &context.ledger.pool;
+    let pool = &context.message_store.pool;
     sqlx::query(
         "INSERT INTO http_idempotency_keys (key, digest, order_id, answer, created_at)
          SELECT number, '', gen_random_uuid(), '', now() - number * INTERVAL '1 second'
@@ -83,7 +83,7 @@ async fn who_has_gone_before_his_order_is_written_has_none() {
 #[tokio::test]
 async fn who_goes_while_his_order_is_written_has_it() {
     let bench = Bench::new().await;
-    let mut gate = bench.context.ledger.begin().await.unwrap();
+    let mut gate = bench.context.message_store.begin().await.unwrap();
     sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
     tokio::select! {
         _ = bench.placing.place(request(Some("k"))) => panic!("the table is locked"),
@@ -97,7 +97,9 @@ async fn who_goes_while_his_order_is_written_has_it() {
         }
     };
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
-    assert!(store::get(&bench.context.ledger.pool, answered.order_id).await.unwrap().is_some());
+    assert!(
+        store::get(&bench.context.message_store.pool, answered.order_id).await.unwrap().is_some()
+    );
 }
 
 #[tokio::test]
@@ -105,7 +107,7 @@ async fn a_repeated_key_gets_the_first_answer_from_another_process_too() {
     let bench = Bench::new().await;
     let first = bench.placing.place(request(Some("k"))).await.unwrap();
     assert_eq!(bench.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
-    let restarted = Bench::on(context_on(bench.context.ledger.pool.clone()));
+    let restarted = Bench::on(context_on(bench.context.message_store.pool.clone()));
     assert_eq!(restarted.placing.place(request(Some("k"))).await.as_ref(), Ok(&first));
 
     let mut other = request(Some("k"));
@@ -119,7 +121,7 @@ async fn a_key_at_work_in_another_process_is_waited_for() {
     let bench = Bench::new().await;
     for is_placed in [false, true] {
         let key = format!("placed: {is_placed}");
-        let mut other = bench.context.ledger.begin().await.unwrap();
+        let mut other = bench.context.message_store.begin().await.unwrap();
         let answer =
             "INSERT INTO http_idempotency_keys VALUES ($1, '', gen_random_uuid(), 'first')";
         sqlx::query(answer).bind(&key).execute(&mut *other).await.unwrap();
@@ -151,9 +153,9 @@ async fn break_who_waits(bench: &Bench) {
 #[tokio::test]
 async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() {
     let (bench, writer) = Bench::without_writer(context().await, 10);
-    let (pool, ledger) = (&bench.context.ledger.pool, &bench.context.ledger);
+    let (pool, message_store) = (&bench.context.message_store.pool, &bench.context.message_store);
     let first = drawn_up("k");
-    ledger.place(std::slice::from_ref(&first)).await.unwrap();
+    message_store.place(std::slice::from_ref(&first)).await.unwrap();
     // The first statement waits for this gate in its transaction, the second for that table.
     sqlx::raw_sql(
         "CREATE FUNCTION wait_for_gate() RETURNS TRIGGER LANGUAGE plpgsql AS
@@ -198,7 +200,7 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
 #[tokio::test]
 async fn an_order_whose_connection_breaks_is_placed_once_all_the_same() {
     let bench = Bench::new().await;
-    let mut gate = bench.context.ledger.begin().await.unwrap();
+    let mut gate = bench.context.message_store.begin().await.unwrap();
     sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *gate).await.unwrap();
     let breaking = async {
         break_who_waits(&bench).await;
@@ -206,7 +208,10 @@ async fn an_order_whose_connection_breaks_is_placed_once_all_the_same() {
     };
     let (placed, ()) = tokio::join!(bench.placing.place(request(None)), breaking);
     assert!(
-        store::get(&bench.context.ledger.pool, placed.unwrap().order_id).await.unwrap().is_some()
+        store::get(&bench.context.message_store.pool, placed.unwrap().order_id)
+            .await
+            .unwrap()
+            .is_some()
     );
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
 }
@@ -237,7 +242,7 @@ async fn a_request_is_given_up_only_before_it_is_written() {
     bench.placing.taken_within = Duration::from_millis(1);
     assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
 
-    let mut gate = bench.context.ledger.begin().await.unwrap();
+    let mut gate = bench.context.message_store.begin().await.unwrap();
     sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
     bench.placing.taken_within = Duration::from_millis(100);
     tokio::spawn(writer.run(bench.context.clone()));
@@ -261,22 +266,25 @@ async fn two_requests_with_one_key_in_one_statement_are_one_order() {
     // Ids of one millisecond come in any order, and the least has the key.
     page[..2].sort_by_key(|new| new.view.id);
     let first = page[0].answer.clone().unwrap();
-    let given = bench.context.ledger.place(&page).await.unwrap();
+    let given = bench.context.message_store.place(&page).await.unwrap();
     assert_eq!(given, [("k".to_owned(), first.clone())].into());
     let orders = "SELECT count(*) FROM orders JOIN outbox ON order_id = id";
     assert_eq!(bench.count(orders).await, 2);
 
     page[2].answer = None;
-    let again = bench.context.ledger.place(&page[..2]).await.unwrap();
+    let again = bench.context.message_store.place(&page[..2]).await.unwrap();
     assert_eq!(again, [("k".to_owned(), first)].into());
     assert_eq!(bench.count(orders).await, 2);
-    assert!(bench.context.ledger.place(&page[2..]).await.is_err(), "the same order once more");
+    assert!(
+        bench.context.message_store.place(&page[2..]).await.is_err(),
+        "the same order once more"
+    );
 }
 
 #[tokio::test]
 async fn two_processes_make_one_order_of_one_key() {
     let one = Bench::new().await;
-    let other = Bench::on(context_on(one.context.ledger.pool.clone()));
+    let other = Bench::on(context_on(one.context.message_store.pool.clone()));
     let asked = (0..40).map(|n| {
         let bench = if n % 2 == 0 { &one } else { &other };
         bench.placing.place(request(Some("k")))
@@ -323,7 +331,7 @@ async fn a_customers_trace_is_gone_on_with() {
     bench.placing.place(Request { trace: Some(trace.into()), ..request(None) }).await.unwrap();
     bench.placed().await;
     let traces: Vec<String> = sqlx::query_scalar("SELECT trace FROM outbox ORDER BY event_id")
-        .fetch_all(&bench.context.ledger.pool)
+        .fetch_all(&bench.context.message_store.pool)
         .await
         .unwrap();
     assert!(traces.contains(&trace.to_owned()));

@@ -104,10 +104,10 @@ impl Writer {
         new: &[Placed],
     ) -> Result<HashMap<String, Answer>, Unwritten> {
         let _busy = context.health.activities.begin("the writing of orders");
-        match context.ledger.place(new).await {
+        match context.message_store.place(new).await {
             Err(Unwritten::Unknown(why)) => {
                 tracing::warn!(orders = new.len(), "checking whether orders were placed: {why:#}");
-                find_out(&context.ledger, new, why).await
+                find_out(&context.message_store, new, why).await
             }
             written => written,
         }
@@ -149,17 +149,17 @@ impl Writer {
 /// After a lost answer: finds the orders that were written, and writes the others. An order has its
 /// id already, so it is never written twice, whatever the first statement still does.
 async fn find_out<L: OrderRepository>(
-    ledger: &L,
+    message_store: &L,
     new: &[Placed],
     lost: anyhow::Error,
 ) -> Result<HashMap<String, Answer>, Unwritten> {
     let (until, mut last) = (Instant::now() + FOUND_OUT_WITHIN, lost);
     let ids: Vec<_> = new.iter().map(|new| new.view.id).collect();
     while Instant::now() < until {
-        let placed = match ledger.placed(&ids).await {
+        let placed = match message_store.placed(&ids).await {
             Ok(there) => {
                 let missing = new.iter().filter(|new| !there.contains(&new.view.id));
-                ledger.place(&missing.cloned().collect::<Vec<_>>()).await
+                message_store.place(&missing.cloned().collect::<Vec<_>>()).await
             }
             Err(why) => Err(Unwritten::Away(why.into())),
         };

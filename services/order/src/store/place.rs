@@ -5,7 +5,7 @@ use crate::view::View;
 use anyhow::anyhow;
 use database::{Failure, PgPool};
 use events::OrderId;
-use messaging::{Outgoing, PgLedger, insert_into_outbox};
+use messaging::{Outgoing, PgMessageStore, insert_into_outbox};
 use std::collections::{HashMap, HashSet};
 
 /// Why new orders are not known to be written.
@@ -41,7 +41,7 @@ pub struct Placed {
 /// Writes them, whole, but for those whose idempotency key was answered before: gives back these
 /// answers, by key.
 pub async fn place(
-    ledger: &PgLedger,
+    message_store: &PgMessageStore,
     placed: &[Placed],
 ) -> Result<HashMap<String, Answer>, Unwritten> {
     if placed.is_empty() {
@@ -53,7 +53,7 @@ pub async fn place(
         placed.iter().map(|new| new.answer.as_ref().map(read)).collect::<Vec<_>>()
     };
     let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
-    let mut writing = ledger.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
+    let mut writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
     // A transaction waits for a key that another one holds; all take keys in the same order, so
     // there is no deadlock.
     let fresh: HashSet<OrderId> = sqlx::query_scalar(concat!(

@@ -4,14 +4,14 @@
 use super::{Answer, Cancellable, Placed, Unwritten, place, read};
 use database::{Failure, Transaction};
 use events::OrderId;
-use messaging::{Ledger, PgLedger};
+use messaging::{MessageStore, PgMessageStore};
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
     time::Duration,
 };
 
-pub trait OrderRepository: Ledger {
+pub trait OrderRepository: MessageStore {
     /// Writes new orders, with their answers and events. Skips an order whose idempotency key was
     /// answered before; returns those answers, by key.
     fn place(
@@ -42,7 +42,7 @@ pub trait OrderRepository: Ledger {
     ) -> impl Future<Output = Result<Vec<OrderId>, Failure>> + Send;
 }
 
-impl OrderRepository for PgLedger {
+impl OrderRepository for PgMessageStore {
     async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
         place::place(self, placed).await
     }

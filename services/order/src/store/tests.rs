@@ -6,7 +6,7 @@ use crate::{
 use events::{
     Event, InventoryReserved, Money, OrderCreated, PaymentApproved, PaymentMethod, PaymentReversed,
 };
-use messaging::Ledger;
+use messaging::MessageStore;
 use sqlx::Row;
 use std::time::Duration;
 use uuid::Uuid;
@@ -19,14 +19,14 @@ fn ids(views: &[crate::view::View]) -> Vec<OrderId> {
 async fn a_placed_order_is_read_as_it_was_written() {
     let bench = Bench::new().await;
     let placed = bench.placing.place(crate::testing::request(None)).await.unwrap();
-    let view = get(&bench.context.ledger.pool, placed.order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(serde_json::to_string(&view).unwrap(), placed.body);
     assert_eq!(view.items, crate::testing::draft().items);
     assert!(placed.body.contains(r#""total_amount":99.85"#), "{}", placed.body);
-    let known = order(&bench.context.ledger.pool, placed.order_id).await.unwrap().unwrap();
+    let known = order(&bench.context.message_store.pool, placed.order_id).await.unwrap().unwrap();
     assert_eq!(known, view.order);
-    assert_eq!(get(&bench.context.ledger.pool, OrderId::nil()).await.unwrap(), None);
-    assert_eq!(order(&bench.context.ledger.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(get(&bench.context.message_store.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(order(&bench.context.message_store.pool, OrderId::nil()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -34,14 +34,14 @@ async fn an_order_and_its_event_are_written_together() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
     let row = sqlx::query("SELECT event_id, event_type, order_id, body, caused_by FROM outbox")
-        .fetch_one(&bench.context.ledger.pool)
+        .fetch_one(&bench.context.message_store.pool)
         .await
         .unwrap();
     assert_eq!(row.get::<Uuid, _>("order_id"), order_id);
     assert_eq!(row.get::<Option<Uuid>, _>("caused_by"), None);
     let created: OrderCreated = serde_json::from_str(row.get("body")).unwrap();
     assert_eq!((created.order_id, created.total_amount), (order_id, Money::cents(9985)));
-    let known = order(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
+    let known = order(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
     assert_eq!(known.timeline()[0].event_id, row.get::<Uuid, _>("event_id"));
 }
 
@@ -51,18 +51,18 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
     let order_id = bench.placed().await;
     bench.hear(approved(order_id)).await;
     bench.hear(approved(order_id)).await;
-    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
     assert_eq!(view.order.fact(PaymentApproved::NAME).unwrap().detail["provider_ref"], "ch_1");
     assert!(view.updated_at() >= view.created_at);
 
     bench.confirm(order_id).await;
     let row = sqlx::query("SELECT status, updated_at FROM orders")
-        .fetch_one(&bench.context.ledger.pool)
+        .fetch_one(&bench.context.message_store.pool)
         .await
         .unwrap();
     assert_eq!(row.get::<&str, _>("status"), "CONFIRMED");
-    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
     let updated_at: DateTime<Utc> = row.get("updated_at");
     assert_eq!(updated_at.timestamp_micros(), view.updated_at().timestamp_micros());
 }
@@ -71,8 +71,8 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
 async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     let bench = Bench::new().await;
     let orders = [bench.placed().await, bench.placed().await, bench.placed().await];
-    let (store, ledger) = (&bench.orders, &bench.context.ledger);
-    let mut tx = ledger.begin().await.unwrap();
+    let (store, message_store) = (&bench.orders, &bench.context.message_store);
+    let mut tx = message_store.begin().await.unwrap();
     let mut loaded = store.load(&mut tx, &orders, &[]).await.unwrap();
     for id in &orders[..2] {
         let mut known = loaded.get(*id, &[]);
@@ -84,11 +84,11 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
         }
     }
     store.save(&mut tx, &loaded).await.unwrap();
-    ledger.commit(tx).await.unwrap();
+    message_store.commit(tx).await.unwrap();
     for (id, expected) in
         orders.into_iter().zip([Status::PaymentReversed, Status::PaymentReversed, Status::Pending])
     {
-        let view = get(&bench.context.ledger.pool, id).await.unwrap().unwrap();
+        let view = get(&bench.context.message_store.pool, id).await.unwrap().unwrap();
         assert_eq!(view.order.status(), expected);
     }
     assert_eq!(bench.count("SELECT sum(jsonb_array_length(facts)) FROM orders").await, 3 + 2 * 2);
@@ -104,7 +104,7 @@ async fn a_list_is_paged_newest_first_without_gaps_or_repetitions() {
     let mut seen = Vec::new();
     let mut filter = Filter { limit: 3, ..Filter::default() };
     for expected in [3, 3, 1] {
-        let (views, next) = list(&bench.context.ledger.pool, &filter).await.unwrap();
+        let (views, next) = list(&bench.context.message_store.pool, &filter).await.unwrap();
         assert_eq!(views.len(), expected);
         assert_eq!(next.is_some(), expected == 3);
         seen.extend(ids(&views));
@@ -125,7 +125,7 @@ async fn a_list_is_filtered_by_status_and_customer() {
     bench.confirm(confirmed).await;
     let of = async |status, customer_id| {
         let filter = Filter { status, customer_id, after: None, limit: 10 };
-        ids(&list(&bench.context.ledger.pool, &filter).await.unwrap().0)
+        ids(&list(&bench.context.message_store.pool, &filter).await.unwrap().0)
     };
     assert_eq!(of(Some(Status::Confirmed), None).await, [confirmed]);
     assert_eq!(of(Some(Status::Pending), Some(Uuid::from_u128(5))).await, [pending]);
@@ -136,7 +136,7 @@ async fn a_list_is_filtered_by_status_and_customer() {
 async fn old_answers_are_forgotten() {
     let bench = Bench::new().await;
     bench.placing.place(crate::testing::request(Some("a"))).await.unwrap();
-    let pool = &bench.context.ledger.pool;
+    let pool = &bench.context.message_store.pool;
     assert_eq!(forget_answers(pool, Duration::from_hours(1), 9).await.unwrap(), 0);
     assert_eq!(forget_answers(pool, Duration::ZERO, 9).await.unwrap(), 1);
 }
@@ -145,9 +145,9 @@ async fn old_answers_are_forgotten() {
 async fn a_cancel_request_is_told_what_to_carry() {
     let bench = Bench::new().await;
     let order_id = bench.placed().await;
-    let ledger = &bench.context.ledger;
-    let mut tx = ledger.begin().await.unwrap();
-    let mut known = ledger.cancellable(&mut tx, &[order_id, OrderId::nil()]).await.unwrap();
+    let message_store = &bench.context.message_store;
+    let mut tx = message_store.begin().await.unwrap();
+    let mut known = message_store.cancellable(&mut tx, &[order_id, OrderId::nil()]).await.unwrap();
     let known = known.remove(&order_id).filter(|_| known.is_empty()).unwrap();
     assert_eq!(known.payment_method, PaymentMethod::Pix);
     assert_eq!(known.total_amount, Money::cents(9985));
@@ -163,12 +163,12 @@ async fn overdue_is_what_neither_ends_nor_is_being_undone() {
     bench.hear(short(undone)).await;
     bench.hear(reversed(undone)).await;
     sqlx::query("UPDATE orders SET created_at = created_at - INTERVAL '1 minute'")
-        .execute(&bench.context.ledger.pool)
+        .execute(&bench.context.message_store.pool)
         .await
         .unwrap();
-    let ledger = &bench.context.ledger;
+    let message_store = &bench.context.message_store;
     let (a_minute, an_hour) = (Duration::from_mins(1), Duration::from_hours(1));
-    let overdue = async |age, after| ledger.overdue(age, after, 9).await.unwrap();
+    let overdue = async |age, after| message_store.overdue(age, after, 9).await.unwrap();
     assert_eq!(overdue(a_minute, OrderId::nil()).await, [late]);
     assert_eq!(overdue(a_minute, late).await, [] as [OrderId; 0]);
     assert_eq!(overdue(an_hour, OrderId::nil()).await, [] as [OrderId; 0]);
@@ -183,20 +183,20 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
          SET facts = facts || jsonb_build_array(jsonb_build_object(
              'event', 'shipping.delivered', 'event_id', id, 'at', now(), 'detail', '{}'::JSONB))",
     )
-    .execute(&bench.context.ledger.pool)
+    .execute(&bench.context.message_store.pool)
     .await
     .unwrap();
     bench.hear(approved(order_id)).await;
     assert_eq!(bench.count("SELECT jsonb_array_length(facts)::BIGINT FROM orders").await, 3);
-    let view = get(&bench.context.ledger.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
 }
 
 #[tokio::test]
 async fn an_empty_batch_is_no_work() {
     let context = context().await;
-    let mut tx = context.ledger.begin().await.unwrap();
-    assert!(context.ledger.place(&[]).await.unwrap().is_empty());
+    let mut tx = context.message_store.begin().await.unwrap();
+    assert!(context.message_store.place(&[]).await.unwrap().is_empty());
     let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
     assert_eq!(loaded.get(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, &loaded).await.unwrap();
@@ -205,7 +205,7 @@ async fn an_empty_batch_is_no_work() {
 /// Postgres keeps the plan of a prepared statement, and makes it while there are no orders yet.
 #[tokio::test]
 async fn orders_are_found_by_their_index_even_while_there_are_none() {
-    let pool = context().await.ledger.pool;
+    let pool = context().await.message_store.pool;
     let mut connection = pool.acquire().await.unwrap();
     for setup in [
         "SET plan_cache_mode = force_generic_plan",
@@ -226,11 +226,11 @@ async fn a_glance_sees_the_newest_and_the_oldest_that_wait() {
         let placed = bench.placed().await;
         bench.confirm(placed).await;
     }
-    let views = glance(&bench.context.ledger.pool, &[]).await.unwrap();
+    let views = glance(&bench.context.message_store.pool, &[]).await.unwrap();
     let ids: Vec<_> = views.iter().map(|view| view.id).collect();
     assert!(ids.contains(&first) && ids.len() < 60, "{}", ids.len());
     assert!(views.is_sorted_by(|one, other| one.created_at >= other.created_at));
-    let counts = count(&bench.context.ledger.pool).await.unwrap();
+    let counts = count(&bench.context.message_store.pool).await.unwrap();
     let told: Vec<_> = counts.into_iter().filter(|(_, orders)| *orders > 0).collect();
     assert_eq!(told.len(), 2);
     assert_eq!(told.iter().map(|(_, orders)| orders).sum::<i64>(), 61);

@@ -6,11 +6,11 @@ use crate::{
 };
 use database::{Failure, Transaction};
 use events::OrderId;
-use messaging::{Batch, Ledger, PgLedger};
+use messaging::{Batch, MessageStore, PgMessageStore};
 use std::{future::Future, time::Duration};
 use uuid::Uuid;
 
-pub trait ChargeRepository: Ledger {
+pub trait ChargeRepository: MessageStore {
     /// Claims what is due under `claim`: no other desk takes it, and a crash leaves the claim
     /// behind.
     fn take_due(
@@ -43,7 +43,7 @@ pub trait ChargeRepository: Ledger {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-impl ChargeRepository for PgLedger {
+impl ChargeRepository for PgMessageStore {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
         store::take_due(self, claim, max).await
     }

@@ -65,8 +65,10 @@ impl Desk {
         context: &Context<L>,
         answers: &[Answered],
     ) -> Result<(), Failure> {
-        let store =
-            AnsweredPayments { ledger: context.ledger.clone(), dispatch: self.dispatch.clone() };
+        let store = AnsweredPayments {
+            repository: context.message_store.clone(),
+            dispatch: self.dispatch.clone(),
+        };
         let mut answers = Answers { answers, settings: &self.settings, statuses: Vec::new() };
         context.committer(&store).commit(&mut answers).await?;
         answers.statuses.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
@@ -76,7 +78,7 @@ impl Desk {
 
 /// Payments as the desk loads and saves them: none is claimed before it is written as due.
 struct AnsweredPayments<L> {
-    ledger: L,
+    repository: L,
     dispatch: ChargeDispatch,
 }
 
@@ -91,11 +93,11 @@ impl<L: ChargeRepository> Store for AnsweredPayments<L> {
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Result<Batch<Payment>, Failure> {
-        self.ledger.load(tx, orders).await
+        self.repository.load(tx, orders).await
     }
 
     async fn save(&self, tx: &mut L::Tx, payments: &Batch<Payment>) -> Result<(), Failure> {
-        self.ledger.save(tx, payments).await
+        self.repository.save(tx, payments).await
     }
 
     fn committed(&self, payments: Batch<Payment>) {
@@ -116,9 +118,9 @@ impl<L: ChargeRepository> Work<AnsweredPayments<L>, L> for Answers<'_> {
 
     const COMMITTED: CrashPoint = CrashPoint::VerdictCommitted;
 
-    async fn lock(&mut self, ledger: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
+    async fn lock(&mut self, message_store: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
         let wanted = Wanted::orders(self.answers.iter().map(|answered| answered.charge.order_id));
-        ledger.lock_orders(tx, &wanted.orders).await?;
+        message_store.lock_orders(tx, &wanted.orders).await?;
         Ok(Some(wanted))
     }
 

@@ -5,23 +5,23 @@ use std::iter::once;
 const ME: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
 
-async fn migrated() -> PgLedger {
+async fn migrated() -> PgMessageStore {
     let pool = database::testing::throwaway().await;
     let settings = crate::settings::usual();
     crate::service(&settings).unwrap().migrate(&pool).await.unwrap();
-    PgLedger::new(pool)
+    PgMessageStore::new(pool)
 }
 
-async fn put(ledger: &PgLedger, charge: Charge) {
-    let mut tx = ledger.begin().await.unwrap();
+async fn put(message_store: &PgMessageStore, charge: Charge) {
+    let mut tx = message_store.begin().await.unwrap();
     let mut batch = load(&mut tx, &[charge.order_id]).await.unwrap();
     batch.put(charge.order_id, charge.into());
     save(&mut tx, &batch);
     tx.commit().await.unwrap();
 }
 
-async fn get(ledger: &PgLedger) -> Charge {
-    let mut tx = ledger.begin().await.unwrap();
+async fn get(message_store: &PgMessageStore) -> Charge {
+    let mut tx = message_store.begin().await.unwrap();
     let found = load(&mut tx, &[ORDER]).await.unwrap().get(ORDER, &[]).charge.unwrap();
     // Its lock would make the next claim skip this.
     tx.commit().await.unwrap();
@@ -30,10 +30,10 @@ async fn get(ledger: &PgLedger) -> Charge {
 
 #[tokio::test]
 async fn what_is_saved_is_loaded_again() {
-    let ledger = migrated().await;
+    let message_store = migrated().await;
     let first = Charge { last_error: Some("503".into()), ..example(Status::Pending) };
-    put(&ledger, first.clone()).await;
-    assert_eq!(get(&ledger).await, first);
+    put(&message_store, first.clone()).await;
+    assert_eq!(get(&message_store).await, first);
     let later = Charge {
         refund_key: Some(OTHER),
         refund_ref: Some("REF".into()),
@@ -46,64 +46,68 @@ async fn what_is_saved_is_loaded_again() {
         ..first.rest(Status::Reversing)
     };
     let later = Charge { claim: Some(ME), ..later };
-    put(&ledger, later.clone()).await;
-    assert_eq!(get(&ledger).await, later);
+    put(&message_store, later.clone()).await;
+    assert_eq!(get(&message_store).await, later);
 }
 
 #[tokio::test]
 async fn what_is_due_is_taken_up_once_and_counted() {
-    let ledger = migrated().await;
-    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    let (mine, others) =
-        (take_due(&ledger, ME, 9).await.unwrap(), take_due(&ledger, OTHER, 9).await.unwrap());
+    let message_store = migrated().await;
+    put(&message_store, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    let (mine, others) = (
+        take_due(&message_store, ME, 9).await.unwrap(),
+        take_due(&message_store, OTHER, 9).await.unwrap(),
+    );
     assert_eq!((mine.len(), others.len()), (1, 0));
     assert_eq!((mine[0].status, mine[0].attempts), (Status::Processing, 1));
-    assert_eq!(get(&ledger).await.claim, Some(ME));
+    assert_eq!(get(&message_store).await.claim, Some(ME));
 }
 
 #[tokio::test]
 async fn a_refund_in_hand_stays_a_refund() {
-    let ledger = migrated().await;
-    put(&ledger, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
-    let taken = take_due(&ledger, ME, 9).await.unwrap();
+    let message_store = migrated().await;
+    put(&message_store, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
+    let taken = take_due(&message_store, ME, 9).await.unwrap();
     let counted = taken.iter().map(|c| (c.status, c.attempts, c.refund_attempts));
     assert!(counted.eq(once((Status::Reversing, 0, 1))));
 }
 
 #[tokio::test]
 async fn only_what_is_open_is_counted() {
-    let ledger = migrated().await;
+    let message_store = migrated().await;
     let open = async || {
-        let counted = count_open(&ledger.pool).await.unwrap().into_iter();
+        let counted = count_open(&message_store.pool).await.unwrap().into_iter();
         let counted = counted.map(|(status, count, _)| (status, count));
         counted.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
     };
-    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    put(&message_store, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
     assert_eq!(open().await, [(Status::Pending, 1)]);
-    take_due(&ledger, ME, 9).await.unwrap();
+    take_due(&message_store, ME, 9).await.unwrap();
     assert_eq!(open().await, [(Status::Processing, 1)]);
-    put(&ledger, get(&ledger).await.rest(Status::Approved)).await;
+    put(&message_store, get(&message_store).await.rest(Status::Approved)).await;
     assert_eq!(open().await, []);
 }
 
 #[tokio::test]
 async fn what_is_due_later_waits_and_tells_how_long() {
-    let ledger = migrated().await;
-    assert_eq!(next_due_in(&ledger.pool).await.unwrap(), None);
-    put(&ledger, example(Status::Pending).due(Status::Retrying, Duration::from_secs(60))).await;
-    assert_eq!(take_due(&ledger, ME, 9).await.unwrap(), []);
-    let wait = next_due_in(&ledger.pool).await.unwrap().unwrap();
+    let message_store = migrated().await;
+    assert_eq!(next_due_in(&message_store.pool).await.unwrap(), None);
+    put(&message_store, example(Status::Pending).due(Status::Retrying, Duration::from_secs(60)))
+        .await;
+    assert_eq!(take_due(&message_store, ME, 9).await.unwrap(), []);
+    let wait = next_due_in(&message_store.pool).await.unwrap().unwrap();
     assert!(wait > Duration::from_secs(50) && wait <= Duration::from_secs(60), "{wait:?}");
 }
 
 #[tokio::test]
 async fn a_look_up_and_a_void_are_counted_apart() {
-    let ledger = migrated().await;
+    let message_store = migrated().await;
     for (call, look_ups) in [(Call::LookUp, 1), (Call::Void, 2)] {
-        let before = if look_ups == 1 { example(Status::Retrying) } else { get(&ledger).await };
+        let before =
+            if look_ups == 1 { example(Status::Retrying) } else { get(&message_store).await };
         let due = Charge { next_call: call, in_doubt: true, ..before };
-        put(&ledger, due.due(Status::Retrying, Duration::ZERO)).await;
-        let taken = take_due(&ledger, ME, 9).await.unwrap();
+        put(&message_store, due.due(Status::Retrying, Duration::ZERO)).await;
+        let taken = take_due(&message_store, ME, 9).await.unwrap();
         let counted = (taken[0].next_call, taken[0].attempts, taken[0].look_ups);
         assert_eq!(counted, (call, 0, look_ups));
         assert_eq!((taken[0].status, taken[0].in_doubt), (Status::Processing, true));
@@ -112,54 +116,54 @@ async fn a_look_up_and_a_void_are_counted_apart() {
 
 #[tokio::test]
 async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
-    let ledger = migrated().await;
-    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    take_due(&ledger, ME, 9).await.unwrap();
-    assert_eq!(put_back(&ledger, Duration::from_secs(60), 9).await.unwrap(), 0, "too young");
-    assert_eq!(put_back(&ledger, Duration::ZERO, 9).await.unwrap(), 1);
-    let left = get(&ledger).await;
+    let message_store = migrated().await;
+    put(&message_store, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&message_store, ME, 9).await.unwrap();
+    assert_eq!(put_back(&message_store, Duration::from_secs(60), 9).await.unwrap(), 0, "too young");
+    assert_eq!(put_back(&message_store, Duration::ZERO, 9).await.unwrap(), 1);
+    let left = get(&message_store).await;
     assert_eq!((left.status, left.claim, left.attempts), (Status::Retrying, None, 1));
     assert_eq!((left.in_doubt, left.next_call), (true, Call::LookUp));
-    let taken = take_due(&ledger, OTHER, 9).await.unwrap();
+    let taken = take_due(&message_store, OTHER, 9).await.unwrap();
     assert_eq!((taken[0].next_call, taken[0].attempts), (Call::LookUp, 1));
-    put_back(&ledger, Duration::ZERO, 9).await.unwrap();
-    assert_eq!(get(&ledger).await.next_call, Call::LookUp);
+    put_back(&message_store, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(get(&message_store).await.next_call, Call::LookUp);
 }
 
 #[tokio::test]
 async fn a_mark_on_a_charge_in_hand_leaves_it_in_hand_and_as_old_as_it_is() {
-    let ledger = migrated().await;
-    put(&ledger, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    take_due(&ledger, ME, 9).await.unwrap();
+    let message_store = migrated().await;
+    put(&message_store, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&message_store, ME, 9).await.unwrap();
     sqlx::query("UPDATE payments SET claimed_at = now() - INTERVAL '1 hour'")
-        .execute(&ledger.pool)
+        .execute(&message_store.pool)
         .await
         .unwrap();
-    put(&ledger, Charge { cancel_requested: true, ..get(&ledger).await }).await;
-    assert_eq!(get(&ledger).await.claim, Some(ME));
-    assert_eq!(put_back(&ledger, Duration::from_secs(60), 9).await.unwrap(), 1);
+    put(&message_store, Charge { cancel_requested: true, ..get(&message_store).await }).await;
+    assert_eq!(get(&message_store).await.claim, Some(ME));
+    assert_eq!(put_back(&message_store, Duration::from_secs(60), 9).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn a_refund_that_a_crash_left_in_hand_is_due_again_and_nothing_else() {
-    let ledger = migrated().await;
-    put(&ledger, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
-    take_due(&ledger, ME, 9).await.unwrap();
-    put_back(&ledger, Duration::ZERO, 9).await.unwrap();
-    let left = get(&ledger).await;
+    let message_store = migrated().await;
+    put(&message_store, example(Status::Approved).due(Status::Reversing, Duration::ZERO)).await;
+    take_due(&message_store, ME, 9).await.unwrap();
+    put_back(&message_store, Duration::ZERO, 9).await.unwrap();
+    let left = get(&message_store).await;
     assert_eq!((left.status, left.in_doubt), (Status::Reversing, false));
-    assert_eq!(take_due(&ledger, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
+    assert_eq!(take_due(&message_store, OTHER, 9).await.unwrap()[0].refund_attempts, 2);
 }
 
 #[tokio::test]
 async fn the_oldest_refund_is_known_by_its_cause() {
-    let ledger = migrated().await;
+    let message_store = migrated().await;
     for (order, cause) in [(2, 3), (3, 2)] {
         let cause = Cause { event_id: EventId::from_u128(cause), trace: None };
         let refund = example(Status::Approved).due(Status::Reversing, Duration::ZERO);
-        put(&ledger, Charge { order_id: OrderId::from_u128(order), cause, ..refund }).await;
+        put(&message_store, Charge { order_id: OrderId::from_u128(order), cause, ..refund }).await;
     }
-    let counted = count_open(&ledger.pool).await.unwrap();
+    let counted = count_open(&message_store.pool).await.unwrap();
     assert!(counted.contains(&(Status::Reversing, 2, Some(EventId::from_u128(2)))), "{counted:?}");
     assert!(counted.contains(&(Status::Pending, 0, None)));
 }

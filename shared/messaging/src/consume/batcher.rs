@@ -1,7 +1,7 @@
 //! Batches deliveries from all of a service's queues, so that one transaction handles all of them.
 
 use super::Consumer;
-use crate::{BrokerError, Deliveries, Delivery, Ledger, Session, Store};
+use crate::{BrokerError, Deliveries, Delivery, MessageStore, Session, Store};
 use futures::future::select_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -42,7 +42,7 @@ struct Source {
 }
 
 impl Batcher {
-    pub(super) async fn open<S: Store, L: Ledger<Tx = S::Tx>>(
+    pub(super) async fn open<S: Store, L: MessageStore<Tx = S::Tx>>(
         consumer: &Consumer<S, L>,
         session: &dyn Session,
     ) -> Result<Self, BrokerError> {

@@ -2,7 +2,7 @@
 
 use super::{Consumer, Trouble, Troubled};
 use crate::{
-    BrokerError, Confirm, CrashPoint, Ledger, Publication, Publisher, RetrySchedule, Store,
+    BrokerError, Confirm, CrashPoint, MessageStore, Publication, Publisher, RetrySchedule, Store,
     crash_at, dead_letters, header,
 };
 use telemetry::{metrics, trace_id};
@@ -10,7 +10,7 @@ use telemetry::{metrics, trace_id};
 /// A reason may quote the message, and headers must fit into a frame.
 const REASON_MAX: usize = 1024;
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     /// Publishes failed messages to a retry tier or to the dead letters; afterwards the broker has
     /// them there, and the originals may be acknowledged.
     pub(super) async fn send_away(

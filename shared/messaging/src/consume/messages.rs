@@ -3,7 +3,8 @@
 
 use super::{Consumer, Item, Stop, Trouble};
 use crate::{
-    CrashPoint, Ledger, Received, Seen, States, Store, Wanted, Work, crash_at, queue::panic_text,
+    CrashPoint, MessageStore, Received, Seen, States, Store, Wanted, Work, crash_at,
+    queue::panic_text,
 };
 use reaction::Decision;
 use std::{
@@ -12,21 +13,21 @@ use std::{
 };
 use telemetry::{metrics, trace_id};
 
-pub(super) struct Messages<'a, S: Store, L: Ledger<Tx = S::Tx>> {
+pub(super) struct Messages<'a, S: Store, L: MessageStore<Tx = S::Tx>> {
     pub consumer: &'a Consumer<S, L>,
     pub group: &'a [Item<S::State>],
     /// Those that were not handled before, with their places in the group.
     pub fresh: Vec<(usize, &'a Item<S::State>)>,
 }
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
     type Stop = Stop;
 
     const COMMITTED: CrashPoint = CrashPoint::Committed;
 
-    async fn lock(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Stop> {
+    async fn lock(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Stop> {
         self.consumer.refuse_repaired(tx, self.group).await?;
-        self.note(ledger, tx).await?;
+        self.note(message_store, tx).await?;
         crash_at(CrashPoint::Noted);
         if self.fresh.is_empty() {
             return Ok(None);
@@ -59,10 +60,10 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
     }
 }
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Messages<'_, S, L> {
     /// Inserts the group into the inbox, which locks its orders, and keeps the messages to handle
     /// now.
-    async fn note(&mut self, ledger: &L, tx: &mut S::Tx) -> Result<(), Stop> {
+    async fn note(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<(), Stop> {
         let mut seen = BTreeSet::new();
         let once: Vec<_> = self
             .group
@@ -73,7 +74,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Messages<'_, S, L> {
             })
             .collect();
         let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
-        let answers = ledger.insert_inbox(tx, &keys).await?;
+        let answers = message_store.insert_inbox(tx, &keys).await?;
         let mut forged = Vec::new();
         for ((place, item), seen_before) in once.into_iter().zip(answers) {
             match seen_before {

@@ -3,7 +3,7 @@
 //! again and again becomes a dead letter, and its neighbours do not.
 
 use super::{Consumer, Trouble, Troubled};
-use crate::{Ledger, Message, Store, spans};
+use crate::{Message, MessageStore, Store, spans};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ pub const SUSPECT_AFTER: u32 = 2;
 /// Maximum of attempts alone that did not end.
 const STARTS_MAX: u32 = 3;
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     /// `None` if the service stops before it is handled.
     pub(super) async fn handle_alone(
         &self,
@@ -23,7 +23,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         let name = &self.queues[queue].name;
         let suspect = fingerprint(name, &message);
         let starts = self
-            .insist(stop, || async { Ok(self.ledger.quarantine_start(&suspect).await?) })
+            .insist(stop, || async { Ok(self.message_store.quarantine_start(&suspect).await?) })
             .await?;
         let handled = if starts.is_ok_and(|starts| starts > STARTS_MAX) {
             let reason = format!("quarantined: it has crashed the process {STARTS_MAX} times");
@@ -34,7 +34,9 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
         };
         // The process has survived, so the message is cleared; as a dead letter it may be tried
         // again.
-        self.insist(stop, || async { Ok(self.ledger.quarantine_end(&suspect).await?) }).await?.ok();
+        self.insist(stop, || async { Ok(self.message_store.quarantine_end(&suspect).await?) })
+            .await?
+            .ok();
         handled
     }
 }

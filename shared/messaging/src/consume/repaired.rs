@@ -2,9 +2,9 @@
 //! may still be in the DLQ and be replayed; the consumer's database records the repair.
 
 use super::{Consumer, Item, Stop, Trouble};
-use crate::{Ledger, Message, Store, header};
+use crate::{Message, MessageStore, Store, header};
 
-impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     /// Fails messages that were repaired. Only messages that have failed before are checked.
     pub(super) async fn refuse_repaired(
         &self,
@@ -20,7 +20,7 @@ impl<S: Store, L: Ledger<Tx = S::Tx>> Consumer<S, L> {
             .iter()
             .map(|(_, item)| (self.queues[item.queue].name.as_str(), &item.received.handled))
             .collect();
-        let repaired = self.ledger.repaired(tx, &letters).await?;
+        let repaired = self.message_store.repaired(tx, &letters).await?;
         let culprits: Vec<_> = again
             .iter()
             .filter_map(|(place, item)| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Handled, Ledger, PgLedger, Seen, migrations};
+use crate::{Handled, MessageStore, PgMessageStore, Seen, migrations};
 use chrono::TimeDelta;
 use std::time::Instant;
 
@@ -27,8 +27,8 @@ fn id(said_at: DateTime<Utc>) -> Uuid {
 }
 
 async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Seen>, Failure> {
-    let ledger = PgLedger::new(pool.clone());
-    let mut tx = ledger.begin().await?;
+    let message_store = PgMessageStore::new(pool.clone());
+    let mut tx = message_store.begin().await?;
     let key = |at: &DateTime<Utc>| Handled {
         event_id: id(*at),
         event: "till.counted",
@@ -36,8 +36,8 @@ async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Seen>, Fai
         digest: vec![0; 16],
     };
     let keys: Vec<_> = said_at.iter().map(key).collect();
-    let answers = ledger.insert_inbox(&mut tx, &keys).await?;
-    ledger.commit(tx).await?;
+    let answers = message_store.insert_inbox(&mut tx, &keys).await?;
+    message_store.commit(tx).await?;
     Ok(answers)
 }
 

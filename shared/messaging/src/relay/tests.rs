@@ -1,8 +1,8 @@
 //! Tests of the relay over a broker that ends the session at certain events.
 
 use super::*;
-use crate::ledger::FAILURES_MAX;
-use crate::{Deliveries, MemoryLedger, Publication, SystemEnv};
+use crate::message_store::FAILURES_MAX;
+use crate::{Deliveries, MemoryMessageStore, Publication, SystemEnv};
 use async_trait::async_trait;
 use events::OrderId;
 use std::collections::BTreeSet;
@@ -69,14 +69,18 @@ fn said(number: u128) -> Outgoing {
     }
 }
 
-async fn written(ledger: &MemoryLedger<()>, said: &[Outgoing]) {
-    let mut tx = ledger.begin().await.unwrap();
-    ledger.enqueue(&mut tx, said).await.unwrap();
-    ledger.commit(tx).await.unwrap();
+async fn written(message_store: &MemoryMessageStore<()>, said: &[Outgoing]) {
+    let mut tx = message_store.begin().await.unwrap();
+    message_store.enqueue(&mut tx, said).await.unwrap();
+    message_store.commit(tx).await.unwrap();
 }
 
 /// Session after session, as a service has them.
-async fn relayed(relay: &Relay<MemoryLedger<()>>, broker: &Arc<Picky>, until: Instant) -> u32 {
+async fn relayed(
+    relay: &Relay<MemoryMessageStore<()>>,
+    broker: &Arc<Picky>,
+    until: Instant,
+) -> u32 {
     let mut sessions = 0;
     while Instant::now() < until {
         sessions += 1;
@@ -91,16 +95,16 @@ async fn relayed(relay: &Relay<MemoryLedger<()>>, broker: &Arc<Picky>, until: In
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_ends_the_session_is_parked_and_holds_up_no_other() {
-    let ledger = MemoryLedger::<()>::default();
-    let (outbox, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
+    let message_store = MemoryMessageStore::<()>::default();
+    let (outbox, relay) = Relay::new(message_store.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=20).map(said).collect();
     let broker = Arc::new(Picky { refuses: [events[7].id].into(), ..Picky::default() });
-    written(&ledger, &events).await;
+    written(&message_store, &events).await;
     outbox.wake(events.clone());
     let sessions = relayed(&relay, &broker, Instant::now() + Duration::from_secs(60)).await;
     let has: BTreeSet<_> = broker.has().into_iter().collect();
     assert_eq!(has.len(), 19, "all others are published");
-    let left: Vec<_> = ledger.unsent().await.into_iter().map(|event| event.id).collect();
+    let left: Vec<_> = message_store.unsent().await.into_iter().map(|event| event.id).collect();
     assert_eq!(left, [events[7].id], "it stays in the outbox");
     assert_eq!(sessions, FAILURES_MAX.unsigned_abs() + 1, "then it ends no session any more");
 
@@ -110,24 +114,24 @@ async fn an_event_that_ends_the_session_is_parked_and_holds_up_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_failed_with_another_goes_out_alone() {
-    let ledger = MemoryLedger::<()>::default();
-    let (_, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
+    let message_store = MemoryMessageStore::<()>::default();
+    let (_, relay) = Relay::new(message_store.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=5).map(said).collect();
-    written(&ledger, &events).await;
+    written(&message_store, &events).await;
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-    assert!(ledger.suspect(&ids, "the broker went").await.unwrap().is_empty());
+    assert!(message_store.suspect(&ids, "the broker went").await.unwrap().is_empty());
     let broker = Arc::new(Picky::default());
     relayed(&relay, &broker, Instant::now() + Duration::from_secs(3)).await;
     assert_eq!(broker.has().len(), 5, "once each");
-    assert_eq!(ledger.unsent().await, []);
+    assert_eq!(message_store.unsent().await, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
-    let ledger = MemoryLedger::<()>::default();
-    let (_, relay) = Relay::new(ledger.clone(), SystemEnv::shared(), 10, BYTES_MAX);
+    let message_store = MemoryMessageStore::<()>::default();
+    let (_, relay) = Relay::new(message_store.clone(), SystemEnv::shared(), 10, BYTES_MAX);
     let events: Vec<_> = (1..=20).map(said).collect();
-    written(&ledger, &events).await;
+    written(&message_store, &events).await;
     let over = Instant::now() + Duration::from_secs(600);
     let broker = Arc::new(Picky { silent_until: Some(over), ..Picky::default() });
     relayed(&relay, &broker, over + Duration::from_secs(40)).await;
@@ -137,7 +141,7 @@ async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
 #[tokio::test(start_paused = true)]
 async fn nothing_waits_in_memory_without_a_session_and_no_more_than_there_is_room_for_with_one() {
     let (outbox, relay) =
-        Relay::new(MemoryLedger::<()>::default(), SystemEnv::shared(), 10, BYTES_MAX);
+        Relay::new(MemoryMessageStore::<()>::default(), SystemEnv::shared(), 10, BYTES_MAX);
     let waiting = async || relay.fresh.lock().await.len();
     for number in 0..100 {
         outbox.wake(vec![said(number)]);

@@ -118,7 +118,7 @@ async fn what_nobody_can_know_any_more_is_dead_at_once_and_says_what_to_do() {
     let totals =
         [shop.total(1).await, shop.total(2).await, shop.total(3).await, shop.total(4).await];
     assert_eq!(totals, [1, 0, 0, 1]);
-    assert_eq!(shop.ledger.handled().await.len(), 2);
+    assert_eq!(shop.message_store.handled().await.len(), 2);
     let why: Vec<_> = shop.broker.messages(DEAD).iter().map(|m| m.text(header::REASON)).collect();
     for (why, begins) in why.into_iter().flatten().zip(["expired: ", "from the future: "]) {
         assert!(why.starts_with(begins) && why.contains("--new-id"), "{why}");
@@ -167,7 +167,7 @@ async fn what_is_impossible_is_dead_at_once_and_may_be_handled_after_a_replay() 
     let dead = &shop.broker.messages(DEAD)[0];
     assert_eq!(dead.text(header::REASON).as_deref(), Some("fourteen coins"));
     let id: Uuid = dead.id.as_ref().unwrap().parse().unwrap();
-    let mut handled = shop.ledger.handled().await.into_iter();
+    let mut handled = shop.message_store.handled().await.into_iter();
     assert!(!handled.any(|row| row.event_id == id), "a replay would have no effect");
     shop.close().await;
 }
@@ -180,7 +180,7 @@ async fn only_the_message_that_cannot_be_saved_pays() {
     }
     shop.quiet().await;
     until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;
-    assert_eq!(shop.ledger.data().await.len(), 19);
+    assert_eq!(shop.message_store.data().await.len(), 19);
     assert_eq!(shop.counted(), 19);
     shop.close().await;
 }
@@ -200,7 +200,7 @@ async fn another_content_under_a_known_id_is_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_database_that_is_away_counts_as_no_attempt() {
     let shop = Shop::open().await;
-    shop.ledger.fail_next(30);
+    shop.message_store.fail_next(30);
     shop.pay(1, 5);
     shop.quiet().await;
     assert_eq!(shop.total(1).await, 5);
@@ -222,7 +222,7 @@ async fn a_broken_session_is_rebuilt_and_nothing_is_lost_or_doubled() {
     shop.standing.wait_for(|now| *now == ConsumerState::Away).await.unwrap();
     shop.broker.set_down(false);
     shop.quiet().await;
-    let tills = shop.ledger.data().await;
+    let tills = shop.message_store.data().await;
     assert_eq!(tills.len(), 200);
     assert!(tills.values().all(|till| *till == Till(1)));
     let ids: std::collections::BTreeSet<_> =
@@ -236,9 +236,9 @@ async fn what_nobody_listens_to_stays_in_the_outbox_until_somebody_does() {
     let shop = Shop::open().await;
     let bindings = shop.broker.unbind("book.till-counted");
     shop.pay(1, 5);
-    until(|| async { shop.ledger.unsent().await.len() == 1 }).await;
+    until(|| async { shop.message_store.unsent().await.len() == 1 }).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(shop.ledger.unsent().await.len(), 1);
+    assert_eq!(shop.message_store.unsent().await.len(), 1);
     shop.broker.bind(bindings);
     shop.quiet().await;
     assert_eq!(shop.counted(), 1);
@@ -252,11 +252,11 @@ async fn what_is_in_hand_is_finished_when_told_to_stop() {
         shop.pay(order, 1);
     }
     until(|| async { shop.total(1).await == 1 }).await;
-    let (broker, ledger) = (shop.broker.clone(), shop.ledger.clone());
+    let (broker, message_store) = (shop.broker.clone(), shop.message_store.clone());
     shop.close().await;
-    let handled = ledger.handled().await.len();
+    let handled = message_store.handled().await.len();
     assert_eq!(handled + broker.messages(QUEUE).len(), 500);
-    assert_eq!(ledger.unsent().await.len(), 0, "what was said is published before the end");
+    assert_eq!(message_store.unsent().await.len(), 0, "what was said is published before the end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +268,7 @@ async fn it_has_caught_up_only_when_all_that_waited_is_handled() {
         shop.pay(order, 1);
     }
     shop.broker.set_down(false);
-    let handled = shop.ledger.clone();
+    let handled = shop.message_store.clone();
     shop.standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
     assert_eq!(handled.handled().await.len(), 250);
     shop.close().await;
@@ -277,7 +277,7 @@ async fn it_has_caught_up_only_when_all_that_waited_is_handled() {
 #[tokio::test(start_paused = true)]
 async fn a_database_that_was_away_for_long_leaves_it_behind() {
     let mut shop = Shop::open().await;
-    shop.ledger.fail_next(20);
+    shop.message_store.fail_next(20);
     shop.pay(1, 1);
     shop.standing.wait_for(|now| *now == ConsumerState::Away).await.unwrap();
     shop.standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
@@ -288,13 +288,13 @@ async fn a_database_that_was_away_for_long_leaves_it_behind() {
 #[tokio::test(start_paused = true)]
 async fn what_others_say_when_no_message_is_handled_any_more_is_published_before_the_end() {
     let shop = Shop::open().await;
-    let (broker, ledger) = (shop.broker.clone(), shop.ledger.clone());
+    let (broker, message_store) = (shop.broker.clone(), shop.message_store.clone());
     shop.stop.cancel();
     shop.consumers_stopped.cancelled().await;
     shop.pay(1, 1);
     shop.say(2).await;
     shop.close().await;
     assert_eq!(broker.messages("book.till-counted").len(), 1);
-    assert_eq!(ledger.unsent().await.len(), 0);
+    assert_eq!(message_store.unsent().await.len(), 0);
     assert_eq!(broker.messages(QUEUE).len(), 1, "the message is the next process'");
 }

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Binding, Consumer, ConsumerState, Env, Failure, Ledger, MemoryBroker, MemoryLedger,
-    MemoryTx, Message, Outbox, Outgoing, Progress, Queue, QueueShape, Relay, Retention,
-    RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters,
+    Batch, Binding, Consumer, ConsumerState, Env, Failure, MemoryBroker, MemoryMessageStore,
+    MemoryTx, Message, MessageStore, Outbox, Outgoing, Progress, Queue, QueueShape, Relay,
+    Retention, RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters,
 };
 use reaction::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ impl Store for TillStore {
 
 pub struct Shop {
     pub broker: MemoryBroker,
-    pub ledger: MemoryLedger<Tills>,
+    pub message_store: MemoryMessageStore<Tills>,
     pub stop: CancellationToken,
     pub consumers_stopped: CancellationToken,
     pub said: CancellationToken,
@@ -112,19 +112,19 @@ impl Shop {
     }
 
     pub async fn with(change: impl FnOnce(&mut Queue<Till>)) -> Self {
-        let (broker, ledger, env) =
-            (MemoryBroker::default(), MemoryLedger::default(), SystemEnv::shared());
+        let (broker, message_store, env) =
+            (MemoryBroker::default(), MemoryMessageStore::default(), SystemEnv::shared());
         let mut queue = Queue::of::<Paid>("till");
         change(&mut queue);
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
-        let (outbox, relay) = Relay::new(ledger.clone(), env.clone(), 100, 1 << 20);
+        let (outbox, relay) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
         let consumer = Consumer {
             service: "till",
             queues: vec![queue, back_door],
             store: Arc::new(TillStore),
-            ledger: ledger.clone(),
+            message_store: message_store.clone(),
             outbox: outbox.clone(),
             schedule: RetrySchedule::default(),
             retention: Retention::default(),
@@ -161,7 +161,7 @@ impl Shop {
             supervisor.run_until_published(&stop, &consumers_stopped, &said).await
         });
         standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
-        Self { broker, ledger, stop, consumers_stopped, said, outbox, standing, supervisor }
+        Self { broker, message_store, stop, consumers_stopped, said, outbox, standing, supervisor }
     }
 
     pub fn pay(&self, order: u128, coins: u32) -> Message {
@@ -171,7 +171,7 @@ impl Shop {
     }
 
     pub async fn total(&self, order: u128) -> u32 {
-        self.ledger.data().await.get(&Uuid::from_u128(order)).map_or(0, |till| till.0)
+        self.message_store.data().await.get(&Uuid::from_u128(order)).map_or(0, |till| till.0)
     }
 
     pub fn counted(&self) -> usize {
@@ -180,7 +180,7 @@ impl Shop {
 
     pub async fn quiet(&self) {
         until(|| async {
-            self.broker.messages(QUEUE).is_empty() && self.ledger.unsent().await.is_empty()
+            self.broker.messages(QUEUE).is_empty() && self.message_store.unsent().await.is_empty()
         })
         .await;
     }
@@ -189,9 +189,9 @@ impl Shop {
     pub async fn say(&self, order: u128) {
         let said = Said::new(&Counted { order_id: Uuid::from_u128(order), total: 1 });
         let said = vec![Outgoing::new(&SystemEnv, said, None)];
-        let mut tx = self.ledger.begin().await.unwrap();
-        self.ledger.enqueue(&mut tx, &said).await.unwrap();
-        self.ledger.commit(tx).await.unwrap();
+        let mut tx = self.message_store.begin().await.unwrap();
+        self.message_store.enqueue(&mut tx, &said).await.unwrap();
+        self.message_store.commit(tx).await.unwrap();
         self.outbox.wake(said);
     }
 

@@ -7,7 +7,7 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
-use messaging::{Batch, Env, Ledger, Store};
+use messaging::{Batch, Env, MessageStore, Store};
 use order::{Answer, Cancellable, Order, OrderRepository, Placed, Status, Unwritten, View};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::{Failure, Transaction, testing::throwaway};
 use events::{Event, Item, Money, OrderId, ProductId};
 use inventory::Shelf;
-use messaging::{Handled, Ledger, LoadedBatch, PgLedger, Seen, Store};
+use messaging::{Handled, LoadedBatch, MessageStore, PgMessageStore, Seen, Store};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reaction::{Decision, Heard, On, scenario::heard};
 use said::*;
@@ -33,12 +33,12 @@ const PRODUCTS: [ProductId; 5] = [
 struct Twins<D, M, P> {
     memory: Disk<D>,
     in_memory: M,
-    postgres: PgLedger,
+    postgres: PgMessageStore,
     in_postgres: P,
     dice: StdRng,
 }
 
-type Tx<D> = <Disk<D> as Ledger>::Tx;
+type Tx<D> = <Disk<D> as MessageStore>::Tx;
 
 impl<D, M, P> Twins<D, M, P>
 where
@@ -53,7 +53,7 @@ where
         Self {
             memory: books::flawless(),
             in_memory,
-            postgres: PgLedger::new(pool),
+            postgres: PgMessageStore::new(pool),
             in_postgres,
             dice,
         }
@@ -122,24 +122,24 @@ fn told(result: Result<String, Failure>) -> String {
 }
 
 /// Handles events as the loop does; returns for each event a number, which is zero for a forgery.
-async fn hear<L: Ledger, S: Store<Tx = L::Tx, State: Debug>, E: Event>(
-    ledger: &L,
+async fn hear<L: MessageStore, S: Store<Tx = L::Tx, State: Debug>, E: Event>(
+    message_store: &L,
     store: &S,
     all: &[(Heard<E>, usize)],
 ) -> Result<String, Failure>
 where
     S::State: On<E>,
 {
-    let mut tx = ledger.begin().await?;
+    let mut tx = message_store.begin().await?;
     let handled = all.iter().map(|(heard, number)| Handled {
         event_id: heard.id,
         event: E::NAME,
         order_id: heard.order_id(),
         digest: vec![u8::from(*number == 0); 16],
     });
-    let answers = ledger.insert_inbox(&mut tx, &handled.collect::<Vec<_>>()).await?;
+    let answers = message_store.insert_inbox(&mut tx, &handled.collect::<Vec<_>>()).await?;
     let orders: Vec<_> = all.iter().map(|(heard, _)| heard.order_id()).collect();
-    ledger.lock_orders(&mut tx, &orders).await?;
+    message_store.lock_orders(&mut tx, &orders).await?;
     let mut batch = store.load(&mut tx, &orders, &PRODUCTS).await?;
     let mut said = format!("{answers:?}");
     for ((heard, _), seen_before) in all.iter().zip(answers) {
@@ -152,19 +152,19 @@ where
         }
     }
     store.save(&mut tx, &batch).await?;
-    ledger.commit(tx).await?;
+    message_store.commit(tx).await?;
     Ok(said)
 }
 
-async fn known<L: Ledger, S: Store<Tx = L::Tx, State: Debug>>(
-    ledger: &L,
+async fn known<L: MessageStore, S: Store<Tx = L::Tx, State: Debug>>(
+    message_store: &L,
     store: &S,
 ) -> Result<String, Failure> {
-    let mut tx = ledger.begin().await?;
+    let mut tx = message_store.begin().await?;
     let orders: Vec<_> = (0..ORDERS).map(order).collect();
     let batch = store.load(&mut tx, &orders, &PRODUCTS).await?;
     // If it were dropped, its locks would remain for a moment, and claims skip locked rows.
-    ledger.commit(tx).await?;
+    message_store.commit(tx).await?;
     Ok(orders.iter().map(|id| format!("{:?}\n", batch.get(*id, &PRODUCTS))).collect())
 }
 
@@ -203,11 +203,11 @@ async fn inventory_knows_the_same() {
 }
 
 /// More is reserved than there is.
-async fn overfill<L: Ledger, S: Store<Tx = L::Tx, State = Shelf>>(
-    ledger: &L,
+async fn overfill<L: MessageStore, S: Store<Tx = L::Tx, State = Shelf>>(
+    message_store: &L,
     store: &S,
 ) -> Result<String, Failure> {
-    let mut tx = ledger.begin().await?;
+    let mut tx = message_store.begin().await?;
     let mut batch = store.load(&mut tx, &[order(0)], &PRODUCTS).await?;
     let mut shelf = batch.get(order(0), &PRODUCTS);
     for product in shelf.products.values_mut() {
@@ -215,6 +215,6 @@ async fn overfill<L: Ledger, S: Store<Tx = L::Tx, State = Shelf>>(
     }
     batch.put(order(0), Shelf { refused: true, reservation: None, ..shelf });
     store.save(&mut tx, &batch).await?;
-    ledger.commit(tx).await?;
+    message_store.commit(tx).await?;
     Ok("taken".into())
 }

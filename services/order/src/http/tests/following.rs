@@ -207,7 +207,10 @@ async fn who_has_missed_too_much_is_told_so() {
          FROM orders, generate_series(1, {}) AS number",
         crate::http::CAUGHT_UP_MAX
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(more)).execute(&bench.context.ledger.pool).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(more))
+        .execute(&bench.context.message_store.pool)
+        .await
+        .unwrap();
     assert_eq!(back().await, "missed");
 }
 
@@ -218,7 +221,7 @@ async fn a_stream_asks_no_database_once_it_is_open() {
     let (router, id) = (bench.router(), bench.placed().await);
     let mut stream = follow(&router, id).await;
     assert_eq!(stream.step().await, "order.created");
-    let mut order = store::order(&bench.context.ledger.pool, id).await.unwrap().unwrap();
+    let mut order = store::order(&bench.context.message_store.pool, id).await.unwrap().unwrap();
     bench.lose_database();
     order.remember(Fact {
         event: "payment.approved",

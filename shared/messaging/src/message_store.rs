@@ -8,7 +8,7 @@ use std::{collections::HashMap, future::Future};
 /// An event is parked after its publication has ended the session so often.
 pub const FAILURES_MAX: i32 = 5;
 
-pub trait Ledger: Clone + Send + Sync + 'static {
+pub trait MessageStore: Clone + Send + Sync + 'static {
     /// A transaction. Dropped without `commit`, it is rolled back.
     type Tx: Send;
 
@@ -100,7 +100,7 @@ pub enum Seen {
 #[derive(Debug, Default)]
 pub struct Unsent {
     pub together: Vec<Outgoing>,
-    /// To be published alone: see `Ledger::suspect`.
+    /// To be published alone: see `MessageStore::suspect`.
     pub alone: Option<Outgoing>,
 }
 

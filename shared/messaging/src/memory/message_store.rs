@@ -1,7 +1,7 @@
 //! An in-memory database: one copy per transaction, put in place by its commit.
 
-use crate::ledger::{FAILURES_MAX, Unsent};
-use crate::{Failure, Handled, Ledger, Outgoing, Seen};
+use crate::message_store::{FAILURES_MAX, Unsent};
+use crate::{Failure, Handled, MessageStore, Outgoing, Seen};
 use events::{EventId, OrderId};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -18,7 +18,7 @@ use tokio::{
 
 /// A service's database as a value; `D` is the service's own data in it.
 #[derive(Clone, Default)]
-pub struct MemoryLedger<D> {
+pub struct MemoryMessageStore<D> {
     tables: Arc<Mutex<Tables<D>>>,
     failures_to_come: Arc<AtomicU32>,
 }
@@ -57,7 +57,7 @@ impl<D> MemoryTx<D> {
     }
 }
 
-impl<D: Clone> MemoryLedger<D> {
+impl<D: Clone> MemoryMessageStore<D> {
     pub async fn data(&self) -> D {
         self.tables.lock().await.data.clone()
     }
@@ -85,7 +85,7 @@ impl<D: Clone> MemoryLedger<D> {
     }
 }
 
-impl<D: Clone + Send + Sync + 'static> Ledger for MemoryLedger<D> {
+impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
     type Tx = MemoryTx<D>;
 
     async fn begin(&self) -> Result<MemoryTx<D>, Failure> {
