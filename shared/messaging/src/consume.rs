@@ -8,8 +8,10 @@ mod repaired;
 
 use crate::{
     Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Message, MessageStore, Outbox,
-    Progress, Queue, Received, Retention, Retry, RetrySchedule, Session, Store, crash_at, spans,
+    Progress, Queue, Received, Retention, Retry, RetrySchedule, Session, SessionTask, Store,
+    crash_at, spans,
 };
+use async_trait::async_trait;
 use batcher::{Arrived, Batcher};
 use messages::Messages;
 use std::{sync::Arc, time::Duration};
@@ -102,14 +104,15 @@ impl From<Failure> for Stop {
     }
 }
 
-impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
-    /// Consumes until the service stops (`Ok`) or the session breaks. Checks for either only
-    /// between batches: no transaction is ever dropped half-way.
-    pub async fn run(
+#[async_trait]
+impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
+    /// Checks for the end only between batches: no transaction is ever dropped half-way.
+    async fn run(
         &self,
         session: &dyn Session,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
+        self.progress.consumes(self.queues.iter().map(|queue| queue.name.clone()));
         let mut batcher = Batcher::open(self, session).await?;
         let mut publisher = session.publisher().await?;
         let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
@@ -132,7 +135,9 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         }
         Ok(())
     }
+}
 
+impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     /// Handles the whole batch, and returns the messages that failed. `None` if the service stops
     /// while the database is unavailable: the broker keeps the batch.
     async fn handle_all(

@@ -41,7 +41,7 @@ pub use memory::{MemoryBroker, MemoryMessageStore, MemoryTx};
 pub use message_store::{Handled, MessageStore, Outgoing, Seen, Unsent};
 pub use retention::Retention;
 pub use schedule::{RetrySchedule, parse_duration};
-pub use supervisor::SessionSupervisor;
+pub use supervisor::{SessionSupervisor, SessionTask};
 
 pub use env::{Env, SystemEnv};
 pub use message::{BODY_MAX, Header, Message, header};

@@ -1,81 +1,66 @@
 //! Defines a service's transactions, and its access to the tables that every service has.
 
 use crate::{Env, Failure};
+use async_trait::async_trait;
 use events::{EventId, OrderId};
 use reaction::{Cause, Said};
-use std::{collections::HashMap, future::Future};
+use std::collections::HashMap;
 
 /// An event is parked after its publication has ended the session so often.
 pub const FAILURES_MAX: i32 = 5;
 
+#[async_trait]
 pub trait MessageStore: Clone + Send + Sync + 'static {
     /// A transaction. Dropped without `commit`, it is rolled back.
     type Tx: Send;
 
-    fn begin(&self) -> impl Future<Output = Result<Self::Tx, Failure>> + Send;
-    fn commit(&self, tx: Self::Tx) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn begin(&self) -> Result<Self::Tx, Failure>;
+    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
 
     /// Inserts these into the inbox, and locks their orders until the transaction ends; returns for
     /// each whether it is new.
-    fn insert_inbox(
+    async fn insert_inbox(
         &self,
         tx: &mut Self::Tx,
         handled: &[Handled],
-    ) -> impl Future<Output = Result<Vec<Seen>, Failure>> + Send;
+    ) -> Result<Vec<Seen>, Failure>;
 
     /// The repaired ones of these dead letters, by queue and key, with the id of the event that
     /// replaced each.
-    fn repaired(
+    async fn repaired(
         &self,
         _tx: &mut Self::Tx,
         _letters: &[(&str, &Handled)],
-    ) -> impl Future<Output = Result<HashMap<EventId, EventId>, Failure>> + Send {
-        async { Ok(HashMap::new()) }
+    ) -> Result<HashMap<EventId, EventId>, Failure> {
+        Ok(HashMap::new())
     }
 
     /// Locks these orders until the transaction ends.
-    fn lock_orders(
-        &self,
-        tx: &mut Self::Tx,
-        orders: &[OrderId],
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn lock_orders(&self, tx: &mut Self::Tx, orders: &[OrderId]) -> Result<(), Failure>;
 
     /// Writes to the outbox.
-    fn enqueue(
-        &self,
-        tx: &mut Self::Tx,
-        said: &[Outgoing],
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn enqueue(&self, tx: &mut Self::Tx, said: &[Outgoing]) -> Result<(), Failure>;
 
     /// Claims outbox rows that no process seems to be publishing, for a limited time.
-    fn claim_unsent(&self, max: usize) -> impl Future<Output = Result<Unsent, Failure>> + Send;
+    async fn claim_unsent(&self, max: usize) -> Result<Unsent, Failure>;
 
     /// The session ended while these were published: one of them may be the cause. From now on each
     /// is published alone, and is parked for a while after too many failures; returns the newly
     /// parked ones.
-    fn suspect(
-        &self,
-        unsent: &[EventId],
-        reason: &str,
-    ) -> impl Future<Output = Result<Vec<EventId>, Failure>> + Send;
+    async fn suspect(&self, unsent: &[EventId], reason: &str) -> Result<Vec<EventId>, Failure>;
 
     /// Deletes these confirmed events.
-    fn forget_sent(&self, sent: &[EventId]) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure>;
 
     /// Records in a committed row that this message, by its fingerprint, is about to be handled
     /// alone; returns the number of starts since one ended, this one included.
-    fn quarantine_start(&self, suspect: &[u8])
-    -> impl Future<Output = Result<u32, Failure>> + Send;
+    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure>;
 
     /// The process has survived handling it.
-    fn quarantine_end(&self, suspect: &[u8]) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure>;
 
     /// The broker refused these: they are retried, with growing delays.
-    fn postpone(
-        &self,
-        unsent: &[EventId],
-        reason: &str,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure>;
 }
 
 /// An event's row in the inbox.

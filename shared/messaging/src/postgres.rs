@@ -2,6 +2,7 @@
 
 use crate::message_store::{FAILURES_MAX, Unsent};
 use crate::{CrashPoint, Failure, Handled, MessageStore, Outgoing, Seen, crash_at};
+use async_trait::async_trait;
 use database::{PgConnection, PgPool, Transaction};
 use events::{EventId, OrderId};
 use sqlx::types::Uuid;
@@ -40,6 +41,7 @@ impl PgMessageStore {
     }
 }
 
+#[async_trait]
 impl MessageStore for PgMessageStore {
     type Tx = Transaction;
 

@@ -3,8 +3,9 @@
 
 use crate::{
     Activities, BrokerError, Confirm, CrashPoint, Env, MessageStore, Outgoing, Publisher, Retry,
-    Session, Unsent, crash_at, spans,
+    Session, SessionTask, Unsent, crash_at, spans,
 };
+use async_trait::async_trait;
 use events::EventId;
 use std::{
     sync::{
@@ -111,9 +112,12 @@ impl<L: MessageStore> Relay<L> {
     pub fn reporting(self, activities: Activities) -> Self {
         Self { activities, ..self }
     }
+}
 
+#[async_trait]
+impl<L: MessageStore> SessionTask for Relay<L> {
     /// Publishes until the service stops, and then the events still at hand.
-    pub async fn run(
+    async fn run(
         &self,
         session: &dyn Session,
         stop: &CancellationToken,
@@ -130,7 +134,9 @@ impl<L: MessageStore> Relay<L> {
         let (published, ()) = tokio::join!(published, self.forget(receipts));
         published.map(|_| ())
     }
+}
 
+impl<L: MessageStore> Relay<L> {
     async fn publish_fresh(
         &self,
         session: &dyn Session,

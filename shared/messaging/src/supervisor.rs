@@ -1,24 +1,31 @@
 //! Supervises a service's broker session: when any part of it fails, builds a new one from nothing.
 
-use crate::{
-    Broker, BrokerError, Consumer, Env, MessageStore, Progress, Relay, Retry, Session, Store,
-    Topology,
-};
+use crate::{Broker, BrokerError, Env, Progress, Retry, Session, Topology};
+use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub struct SessionSupervisor<S: Store, L: MessageStore<Tx = S::Tx>> {
+/// The consumer's or the relay's work on a session.
+#[async_trait]
+pub trait SessionTask: Send + Sync + 'static {
+    /// Works until the service stops (`Ok`) or the session breaks.
+    async fn run(&self, session: &dyn Session, stop: &CancellationToken)
+    -> Result<(), BrokerError>;
+}
+
+pub struct SessionSupervisor {
     pub broker: Arc<dyn Broker>,
     pub topology: Topology,
-    pub consumer: Arc<Consumer<S, L>>,
-    pub relay: Arc<Relay<L>>,
+    pub consumer: Arc<dyn SessionTask>,
+    pub relay: Arc<dyn SessionTask>,
     pub env: Arc<dyn Env>,
     /// Shared with the consumer.
     pub progress: Arc<Progress>,
 }
 
-impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionSupervisor<S, L> {
+impl SessionSupervisor {
     /// Keeps a session until the service stops; then finishes the messages in hand. A permanent
     /// refusal ends it, but only if there never was a session.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
@@ -28,7 +35,16 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionSupervisor<S, L> {
 
     /// The same, with other publishers: cancels `consumers_stopped` once no message is handled any
     /// more, and publishes until `said` is cancelled.
-    pub async fn run_until_published(
+    pub fn run_until_published<'a>(
+        &'a self,
+        stop: &'a CancellationToken,
+        consumers_stopped: &'a CancellationToken,
+        said: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), BrokerError>> {
+        self.supervise(stop, consumers_stopped, said).boxed()
+    }
+
+    async fn supervise(
         &self,
         stop: &CancellationToken,
         consumers_stopped: &CancellationToken,
@@ -70,7 +86,6 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionSupervisor<S, L> {
         said: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let (consuming, relaying) = (stop.child_token(), CancellationToken::new());
-        self.progress.consumes(self.consumer.queues.iter().map(|queue| queue.name.clone()));
         // Sets, which abort their tasks when this is dropped.
         let (mut consumer, mut relay) = (JoinSet::new(), JoinSet::new());
         consumer.spawn({

@@ -1,13 +1,18 @@
 //! Boots in order: database, migrations, broker, topology, consumers, HTTP; shuts down in reverse.
 
-use crate::{Clock, Common, Context, Health, Http, Service, Tuning, Worker, http, sampling};
+use crate::{
+    Chassis, Clock, Common, Context, Health, Http, Publishing, Service, Tuning, Worker, http,
+    sampling,
+};
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
+use futures::{FutureExt, future::BoxFuture};
 use messaging::{
-    Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, Store, SystemEnv,
-    partitions,
+    Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, SessionSupervisor,
+    Store, SystemEnv, partitions,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use refinery_core::Migration;
+use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix,
     task::JoinSet,
@@ -33,45 +38,50 @@ pub struct Running {
     pub stop: CancellationToken,
 }
 
-pub async fn run<S: Store<Tx = Transaction>>(
-    service: Service<S>,
-    common: &Common,
-) -> anyhow::Result<()> {
-    let tuning = Tuning {
-        schedule: common.retry_delays.clone(),
-        retention: Retention::days(common.keep_days),
-        queue_type: common.queue_type,
-        batch_max: common.batch_max.into(),
-        outbox_memory: common.outbox_memory,
-    };
-    // The next batches wait here while one is being handled.
-    let prefetch = common.batch_max.saturating_mul(4);
-    let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
-    let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch).map_err(|why| {
-        anyhow::anyhow!("AMQP_URL is not a valid AMQP address ({why}); {example}")
-    })?;
-    let surroundings = Running {
-        pool: pool(&service, common)?,
-        broker: Arc::new(rabbit),
-        env: SystemEnv::shared(),
-        tuning,
-        health_file: common.health_file(service.name),
-        stop: stop_on_signal()?,
-    };
-    service.run(surroundings).await
+/// A service about to boot. Its state is erased, since generic functions would be compiled again in
+/// each of the four binaries.
+pub struct Boot {
+    pub name: &'static str,
+    chassis: Chassis,
+    supervise: Supervise,
 }
 
-pub async fn migrate<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<()> {
-    service.migrate(&pool(service, common)?).await
+type Supervise = Box<
+    dyn FnOnce(
+            Arc<dyn Broker>,
+            &PgMessageStore,
+            &Publishing,
+            &Arc<dyn Env>,
+            &Tuning,
+        ) -> SessionSupervisor
+        + Send,
+>;
+
+impl<S: Store<Tx = Transaction>> Service<S> {
+    /// Serves until the service is stopped.
+    pub fn run(self, around: Running) -> BoxFuture<'static, anyhow::Result<()>> {
+        Boot::from(self).serve(around).boxed()
+    }
 }
 
-fn pool<S: Store>(service: &Service<S>, common: &Common) -> anyhow::Result<PgPool> {
-    let name = format!("{}-service", service.name);
-    let limits = Limits::new(common.database_deadline);
-    PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
-        "DATABASE_URL is not a valid Postgres address; an example: \
-         DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
-    )
+impl<S: Store> Service<S> {
+    pub fn migrate<'a>(&'a self, pool: &'a PgPool) -> BoxFuture<'a, anyhow::Result<()>> {
+        migrate(&self.chassis.migrations, pool).boxed()
+    }
+}
+
+impl<S: Store<Tx = Transaction>> From<Service<S>> for Boot {
+    fn from(mut service: Service<S>) -> Self {
+        let (name, chassis) = (service.name, take(&mut service.chassis));
+        let supervise = move |broker: Arc<dyn Broker>,
+                              message_store: &PgMessageStore,
+                              publishing: &Publishing,
+                              env: &Arc<dyn Env>,
+                              tuning: &Tuning| {
+            service.supervisor(broker, message_store, publishing, env, tuning)
+        };
+        Self { name, chassis, supervise: Box::new(supervise) }
+    }
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
@@ -92,44 +102,55 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-impl<S: Store> Service<S> {
-    /// Applies both sets of migrations, once, and creates the inbox partitions of the days to come.
-    pub async fn migrate(&self, pool: &PgPool) -> anyhow::Result<()> {
-        database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
-        partitions::make(pool).await?;
-        database::migrate(pool, "schema_history", &self.migrations).await
+impl Boot {
+    /// Runs the service with the settings of its command line.
+    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let tuning = Tuning {
+            schedule: common.retry_delays.clone(),
+            retention: Retention::days(common.keep_days),
+            queue_type: common.queue_type,
+            batch_max: common.batch_max.into(),
+            outbox_memory: common.outbox_memory,
+        };
+        // The next batches wait here while one is being handled.
+        let prefetch = common.batch_max.saturating_mul(4);
+        let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
+        let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch).map_err(|why| {
+            anyhow::anyhow!("AMQP_URL is not a valid AMQP address ({why}); {example}")
+        })?;
+        let surroundings = Running {
+            pool: self.pool(common)?,
+            broker: Arc::new(rabbit),
+            env: SystemEnv::shared(),
+            tuning,
+            health_file: common.health_file(self.name),
+            stop: stop_on_signal()?,
+        };
+        self.serve(surroundings).await
     }
 
-    /// Waits for the database as long as that can help, and uses its clock from then on.
-    async fn migrate_patiently(&self, around: &Running) -> anyhow::Result<Clock> {
-        let mut retry = Retry::new(around.env.clone());
-        let clock = Clock::new(around.env.clone());
-        loop {
-            let ready = async {
-                self.migrate(&around.pool).await?;
-                Ok(clock.look(&around.pool).await?)
-            };
-            let why: anyhow::Error = match ready.await {
-                Ok(()) => return Ok(clock),
-                Err(why) => why,
-            };
-            if let Some(advice) = database::hopeless(&why) {
-                return Err(why.context(advice));
-            }
-            retry.failed(&format!("the database is not ready: {why:#}"));
-            if !retry.wait(&around.stop).await {
-                return Err(why);
-            }
-        }
+    pub async fn migrate(&self, common: &Common) -> anyhow::Result<()> {
+        migrate(&self.chassis.migrations, &self.pool(common)?).await
     }
-}
 
-impl<S: Store<Tx = Transaction>> Service<S> {
-    /// Serves until the service is stopped.
-    pub async fn run(self, around: Running) -> anyhow::Result<()> {
+    pub fn page(&self) -> bool {
+        self.chassis.http.is_some()
+    }
+
+    fn pool(&self, common: &Common) -> anyhow::Result<PgPool> {
+        let name = format!("{}-service", self.name);
+        let limits = Limits::new(common.database_deadline);
+        PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
+            "DATABASE_URL is not a valid Postgres address; an example: \
+             DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
+        )
+    }
+
+    async fn serve(self, around: Running) -> anyhow::Result<()> {
         // A file that an earlier process left is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
-        let clock = match self.migrate_patiently(&around).await {
+        let Self { name, chassis, supervise } = self;
+        let clock = match migrate_patiently(&chassis.migrations, &around).await {
             Ok(clock) => Arc::new(clock),
             Err(_) if around.stop.is_cancelled() => return Ok(()),
             Err(why) => return Err(why),
@@ -137,8 +158,10 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         let env: Arc<dyn Env> = clock.clone();
         let Running { pool, broker, tuning, health_file, stop, .. } = around;
         let message_store = PgMessageStore::new(pool);
-        let (supervisor, outbox) = self.supervisor(broker.clone(), &message_store, &env, &tuning);
-        let health = Arc::new(Health::of(&supervisor.progress, message_store.pool.limits()));
+        let publishing = Publishing::new(&message_store, &env, &tuning);
+        let supervisor = supervise(broker.clone(), &message_store, &publishing, &env, &tuning);
+        let Publishing { outbox, progress, .. } = publishing;
+        let health = Arc::new(Health::of(&progress, message_store.pool.limits()));
         let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {
             message_store,
@@ -153,7 +176,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
             consumers_stopped: consumers_stopped.clone(),
         };
 
-        let mut standing = supervisor.progress.subscribe();
+        let mut standing = progress.subscribe();
         let (mut tasks, mut relay) = (Tasks::new(), Tasks::new());
         relay.spawn({
             let (stop, said) = (stop.clone(), said.clone());
@@ -162,7 +185,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
                 Ok(())
             }
         });
-        spawn_workers(&mut tasks, self.workers, &context);
+        spawn_workers(&mut tasks, chassis.workers, &context);
         tasks.spawn({
             let context = context.clone();
             async move {
@@ -171,18 +194,18 @@ impl<S: Store<Tx = Transaction>> Service<S> {
                 Ok(())
             }
         });
-        let looking = sampling::run(self.samples, context.clone());
+        let looking = sampling::run(chassis.samples, context.clone());
         tasks.spawn(async move {
             looking.await;
             Ok(())
         });
-        if let Some(Http { listen, routes }) = self.http {
+        if let Some(Http { listen, routes }) = chassis.http {
             let _ =
                 timeout(BROKER_GRACE, standing.wait_for(|now| *now != ConsumerState::Away)).await;
             let server = http::Server::bind(listen).await?;
             tasks.spawn(server.run(routes(context.clone()), stop.clone()));
         }
-        tracing::info!("{} runs", self.name);
+        tracing::info!("{name} runs");
         let ended = tokio::select! {
             ended = first_failure(&mut relay, &stop) => ended,
             ended = first_failure(&mut tasks, &stop) => ended,
@@ -193,8 +216,38 @@ impl<S: Store<Tx = Transaction>> Service<S> {
         let published = timeout_at(until, drain(&mut relay)).await;
         let all = finished.and(published);
         anyhow::ensure!(all.is_ok(), "shutdown timed out with work in progress");
-        tracing::info!("{} has stopped", self.name);
+        tracing::info!("{name} has stopped");
         ended
+    }
+}
+
+/// Applies both sets of migrations, once, and creates the inbox partitions of the days to come.
+async fn migrate(ours: &[Migration], pool: &PgPool) -> anyhow::Result<()> {
+    database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
+    partitions::make(pool).await?;
+    database::migrate(pool, "schema_history", ours).await
+}
+
+/// Waits for the database as long as that can help, and uses its clock from then on.
+async fn migrate_patiently(ours: &[Migration], around: &Running) -> anyhow::Result<Clock> {
+    let mut retry = Retry::new(around.env.clone());
+    let clock = Clock::new(around.env.clone());
+    loop {
+        let ready = async {
+            migrate(ours, &around.pool).await?;
+            Ok(clock.look(&around.pool).await?)
+        };
+        let why: anyhow::Error = match ready.await {
+            Ok(()) => return Ok(clock),
+            Err(why) => why,
+        };
+        if let Some(advice) = database::hopeless(&why) {
+            return Err(why.context(advice));
+        }
+        retry.failed(&format!("the database is not ready: {why:#}"));
+        if !retry.wait(&around.stop).await {
+            return Err(why);
+        }
     }
 }
 

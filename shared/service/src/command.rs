@@ -1,6 +1,6 @@
 //! Defines the command line that all four binaries share.
 
-use crate::{Common, Service, boot, health};
+use crate::{Common, Service, boot::Boot, health};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use database::Transaction;
 use messaging::{Env, Store, SystemEnv};
@@ -43,7 +43,7 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
         Command::Healthcheck { alive: true } => health::check_alive(&cli.common.health_file(name)),
         Command::Run | Command::Migrate => telemetry::logs(&cli.common.log, cli.common.log_format)
             .and_then(|()| service(&cli.own))
-            .and_then(|service| start(service, &cli.common, command)),
+            .and_then(|service| start(service.into(), &cli.common, command)),
     };
     telemetry::flush_logs();
     match done {
@@ -55,16 +55,12 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
     }
 }
 
-fn start<S: Store<Tx = Transaction>>(
-    service: Service<S>,
-    common: &Common,
-    command: Command,
-) -> anyhow::Result<()> {
+fn start(service: Boot, common: &Common, command: Command) -> anyhow::Result<()> {
     telemetry::start(telemetry::Export {
         service: service.name,
         instance: SystemEnv.new_id().to_string(),
         endpoint: &common.otel_exporter_otlp_endpoint,
-        page: service.http.is_some(),
+        page: service.page(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
@@ -72,8 +68,8 @@ fn start<S: Store<Tx = Transaction>>(
         .build()?;
     let done = runtime.block_on(async {
         match command {
-            Command::Migrate => boot::migrate(&service, common).await,
-            Command::Run | Command::Healthcheck { .. } => boot::run(service, common).await,
+            Command::Migrate => service.migrate(common).await,
+            Command::Run | Command::Healthcheck { .. } => service.run(common).await,
         }
     });
     // Tasks that still wait for a frozen server must not keep the process alive.

@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use http::Listen;
 use messaging::{
     Broker, Committer, Consumer, Env, MessageStore, Outbox, PgMessageStore, Progress, Queue,
-    QueueType, Relay, Retention, RetrySchedule, SessionSupervisor, Store, Topology,
+    QueueType, Relay, Retention, RetrySchedule, SessionSupervisor, SessionTask, Store, Topology,
 };
 use reaction::On;
 use refinery_core::Migration;
@@ -42,9 +42,15 @@ pub use settings::Common;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub struct Service<S: Store> {
-    pub name: &'static str,
+    name: &'static str,
     store: Arc<S>,
     pub queues: Vec<Queue<S::State>>,
+    chassis: Chassis,
+}
+
+/// What does not depend on the service's state.
+#[derive(Default)]
+struct Chassis {
     migrations: Vec<Migration>,
     workers: Vec<Worker>,
     samples: Vec<Sample>,
@@ -103,22 +109,13 @@ pub struct Tuning {
 
 impl<S: Store> Service<S> {
     pub fn new(name: &'static str, store: S) -> Self {
-        let bare = Self {
-            name,
-            store: Arc::new(store),
-            queues: Vec::new(),
-            migrations: Vec::new(),
-            workers: Vec::new(),
-            samples: vec![Arc::new(|context| Box::pin(sampling::outbox(context)))],
-            http: None,
-        };
-        bare.every(keys::PERIOD, "keep idempotency keys bounded", keys::tend)
+        Self { name, store: Arc::new(store), queues: Vec::new(), chassis: Chassis::standard() }
     }
 
     /// Applied at boot, after the tables that every service has.
     #[must_use]
     pub fn migrations(mut self, migrations: Vec<Migration>) -> Self {
-        self.migrations = migrations;
+        self.chassis.migrations = migrations;
         self
     }
 
@@ -135,7 +132,7 @@ impl<S: Store> Service<S> {
     /// Repeats a job; each run after the last has ended.
     #[must_use]
     pub fn every<F>(
-        self,
+        mut self,
         period: Duration,
         what: &'static str,
         job: impl Fn(Context) -> F + Send + Sync + 'static,
@@ -143,8 +140,8 @@ impl<S: Store> Service<S> {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let job: Job = Arc::new(move |context| Box::pin(job(context)));
-        self.worker(what, move |context| repeat(period, what, job, context))
+        self.chassis.every(period, what, Arc::new(move |context| Box::pin(job(context))));
+        self
     }
 
     /// Works on its own from boot until `Context::stop`.
@@ -157,7 +154,8 @@ impl<S: Store> Service<S> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.workers.push(Worker { what, work: Box::new(|context| Box::pin(work(context))) });
+        let work = Box::new(|context| -> BoxFuture<'static, ()> { Box::pin(work(context)) });
+        self.chassis.workers.push(Worker { what, work });
         self
     }
 
@@ -167,7 +165,7 @@ impl<S: Store> Service<S> {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.samples.push(Arc::new(move |context| Box::pin(look(context))));
+        self.chassis.samples.push(Arc::new(move |context| Box::pin(look(context))));
         self
     }
 
@@ -177,7 +175,7 @@ impl<S: Store> Service<S> {
         listen: Listen,
         routes: impl FnOnce(Context) -> Router + Send + 'static,
     ) -> Self {
-        self.http = Some(Http { listen, routes: Box::new(routes) });
+        self.chassis.http = Some(Http { listen, routes: Box::new(routes) });
         self
     }
 
@@ -191,13 +189,11 @@ impl<S: Store> Service<S> {
         &self,
         broker: Arc<dyn Broker>,
         message_store: &L,
+        publishing: &Publishing,
         env: &Arc<dyn Env>,
         tuning: &Tuning,
-    ) -> (SessionSupervisor<S, L>, Outbox) {
-        let progress = Progress::new();
-        let (outbox, relay) =
-            Relay::new(message_store.clone(), env.clone(), tuning.batch_max, tuning.outbox_memory);
-        let relay = relay.reporting(progress.activities.clone());
+    ) -> SessionSupervisor {
+        let Publishing { outbox, relay, progress } = publishing;
         let consumer = Consumer {
             service: self.name,
             queues: self.queues.clone(),
@@ -210,16 +206,49 @@ impl<S: Store> Service<S> {
             batch_max: tuning.batch_max,
             progress: progress.clone(),
         };
-        let supervisor = SessionSupervisor {
+        SessionSupervisor {
             broker,
             topology: Topology::of(self.name, &self.hears(), &tuning.schedule)
                 .with(tuning.queue_type),
             consumer: Arc::new(consumer),
-            relay: Arc::new(relay),
+            relay: relay.clone(),
             env: env.clone(),
-            progress,
+            progress: progress.clone(),
+        }
+    }
+}
+
+/// The outbox of a message store, the relay that publishes it, and where both report.
+pub struct Publishing {
+    pub outbox: Outbox,
+    relay: Arc<dyn SessionTask>,
+    pub progress: Arc<Progress>,
+}
+
+impl Publishing {
+    pub fn new<L: MessageStore>(message_store: &L, env: &Arc<dyn Env>, tuning: &Tuning) -> Self {
+        let progress = Progress::new();
+        let (outbox, relay) =
+            Relay::new(message_store.clone(), env.clone(), tuning.batch_max, tuning.outbox_memory);
+        let relay = Arc::new(relay.reporting(progress.activities.clone()));
+        Self { outbox, relay, progress }
+    }
+}
+
+impl Chassis {
+    fn standard() -> Self {
+        let mut standard = Self::default();
+        standard.samples.push(Arc::new(|context| Box::pin(sampling::outbox(context))));
+        let tend: Job = Arc::new(|context| Box::pin(keys::tend(context)));
+        standard.every(keys::PERIOD, "keep idempotency keys bounded", tend);
+        standard
+    }
+
+    fn every(&mut self, period: Duration, what: &'static str, job: Job) {
+        let work = move |context| -> BoxFuture<'static, ()> {
+            Box::pin(repeat(period, what, job, context))
         };
-        (supervisor, outbox)
+        self.workers.push(Worker { what, work: Box::new(work) });
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     chaos::{Chaos, Place, lock},
     faults::Mutant,
 };
+use async_trait::async_trait;
 use database::Failure;
 use events::{EventId, OrderId};
 use messaging::{Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Seen, Unsent};
@@ -73,6 +74,7 @@ impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
     }
 }
 
+#[async_trait]
 impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
     type Tx = Tx<D>;
 

@@ -19,7 +19,7 @@ use events::{EventId, SERVICES};
 use messaging::{Broker, Env, MemoryBroker, QueueType, Retention, RetrySchedule, Store};
 use order::{Deadline, Placing};
 use payment::Desk;
-use service::{Clock, Context, Health, Service, Tuning};
+use service::{Clock, Context, Health, Publishing, Service, Tuning};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -205,8 +205,10 @@ impl Fleet {
             outbox_memory: 1 << 20,
         };
         let broker: Arc<dyn Broker> = Arc::new(wire);
-        let (supervisor, outbox) = service.supervisor(broker.clone(), disk, &env, &tuning);
-        let health = Arc::new(Health::new(supervisor.progress.subscribe()));
+        let publishing = Publishing::new(disk, &env, &tuning);
+        let supervisor = service.supervisor(broker.clone(), disk, &publishing, &env, &tuning);
+        let Publishing { outbox, progress, .. } = publishing;
+        let health = Arc::new(Health::new(progress.subscribe()));
         let stop = CancellationToken::new();
         let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let context = Context {

@@ -2,6 +2,7 @@
 
 use crate::message_store::{FAILURES_MAX, Unsent};
 use crate::{Failure, Handled, MessageStore, Outgoing, Seen};
+use async_trait::async_trait;
 use events::{EventId, OrderId};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -85,6 +86,7 @@ impl<D: Clone> MemoryMessageStore<D> {
     }
 }
 
+#[async_trait]
 impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
     type Tx = MemoryTx<D>;
 
