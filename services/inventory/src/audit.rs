@@ -1,11 +1,11 @@
 //! Reads inventory's rows for an audit.
 
 use audit::{Product, Reservation, Snapshot};
+use database::PlainConnection;
 use events::ProductId;
 use futures::TryStreamExt;
-use sqlx::PgConnection;
 
-pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
     let products: Vec<(ProductId, i64, i64)> =
         sqlx::query_as("SELECT id, quantity_total, quantity_reserved FROM products")
             .fetch_all(&mut *connection)

@@ -2,10 +2,10 @@
 
 use audit::{Fact, Order, Snapshot, name};
 use chrono::{DateTime, Utc};
+use database::PlainConnection;
 use events::{EventId, OrderId};
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 use std::collections::HashMap;
 
 database::row! {
@@ -19,7 +19,7 @@ database::row! {
     }
 }
 
-pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
     let mut places = HashMap::new();
     let mut rows =
         sqlx::query_as("SELECT id, status, total_amount FROM orders").fetch(&mut *connection);
@@ -52,7 +52,7 @@ pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sql
 /// The first so many orders that are not final, and how many facts all orders have: enough to tell
 /// whether anything moves.
 pub async fn open(
-    connection: &mut PgConnection,
+    connection: &mut PlainConnection,
     orders_max: i64,
 ) -> sqlx::Result<(Vec<OrderId>, i64)> {
     let open = sqlx::query_scalar(
@@ -77,7 +77,7 @@ pub type Listed = (OrderId, String, DateTime<Utc>);
 
 /// Two at most, with ids from the first to the last.
 pub async fn between(
-    connection: &mut PgConnection,
+    connection: &mut PlainConnection,
     first: OrderId,
     last: OrderId,
 ) -> sqlx::Result<Vec<Listed>> {
@@ -92,7 +92,7 @@ pub async fn between(
 }
 
 /// Two at most whose ids end with these digits, hyphens not counted: slow, for no index helps.
-pub async fn ending(connection: &mut PgConnection, digits: &str) -> sqlx::Result<Vec<Listed>> {
+pub async fn ending(connection: &mut PlainConnection, digits: &str) -> sqlx::Result<Vec<Listed>> {
     let found = sqlx::query_as(
         "SELECT id, status, created_at
          FROM orders
@@ -104,7 +104,7 @@ pub async fn ending(connection: &mut PgConnection, digits: &str) -> sqlx::Result
 }
 
 pub async fn statuses(
-    connection: &mut PgConnection,
+    connection: &mut PlainConnection,
     orders: &[OrderId],
 ) -> sqlx::Result<HashMap<OrderId, String>> {
     let rows = sqlx::query_as("SELECT id, status FROM orders WHERE id = ANY($1)").bind(orders);
@@ -114,7 +114,10 @@ pub async fn statuses(
 /// An entry of an order's timeline; the detail is JSON.
 pub type Entry = (String, EventId, DateTime<Utc>, Option<EventId>, String);
 
-pub async fn timeline(connection: &mut PgConnection, order: OrderId) -> sqlx::Result<Vec<Entry>> {
+pub async fn timeline(
+    connection: &mut PlainConnection,
+    order: OrderId,
+) -> sqlx::Result<Vec<Entry>> {
     let entries = sqlx::query_as(
         "SELECT event, event_id, at, caused_by, detail::TEXT
          FROM orders,

@@ -2,11 +2,11 @@
 
 use audit::{Payment, Snapshot};
 use chrono::{DateTime, Utc};
+use database::PlainConnection;
 use events::OrderId;
 use futures::TryStreamExt;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::PgConnection;
 
 database::row! {
     struct Row {
@@ -19,7 +19,7 @@ database::row! {
     }
 }
 
-pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
     let mut rows = sqlx::query_as(
         "SELECT order_id, status, amount, attempts, provider_ref, refund_ref
          FROM payments",
@@ -56,7 +56,10 @@ impl Charge {
     }
 }
 
-pub async fn charge(connection: &mut PgConnection, order: OrderId) -> sqlx::Result<Option<Charge>> {
+pub async fn charge(
+    connection: &mut PlainConnection,
+    order: OrderId,
+) -> sqlx::Result<Option<Charge>> {
     let charge = sqlx::query_as(
         "SELECT status, attempts, refund_attempts, last_error, due_at,
              CASE WHEN claim IS NULL THEN NULL ELSE claimed_at END AS claimed_at

@@ -1,10 +1,10 @@
 //! Reads shipping's rows for an audit.
 
 use audit::{Shipment, Snapshot};
+use database::PlainConnection;
 use futures::TryStreamExt;
-use sqlx::PgConnection;
 
-pub async fn read(connection: &mut PgConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
     let mut rows = sqlx::query_as("SELECT order_id, status, tracking_code FROM shipments")
         .fetch(&mut *connection);
     while let Some((order_id, status, tracking_code)) = rows.try_next().await? {

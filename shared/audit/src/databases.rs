@@ -4,22 +4,22 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use database::PlainConnection;
 use events::{EventId, OrderId};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
-use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{DeadLetter, Digest, Handled, Repair, Snapshot, Unsent, name};
 
 /// Adds a service's rows to the snapshot.
 pub type ReadRows =
-    for<'a> fn(&'a mut PgConnection, &'a mut Snapshot) -> BoxFuture<'a, sqlx::Result<()>>;
+    for<'a> fn(&'a mut PlainConnection, &'a mut Snapshot) -> BoxFuture<'a, sqlx::Result<()>>;
 /// Reads the first so many orders that are not final, and how many facts all orders have.
 pub type ReadOpen =
-    for<'a> fn(&'a mut PgConnection, i64) -> BoxFuture<'a, sqlx::Result<(Vec<OrderId>, i64)>>;
+    for<'a> fn(&'a mut PlainConnection, i64) -> BoxFuture<'a, sqlx::Result<(Vec<OrderId>, i64)>>;
 
 /// The services' own SQL.
 pub struct Readers {
@@ -30,7 +30,7 @@ pub struct Readers {
 }
 
 pub struct Databases {
-    connections: BTreeMap<String, PgConnection>,
+    connections: BTreeMap<String, PlainConnection>,
 }
 
 /// Cheap enough for frequent polls: whether anything is under way, or has changed.
@@ -53,7 +53,7 @@ impl Databases {
         for (service, url) in urls {
             let options: PgConnectOptions = url.parse()?;
             let place = format!("{}:{}", options.get_host(), options.get_port());
-            let connected = PgConnection::connect_with(&options).await.with_context(|| {
+            let connected = PlainConnection::connect(&options).await.with_context(|| {
                 let variable = service.to_uppercase();
                 format!(
                     "the database of {service} is not reachable at {place}: run `make up`, or set \
@@ -117,19 +117,19 @@ impl Databases {
         self.connections.get_key_value(service).map_or("order", |(known, _)| known)
     }
 
-    pub fn of(&mut self, service: &str) -> Result<&mut PgConnection> {
+    pub fn of(&mut self, service: &str) -> Result<&mut PlainConnection> {
         self.connections.get_mut(service).with_context(|| format!("no database of {service}"))
     }
 }
 
 /// A connection that broke half-way is not used again, so no transaction is left open for others.
-async fn begin(connection: &mut PgConnection) -> Result<()> {
+async fn begin(connection: &mut PlainConnection) -> Result<()> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     sqlx::query(begin).execute(connection).await?;
     Ok(())
 }
 
-async fn handled(connection: &mut PgConnection) -> Result<Vec<Handled>> {
+async fn handled(connection: &mut PlainConnection) -> Result<Vec<Handled>> {
     let mut found = Vec::new();
     let query = "SELECT event_id, event_type, order_id, digest FROM idempotency_keys";
     let mut rows = sqlx::query_as(query).fetch(connection);
@@ -141,7 +141,7 @@ async fn handled(connection: &mut PgConnection) -> Result<Vec<Handled>> {
     Ok(found)
 }
 
-async fn outbox(connection: &mut PgConnection) -> Result<Vec<Unsent>> {
+async fn outbox(connection: &mut PlainConnection) -> Result<Vec<Unsent>> {
     let mut found = Vec::new();
     let query = "SELECT event_id, event_type, order_id, body FROM outbox";
     let mut rows = sqlx::query_as(query).fetch(connection);
@@ -153,7 +153,7 @@ async fn outbox(connection: &mut PgConnection) -> Result<Vec<Unsent>> {
     Ok(found)
 }
 
-async fn purged(connection: &mut PgConnection) -> Result<Vec<DeadLetter>> {
+async fn purged(connection: &mut PlainConnection) -> Result<Vec<DeadLetter>> {
     type Row = (String, String, Option<OrderId>, Option<String>, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT queue, message_id, order_id, event_type, reason
@@ -178,7 +178,7 @@ async fn purged(connection: &mut PgConnection) -> Result<Vec<DeadLetter>> {
     Ok(letters.collect())
 }
 
-async fn repaired(connection: &mut PgConnection) -> Result<Vec<Repair>> {
+async fn repaired(connection: &mut PlainConnection) -> Result<Vec<Repair>> {
     let query =
         "SELECT message_id, new_event_id FROM dead_letter_actions WHERE action = 'repaired'";
     let rows: Vec<(String, EventId)> = sqlx::query_as(query).fetch_all(connection).await?;

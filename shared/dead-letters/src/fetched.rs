@@ -1,7 +1,9 @@
 //! Holds fetched messages as a lease: each is acknowledged or not. Until the lease ends, no other
-//! consumer gets them; however it ends, unacknowledged messages are in their queue as before.
+//! consumer gets them; however it ends, unacknowledged messages are in their queue as before. (The
+//! futures are boxed, or lapin would be compiled again in every crate that awaits them.)
 
 use anyhow::{Context, Result};
+use futures::{FutureExt, future::BoxFuture};
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -23,7 +25,15 @@ pub struct FetchedMessages {
 
 impl FetchedMessages {
     /// At most the number at the start: messages that return meanwhile are not fetched again.
-    pub async fn take(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
+    pub fn take<'a>(
+        connection: &'a Connection,
+        queue: &'a str,
+        max: usize,
+    ) -> BoxFuture<'a, Result<Self>> {
+        Self::fetch(connection, queue, max).boxed()
+    }
+
+    async fn fetch(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
         let failed = || format!("cannot look into {queue}");
         let channel = in_time(connection.create_channel()).await.with_context(failed)?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -42,25 +52,28 @@ impl FetchedMessages {
     }
 
     /// It is gone from its queue once the lease ends.
-    pub async fn acknowledge(&self, tag: u64) -> Result<()> {
-        in_time(self.channel.basic_ack(tag, BasicAckOptions::default()))
-            .await
-            .with_context(|| format!("cannot fetch a message from {}", self.queue))
+    pub fn acknowledge(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
+        let acknowledged = in_time(self.channel.basic_ack(tag, BasicAckOptions::default()));
+        let failed = || format!("cannot fetch a message from {}", self.queue);
+        async move { acknowledged.await.with_context(failed) }.boxed()
     }
 
     /// Returns once RabbitMQ has all messages back, and has processed every acknowledgement.
-    pub async fn give_back(self) -> Result<()> {
+    pub fn give_back(self) -> BoxFuture<'static, Result<()>> {
         const ALL: u64 = 0;
         let options = BasicNackOptions { multiple: true, requeue: true };
         // A channel that only closes returns its messages a moment later, and the next fetch may
         // miss them.
-        let given = in_time(async {
-            self.channel.basic_nack(ALL, options).await?;
-            self.channel.close(200, "done".into()).await
-        });
-        given
-            .await
-            .with_context(|| format!("cannot requeue the messages fetched from {}", self.queue))
+        async move {
+            let given = in_time(async {
+                self.channel.basic_nack(ALL, options).await?;
+                self.channel.close(200, "done".into()).await
+            });
+            given
+                .await
+                .with_context(|| format!("cannot requeue the messages fetched from {}", self.queue))
+        }
+        .boxed()
     }
 }
 
@@ -71,6 +84,6 @@ pub async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<
 }
 
 /// Connects as the user of this URL.
-pub async fn connect(amqp_url: &str) -> Result<Connection> {
-    Ok(RabbitMq::connection(amqp_url, "operator").await?)
+pub fn connect(amqp_url: &str) -> BoxFuture<'_, Result<Connection>> {
+    async move { Ok(RabbitMq::connection(amqp_url, "operator").await?) }.boxed()
 }

@@ -32,6 +32,14 @@ pub trait Event:
     const VERSION: u16 = 1;
 
     fn order_id(&self) -> OrderId;
+
+    fn from_json(body: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(body)
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an event is plain data")
+    }
 }
 
 /// The time of an event, from its id; none unless the id is a UUID of version 7.

@@ -208,6 +208,15 @@ macro_rules! named {
             fn order_id(&self) -> OrderId {
                 self.order_id
             }
+
+            // As by default, and compiled here, once.
+            fn from_json(body: &[u8]) -> serde_json::Result<Self> {
+                serde_json::from_slice(body)
+            }
+
+            fn to_json(&self) -> String {
+                serde_json::to_string(self).expect("an event is plain data")
+            }
         })*
 
         /// The names of all events.

@@ -94,7 +94,7 @@ fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, 
     if holds_nul(&message.body) {
         return Err("the body contains a NUL character, which Postgres cannot store".into());
     }
-    let event: E = serde_json::from_slice(&message.body)
+    let event = E::from_json(&message.body)
         .map_err(|why| format!("the body is not a valid {}: {why}", E::NAME))?;
     let order = event.order_id().to_string();
     if message.correlation_id.as_ref().is_some_and(|id| *id != order) {

@@ -55,12 +55,12 @@ impl Said {
             event: E::NAME,
             version: E::VERSION,
             order_id: event.order_id(),
-            body: serde_json::to_string(event).expect("an event is plain data"),
+            body: event.to_json(),
         }
     }
 
     /// The event again, if it is of this type.
     pub fn read<E: Event>(&self) -> Option<E> {
-        (self.event == E::NAME).then(|| serde_json::from_str(&self.body).ok()).flatten()
+        (self.event == E::NAME).then(|| E::from_json(self.body.as_bytes()).ok()).flatten()
     }
 }

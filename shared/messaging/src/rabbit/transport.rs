@@ -5,7 +5,6 @@ use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures::{AsyncRead, AsyncWrite, Stream};
 use lapin::{
     AsyncTcpStream, Connection, ConnectionProperties,
-    tcp::TLSConfig,
     uri::{AMQPScheme, AMQPUri},
 };
 use socket2::{SockRef, TcpKeepalive};
@@ -14,11 +13,20 @@ use std::{
     io::{self, Read, Write},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+use tokio_util::{
+    compat::{Compat, TokioAsyncReadCompatExt},
+    either::Either,
+};
 
 /// A peer that answers nothing for so long has gone.
 const GONE_AFTER: Duration = Duration::from_secs(15);
@@ -47,16 +55,28 @@ async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
         &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
     )?;
     options.set_tcp_user_timeout(Some(GONE_AFTER))?;
-    let plain = AsyncTcpStream::Plain(socket.compat());
     let stream = match uri.scheme {
-        AMQPScheme::AMQP => plain,
-        AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, TLSConfig::default()).await?,
+        AMQPScheme::AMQP => Either::Left(socket),
+        AMQPScheme::AMQPS => Either::Right(encrypted(socket, &uri.authority.host).await?),
     };
-    Ok(Guarded { stream, frames, readable: Vec::new(), given: 0 })
+    Ok(Guarded { stream: stream.compat(), frames, readable: Vec::new(), given: 0 })
+}
+
+/// Verifies the server by the machine's certificates (or those that `SSL_CERT_FILE` names).
+async fn encrypted(socket: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 pub struct Guarded {
-    stream: AsyncTcpStream<Compat<TcpStream>>,
+    stream: Compat<Either<TcpStream, TlsStream<TcpStream>>>,
     frames: Frames,
     /// The bytes for lapin, and how many of them lapin has read.
     readable: Vec<u8>,
