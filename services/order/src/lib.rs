@@ -68,15 +68,13 @@ impl Settings {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::with_capacity(settings.feed_bytes()) };
-    Ok(service_with(settings, orders, |_| Router::new()))
+    Ok(service_with(settings, orders, Box::new(|_| Router::new())))
 }
 
-/// With more routes than its own.
-pub fn service_with(
-    settings: &Settings,
-    orders: Orders,
-    more: impl FnOnce(&App) -> Router<App> + Send + 'static,
-) -> Service<Orders> {
+/// Routes beside the service's own.
+pub type MoreRoutes = Box<dyn FnOnce(&App) -> Router<App> + Send>;
+
+pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Service<Orders> {
     let (placing, writer) = Placing::channel(settings.http.in_flight_max as usize);
     let routes = {
         let (settings, orders) = (settings.clone(), orders.clone());

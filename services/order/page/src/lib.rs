@@ -85,9 +85,9 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
     let (watchers, looking) = (orders.feeds.watchers.clone(), feed.clone());
     let rabbitmq_page = page.rabbitmq_page.as_str().into();
-    let service = order::service_with(order, orders, move |app| {
-        routes(Page { app: app.clone(), feed, demo, rabbitmq_page })
-    });
+    let more =
+        Box::new(move |app: &App| routes(Page { app: app.clone(), feed, demo, rabbitmq_page }));
+    let service = order::service_with(order, orders, more);
     Ok(service.worker("look for the live page", |context| looking.run(context, watchers)))
 }
 
