@@ -4,6 +4,7 @@
 mod diagram;
 mod money;
 mod payload;
+mod payment_method;
 mod pending;
 mod saga_table;
 
@@ -15,6 +16,7 @@ use uuid::Uuid;
 pub use diagram::diagram;
 pub use money::{Money, NotMoney};
 pub use payload::*;
+pub use payment_method::{HAS_DEMO, PaymentMethod};
 pub use pending::{Observed, PendingStep, pending_steps};
 pub use saga_table::*;
 

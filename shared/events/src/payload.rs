@@ -1,8 +1,7 @@
 //! Defines the payloads of the ten events: each is enough for every consumer to act on it alone.
 
-use crate::{Event, Money, OrderId, ProductId};
+use crate::{Event, Money, OrderId, PaymentMethod, ProductId};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 /// A quantity of one product, at this unit price.
@@ -12,64 +11,6 @@ pub struct Item {
     pub product_id: ProductId,
     pub quantity: u32,
     pub unit_price: Money,
-}
-
-/// The last four ask the simulated gateway for an ending; see the README.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentMethod {
-    CreditCard,
-    DebitCard,
-    Pix,
-    BankTransfer,
-    CardDeclined,
-    CardUnavailable,
-    CardFlaky,
-    CardSlow,
-}
-
-impl PaymentMethod {
-    pub const ALL: [Self; 8] = [
-        Self::CreditCard,
-        Self::DebitCard,
-        Self::Pix,
-        Self::BankTransfer,
-        Self::CardDeclined,
-        Self::CardUnavailable,
-        Self::CardFlaky,
-        Self::CardSlow,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CreditCard => "credit_card",
-            Self::DebitCard => "debit_card",
-            Self::Pix => "pix",
-            Self::BankTransfer => "bank_transfer",
-            Self::CardDeclined => "card_declined",
-            Self::CardUnavailable => "card_unavailable",
-            Self::CardFlaky => "card_flaky",
-            Self::CardSlow => "card_slow",
-        }
-    }
-}
-
-impl fmt::Display for PaymentMethod {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-impl FromStr for PaymentMethod {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            format!("unknown payment method {text:?}; known are {known}")
-        })
-    }
 }
 
 /// A customer has placed an order.

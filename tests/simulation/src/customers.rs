@@ -104,7 +104,7 @@ fn draft(chaos: &Chaos, number: usize) -> Draft {
     let pieces = items.iter().map(|item| item.quantity).sum();
     Draft {
         customer_id: Uuid::from_u128(number as u128),
-        payment_method: chaos.among(&PaymentMethod::ALL),
+        payment_method: chaos.among(PaymentMethod::ALL),
         total_amount: unit_price.times(pieces).expect("it is little"),
         items,
     }

@@ -74,7 +74,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_up_and_a_void_know_what_the_charge_was_answered() {
-        for method in PaymentMethod::ALL.into_iter().filter(|m| *m != PaymentMethod::CardSlow) {
+        for method in PaymentMethod::ALL.iter().copied().filter(|it| it.name() != "card_slow") {
             for attempt in 1..4 {
                 let (order_id, key) = (Uuid::from_u128(7), Uuid::from_u128(1));
                 let amount = Money::ZERO;
