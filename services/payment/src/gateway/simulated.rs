@@ -1,24 +1,22 @@
-//! Simulates a provider in this process: the payment method determines the answer. A pure function
-//! of key, method and attempt, so that a crash between call and commit changes nothing.
+//! Simulates a provider in this process: it approves every charge, but for the demonstration's
+//! methods. A pure function of key, method and attempt, so that a crash between call and commit
+//! changes nothing.
+
+#[cfg(feature = "demo")]
+mod demo;
 
 use super::{Gateway, Request};
 use crate::verdict::Verdict;
 use async_trait::async_trait;
-use events::PaymentMethod;
-use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Simulated;
 
-/// `card_slow` is approved after this long.
-const SLOW: Duration = Duration::from_secs(5);
-
 #[async_trait]
 impl Gateway for Simulated {
     async fn charge(&self, request: &Request) -> Verdict {
-        if request.method == PaymentMethod::CardSlow {
-            tokio::time::sleep(SLOW).await;
-        }
+        #[cfg(feature = "demo")]
+        demo::wait(request.method).await;
         verdict(request)
     }
 
@@ -46,21 +44,11 @@ impl Gateway for Simulated {
 }
 
 fn verdict(request: &Request) -> Verdict {
-    match request.method {
-        PaymentMethod::CardDeclined => Verdict::Declined { reason: "422: card declined".into() },
-        PaymentMethod::CardUnavailable => unavailable(),
-        PaymentMethod::CardFlaky if request.attempt <= 2 => unavailable(),
-        PaymentMethod::CreditCard
-        | PaymentMethod::DebitCard
-        | PaymentMethod::Pix
-        | PaymentMethod::BankTransfer
-        | PaymentMethod::CardFlaky
-        | PaymentMethod::CardSlow => Verdict::Done { reference: reference("SIM", request.key) },
+    #[cfg(feature = "demo")]
+    if let Some(verdict) = demo::verdict(request) {
+        return verdict;
     }
-}
-
-fn unavailable() -> Verdict {
-    Verdict::unavailable("503: the provider is unavailable")
+    Verdict::Done { reference: reference("SIM", request.key) }
 }
 
 fn reference(kind: &str, key: Uuid) -> String {
@@ -70,7 +58,7 @@ fn reference(kind: &str, key: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::Money;
+    use events::{Money, PaymentMethod};
 
     #[tokio::test]
     async fn a_look_up_and_a_void_know_what_the_charge_was_answered() {
