@@ -1,8 +1,12 @@
 //! Holds shipping's state of an order, and the carrier's terms. Pure.
 
-use events::{Item, Money, OrderId, ShippingFailed, ShippingFailure, ShippingScheduled};
+use events::{Item, Money, OrderId, ProductId, ShippingFailed, ShippingFailure, ShippingScheduled};
 
-pub use demo::OVERSIZED;
+/// The carrier takes every product, except in the demonstration.
+const REFUSED: &[ProductId] = &[
+    #[cfg(feature = "demo")]
+    demo::OVERSIZED,
+];
 
 const FREIGHT_BASE: Money = Money::cents(1000);
 const FREIGHT_PER_PIECE: Money = Money::cents(150);
@@ -45,7 +49,7 @@ impl Status {
 impl Shipment {
     /// Asks the carrier.
     pub fn book(order: OrderId, items: &[Item]) -> Self {
-        let refused = items.iter().any(|item| item.product_id == OVERSIZED);
+        let refused = items.iter().any(|item| REFUSED.contains(&item.product_id));
         Self {
             status: if refused { Status::Failed } else { Status::Scheduled },
             tracking_code: (!refused).then(|| tracking_code(order)),

@@ -9,7 +9,7 @@ use events::{InventoryReserved, OrderCancelRequested};
 use messaging::Store;
 use service::Service;
 
-pub use dispatch::{Dispatch, OVERSIZED, Shipment, Status};
+pub use dispatch::{Dispatch, Shipment, Status};
 pub use store::Shipments;
 
 pub const NAME: &str = "shipping";

@@ -151,7 +151,7 @@ impl Model for Saga {
 
     /// Enough stock; no stock; stock, but no carrier.
     fn init_states(&self) -> Vec<State> {
-        let stocks = [(QUILL, 1), (QUILL, 0), (shipping::OVERSIZED, 1)];
+        let stocks = [(QUILL, 1), (QUILL, 0), (demo::OVERSIZED, 1)];
         stocks
             .map(|(product, total)| self.cast.placed(product, total, self.switches.dead_letters))
             .into()

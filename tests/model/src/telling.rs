@@ -46,7 +46,7 @@ impl Saga {
 
     fn beginning(&self, state: &State) -> String {
         match self.cast.stocks.get(state.stock).products().first_key_value() {
-            Some((&shipping::OVERSIZED, _)) => "no carrier will take it".into(),
+            Some((&demo::OVERSIZED, _)) => "no carrier will take it".into(),
             Some((_, product)) if product.total > 0 => "there is one piece".into(),
             _ => "there is none left".into(),
         }

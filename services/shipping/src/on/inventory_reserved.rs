@@ -27,7 +27,6 @@ impl On<InventoryReserved> for Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OVERSIZED;
     use events::{Item, Money, ProductId};
     use reaction::scenario::given;
     use uuid::Uuid;
@@ -47,10 +46,21 @@ mod tests {
         assert_eq!(shipment.freight, Money::cents(1300));
     }
 
+    #[cfg(not(feature = "demo"))]
+    #[test]
+    fn without_the_demonstration_the_carrier_takes_every_product() {
+        for product in 0..5 {
+            let event = reserved(Uuid::from_u128(product));
+            let shipment = Shipment::book(ORDER, &event.items);
+            given(Dispatch::default()).when(event).then_says(&shipment.scheduled(ORDER));
+        }
+    }
+
+    #[cfg(feature = "demo")]
     #[test]
     fn no_carrier_takes_what_is_oversized() {
         let after = given(Dispatch::default())
-            .when(reserved(OVERSIZED))
+            .when(reserved(demo::OVERSIZED))
             .then_says(&failed(ORDER, ShippingFailure::CarrierRefused))
             .state();
         let shipment = after.shipment.unwrap();
