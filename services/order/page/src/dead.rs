@@ -1,6 +1,6 @@
 //! Shows dead letters: counts to every viewer; to an operator also their content, with replay.
 
-use crate::{Page, demo::Allowed, operator::Operator, queues::Queues};
+use crate::{Page, acting::Allowed, operator::Operator, queues::Queues};
 use anyhow::{Context as _, Result, ensure};
 use askama::Template;
 use axum::{

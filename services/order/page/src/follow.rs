@@ -42,7 +42,7 @@ pub async fn follow(
     // address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let subscriber = page.feed.subscribe(last.or(asked.after.as_deref()));
-    let token = page.demo.as_ref().map(|demo| demo.token.as_str());
+    let token = page.acting.as_ref().map(|acting| acting.token.as_str());
     // A browser ignores an event without data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = page.app.context.stop;

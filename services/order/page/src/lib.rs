@@ -1,8 +1,8 @@
 //! The live page of the order service, and its binary: shows the events that order consumes and the
-//! depths of the queues, as they change. Read-only, unless the demonstration is on.
+//! depths of the queues, as they change. Read-only, unless `DEMO=1` lets it act.
 
+mod acting;
 mod dead;
-mod demo;
 mod detail;
 mod feed;
 mod follow;
@@ -12,10 +12,13 @@ mod operator;
 mod order_labels;
 mod queues;
 mod rows;
+#[cfg(feature = "demo")]
+mod scenarios;
 mod scene;
 mod steps;
 
 use crate::order_labels::Ending;
+use acting::Acting;
 use askama::Template;
 use axum::{
     Router,
@@ -24,7 +27,6 @@ use axum::{
     response::{Html, IntoResponse},
     routing::{get, post},
 };
-use demo::Demo;
 use events::OrderId;
 use feed::PageFeed;
 use messaging::{Env, SystemEnv};
@@ -41,6 +43,23 @@ use service::{
 };
 use std::sync::Arc;
 
+/// None without the demonstration.
+#[cfg(not(feature = "demo"))]
+mod scenarios {
+    pub fn routes() -> axum::Router<crate::Page> {
+        axum::Router::new()
+    }
+
+    pub const fn buttons() -> String {
+        String::new()
+    }
+}
+
+/// Cargo unifies the features of all packages of a build, so a tool could bring the demonstration's
+/// payment methods into a production build.
+#[cfg(not(feature = "demo"))]
+const _: () = assert!(!events::HAS_DEMO, "build the services without tools and tests");
+
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
 pub struct Settings {
@@ -52,7 +71,8 @@ pub struct Settings {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
-    /// Lets the page place orders and replay dead letters, for anyone on this machine
+    /// Lets the page replay dead letters, and place a demonstration's orders, for anyone on this
+    /// machine
     #[arg(long, env = "DEMO", value_name = "DEMO", num_args = 0..=1)]
     #[arg(default_value = "0", default_missing_value = "1")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
@@ -71,7 +91,7 @@ pub struct PageSettings {
 struct Page {
     app: App,
     feed: PageFeed,
-    demo: Option<Arc<Demo>>,
+    acting: Option<Arc<Acting>>,
     rabbitmq_page: Arc<str>,
 }
 
@@ -79,21 +99,21 @@ struct Page {
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let Settings { order, page } = settings;
     let orders = Orders { feeds: Feeds::with_capacity(order.feed_bytes()) };
-    let demo = page.demo.then(|| Arc::new(Demo::new(page)));
-    let operator = demo.as_ref().and_then(|demo| demo.operator.clone());
+    let acting = page.demo.then(|| Arc::new(Acting::new(page)));
+    let operator = acting.as_ref().and_then(|acting| acting.operator.clone());
     let feed =
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
     let (watchers, looking) = (orders.feeds.watchers.clone(), feed.clone());
     let rabbitmq_page = page.rabbitmq_page.as_str().into();
     let more =
-        Box::new(move |app: &App| routes(Page { app: app.clone(), feed, demo, rabbitmq_page }));
+        Box::new(move |app: &App| routes(Page { app: app.clone(), feed, acting, rabbitmq_page }));
     let service = order::service_with(order, orders, more);
     Ok(service.worker("look for the live page", |context| looking.run(context, watchers)))
 }
 
 impl Page {
     fn operator(&self) -> Option<&Operator> {
-        self.demo.as_ref()?.operator.as_ref()
+        self.acting.as_ref()?.operator.as_ref()
     }
 }
 
@@ -108,10 +128,10 @@ fn routes(page: Page) -> Router<App> {
         .route("/", get(show))
         .route("/page/frames", get(follow::follow))
         .route("/page/orders/{id}", get(detail::show))
-        .route("/page/scenarios/{name}", post(demo::place))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
         .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
         .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
+        .merge(scenarios::routes())
         .layer(middleware::from_fn(guard))
         .with_state(page)
 }
@@ -124,8 +144,8 @@ struct Whole<'a> {
     frame: String,
     detail: String,
     selected: Option<OrderId>,
-    scenarios: &'static [demo::Scenario],
-    demo: Option<&'a Demo>,
+    buttons: String,
+    acting: Option<&'a Acting>,
     rabbitmq_page: &'a str,
 }
 
@@ -158,8 +178,8 @@ async fn show(
         selected,
         scene,
         frame,
-        scenarios: &demo::SCENARIOS,
-        demo: page.demo.as_deref(),
+        buttons: page.acting.as_ref().map(|_| scenarios::buttons()).unwrap_or_default(),
+        acting: page.acting.as_deref(),
         rabbitmq_page: &page.rabbitmq_page,
     };
     Html(whole.render().expect("a page is text"))

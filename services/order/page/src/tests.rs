@@ -35,7 +35,7 @@ fn feed(bench: &Bench) -> PageFeed {
 fn router(bench: &Bench) -> Router {
     let feed = feed(bench);
     bench.router_with(|app| {
-        routes(Page { app: app.clone(), feed, demo: None, rabbitmq_page: "".into() })
+        routes(Page { app: app.clone(), feed, acting: None, rabbitmq_page: "".into() })
     })
 }
 
@@ -164,6 +164,21 @@ async fn an_open_page_is_one_of_its_clients_streams() {
     assert_eq!(open("/orders/events").await.status(), StatusCode::TOO_MANY_REQUESTS);
     drop(first);
     assert_eq!(open("/page/frames").await.status(), StatusCode::OK);
+}
+
+#[cfg(not(feature = "demo"))]
+#[tokio::test]
+async fn without_the_demonstration_the_page_places_no_order() {
+    let bench = Bench::new().await;
+    let feed = feed(&bench);
+    let (operator_amqp_url, rabbitmq_page) = (String::new(), String::new());
+    let settings = PageSettings { demo: true, operator_amqp_url, rabbitmq_page };
+    let acting = Some(Arc::new(Acting::new(&settings)));
+    let router = bench.router_with(|app| {
+        routes(Page { app: app.clone(), feed, acting, rabbitmq_page: "".into() })
+    });
+    let asked = Request::post("/page/scenarios/happy").body(Body::empty()).unwrap();
+    assert_eq!(router.oneshot(asked).await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
 #[test]
