@@ -23,7 +23,11 @@ mod embedded {
 }
 
 pub fn service(_settings: &Settings) -> anyhow::Result<Service<Stock>> {
-    Ok(reactions(Stock).migrations(embedded::migrations::runner().get_migrations().clone()))
+    let service =
+        reactions(Stock).migrations(embedded::migrations::runner().get_migrations().clone());
+    #[cfg(not(feature = "demo"))]
+    let service = service.preparation(store::WITHOUT_DEMO);
+    Ok(service)
 }
 
 /// The service's reactions, over any store.

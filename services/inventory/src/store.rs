@@ -6,6 +6,18 @@ use events::{OrderId, ProductId};
 use messaging::{LoadedBatch, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Removes the demonstration's products, which the first migration brings: those that are as it left
+/// them, and that no order holds.
+#[cfg(not(feature = "demo"))]
+pub const WITHOUT_DEMO: &str = "
+    DELETE FROM products
+    WHERE (id, name, quantity_total, quantity_reserved) IN (
+        ('00000000-0000-0000-0000-000000000001', 'Quill', 1000000000, 0),
+        ('00000000-0000-0000-0000-000000000002', 'Limited print', 10, 0),
+        ('00000000-0000-0000-0000-000000000003', 'Sold-out score', 0, 0),
+        ('00000000-0000-0000-0000-000000000004', 'Grand piano (no carrier takes it)', 1000000000, 0)
+    )";
+
 pub struct Stock;
 
 /// A batch: states per order, stock shared. Each decision sees the stock as the earlier decisions
@@ -205,13 +217,40 @@ mod tests {
     use messaging::{MessageStore, PgMessageStore};
     use uuid::Uuid;
 
-    const QUILL: Uuid = Uuid::from_u128(1);
-    const PRINT: Uuid = Uuid::from_u128(2);
+    const PENS: Uuid = Uuid::from_u128(11);
+    const PRINT: Uuid = Uuid::from_u128(12);
 
     async fn migrated() -> PgMessageStore {
         let pool = database::testing::throwaway().await;
         crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
+        sqlx::query(
+            "INSERT INTO products (id, name, quantity_total)
+             VALUES ($1, 'Pens', 1000), ($2, 'Print', 10)",
+        )
+        .bind(PENS)
+        .bind(PRINT)
+        .execute(&pool)
+        .await
+        .unwrap();
         PgMessageStore::new(pool)
+    }
+
+    #[cfg(not(feature = "demo"))]
+    #[tokio::test]
+    async fn without_the_demonstration_its_products_go_once_no_order_holds_them() {
+        let pool = migrated().await.pool;
+        let left = async || -> Vec<String> {
+            crate::service(&crate::Settings {}).unwrap().migrate(&pool).await.unwrap();
+            let names = sqlx::query_scalar("SELECT name FROM products ORDER BY id");
+            names.fetch_all(&pool).await.unwrap()
+        };
+        assert_eq!(left().await, ["Pens", "Print"]);
+        let ordered = "INSERT INTO products (id, name, quantity_total, quantity_reserved)
+                       VALUES ('00000000-0000-0000-0000-000000000002', 'Limited print', 10, 1)";
+        sqlx::query(ordered).execute(&pool).await.unwrap();
+        assert_eq!(left().await, ["Limited print", "Pens", "Print"]);
+        sqlx::query("UPDATE products SET quantity_reserved = 0").execute(&pool).await.unwrap();
+        assert_eq!(left().await, ["Pens", "Print"]);
     }
 
     async fn change(
@@ -220,16 +259,16 @@ mod tests {
         change: impl FnOnce(Shelf) -> Shelf,
     ) -> Result<Shelf, Failure> {
         let mut tx = message_store.begin().await.unwrap();
-        let mut shelves = Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?;
-        shelves.put(order, change(shelves.get(order, &[QUILL, PRINT])));
+        let mut shelves = Stock.load(&mut tx, &[order], &[PENS, PRINT]).await?;
+        shelves.put(order, change(shelves.get(order, &[PENS, PRINT])));
         Stock.save(&mut tx, &shelves).await?;
         tx.commit().await?;
         let mut tx = message_store.begin().await.unwrap();
-        Ok(Stock.load(&mut tx, &[order], &[QUILL, PRINT]).await?.get(order, &[QUILL, PRINT]))
+        Ok(Stock.load(&mut tx, &[order], &[PENS, PRINT]).await?.get(order, &[PENS, PRINT]))
     }
 
     fn items() -> Vec<Item> {
-        [(QUILL, 2), (PRINT, 10)]
+        [(PENS, 2), (PRINT, 10)]
             .map(|(product_id, quantity)| Item { product_id, quantity, unit_price: Money::ZERO })
             .into()
     }
@@ -240,7 +279,7 @@ mod tests {
         let reserved =
             change(&message_store, order, |shelf| shelf.reserve(&items()).unwrap()).await.unwrap();
         assert_eq!(reserved.products[&PRINT], Product { total: 10, reserved: 10 });
-        assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&QUILL], 2);
+        assert_eq!(reserved.reservation.as_ref().unwrap().quantities[&PENS], 2);
         let released =
             change(&message_store, order, |shelf| shelf.release().unwrap()).await.unwrap();
         assert_eq!(released.products[&PRINT].reserved, 0);

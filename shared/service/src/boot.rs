@@ -1,8 +1,8 @@
 //! Boots in order: database, migrations, broker, topology, consumers, HTTP; shuts down in reverse.
 
 use crate::{
-    Chassis, Clock, Common, Context, Health, Http, Publishing, Service, Tuning, Worker, http,
-    sampling,
+    Chassis, Clock, Common, Context, Health, Http, Publishing, Schema, Service, Tuning, Worker,
+    http, sampling,
 };
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
@@ -11,7 +11,6 @@ use messaging::{
     Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, SessionSupervisor,
     Store, SystemEnv, partitions,
 };
-use refinery_core::Migration;
 use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix,
@@ -66,7 +65,7 @@ impl<S: Store<Tx = Transaction>> Service<S> {
 
 impl<S: Store> Service<S> {
     pub fn migrate<'a>(&'a self, pool: &'a PgPool) -> BoxFuture<'a, anyhow::Result<()>> {
-        migrate(&self.chassis.migrations, pool).boxed()
+        migrate(&self.chassis.schema, pool).boxed()
     }
 }
 
@@ -130,7 +129,7 @@ impl Boot {
     }
 
     pub async fn migrate(&self, common: &Common) -> anyhow::Result<()> {
-        migrate(&self.chassis.migrations, &self.pool(common)?).await
+        migrate(&self.chassis.schema, &self.pool(common)?).await
     }
 
     pub fn page(&self) -> bool {
@@ -150,7 +149,7 @@ impl Boot {
         // A file that an earlier process left is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
         let Self { name, chassis, supervise } = self;
-        let clock = match migrate_patiently(&chassis.migrations, &around).await {
+        let clock = match migrate_patiently(&chassis.schema, &around).await {
             Ok(clock) => Arc::new(clock),
             Err(_) if around.stop.is_cancelled() => return Ok(()),
             Err(why) => return Err(why),
@@ -222,19 +221,23 @@ impl Boot {
 }
 
 /// Applies both sets of migrations, once, and creates the inbox partitions of the days to come.
-async fn migrate(ours: &[Migration], pool: &PgPool) -> anyhow::Result<()> {
+async fn migrate(schema: &Schema, pool: &PgPool) -> anyhow::Result<()> {
     database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
     partitions::make(pool).await?;
-    database::migrate(pool, "schema_history", ours).await
+    database::migrate(pool, "schema_history", &schema.migrations).await?;
+    if let Some(statement) = schema.preparation {
+        sqlx::query(statement).execute(&mut pool.statement().await?).await?;
+    }
+    Ok(())
 }
 
 /// Waits for the database as long as that can help, and uses its clock from then on.
-async fn migrate_patiently(ours: &[Migration], around: &Running) -> anyhow::Result<Clock> {
+async fn migrate_patiently(schema: &Schema, around: &Running) -> anyhow::Result<Clock> {
     let mut retry = Retry::new(around.env.clone());
     let clock = Clock::new(around.env.clone());
     loop {
         let ready = async {
-            migrate(ours, &around.pool).await?;
+            migrate(schema, &around.pool).await?;
             Ok(clock.look(&around.pool).await?)
         };
         let why: anyhow::Error = match ready.await {

@@ -51,10 +51,17 @@ pub struct Service<S: Store> {
 /// What does not depend on the service's state.
 #[derive(Default)]
 struct Chassis {
-    migrations: Vec<Migration>,
+    schema: Schema,
     workers: Vec<Worker>,
     samples: Vec<Sample>,
     http: Option<Http>,
+}
+
+#[derive(Default)]
+struct Schema {
+    migrations: Vec<Migration>,
+    /// Executed after them.
+    preparation: Option<&'static str>,
 }
 
 /// The context of jobs, workers and routes.
@@ -115,7 +122,14 @@ impl<S: Store> Service<S> {
     /// Applied at boot, after the tables that every service has.
     #[must_use]
     pub fn migrations(mut self, migrations: Vec<Migration>) -> Self {
-        self.chassis.migrations = migrations;
+        self.chassis.schema.migrations = migrations;
+        self
+    }
+
+    /// Executed after the migrations, at every start: an idempotent statement.
+    #[must_use]
+    pub fn preparation(mut self, statement: &'static str) -> Self {
+        self.chassis.schema.preparation = Some(statement);
         self
     }
 
