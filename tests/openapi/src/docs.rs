@@ -1,7 +1,7 @@
 //! Renders `/docs`, the contract for people, from the source of `openapi.json`.
 
 use crate::{
-    ABOUT,
+    ABOUT, Build,
     model::{Answer, Operation, Parameter},
     operations::{self, GROUPS},
     schemas::{self, Field, Schema, Shape},
@@ -23,10 +23,10 @@ pub struct Docs {
 /// Each kind of problem, and the operations that may answer with it.
 type Problems = BTreeMap<String, (Value, Vec<&'static str>)>;
 
-pub fn page() -> String {
+pub fn page(build: Build) -> String {
     let operations = operations::all();
     let problems = problems(&operations);
-    let page = Docs { about: ABOUT, operations, schemas: schemas::all(), problems };
+    let page = Docs { about: ABOUT, operations, schemas: schemas::all(build), problems };
     page.render().expect("a page is text")
 }
 

@@ -11,8 +11,6 @@ mod schemas;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-const FOLDER: &str = "services/order/api";
-
 /// Text for every client, whatever it requests.
 const ABOUT: &str = "Places, shows and cancels orders. A POST is answered as soon as the order is \
     stored; four services then process it by events. \
@@ -22,21 +20,41 @@ const ABOUT: &str = "Places, shows and cancels orders. A POST is answered as soo
     Every error is `application/problem+json` (RFC 9457) with a stable `type`, also for an unknown \
     path (404), a wrong method (405), a missing `Host` (400) and an unknown one (421).";
 
-/// The files that the service includes, by their paths.
-pub fn api_documents() -> BTreeMap<String, String> {
-    [("openapi.json", format!("{:#}\n", document())), ("docs.html", docs::page())]
-        .map(|(name, text)| (format!("{FOLDER}/{name}"), text))
-        .into()
+/// The service's two builds: with the demonstration, and without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Build {
+    Demo,
+    Production,
 }
 
-fn document() -> Value {
+impl Build {
+    const ALL: [Self; 2] = [Self::Demo, Self::Production];
+
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Demo => "services/order/api",
+            Self::Production => "services/order/api/production",
+        }
+    }
+}
+
+/// The files that the service includes, by their paths.
+pub fn api_documents() -> BTreeMap<String, String> {
+    let documents = |build: Build| {
+        [("openapi.json", format!("{:#}\n", document(build))), ("docs.html", docs::page(build))]
+            .map(|(name, text)| (format!("{}/{name}", build.folder()), text))
+    };
+    Build::ALL.into_iter().flat_map(documents).collect()
+}
+
+fn document(build: Build) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations::all() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = operation.json();
     }
     let schemas: Map<_, _> =
-        schemas::all().into_iter().map(|schema| (schema.name.into(), schema.json())).collect();
+        schemas::all(build).into_iter().map(|schema| (schema.name.into(), schema.json())).collect();
     json!({
         "openapi": "3.1.1",
         "info": {
@@ -58,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_an_example_and_every_reference_leads_somewhere() {
-        let document = document();
+        let document = document(Build::Demo);
         let text = document.to_string();
         for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
@@ -67,6 +85,13 @@ mod tests {
             for answer in &operation.answers {
                 assert!(!answer.examples.is_empty(), "{} {}", operation.id, answer.status);
             }
+        }
+    }
+
+    #[test]
+    fn production_documents_no_method_of_the_demonstration() {
+        for (path, text) in api_documents() {
+            assert_eq!(text.contains("card_declined"), !path.contains("/production/"), "{path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Lists the schemas of requests and answers; their limits are those that the code checks.
 
-use crate::model::schema_of;
+use crate::{Build, model::schema_of};
 use events::{EVENTS, Money, PaymentMethod, SERVICES};
 use order::{
     Status,
@@ -53,10 +53,10 @@ impl Field {
 }
 
 /// In the order in which they are met.
-pub fn all() -> Vec<Schema> {
+pub fn all(build: Build) -> Vec<Schema> {
     let mut all = orders();
     all.extend(answers());
-    all.extend(words());
+    all.extend(words(build));
     all
 }
 
@@ -231,7 +231,17 @@ fn answers() -> Vec<Schema> {
     ]
 }
 
-fn words() -> Vec<Schema> {
+fn words(build: Build) -> Vec<Schema> {
+    let methods = PaymentMethod::ALL.iter();
+    let methods: Vec<_> =
+        methods.filter(|method| build == Build::Demo || !method.is_demo()).collect();
+    let methods_about = match build {
+        Build::Demo => {
+            "The last four ask the simulated provider for an ending: declined, unavailable, \
+             approved at the third try, and approved after 5 seconds."
+        }
+        Build::Production => "How an order is paid.",
+    };
     vec![
         plain(
             "Money",
@@ -241,12 +251,7 @@ fn words() -> Vec<Schema> {
                 "type": "number", "multipleOf": Money::cents(1), "minimum": 0, "maximum": Money::MAX,
             }),
         ),
-        plain(
-            "PaymentMethod",
-            "The last four ask the simulated provider for an ending: declined, unavailable, \
-             approved at the third try, and approved after 5 seconds.",
-            json!({ "type": "string", "enum": PaymentMethod::ALL }),
-        ),
+        plain("PaymentMethod", methods_about, json!({ "type": "string", "enum": methods })),
         plain(
             "Status",
             "An order's status. `CONFIRMED`, `PAYMENT_FAILED` and `CANCELLED` are final.",

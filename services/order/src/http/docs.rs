@@ -1,5 +1,6 @@
 //! Serves the API's documents: OpenAPI for programs and a page for people. Both are files that
-//! `UPDATE_DOCS=1 cargo test -p tidy` writes (`tests/openapi`).
+//! `UPDATE_DOCS=1 cargo test -p tidy` writes (`tests/openapi`), with the demonstration's payment
+//! methods and without.
 
 use super::app::App;
 use axum::{
@@ -15,12 +16,22 @@ const BASE: &str = include_str!("../../assets/base.css");
 const DOCS: &str = include_str!("../../assets/docs.css");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
+#[cfg(feature = "demo")]
+pub const OPENAPI: &str = include_str!("../../api/openapi.json");
+#[cfg(feature = "demo")]
+const PAGE: &str = include_str!("../../api/docs.html");
+
+#[cfg(not(feature = "demo"))]
+pub const OPENAPI: &str = include_str!("../../api/production/openapi.json");
+#[cfg(not(feature = "demo"))]
+const PAGE: &str = include_str!("../../api/production/docs.html");
+
 /// As it stands in the page; the address under which the client asks takes its place.
 const USUAL_HOST: &str = "127.0.0.1:3001";
 
 /// `GET /openapi.json`.
 pub async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../api/openapi.json"))
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
 /// `GET /docs`.
@@ -31,7 +42,7 @@ pub async fn page(headers: HeaderMap) -> Html<String> {
         !host.is_empty() && host.chars().all(plain)
     };
     let host = host.filter(is_plain).unwrap_or(USUAL_HOST);
-    Html(include_str!("../../api/docs.html").replacen(USUAL_HOST, host, 1))
+    Html(PAGE.replacen(USUAL_HOST, host, 1))
 }
 
 /// Their style sheets and scripts, some of them the live page's.

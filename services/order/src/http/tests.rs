@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use tower::ServiceExt;
 
 static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../api/openapi.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(super::docs::OPENAPI).unwrap());
 
 /// What came back.
 struct Answer {

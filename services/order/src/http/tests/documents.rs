@@ -1,4 +1,5 @@
 use super::*;
+use events::PaymentMethod;
 use std::collections::BTreeSet;
 
 fn paths() -> impl Iterator<Item = (&'static str, &'static Value)> {
@@ -12,6 +13,12 @@ fn every_route_is_documented_and_nothing_else_is() {
     let routes: BTreeSet<_> = routes.filter_map(|rest| rest.split('"').next()).collect();
     let documented: BTreeSet<_> = paths().map(|(path, _)| path).collect();
     assert_eq!(documented, routes, "the left are in tests/openapi, the right in http.rs");
+}
+
+#[test]
+fn every_payment_method_is_documented_and_nothing_else_is() {
+    let documented = &DOCUMENT["components"]["schemas"]["PaymentMethod"]["enum"];
+    assert_eq!(*documented, json!(PaymentMethod::ALL));
 }
 
 #[tokio::test]
