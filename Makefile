@@ -4,7 +4,8 @@
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
 LAB     := $(TARGET)/release/lab
-RELEASE := cargo build --release --locked -p order-page -p payment -p inventory -p shipping -p mock-gateway -p saga-cli
+SERVICES := -p order-page -p payment -p inventory -p shipping
+RELEASE := cargo build --release --locked $(SERVICES) -p mock-gateway -p saga-cli
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
@@ -95,6 +96,7 @@ alerts: ## test the configuration and alerts of Prometheus (needs promtool: Debi
 lint: ## check formatting, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --no-default-features $(SERVICES) -p order -p events --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 	else echo "cargo-deny is missing, so licences are not checked: cargo install --locked cargo-deny"; fi
 
