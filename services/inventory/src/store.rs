@@ -6,8 +6,8 @@ use events::{OrderId, ProductId};
 use messaging::{LoadedBatch, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Removes the demonstration's products, which the first migration brings: those that are as it left
-/// them, and that no order holds.
+/// Removes the demonstration's products, which the first migration brings: those that are as it
+/// left them, and that no order holds.
 #[cfg(not(feature = "demo"))]
 pub const WITHOUT_DEMO: &str = "
     DELETE FROM products
