@@ -36,10 +36,18 @@ mod embedded {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     settings.check()?;
-    let desk = Desk::new(gateway(settings)?, settings.clone());
+    let migrations = embedded::migrations::runner().get_migrations().clone();
+    let gateway = match gateway(settings) {
+        Ok(gateway) => gateway,
+        Err(reason) => {
+            let payments = Payments::new(ChargeDispatch::unmanned());
+            return Ok(reactions(payments).migrations(migrations).refusing(reason));
+        }
+    };
+    let desk = Desk::new(gateway, settings.clone());
     let reaper = desk.clone();
     Ok(reactions(Payments::new(desk.dispatch()))
-        .migrations(embedded::migrations::runner().get_migrations().clone())
+        .migrations(migrations)
         .worker("charge desk", move |context| desk.run(context))
         .samples(metrics::payments)
         .every(settings.reap_after / 4, "reclaim expired charges", move |context| {

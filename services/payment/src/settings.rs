@@ -108,9 +108,10 @@ mod tests {
     #[test]
     fn without_a_word_about_the_provider_there_is_no_service() {
         for unsaid in [None, Some(String::new())] {
-            let error = crate::service(&Settings { gateway_url: unsaid, ..usual() }).err().unwrap();
+            let service = crate::service(&Settings { gateway_url: unsaid, ..usual() }).unwrap();
+            let error = service.refusal().unwrap();
             assert!(error.to_string().contains("PAYMENT_GATEWAY_URL=simulated"), "{error}");
         }
-        assert!(crate::service(&usual()).is_ok());
+        assert!(crate::service(&usual()).unwrap().refusal().is_none());
     }
 }

@@ -103,7 +103,10 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 
 impl Boot {
     /// Runs the service with the settings of its command line.
-    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub async fn run(mut self, common: &Common) -> anyhow::Result<()> {
+        if let Some(reason) = self.chassis.refusal.take() {
+            return Err(reason);
+        }
         let tuning = Tuning {
             schedule: common.retry_delays.clone(),
             retention: Retention::days(common.keep_days),

@@ -52,6 +52,7 @@ pub struct Service<S: Store> {
 #[derive(Default)]
 struct Chassis {
     schema: Schema,
+    refusal: Option<anyhow::Error>,
     workers: Vec<Worker>,
     samples: Vec<Sample>,
     http: Option<Http>,
@@ -131,6 +132,17 @@ impl<S: Store> Service<S> {
     pub fn preparation(mut self, statement: &'static str) -> Self {
         self.chassis.schema.preparation = Some(statement);
         self
+    }
+
+    /// Refuses to run for this reason. It migrates all the same.
+    #[must_use]
+    pub fn refusing(mut self, reason: anyhow::Error) -> Self {
+        self.chassis.refusal = Some(reason);
+        self
+    }
+
+    pub fn refusal(&self) -> Option<&anyhow::Error> {
+        self.chassis.refusal.as_ref()
     }
 
     /// Consumes `E`, in a queue of its own.
