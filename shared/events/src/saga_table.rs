@@ -14,6 +14,14 @@ pub struct Step {
     pub compensates: bool,
 }
 
+impl Step {
+    /// Nobody waits for this step: it says nothing, and the saga goes on in another service.
+    pub fn is_aside(&self) -> bool {
+        let goes_on = |other: &Step| other.hears == self.hears && !other.may_say.is_empty();
+        self.may_say.is_empty() && SAGA.iter().any(goes_on)
+    }
+}
+
 /// The root events, which order publishes for a customer.
 pub const OPENINGS: &[&str] = &[OrderCreated::NAME, OrderCancelRequested::NAME];
 
@@ -71,6 +79,19 @@ mod tests {
         let all: BTreeSet<_> = EVENTS.iter().copied().collect();
         assert_eq!(said, all);
         assert_eq!(heard, all);
+    }
+
+    #[test]
+    fn order_records_aside_what_others_go_on_with_and_no_ending() {
+        let aside = SAGA.iter().filter(|step| step.is_aside());
+        let aside: Vec<_> = aside.map(|step| (step.service, step.hears)).collect();
+        let records = [
+            PaymentApproved::NAME,
+            InventoryReserved::NAME,
+            InventoryFailed::NAME,
+            ShippingFailed::NAME,
+        ];
+        assert_eq!(aside, records.map(|event| ("order", event)));
     }
 
     #[test]

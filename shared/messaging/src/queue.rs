@@ -2,7 +2,7 @@
 
 use crate::{Handled, Message, header, queue_name};
 use chrono::{DateTime, Utc};
-use events::{Event, EventId, OrderId, ProductId, SAGA, said_at};
+use events::{Event, EventId, OrderId, ProductId, SAGA, Step, said_at};
 use reaction::{Cause, Decision, Heard, On};
 use std::{
     any::Any,
@@ -16,6 +16,8 @@ pub struct Queue<S> {
     pub name: String,
     pub event: &'static str,
     pub compensates: bool,
+    /// Nobody waits for its reaction.
+    pub is_aside: bool,
     decode: fn(&Message, Option<String>) -> Result<Received<S>, String>,
 }
 
@@ -50,6 +52,7 @@ impl<S: 'static> Queue<S> {
             name: queue_name(service, E::NAME),
             event: E::NAME,
             compensates: step.is_some_and(|step| step.compensates),
+            is_aside: step.is_some_and(Step::is_aside),
             decode: receive::<E, S>,
         }
     }

@@ -9,14 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the depths are polled while there is a backlog.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Linger: a batch shares the cost of its transaction, so it waits so many times the duration of
-/// the last one, which grows with the machine's load.
-const LINGER: u32 = 2;
+/// Linger: a batch shares the cost of its transaction, so it waits as long as the last one took, which
+/// grows with the machine's load.
 const LINGER_MAX: Duration = Duration::from_millis(50);
+/// Messages that nobody waits for share the transaction of the next one that somebody waits for, or
+/// are handled this long after the first of them.
+const ASIDE_MAX: Duration = Duration::from_millis(50);
 /// Handled messages are acknowledged this long after the first of them, or when they fill a batch:
 /// each acknowledgement is written to the broker's log, which delays publishing. If a crash is
 /// faster, the inbox recognises the redelivered messages.
-const ACK_AFTER: Duration = Duration::from_millis(50);
+const ACK_AFTER: Duration = Duration::from_millis(250);
 
 /// A delivery, and the place of its queue among the service's.
 pub(super) type Arrived = (usize, Delivery);
@@ -26,7 +28,7 @@ pub(super) struct Batcher {
     batch_max: usize,
     /// The last batch took all there was, so a queue may be empty now.
     had_room: bool,
-    /// The size of the last batch, and the start of its handling.
+    /// How many messages of the last batch somebody waited for, and the start of its handling.
     last: Option<(usize, Instant)>,
     /// Handed out, and not acknowledged.
     unacked: usize,
@@ -36,6 +38,7 @@ pub(super) struct Batcher {
 
 struct Source {
     queue: usize,
+    is_aside: bool,
     deliveries: Box<dyn Deliveries>,
     /// Older messages may still be in the queue, or with another process.
     is_behind: bool,
@@ -49,7 +52,8 @@ impl Batcher {
         let mut sources = Vec::with_capacity(consumer.queues.len());
         for (place, queue) in consumer.queues.iter().enumerate() {
             let deliveries = session.consume(&queue.name).await?;
-            sources.push(Source { queue: place, deliveries, is_behind: true });
+            let is_aside = queue.is_aside;
+            sources.push(Source { queue: place, is_aside, deliveries, is_behind: true });
         }
         Ok(Self {
             sources,
@@ -86,20 +90,20 @@ impl Batcher {
                     self.ack().await?;
                     return Ok(None);
                 }
-                batch = self.arrive() => {
-                    break batch.ok_or_else(|| BrokerError::away("it ended a consumer"))?;
-                }
+                batch = self.arrive(self.batch_max) => break batch?,
                 () = sleep_until(ack_at.unwrap_or(look_at)), if ack_at.is_some() => {
                     self.ack().await?;
                 }
                 () = sleep_until(look_at), if is_behind => break Vec::new(),
             }
         };
-        if !linger.is_zero() && batch.len() < self.batch_max {
+        if !batch.is_empty() && self.urgent(&batch) == 0 {
+            self.wait_aside(&mut batch, stop).await?;
+        } else if !linger.is_zero() && batch.len() < self.batch_max {
             sleep(linger).await;
-            self.fill(&mut batch);
+            self.fill(&mut batch, self.batch_max);
         }
-        self.last = Some((batch.len(), Instant::now()));
+        self.last = Some((self.urgent(&batch), Instant::now()));
         self.had_room = batch.len() < self.batch_max;
         self.unacked += batch.len();
         Ok(Some(batch))
@@ -150,25 +154,52 @@ impl Batcher {
         Ok(Vec::new())
     }
 
-    /// Waits for one message, and takes what else has arrived. `None` is the end of the session.
-    /// May be dropped while it waits.
-    async fn arrive(&mut self) -> Option<Vec<Arrived>> {
+    /// Waits until somebody waits for one of the batch's messages, the batch is full, or the first
+    /// of them has waited long enough.
+    async fn wait_aside(
+        &mut self,
+        batch: &mut Vec<Arrived>,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let until = Instant::now() + ASIDE_MAX;
+        while batch.len() < self.batch_max && self.urgent(batch) == 0 {
+            let room = self.batch_max - batch.len();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                more = self.arrive(room) => batch.extend(more?),
+                () = sleep_until(until) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of these somebody waits for.
+    fn urgent(&self, batch: &[Arrived]) -> usize {
+        let aside = self.sources.iter().filter(|source| source.is_aside);
+        let aside: Vec<_> = aside.map(|source| source.queue).collect();
+        batch.iter().filter(|(queue, _)| !aside.contains(queue)).count()
+    }
+
+    /// Waits for one message, and takes what else has arrived, `max` at most. May be dropped while
+    /// it waits.
+    async fn arrive(&mut self, max: usize) -> Result<Vec<Arrived>, BrokerError> {
         // Another queue comes first each time, so that a full one does not starve the others.
         self.sources.rotate_left(1);
-        let max = self.batch_max;
         let first = self.sources.iter_mut().map(|Source { queue, deliveries, .. }| {
             Box::pin(async { (*queue, deliveries.next(max).await) })
         });
         let ((queue, first), ..) = select_all(first).await;
-        let mut batch: Vec<_> = first?.into_iter().map(|delivery| (queue, delivery)).collect();
-        self.fill(&mut batch);
-        Some(batch)
+        let first = first.ok_or_else(|| BrokerError::away("it ended a consumer"))?;
+        let mut batch: Vec<_> = first.into_iter().map(|delivery| (queue, delivery)).collect();
+        self.fill(&mut batch, max);
+        Ok(batch)
     }
 
     /// Fills the batch with what has already arrived.
-    fn fill(&mut self, batch: &mut Vec<Arrived>) {
+    fn fill(&mut self, batch: &mut Vec<Arrived>, max: usize) {
         for source in &mut self.sources {
-            let room = self.batch_max.saturating_sub(batch.len());
+            let room = max.saturating_sub(batch.len());
             batch.extend(source.ready(room));
         }
     }
@@ -176,7 +207,7 @@ impl Batcher {
 
 /// No linger after a batch of one.
 fn linger_after(handled: usize, took: Duration) -> Duration {
-    if handled > 1 { took.saturating_mul(LINGER).min(LINGER_MAX) } else { Duration::ZERO }
+    if handled > 1 { took.min(LINGER_MAX) } else { Duration::ZERO }
 }
 
 impl Source {
@@ -194,7 +225,7 @@ mod tests {
     fn who_is_alone_does_not_wait_and_nobody_waits_for_long() {
         let took = Duration::from_millis(3);
         assert_eq!(linger_after(1, took), Duration::ZERO);
-        assert_eq!(linger_after(2, took), Duration::from_millis(6));
+        assert_eq!(linger_after(2, took), took);
         assert_eq!(linger_after(2, Duration::MAX), LINGER_MAX);
     }
 }

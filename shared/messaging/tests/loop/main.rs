@@ -6,6 +6,7 @@ mod shop;
 use messaging::{ConsumerState, Header, Message, header};
 use shop::*;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 #[tokio::test(start_paused = true)]
@@ -35,6 +36,26 @@ async fn what_is_handled_is_acknowledged_soon_and_at_the_end() {
     assert_eq!(broker.depth(QUEUE), 1);
     shop.close().await;
     assert_eq!(broker.depth(QUEUE), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_is_handled_with_what_somebody_waits_for_or_a_little_later() {
+    let longest = Duration::from_millis(50);
+    let shop = Shop::with(|queue| queue.is_aside = true).await;
+    let began = Instant::now();
+    shop.pay(1, 5);
+    until(|| async { shop.total(1).await == 5 }).await;
+    assert!(began.elapsed() >= longest, "nobody came");
+
+    let began = Instant::now();
+    shop.pay(1, 2);
+    tokio::time::sleep(longest / 5).await;
+    assert_eq!(shop.total(1).await, 5, "it waits");
+    shop.broker.inject(BACK_DOOR, paid(2, 7));
+    until(|| async { shop.total(2).await == 7 }).await;
+    assert_eq!(shop.total(1).await, 7, "both in one transaction");
+    assert!(began.elapsed() < longest);
+    shop.close().await;
 }
 
 #[tokio::test(start_paused = true)]

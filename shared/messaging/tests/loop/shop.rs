@@ -118,6 +118,8 @@ impl Shop {
         change(&mut queue);
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
+        // Somebody always waits there.
+        back_door.is_aside = false;
         let (outbox, relay) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
         let consumer = Consumer {
