@@ -7,6 +7,9 @@ LAB     := $(TARGET)/release/lab
 SERVICES := -p order-page -p payment -p inventory -p shipping
 RELEASE := cargo build --release --locked $(SERVICES) -p mock-gateway -p saga-cli
 
+# Runs the tests of all packages side by side.
+TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
+
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
         demo verify load bench microbench chaos test fuzz simulate mutants alerts lint ci
@@ -76,7 +79,7 @@ chaos: lab ## inject faults under load, on its own servers, then verify (SEED, F
 
 test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked
-	$(TARGET)/debug/lab with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo test --workspace --locked
+	$(TARGET)/debug/lab with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo $(TEST) --workspace --locked
 
 fuzz: ## feed random input to all parsers of external input, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz

@@ -16,7 +16,7 @@ pub struct Step {
 
 impl Step {
     /// Nobody waits for this step: it says nothing, and the saga goes on in another service.
-    pub fn is_aside(&self) -> bool {
+    pub fn can_wait(&self) -> bool {
         let goes_on = |other: &Step| other.hears == self.hears && !other.may_say.is_empty();
         self.may_say.is_empty() && SAGA.iter().any(goes_on)
     }
@@ -82,16 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn order_records_aside_what_others_go_on_with_and_no_ending() {
-        let aside = SAGA.iter().filter(|step| step.is_aside());
-        let aside: Vec<_> = aside.map(|step| (step.service, step.hears)).collect();
+    fn order_can_wait_with_what_others_go_on_with_and_with_no_ending() {
+        let found = SAGA.iter().filter(|step| step.can_wait());
+        let found: Vec<_> = found.map(|step| (step.service, step.hears)).collect();
         let records = [
             PaymentApproved::NAME,
             InventoryReserved::NAME,
             InventoryFailed::NAME,
             ShippingFailed::NAME,
         ];
-        assert_eq!(aside, records.map(|event| ("order", event)));
+        assert_eq!(found, records.map(|event| ("order", event)));
     }
 
     #[test]

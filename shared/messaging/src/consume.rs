@@ -130,6 +130,8 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
                 batcher.ack().await?;
             }
             if self.progress.is_away() {
+                // All of it is handled: the next session need not see it again.
+                batcher.ack().await?;
                 return Err(BrokerError::away("session closed: the database stalled too long"));
             }
         }

@@ -17,7 +17,7 @@ pub struct Queue<S> {
     pub event: &'static str,
     pub compensates: bool,
     /// Nobody waits for its reaction.
-    pub is_aside: bool,
+    pub can_wait: bool,
     decode: fn(&Message, Option<String>) -> Result<Received<S>, String>,
 }
 
@@ -52,7 +52,7 @@ impl<S: 'static> Queue<S> {
             name: queue_name(service, E::NAME),
             event: E::NAME,
             compensates: step.is_some_and(|step| step.compensates),
-            is_aside: step.is_some_and(Step::is_aside),
+            can_wait: step.is_some_and(Step::can_wait),
             decode: receive::<E, S>,
         }
     }

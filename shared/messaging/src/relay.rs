@@ -21,7 +21,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// Confirmed rows are deleted so many at a time, or this long after the first: the delay is
 /// harmless, and fewer transactions are cheaper.
 const FORGET_MAX: usize = 1024;
-const FORGET_EVERY: Duration = Duration::from_millis(500);
+const FORGET_EVERY: Duration = Duration::from_millis(200);
 
 /// Hands committed events to the relay, so that it need not query the outbox.
 #[derive(Clone)]

@@ -106,6 +106,8 @@ impl SessionSupervisor {
         self.progress.away();
         consuming.cancel();
         while consumer.join_next().await.is_some() {}
+        // Again, since it may have begun only meanwhile.
+        self.progress.away();
         if stop.is_cancelled() && first.is_ok() {
             consumers_stopped.cancel();
             tokio::select! {

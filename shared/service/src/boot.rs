@@ -103,10 +103,7 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 
 impl Boot {
     /// Runs the service with the settings of its command line.
-    pub async fn run(mut self, common: &Common) -> anyhow::Result<()> {
-        if let Some(reason) = self.chassis.refusal.take() {
-            return Err(reason);
-        }
+    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let tuning = Tuning {
             schedule: common.retry_delays.clone(),
             retention: Retention::days(common.keep_days),
@@ -148,7 +145,10 @@ impl Boot {
         )
     }
 
-    async fn serve(self, around: Running) -> anyhow::Result<()> {
+    async fn serve(mut self, around: Running) -> anyhow::Result<()> {
+        if let Some(reason) = self.chassis.refusal.take() {
+            return Err(reason);
+        }
         // A file that an earlier process left is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
         let Self { name, chassis, supervise } = self;

@@ -40,7 +40,7 @@ async fn look(samples: &[Sample], context: &Context) {
     }
 }
 
-/// Events committed and not yet published.
+/// Events in the outbox: not yet published, or not yet deleted.
 pub async fn outbox(context: Context) -> anyhow::Result<()> {
     let (count, parked, oldest): (i64, i64, Option<Uuid>) = sqlx::query_as(
         "SELECT COUNT(*), COUNT(parked_at), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)

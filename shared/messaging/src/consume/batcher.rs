@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the depths are polled while there is a backlog.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Linger: a batch shares the cost of its transaction, so it waits as long as the last one took, which
-/// grows with the machine's load.
+/// Linger: a batch shares the cost of its transaction, so it waits as long as the last one took,
+/// which grows with the machine's load; at most this long.
 const LINGER_MAX: Duration = Duration::from_millis(50);
 /// Messages that nobody waits for share the transaction of the next one that somebody waits for, or
 /// are handled this long after the first of them.
-const ASIDE_MAX: Duration = Duration::from_millis(50);
+const COMPANY_MAX: Duration = Duration::from_millis(50);
 /// Handled messages are acknowledged this long after the first of them, or when they fill a batch:
 /// each acknowledgement is written to the broker's log, which delays publishing. If a crash is
 /// faster, the inbox recognises the redelivered messages.
@@ -25,6 +25,8 @@ pub(super) type Arrived = (usize, Delivery);
 
 pub(super) struct Batcher {
     sources: Vec<Source>,
+    /// By queue: whether nobody waits for its messages.
+    can_wait: Vec<bool>,
     batch_max: usize,
     /// The last batch took all there was, so a queue may be empty now.
     had_room: bool,
@@ -38,7 +40,6 @@ pub(super) struct Batcher {
 
 struct Source {
     queue: usize,
-    is_aside: bool,
     deliveries: Box<dyn Deliveries>,
     /// Older messages may still be in the queue, or with another process.
     is_behind: bool,
@@ -52,11 +53,11 @@ impl Batcher {
         let mut sources = Vec::with_capacity(consumer.queues.len());
         for (place, queue) in consumer.queues.iter().enumerate() {
             let deliveries = session.consume(&queue.name).await?;
-            let is_aside = queue.is_aside;
-            sources.push(Source { queue: place, is_aside, deliveries, is_behind: true });
+            sources.push(Source { queue: place, deliveries, is_behind: true });
         }
         Ok(Self {
             sources,
+            can_wait: consumer.queues.iter().map(|queue| queue.can_wait).collect(),
             batch_max: consumer.batch_max,
             had_room: true,
             last: None,
@@ -98,7 +99,7 @@ impl Batcher {
             }
         };
         if !batch.is_empty() && self.urgent(&batch) == 0 {
-            self.wait_aside(&mut batch, stop).await?;
+            self.wait_for_company(&mut batch, stop).await?;
         } else if !linger.is_zero() && batch.len() < self.batch_max {
             sleep(linger).await;
             self.fill(&mut batch, self.batch_max);
@@ -156,12 +157,12 @@ impl Batcher {
 
     /// Waits until somebody waits for one of the batch's messages, the batch is full, or the first
     /// of them has waited long enough.
-    async fn wait_aside(
+    async fn wait_for_company(
         &mut self,
         batch: &mut Vec<Arrived>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let until = Instant::now() + ASIDE_MAX;
+        let until = Instant::now() + COMPANY_MAX;
         while batch.len() < self.batch_max && self.urgent(batch) == 0 {
             let room = self.batch_max - batch.len();
             tokio::select! {
@@ -176,9 +177,7 @@ impl Batcher {
 
     /// How many of these somebody waits for.
     fn urgent(&self, batch: &[Arrived]) -> usize {
-        let aside = self.sources.iter().filter(|source| source.is_aside);
-        let aside: Vec<_> = aside.map(|source| source.queue).collect();
-        batch.iter().filter(|(queue, _)| !aside.contains(queue)).count()
+        batch.iter().filter(|(queue, _)| !self.can_wait[*queue]).count()
     }
 
     /// Waits for one message, and takes what else has arrived, `max` at most. May be dropped while

@@ -64,8 +64,18 @@ async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
 
 /// Verifies the server by the machine's certificates (or those that `SSL_CERT_FILE` names).
 async fn encrypted(socket: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    let found = rustls_native_certs::load_native_certs();
+    for why in &found.errors {
+        tracing::warn!("cannot read a certificate to verify the broker by: {why}");
+    }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(io::Error::other(
+            "there is no certificate to verify the broker by: install Debian's package \
+             ca-certificates, or name a file in SSL_CERT_FILE",
+        ));
+    }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?

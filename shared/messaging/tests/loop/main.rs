@@ -41,7 +41,7 @@ async fn what_is_handled_is_acknowledged_soon_and_at_the_end() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_is_handled_with_what_somebody_waits_for_or_a_little_later() {
     let longest = Duration::from_millis(50);
-    let shop = Shop::with(|queue| queue.is_aside = true).await;
+    let shop = Shop::with(|queue| queue.can_wait = true).await;
     let began = Instant::now();
     shop.pay(1, 5);
     until(|| async { shop.total(1).await == 5 }).await;
@@ -56,6 +56,18 @@ async fn what_nobody_waits_for_is_handled_with_what_somebody_waits_for_or_a_litt
     assert_eq!(shop.total(1).await, 7, "both in one transaction");
     assert!(began.elapsed() < longest);
     shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_company_at_the_end_is_handled_and_acknowledged() {
+    let shop = Shop::with(|queue| queue.can_wait = true).await;
+    shop.pay(1, 5);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(shop.total(1).await, 0, "it waits");
+    let (broker, message_store) = (shop.broker.clone(), shop.message_store.clone());
+    shop.close().await;
+    assert_eq!(message_store.data().await[&Uuid::from_u128(1)].0, 5);
+    assert_eq!(broker.depth(QUEUE), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +162,7 @@ async fn what_nobody_can_know_any_more_is_dead_at_once_and_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_panics_climbs_the_ladder_and_its_neighbours_pass() {
     let shop = Shop::open().await;
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let culprit = shop.pay(1, PANICS);
     shop.pay(2, 5);
     until(|| async { shop.broker.messages(DEAD).len() == 1 }).await;

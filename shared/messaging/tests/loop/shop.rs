@@ -119,7 +119,7 @@ impl Shop {
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
         // Somebody always waits there.
-        back_door.is_aside = false;
+        back_door.can_wait = false;
         let (outbox, relay) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
         let consumer = Consumer {
