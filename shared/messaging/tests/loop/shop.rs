@@ -48,6 +48,8 @@ pub const PANICS: u32 = 13;
 pub const IMPOSSIBLE: u32 = 14;
 /// The store cannot save this total.
 pub const UNSAVEABLE: u32 = 15;
+/// Takes a second to save.
+pub const SLOW: u32 = 77;
 
 impl On<Paid> for Till {
     fn on(self, event: &Heard<Paid>) -> Decision<Self> {
@@ -83,6 +85,9 @@ impl Store for TillStore {
         for (order, till) in batch.changed() {
             if till.0 == UNSAVEABLE {
                 return Err(Failure::permanent("fifteen coins"));
+            }
+            if till.0 == SLOW {
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             tx.data().insert(order, till.clone());
         }
