@@ -5,9 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use crate::Process;
+use crate::tail::with_log;
 
 /// A command that runs in a session of its own and so outlives the terminal. `setsid` keeps the
 /// pid, since a freshly forked child leads no group yet.
@@ -37,7 +38,7 @@ pub fn spawn(command: &mut Command, log: &Path) -> Result<(Process, Child)> {
         .with_context(|| format!("cannot start {program}"))?;
     let Some(process) = Process::of(child.id()) else {
         let status = child.wait()?;
-        bail!("{program} ended at once ({status}); see {}", log.display());
+        return Err(with_log(&anyhow!("{program} ended while it started ({status})"), log));
     };
     Ok((process, child))
 }
