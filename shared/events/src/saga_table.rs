@@ -15,7 +15,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Nobody waits for this step: it says nothing, and the saga goes on in another service.
+    /// This step can be deferred: it publishes nothing, and the saga goes on in another service.
     pub fn can_wait(&self) -> bool {
         let goes_on = |other: &Step| other.hears == self.hears && !other.may_say.is_empty();
         self.may_say.is_empty() && SAGA.iter().any(goes_on)

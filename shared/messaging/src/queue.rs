@@ -16,7 +16,7 @@ pub struct Queue<S> {
     pub name: String,
     pub event: &'static str,
     pub compensates: bool,
-    /// Nobody waits for its reaction.
+    /// The reaction can be deferred: see `Step::can_wait`.
     pub can_wait: bool,
     decode: fn(&Message, Option<String>) -> Result<Received<S>, String>,
 }

@@ -12,8 +12,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Linger: a batch shares the cost of its transaction, so it waits as long as the last one took,
 /// which grows with the machine's load; at most this long.
 const LINGER_MAX: Duration = Duration::from_millis(50);
-/// Messages that nobody waits for share the transaction of the next one that somebody waits for, or
-/// are handled this long after the first of them.
+/// Deferrable messages share the transaction of the next urgent message; without one, they are
+/// handled this long after the first of them.
 const COMPANY_MAX: Duration = Duration::from_millis(50);
 /// Handled messages are acknowledged this long after the first of them, or when they fill a batch:
 /// each acknowledgement is written to the broker's log, which delays publishing. If a crash is
@@ -25,12 +25,12 @@ pub(super) type Arrived = (usize, Delivery);
 
 pub(super) struct Batcher {
     sources: Vec<Source>,
-    /// By queue: whether nobody waits for its messages.
+    /// By queue: whether its messages are deferrable.
     can_wait: Vec<bool>,
     batch_max: usize,
     /// The last batch took all there was, so a queue may be empty now.
     had_room: bool,
-    /// How many messages of the last batch somebody waited for, and the start of its handling.
+    /// The number of urgent messages in the last batch, and the start of its handling.
     last: Option<(usize, Instant)>,
     /// Handed out, and not acknowledged.
     unacked: usize,
@@ -155,8 +155,8 @@ impl Batcher {
         Ok(Vec::new())
     }
 
-    /// Waits until somebody waits for one of the batch's messages, the batch is full, or the first
-    /// of them has waited long enough.
+    /// Waits for an urgent message, until the batch is full or the first of its messages has waited
+    /// long enough.
     async fn wait_for_company(
         &mut self,
         batch: &mut Vec<Arrived>,
@@ -175,7 +175,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// How many of these somebody waits for.
+    /// The number of urgent messages.
     fn urgent(&self, batch: &[Arrived]) -> usize {
         batch.iter().filter(|(queue, _)| !self.can_wait[*queue]).count()
     }

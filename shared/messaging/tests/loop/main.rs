@@ -39,13 +39,13 @@ async fn what_is_handled_is_acknowledged_soon_and_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_waits_for_is_handled_with_what_somebody_waits_for_or_a_little_later() {
+async fn a_deferrable_message_is_handled_with_the_next_urgent_one_or_a_little_later() {
     let longest = Duration::from_millis(50);
     let shop = Shop::with(|queue| queue.can_wait = true).await;
     let began = Instant::now();
     shop.pay(1, 5);
     until(|| async { shop.total(1).await == 5 }).await;
-    assert!(began.elapsed() >= longest, "nobody came");
+    assert!(began.elapsed() >= longest, "no urgent one came");
 
     let began = Instant::now();
     shop.pay(1, 2);

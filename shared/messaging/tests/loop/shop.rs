@@ -123,7 +123,7 @@ impl Shop {
         change(&mut queue);
         let mut back_door = queue.clone();
         back_door.name = BACK_DOOR.into();
-        // Somebody always waits there.
+        // Its messages are urgent.
         back_door.can_wait = false;
         let (outbox, relay) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
