@@ -67,19 +67,31 @@ impl PgConnection {
         }
     }
 
+    /// Busy from now on. Fails if the connection is lost.
+    fn begin_work(
+        &mut self,
+    ) -> Result<(&mut sqlx::PgConnection, &mut State, &IdleConnections), Error> {
+        match &mut self.live {
+            Some(Live { raw, .. }) if self.state != State::Lost => {
+                self.state = State::Busy;
+                Ok((raw, &mut self.state, &self.idle))
+            }
+            _ => {
+                let why = "this connection was thrown away";
+                Err(Error::Io(io::Error::new(io::ErrorKind::NotConnected, why)))
+            }
+        }
+    }
+
     fn watched<'a, T: Send + 'a>(
         &'a mut self,
         work: impl FnOnce(&'a mut sqlx::PgConnection) -> Done<'a, T>,
     ) -> Done<'a, T> {
-        let limit = self.idle.limits().statement();
-        let Self { live: Some(Live { raw, .. }), state, idle, .. } = self else {
-            return future::ready(Err(gone())).boxed();
+        let (raw, state, idle) = match self.begin_work() {
+            Ok(parts) => parts,
+            Err(gone) => return future::ready(Err(gone)).boxed(),
         };
-        if *state == State::Lost {
-            return future::ready(Err(gone())).boxed();
-        }
-        *state = State::Busy;
-        let work = timeout(limit, work(raw));
+        let work = timeout(idle.limits().statement(), work(raw));
         let watched = async move {
             match work.await {
                 Ok(done) => {
@@ -112,10 +124,6 @@ fn silent(state: &mut State, idle: &IdleConnections) -> Error {
     *state = State::Lost;
     idle.forget();
     late("a statement", idle.limits().statement())
-}
-
-fn gone() -> Error {
-    Error::Io(io::Error::new(io::ErrorKind::NotConnected, "this connection was thrown away"))
 }
 
 impl Drop for PgConnection {
@@ -172,13 +180,10 @@ impl Stream for Watched<'_> {
 
 impl PgConnection {
     pub(crate) fn steps(&mut self, statement: Statement) -> Steps<'_> {
-        let Self { live: Some(Live { raw, .. }), state, idle, .. } = self else {
-            return stream::iter([Err(gone())]).boxed();
+        let (raw, state, idle) = match self.begin_work() {
+            Ok(parts) => parts,
+            Err(gone) => return stream::iter([Err(gone)]).boxed(),
         };
-        if *state == State::Lost {
-            return stream::iter([Err(gone())]).boxed();
-        }
-        *state = State::Busy;
         let late = Box::pin(sleep(idle.limits().statement()));
         Watched { steps: erased::fetch_many(raw, statement), late, state, idle }.boxed()
     }

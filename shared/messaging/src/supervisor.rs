@@ -26,16 +26,10 @@ pub struct SessionSupervisor {
 }
 
 impl SessionSupervisor {
-    /// Keeps a session until the service stops; then finishes the messages in hand. A permanent
-    /// refusal ends it, but only if there never was a session.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
-        let consumers_stopped = CancellationToken::new();
-        self.run_until_published(stop, &consumers_stopped, &consumers_stopped).await
-    }
-
-    /// The same, with other publishers: cancels `consumers_stopped` once no message is handled any
-    /// more, and publishes until `said` is cancelled.
-    pub fn run_until_published<'a>(
+    /// Keeps a session until the service stops; then finishes the messages in hand, cancels
+    /// `consumers_stopped`, and publishes until `said` is cancelled. A permanent refusal ends it,
+    /// but only if there never was a session.
+    pub fn run<'a>(
         &'a self,
         stop: &'a CancellationToken,
         consumers_stopped: &'a CancellationToken,

@@ -183,7 +183,7 @@ impl Boot {
         relay.spawn({
             let (stop, said) = (stop.clone(), said.clone());
             async move {
-                supervisor.run_until_published(&stop, &consumers_stopped, &said).await?;
+                supervisor.run(&stop, &consumers_stopped, &said).await?;
                 Ok(())
             }
         });

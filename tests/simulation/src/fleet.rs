@@ -232,7 +232,7 @@ impl Fleet {
         };
         process.tasks.spawn(look_at_clock(clock, disk.clone()));
         process.supervisor.spawn(async move {
-            let ended = supervisor.run_until_published(&stop, &consumers_stopped, &said).await;
+            let ended = supervisor.run(&stop, &consumers_stopped, &said).await;
             ended.expect("the broker is there or away");
         });
         (process, context)

@@ -165,7 +165,7 @@ impl Shop {
         let tokens = (stop.clone(), consumers_stopped.clone(), said.clone());
         let supervisor = tokio::spawn(async move {
             let (stop, consumers_stopped, said) = tokens;
-            supervisor.run_until_published(&stop, &consumers_stopped, &said).await
+            supervisor.run(&stop, &consumers_stopped, &said).await
         });
         standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
         Self { broker, message_store, stop, consumers_stopped, said, outbox, standing, supervisor }
