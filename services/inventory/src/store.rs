@@ -1,9 +1,10 @@
 //! Holds all SQL of inventory.
 
 use crate::shelf::{Product, Reservation, Shelf, Status};
-use database::{Failure, Transaction};
+use database::{Failure, Session, Transaction};
 use events::{OrderId, ProductId};
-use messaging::{LoadedBatch, Store};
+use futures::FutureExt;
+use messaging::{LoadedBatch, Reply, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Removes the demonstration's products, which the first migration brings: those that are as it
@@ -71,31 +72,30 @@ impl Store for Stock {
     type State = Shelf;
     type Batch = Shelves;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         touched: &[ProductId],
-    ) -> Result<Shelves, Failure> {
-        let rows: Vec<Row> = sqlx::query_as(
+    ) -> Reply<'static, Shelves> {
+        let query = tx.query(
             "SELECT order_id, refusals.order_id IS NOT NULL AS refused, status, product_id, quantity
              FROM UNNEST($1::UUID[]) AS asked (order_id)
              LEFT JOIN refusals USING (order_id)
              LEFT JOIN reservations USING (order_id)
              LEFT JOIN reservation_items USING (order_id)",
-        )
-        .bind(orders)
-        .fetch_all(&mut **tx)
-        .await?;
-        let mut shelves = Shelves::default();
-        for row in rows {
-            shelves.learn(row)?;
-        }
-        let held = shelves.reservations.values().flat_map(|held| held.quantities.keys()).copied();
-        let ids: BTreeSet<ProductId> = held.chain(touched.iter().copied()).collect();
-        let ids: Vec<ProductId> = ids.into_iter().collect();
-        shelves.products = lock_products(tx, &ids).await?;
-        Ok(shelves)
+        );
+        let rows = query.bind(orders).rows::<Row>();
+        let products = lock_products(tx, orders, touched);
+        let shelves = async move {
+            let mut shelves = Shelves::default();
+            for row in rows.await? {
+                shelves.learn(row)?;
+            }
+            shelves.products = products.await?;
+            Ok(shelves)
+        };
+        shelves.boxed()
     }
 
     async fn save(&self, tx: &mut Transaction, shelves: &Shelves) -> Result<(), Failure> {
@@ -144,65 +144,73 @@ impl Shelves {
     }
 }
 
-/// In product order, so that two batches never deadlock.
-async fn lock_products(
-    tx: &mut Transaction,
-    ids: &[ProductId],
-) -> Result<BTreeMap<ProductId, Product>, Failure> {
-    let rows: Vec<(ProductId, i64, i64)> = sqlx::query_as(
+/// Those that the orders hold, and the touched ones; in their order, so that two batches never
+/// deadlock.
+fn lock_products(
+    tx: &Session,
+    orders: &[OrderId],
+    touched: &[ProductId],
+) -> Reply<'static, BTreeMap<ProductId, Product>> {
+    let query = tx.query(
         "SELECT id, quantity_total, quantity_reserved
          FROM products
-         WHERE id = ANY($1)
+         WHERE id IN (
+             SELECT UNNEST($2::UUID[])
+             UNION
+             SELECT product_id FROM reservation_items WHERE order_id = ANY($1))
          ORDER BY id
-         FOR NO KEY UPDATE",
-    )
-    .bind(ids)
-    .fetch_all(&mut **tx)
-    .await?;
-    let product = |total: i64, reserved: i64| Product {
-        total: total.unsigned_abs(),
-        reserved: reserved.unsigned_abs(),
+         FOR NO KEY UPDATE OF products",
+    );
+    let rows = query.bind(orders).bind(touched).rows::<(ProductId, i64, i64)>();
+    let products = async move {
+        let product = |(id, total, reserved): (ProductId, i64, i64)| {
+            (id, Product { total: total.unsigned_abs(), reserved: reserved.unsigned_abs() })
+        };
+        Ok(rows.await?.into_iter().map(product).collect())
     };
-    Ok(rows.into_iter().map(|(id, total, reserved)| (id, product(total, reserved))).collect())
+    products.boxed()
 }
 
 fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservation)]) {
-    tx.defer(
+    tx.query(
         "INSERT INTO reservations (order_id, status)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[])
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
     )
     .bind(reservations.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>());
+    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>())
+    .run();
     let lines: Vec<_> = reservations
         .iter()
         .filter(|(_, held)| held.status == Status::Reserved)
         .flat_map(|(order, held)| held.quantities.iter().map(|line| (*order, line)))
         .collect();
     let quantities = lines.iter().map(|(_, (_, quantity))| signed(**quantity));
-    tx.defer(
+    tx.query(
         "INSERT INTO reservation_items (order_id, product_id, quantity)
          SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
     )
     .bind(lines.iter().map(|(order, _)| *order).collect::<Vec<_>>())
     .bind(lines.iter().map(|(_, (product, _))| **product).collect::<Vec<_>>())
-    .bind(quantities.collect::<Vec<_>>());
+    .bind(quantities.collect::<Vec<_>>())
+    .run();
 }
 
 fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) {
-    tx.defer("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])").bind(orders);
+    tx.query("INSERT INTO refusals (order_id) SELECT * FROM UNNEST($1::UUID[])").bind(orders).run();
 }
 
 fn save_products(tx: &mut Transaction, products: &[(ProductId, Product)]) {
-    tx.defer(
+    tx.query(
         "UPDATE products
          SET quantity_reserved = changed.reserved
          FROM UNNEST($1::UUID[], $2::BIGINT[]) AS changed (id, reserved)
          WHERE products.id = changed.id",
     )
     .bind(products.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>());
+    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>())
+    .run();
 }
 
 /// The column's own check refuses a value out of range.

@@ -7,7 +7,7 @@ use crate::{
 };
 use database::Failure;
 use events::{CancelReason, EventId, OrderCancelRequested, OrderId};
-use messaging::{CrashPoint, States, Store, Wanted, Work};
+use messaging::{CrashPoint, Reply, States, Store, Wanted, Work};
 use serde_json::json;
 use service::Context;
 use std::{collections::HashMap, time::Duration};
@@ -41,8 +41,8 @@ pub(crate) async fn cancel_all<L: OrderRepository, S: Store<Tx = L::Tx, State = 
     reason: CancelReason,
     trace: Option<String>,
 ) -> Result<Vec<Outcome>, Failure> {
-    let (known, requested, outcomes) = Default::default();
-    let mut requests = Requests { ids, reason, trace, known, requested, outcomes };
+    let (requested, outcomes) = Default::default();
+    let mut requests = Requests { ids, reason, trace, requested, outcomes };
     context.committer(orders).commit(&mut requests).await?;
     for Requested { order_id, event_id, span, trace } in requests.requested {
         span.end();
@@ -57,7 +57,6 @@ struct Requests<'a> {
     ids: &'a [OrderId],
     reason: CancelReason,
     trace: Option<String>,
-    known: HashMap<OrderId, Cancellable>,
     requested: Vec<Requested>,
     outcomes: Vec<Outcome>,
 }
@@ -72,18 +71,30 @@ struct Requested {
 
 impl<L: OrderRepository, S: Store<Tx = L::Tx, State = Order>> Work<S, L> for Requests<'_> {
     type Stop = Failure;
+    type Locked = HashMap<OrderId, Cancellable>;
 
     const COMMITTED: CrashPoint = CrashPoint::CancelCommitted;
 
-    async fn lock(&mut self, message_store: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
-        message_store.lock_orders(tx, self.ids).await?;
-        self.known = message_store.cancellable(tx, self.ids).await?;
-        Ok(Some(Wanted::orders(self.ids.iter().copied())))
+    fn wanted(&self) -> Wanted {
+        Wanted::orders(self.ids.iter().copied())
     }
 
-    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Failure> {
+    async fn lock<'a>(
+        &self,
+        message_store: &'a L,
+        tx: &mut L::Tx,
+    ) -> Result<Reply<'a, Self::Locked>, Failure> {
+        message_store.lock_orders(tx, self.ids).await?;
+        Ok(message_store.cancellable(tx, self.ids))
+    }
+
+    fn decide(
+        &mut self,
+        mut known: Self::Locked,
+        states: &mut States<'_, S>,
+    ) -> Result<(), Failure> {
         for order_id in self.ids {
-            let outcome = match self.known.remove(order_id) {
+            let outcome = match known.remove(order_id) {
                 Some(known) => self.request(states, *order_id, known),
                 None => Outcome::Unknown,
             };

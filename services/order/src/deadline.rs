@@ -228,7 +228,7 @@ mod tests {
         let mut tx = message_store.begin().await.unwrap();
         message_store.lock_orders(&mut tx, &[oldest]).await.unwrap();
         let forever = "SET LOCAL idle_in_transaction_session_timeout = 0";
-        sqlx::query(forever).execute(&mut *tx).await.unwrap();
+        tx.query(forever).done().await.unwrap();
         let why = run(&bench, MINUTE).await.unwrap_err().to_string();
         assert!(why.contains(&oldest.to_string()), "{why}");
         assert_eq!(bench.count(SAID).await, 19);

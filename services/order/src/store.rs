@@ -13,7 +13,8 @@ use crate::{
 use chrono::{DateTime, Utc};
 use database::{Failure, Transaction};
 use events::{EVENTS, EventId, OrderId, ProductId};
-use messaging::{LoadedBatch, Store};
+use futures::FutureExt;
+use messaging::{LoadedBatch, Reply, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -63,20 +64,20 @@ impl Store for Orders {
     type State = Order;
     type Batch = Loaded;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Loaded, Failure> {
-        let rows: Vec<(OrderId, String)> =
-            sqlx::query_as("SELECT id, facts::TEXT FROM orders WHERE id = ANY($1)")
-                .bind(orders)
-                .fetch_all(&mut **tx)
-                .await?;
-        let known = rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?)));
-        let known = known.collect::<Result<_, Failure>>()?;
-        Ok(Loaded { known, ..Loaded::default() })
+    ) -> Reply<'static, Loaded> {
+        let query = tx.query("SELECT id, facts::TEXT FROM orders WHERE id = ANY($1)");
+        let rows = query.bind(orders).rows::<(OrderId, String)>();
+        let loaded = async move {
+            let known = rows.await?.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?)));
+            let known = known.collect::<Result<_, Failure>>()?;
+            Ok(Loaded { known, ..Loaded::default() })
+        };
+        loaded.boxed()
     }
 
     /// Adds new facts to the stored ones: a newer version of this service may have stored facts
@@ -90,7 +91,7 @@ impl Store for Orders {
             .iter()
             .filter_map(|(id, news)| Some((*id, batch.known.get(id)?, write_facts(news))))
             .collect();
-        tx.defer(
+        tx.query(
             "UPDATE orders
              SET facts = orders.facts || new.facts::JSONB,
                  status = new.status,
@@ -102,7 +103,8 @@ impl Store for Orders {
         .bind(changed.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
         .bind(changed.iter().map(|(.., news)| news.as_str()).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, order, _)| order.status().name()).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, order, _)| order.updated_at()).collect::<Vec<_>>());
+        .bind(changed.iter().map(|(_, order, _)| order.updated_at()).collect::<Vec<_>>())
+        .run();
         Ok(())
     }
 

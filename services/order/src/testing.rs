@@ -16,7 +16,7 @@ use events::{
 };
 use messaging::{
     ConsumerState, CrashPoint, Env, Failure, MemoryBroker, MessageStore, PgMessageStore, Relay,
-    RetrySchedule, States, Store, SystemEnv, Wanted, Work,
+    Reply, RetrySchedule, States, Store, SystemEnv, Wanted, Work, reply,
 };
 use reaction::{Decision, Heard, On, scenario::heard};
 use service::{Context, Health};
@@ -148,16 +148,24 @@ where
     Order: On<E>,
 {
     type Stop = Failure;
+    type Locked = ();
 
     const COMMITTED: CrashPoint = CrashPoint::Committed;
 
-    async fn lock(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Failure> {
-        let wanted = Wanted::orders([self.0.order_id()]);
-        message_store.lock_orders(tx, &wanted.orders).await?;
-        Ok(Some(wanted))
+    fn wanted(&self) -> Wanted {
+        Wanted::orders([self.0.order_id()])
     }
 
-    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Failure> {
+    async fn lock<'a>(
+        &self,
+        message_store: &'a L,
+        tx: &mut S::Tx,
+    ) -> Result<Reply<'a, ()>, Failure> {
+        message_store.lock_orders(tx, &[self.0.order_id()]).await?;
+        Ok(reply(Ok(())))
+    }
+
+    fn decide(&mut self, (): (), states: &mut States<'_, S>) -> Result<(), Failure> {
         let order_id = self.0.order_id();
         let decision = states.get(order_id, &[]).on(&self.0);
         if let Decision::Change { state, says } = decision {

@@ -4,9 +4,10 @@ use crate::{
     charge_dispatch::{ChargeDispatch, Charges},
     payment::{Call, Charge, Payment, Status},
 };
-use database::{Failure, PgPool, Transaction};
+use database::{Failure, PgPool, Session, Transaction};
 use events::{EventId, Money, OrderId, PaymentMethod, ProductId};
-use messaging::{Batch, LoadedBatch, MessageStore, PgMessageStore, Store};
+use futures::{FutureExt, TryFutureExt};
+use messaging::{Batch, LoadedBatch, MessageStore, PgMessageStore, Reply, Store};
 use reaction::Cause;
 use rust_decimal::Decimal;
 use std::time::Duration;
@@ -60,13 +61,13 @@ impl Store for Payments {
     type State = Payment;
     type Batch = Charges;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Charges, Failure> {
-        Ok(Charges::new(load(tx, orders).await?))
+    ) -> Reply<'static, Charges> {
+        load(tx, orders).map_ok(Charges::new).boxed()
     }
 
     fn decided(&self, charges: &mut Charges, order: OrderId) {
@@ -84,23 +85,25 @@ impl Store for Payments {
 }
 
 /// Locks the rows too: the desk claims due charges without locking their orders.
-pub async fn load(tx: &mut Transaction, orders: &[OrderId]) -> Result<Batch<Payment>, Failure> {
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+pub fn load(tx: &Session, orders: &[OrderId]) -> Reply<'static, Batch<Payment>> {
+    let query = tx.query(concat!(
         "SELECT ",
         columns!(),
         " FROM payments
               WHERE order_id = ANY($1)
               ORDER BY order_id
               FOR UPDATE",
-    ))
-    .bind(orders)
-    .fetch_all(&mut **tx)
-    .await?;
-    let known = rows.into_iter().map(|row| Ok((row.order_id, Payment::from(charge(row)?))));
-    Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
+    ));
+    let rows = query.bind(orders).rows::<Row>();
+    let batch = async move {
+        let known = rows.await?.into_iter();
+        let known = known.map(|row| Ok((row.order_id, Payment::from(charge(row)?))));
+        Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
+    };
+    batch.boxed()
 }
 
-pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
+pub fn save(tx: &Session, batch: &Batch<Payment>) {
     let changed: Vec<&Charge> =
         batch.changed().filter_map(|(_, payment)| payment.charge.as_ref()).collect();
     if changed.is_empty() {
@@ -109,7 +112,7 @@ pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
     let of = |read: fn(&Charge) -> i32| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
     let text =
         |read: fn(&Charge) -> Option<&str>| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
-    tx.defer(
+    tx.query(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
              charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
@@ -163,7 +166,8 @@ pub fn save(tx: &mut Transaction, batch: &Batch<Payment>) {
     .bind(changed.iter().map(|c| c.next_call.name()).collect::<Vec<_>>())
     .bind(changed.iter().map(|c| c.in_doubt).collect::<Vec<_>>())
     .bind(of(|c| c.look_ups.cast_signed()))
-    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>());
+    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>())
+    .run();
 }
 
 /// Claims what is due under `claim`: no other desk takes it, and a crash leaves the claim behind.
@@ -172,8 +176,8 @@ pub async fn take_due(
     claim: Uuid,
     max: usize,
 ) -> Result<Vec<Charge>, Failure> {
-    let mut tx = message_store.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
+    let tx = message_store.begin().await?;
+    let query = tx.query(concat!(
         "SELECT ",
         columns!(),
         " FROM payments
@@ -181,11 +185,9 @@ pub async fn take_due(
               ORDER BY due_at
               LIMIT $1
               FOR UPDATE SKIP LOCKED",
-    ))
-    .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(&mut *tx)
-    .await?;
-    let taken = change(&mut tx, rows, |charge| charge.take_up(claim))?;
+    ));
+    let rows = query.bind(i64::try_from(max).unwrap_or(i64::MAX)).rows().await?;
+    let taken = change(&tx, rows, |charge| charge.take_up(claim))?;
     tx.commit().await?;
     Ok(taken)
 }
@@ -196,28 +198,27 @@ pub async fn put_back(
     age: Duration,
     max: usize,
 ) -> Result<usize, Failure> {
-    let mut tx = message_store.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM payments
+    let tx = message_store.begin().await?;
+    let query = tx
+        .query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM payments
               WHERE claim IS NOT NULL
               AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
               LIMIT $2
               FOR UPDATE SKIP LOCKED",
-    ))
-    .bind(millis(age))
-    .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(&mut *tx)
-    .await?;
-    let left = change(&mut tx, rows, Charge::put_back)?;
+        ))
+        .bind(millis(age))
+        .bind(i64::try_from(max).unwrap_or(i64::MAX));
+    let left = change(&tx, query.rows().await?, Charge::put_back)?;
     tx.commit().await?;
     Ok(left.len())
 }
 
 /// Saves the outcome of each.
 fn change(
-    tx: &mut Transaction,
+    tx: &Session,
     rows: Vec<Row>,
     how: impl Fn(Charge) -> Charge,
 ) -> Result<Vec<Charge>, Failure> {

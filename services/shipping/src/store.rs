@@ -3,7 +3,8 @@
 use crate::dispatch::{Dispatch, Shipment, Status};
 use database::{Failure, Transaction};
 use events::{Money, OrderId, ProductId};
-use messaging::{Batch, Store};
+use futures::FutureExt;
+use messaging::{Batch, Reply, Store};
 use rust_decimal::Decimal;
 
 pub struct Shipments;
@@ -24,24 +25,25 @@ impl Store for Shipments {
     type State = Dispatch;
     type Batch = Batch<Dispatch>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Dispatch>, Failure> {
-        let rows: Vec<Row> = sqlx::query_as(
+    ) -> Reply<'static, Batch<Dispatch>> {
+        let query = tx.query(
             "SELECT order_id, cancel_marks.order_id IS NOT NULL AS cancel_marked,
                  status, tracking_code, freight, delivery_days
              FROM UNNEST($1::UUID[]) AS asked (order_id)
              LEFT JOIN shipments USING (order_id)
              LEFT JOIN cancel_marks USING (order_id)",
-        )
-        .bind(orders)
-        .fetch_all(&mut **tx)
-        .await?;
-        let known = rows.into_iter().map(|row| Ok((row.order_id, dispatch(row)?)));
-        Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
+        );
+        let rows = query.bind(orders).rows::<Row>();
+        let batch = async move {
+            let known = rows.await?.into_iter().map(|row| Ok((row.order_id, dispatch(row)?)));
+            Ok(Batch::new(known.collect::<Result<Vec<_>, Failure>>()?))
+        };
+        batch.boxed()
     }
 
     async fn save(&self, tx: &mut Transaction, batch: &Batch<Dispatch>) -> Result<(), Failure> {
@@ -82,16 +84,17 @@ fn dispatch(row: Row) -> Result<Dispatch, Failure> {
 }
 
 fn save_marks(tx: &mut Transaction, orders: &[OrderId]) {
-    tx.defer(
+    tx.query(
         "INSERT INTO cancel_marks (order_id)
          SELECT * FROM UNNEST($1::UUID[])
          ON CONFLICT DO NOTHING",
     )
-    .bind(orders);
+    .bind(orders)
+    .run();
 }
 
 fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
-    tx.defer(
+    tx.query(
         "INSERT INTO shipments (order_id, status, tracking_code, freight, delivery_days)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::SMALLINT[])
          ON CONFLICT (order_id) DO UPDATE
@@ -105,7 +108,8 @@ fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
     .bind(shipments.iter().map(|(_, shipment)| shipment.freight.decimal()).collect::<Vec<_>>())
     .bind(
         shipments.iter().map(|(_, shipment)| i16::from(shipment.delivery_days)).collect::<Vec<_>>(),
-    );
+    )
+    .run();
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
-//! Bounds every wait on a connection: each statement, also one on the pool, passes through the
-//! executor here.
+//! Bounds every wait on a connection to read on: each statement, also one on the pool, passes
+//! through the executor here.
 
 use crate::{
     erased::{self, Done, Rows, Statement, Steps},
-    idle::{IdleConnections, Live, Purpose},
+    idle::{IdleConnections, Live},
     limits::late,
 };
 use futures::{FutureExt, Stream, StreamExt, future, stream};
 use sqlx::{
     Either, Error, Execute, Executor, Postgres, SqlStr,
-    postgres::{PgQueryResult, PgRow, PgStatement, PgTransactionManager, PgTypeInfo},
+    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
-use sqlx_core::transaction::TransactionManager;
 use std::{
     fmt, io,
     pin::Pin,
@@ -27,10 +26,9 @@ use tokio::{
 /// A connection of the pool, used like sqlx's own. Dropped, it returns to the pool: at once, or
 /// when its present work has ended; if that does not end in time, it is closed.
 pub struct PgConnection {
-    live: Option<Live>,
+    live: Option<Live<sqlx::PgConnection>>,
     state: State,
     idle: Arc<IdleConnections>,
-    purpose: Purpose,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -45,26 +43,11 @@ enum State {
 
 impl PgConnection {
     pub(crate) fn new(
-        live: Live,
+        live: Live<sqlx::PgConnection>,
         idle: Arc<IdleConnections>,
-        purpose: Purpose,
         room: OwnedSemaphorePermit,
     ) -> Self {
-        Self { live: Some(live), state: State::Ready, idle, purpose, room: Some(room) }
-    }
-
-    pub(crate) fn commit(&mut self) -> Done<'_, ()> {
-        self.watched(erased::commit)
-    }
-
-    /// Sent with the ping, before the next caller gets the connection.
-    pub(crate) fn start_rollback(&mut self) {
-        if let Some(Live { raw, .. }) = &mut self.live
-            && PgTransactionManager::get_transaction_depth(raw) > 0
-        {
-            PgTransactionManager::start_rollback(raw);
-            self.state = self.state.max_trouble(State::Busy);
-        }
+        Self { live: Some(live), state: State::Ready, idle, room: Some(room) }
     }
 
     /// Busy from now on. Fails if the connection is lost.
@@ -91,7 +74,7 @@ impl PgConnection {
             Ok(parts) => parts,
             Err(gone) => return future::ready(Err(gone)).boxed(),
         };
-        let work = timeout(idle.limits().statement(), work(raw));
+        let work = timeout(idle.limits.statement(), work(raw));
         let watched = async move {
             match work.await {
                 Ok(done) => {
@@ -114,16 +97,12 @@ impl State {
             Some(_) => Self::Lost,
         }
     }
-
-    fn max_trouble(self, other: Self) -> Self {
-        if self == Self::Lost { self } else { other }
-    }
 }
 
 fn silent(state: &mut State, idle: &IdleConnections) -> Error {
     *state = State::Lost;
     idle.forget();
-    late("a statement", idle.limits().statement())
+    late("a statement", idle.limits.statement())
 }
 
 impl Drop for PgConnection {
@@ -131,15 +110,14 @@ impl Drop for PgConnection {
         let (Some(mut live), Some(room)) = (self.live.take(), self.room.take()) else {
             return;
         };
-        let (idle, purpose) = (self.idle.clone(), self.purpose);
+        let idle = self.idle.clone();
         match (self.state, Handle::try_current()) {
-            (State::Ready, _) => idle.put(live, purpose, room),
+            (State::Ready, _) => idle.put(&idle.reading, live, room),
             (State::Busy, Ok(runtime)) => {
                 runtime.spawn(async move {
-                    let ended =
-                        timeout(idle.limits().statement(), erased::ping(&mut live.raw)).await;
+                    let ended = timeout(idle.limits.statement(), erased::ping(&mut live.raw)).await;
                     if matches!(ended, Ok(Ok(()))) {
-                        idle.put(live, purpose, room);
+                        idle.put(&idle.reading, live, room);
                     }
                 });
             }
@@ -184,7 +162,7 @@ impl PgConnection {
             Ok(parts) => parts,
             Err(gone) => return stream::iter([Err(gone)]).boxed(),
         };
-        let late = Box::pin(sleep(idle.limits().statement()));
+        let late = Box::pin(sleep(idle.limits.statement()));
         Watched { steps: erased::fetch_many(raw, statement), late, state, idle }.boxed()
     }
 
@@ -205,6 +183,6 @@ erased::executor!('c, &'c mut PgConnection);
 
 impl fmt::Debug for PgConnection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "PgConnection({:?}, {:?})", self.purpose, self.state)
+        write!(out, "PgConnection({:?})", self.state)
     }
 }

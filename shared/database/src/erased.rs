@@ -5,12 +5,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::Box
 use sqlx::{
     Connection, Either, Error, Execute, Executor, Postgres, SqlStr,
     error::BoxDynError,
-    postgres::{
-        PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTransactionManager,
-        PgTypeInfo,
-    },
+    postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
-use sqlx_core::transaction::TransactionManager;
 
 pub type Done<'a, T> = BoxFuture<'a, Result<T, Error>>;
 pub type Steps<'a> = BoxStream<'a, Result<Either<PgQueryResult, PgRow>, Error>>;
@@ -54,14 +50,6 @@ pub fn connect(options: &PgConnectOptions) -> Done<'_, sqlx::PgConnection> {
 
 pub fn ping(raw: &mut sqlx::PgConnection) -> Done<'_, ()> {
     raw.ping().boxed()
-}
-
-pub fn begin(raw: &mut sqlx::PgConnection) -> Done<'_, ()> {
-    PgTransactionManager::begin(raw, None).boxed()
-}
-
-pub fn commit(raw: &mut sqlx::PgConnection) -> Done<'_, ()> {
-    PgTransactionManager::commit(raw).boxed()
 }
 
 pub fn fetch_many(raw: &mut sqlx::PgConnection, statement: Statement) -> Steps<'_> {

@@ -11,12 +11,13 @@ mod migrate;
 mod plain;
 mod pool;
 mod row;
-mod statement_batch;
+mod session;
+mod statement;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
-mod transaction;
+mod wire;
 
 use uuid::Uuid;
 
@@ -27,17 +28,15 @@ pub use limits::Limits;
 pub use migrate::migrate;
 pub use plain::PlainConnection;
 pub use pool::PgPool;
-pub use statement_batch::Written;
-pub use transaction::Transaction;
+pub use row::{Column, FromRow, Row};
+pub use session::{Query, Session, Transaction};
 
 /// Locks these orders until the transaction ends. Takes the locks in order, so that two batches
 /// never deadlock; works where no row exists yet.
-pub async fn lock_orders(connection: &mut PgConnection, orders: &[Uuid]) -> Result<(), Failure> {
-    sqlx::query("SELECT pg_advisory_xact_lock(key) FROM UNNEST($1::BIGINT[]) AS key")
+pub fn lock_orders(tx: &Session, orders: &[Uuid]) {
+    tx.query("SELECT pg_advisory_xact_lock(key) FROM UNNEST($1::BIGINT[]) AS key")
         .bind(lock_keys(orders.iter().copied()))
-        .execute(connection)
-        .await?;
-    Ok(())
+        .run();
 }
 
 /// What `lock_orders` locks, each once and in order.

@@ -3,10 +3,11 @@
 //! bounded, and a connection that was silent is closed.
 
 use crate::{
-    Backoff, Limits, PgConnection, Transaction,
+    Backoff, Limits, PgConnection, Session, Transaction,
     erased::{self, Done, Rows, Statement, Steps},
-    idle::{Idle, IdleConnections, Lane, Live, Purpose},
+    idle::{Idle, IdleConnections, Lane, Live},
     limits::late,
+    wire::{Login, Wire},
 };
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use sqlx::{
@@ -23,7 +24,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 /// Plans that always go by an index: Postgres keeps the plan of a prepared statement, and one made
 /// while a table is new and empty would read all of it again and again as it grows.
@@ -37,8 +41,10 @@ const SESSION: [(&str, &str); 3] = [
 /// array, which takes longer than their work on a few rows. Readers use values that match few or
 /// many rows, and get a plan for each.
 const PLAN_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
-/// A server that was restarted took longer than this.
-const SURELY_THERE: Duration = Duration::from_millis(100);
+/// A connection is asked whether it is alive only after so long: before a statement that cannot be
+/// retried; and before a transaction, which can be.
+const SURE_FOR: Duration = Duration::from_millis(100);
+const LIKELY_FOR: Duration = Duration::from_secs(1);
 /// Connections are renewed, since the network path to the server may have changed.
 const LIFETIME: Duration = Duration::from_mins(10);
 
@@ -47,17 +53,10 @@ pub struct PgPool(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
+    login: Login,
     connections_max: u32,
     idle: Arc<IdleConnections>,
     opened: AtomicU32,
-}
-
-/// What a connection must prove before it is given out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Ping,
-    /// Proves as much, in the same time.
-    Begin,
 }
 
 impl PgPool {
@@ -71,27 +70,34 @@ impl PgPool {
             .application_name(name)
             .options(SESSION)
             .options(limits.session());
-        let half = (connections_max / 2).max(1);
-        let others = connections_max.saturating_sub(half).max(1);
-        let reading = Lane::new(others, options.clone());
-        let writing = Lane::new(half, options.clone().options([PLAN_ONCE]));
-        let idle = Arc::new(IdleConnections::new(limits, reading, writing));
-        Ok(Self(Arc::new(Inner { options, connections_max, idle, opened: 0.into() })))
+        let writers = (connections_max / 2).max(1);
+        let readers = connections_max.saturating_sub(writers).max(1);
+        let login = Login::new(url, options.clone().options([PLAN_ONCE]))?;
+        let idle = Arc::new(IdleConnections::new(limits, readers, writers));
+        Ok(Self(Arc::new(Inner { options, login, connections_max, idle, opened: 0.into() })))
     }
 
     /// A connection to read on.
     pub async fn acquire(&self) -> Result<PgConnection, Error> {
-        self.lend(Purpose::Read, Proof::Ping).await
+        let idle = &self.0.idle;
+        let (live, room) = self.lend(&idle.reading, SURE_FOR).await?;
+        Ok(PgConnection::new(live, idle.clone(), room))
     }
 
     /// A connection to write on, for a statement that is a transaction by itself and so cannot be
     /// retried safely.
-    pub async fn statement(&self) -> Result<PgConnection, Error> {
-        self.lend(Purpose::Write, Proof::Ping).await
+    pub async fn statement(&self) -> Result<Session, Error> {
+        self.session(SURE_FOR).await
     }
 
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        Ok(Transaction::new(self.lend(Purpose::Write, Proof::Begin).await?))
+        Ok(Transaction::new(self.session(LIKELY_FOR).await?))
+    }
+
+    async fn session(&self, sure_for: Duration) -> Result<Session, Error> {
+        let idle = &self.0.idle;
+        let (live, room) = self.lend(&idle.writing, sure_for).await?;
+        Ok(Session::new(live, idle.clone(), room))
     }
 
     /// No connection is given away any more.
@@ -104,30 +110,40 @@ impl PgPool {
     }
 
     pub fn limits(&self) -> Limits {
-        self.0.idle.limits()
+        self.0.idle.limits
     }
 
     pub fn connections_max(&self) -> u32 {
         self.0.connections_max
     }
 
-    async fn lend(&self, purpose: Purpose, proof: Proof) -> Result<PgConnection, Error> {
+    async fn lend<C: Raw>(
+        &self,
+        lane: &Lane<C>,
+        sure_for: Duration,
+    ) -> Result<(Live<C>, OwnedSemaphorePermit), Error> {
         let until = Instant::now() + self.limits().acquire();
         let found = timeout_at(until, async {
-            let room = self.0.idle.room(purpose).await?;
-            let live = self.find(purpose, proof, until).await?;
-            Ok(PgConnection::new(live, self.0.idle.clone(), purpose, room))
+            let room = lane.room().await?;
+            Ok((self.find(lane, sure_for, until).await?, room))
         });
         found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
     }
 
-    /// Dropped half-way, it drops the connection: no caller gets one with a transaction half begun.
-    async fn find(&self, purpose: Purpose, proof: Proof, until: Instant) -> Result<Live, Error> {
-        while let Some(Idle { mut live, since }) = self.0.idle.take(purpose)? {
-            if proof == Proof::Ping && since.elapsed() < SURELY_THERE {
+    async fn find<C: Raw>(
+        &self,
+        lane: &Lane<C>,
+        sure_for: Duration,
+        until: Instant,
+    ) -> Result<Live<C>, Error> {
+        while let Some(Idle { mut live, since }) = self.0.idle.take(lane)? {
+            if !live.raw.is_quiet() {
+                continue;
+            }
+            if since.elapsed() < sure_for {
                 return Ok(live);
             }
-            match timeout(self.limits().ping(), prove(&mut live.raw, proof)).await {
+            match timeout(self.limits().ping(), live.raw.ping()).await {
                 Ok(Ok(())) => return Ok(live),
                 // Its server may have been restarted: then the other connections are dead too.
                 Ok(Err(_)) => {}
@@ -135,20 +151,17 @@ impl PgPool {
                 Err(_) => self.0.idle.forget(),
             }
         }
-        let mut raw = self.connect(purpose, until).await?;
-        if proof == Proof::Begin {
-            prove(&mut raw, proof).await?;
-        }
+        let raw = self.connect(until).await?;
         Ok(Live { raw, expires: Instant::now() + self.lifetime() })
     }
 
     /// Waits for a server that is starting.
-    async fn connect(&self, purpose: Purpose, until: Instant) -> Result<sqlx::PgConnection, Error> {
+    async fn connect<C: Raw>(&self, until: Instant) -> Result<C, Error> {
         let longest = self.limits().acquire() / 5;
         let backoff = Backoff { first: Duration::from_millis(10), longest };
         let mut waits = 0;
         loop {
-            let why = match erased::connect(self.0.idle.options(purpose)).await {
+            let why = match C::connect(&self.0).await {
                 Ok(raw) => return Ok(raw),
                 Err(why) => why,
             };
@@ -202,10 +215,38 @@ impl fmt::Debug for PgPool {
     }
 }
 
-async fn prove(raw: &mut sqlx::PgConnection, proof: Proof) -> Result<(), Error> {
-    match proof {
-        Proof::Ping => erased::ping(raw).await,
-        Proof::Begin => erased::begin(raw).await,
+/// A connection of one of the lanes.
+trait Raw: Sized {
+    fn connect(to: &Inner) -> Done<'_, Self>;
+    fn ping(&mut self) -> Done<'_, ()>;
+
+    /// False if it is known to be closed.
+    fn is_quiet(&mut self) -> bool {
+        true
+    }
+}
+
+impl Raw for sqlx::PgConnection {
+    fn connect(to: &Inner) -> Done<'_, Self> {
+        erased::connect(&to.options)
+    }
+
+    fn ping(&mut self) -> Done<'_, ()> {
+        erased::ping(self)
+    }
+}
+
+impl Raw for Wire {
+    fn connect(to: &Inner) -> Done<'_, Self> {
+        to.login.connect().boxed()
+    }
+
+    fn ping(&mut self) -> Done<'_, ()> {
+        self.exchange(&mut []).map_ok(|_| ()).boxed()
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        Self::is_quiet(self)
     }
 }
 

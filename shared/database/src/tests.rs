@@ -1,7 +1,7 @@
 //! Tests of connections: kept, lent, abandoned half-way; and on a link that goes silent.
 
 use crate::{
-    Limits, PgConnection, PgPool,
+    Limits, PgConnection, PgPool, Session,
     idle::IDLE_MAX,
     testing::{Link, throwaway, throwaway_url},
 };
@@ -25,10 +25,15 @@ async fn backend(connection: &mut PgConnection) -> i32 {
     sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await.unwrap()
 }
 
+async fn writer(session: &Session) -> Result<i32, sqlx::Error> {
+    let found: Vec<(i32,)> = session.query("SELECT pg_backend_pid()").rows().await?;
+    Ok(found[0].0)
+}
+
 async fn run(pool: &PgPool, statement: &'static str) -> Result<i32, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    sqlx::query(statement).execute(&mut *tx).await?;
-    let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await?;
+    let tx = pool.begin().await?;
+    tx.query(statement).run();
+    let pid = writer(&tx).await?;
     tx.commit().await?;
     Ok(pid)
 }
@@ -74,22 +79,16 @@ async fn a_connection_is_kept_until_it_is_lost() {
 async fn only_what_is_written_is_planned_for_good() {
     let pool = throwaway().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER PRIMARY KEY)").await;
-    let mut tx = pool.begin().await.unwrap();
+    let tx = pool.begin().await.unwrap();
     for count in 1..10 {
         let ids: Vec<i32> = (0..count).collect();
-        sqlx::query("DELETE FROM notes WHERE id = ANY($1)")
-            .bind(ids)
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        tx.query("DELETE FROM notes WHERE id = ANY($1)").bind(ids).run();
     }
-    let planned_anew: i64 = sqlx::query_scalar(
-        "SELECT custom_plans FROM pg_prepared_statements WHERE statement LIKE 'DELETE%'",
-    )
-    .fetch_one(&mut *tx)
-    .await
-    .unwrap();
-    assert_eq!(planned_anew, 0);
+    let plans = "SELECT generic_plans, custom_plans
+                 FROM pg_prepared_statements
+                 WHERE statement LIKE 'DELETE%'";
+    let plans: Vec<(i64, i64)> = tx.query(plans).rows().await.unwrap();
+    assert_eq!(plans, [(9, 0)]);
     tx.commit().await.unwrap();
     let mode: String = sqlx::query_scalar("SHOW plan_cache_mode").fetch_one(&pool).await.unwrap();
     assert_eq!(mode, "auto");
@@ -98,11 +97,11 @@ async fn only_what_is_written_is_planned_for_good() {
 #[tokio::test]
 async fn a_statement_finds_a_server_that_came_back() {
     let pool = throwaway().await;
-    let first = backend(&mut pool.statement().await.unwrap()).await;
-    assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
+    let asked = async || writer(&pool.statement().await.unwrap()).await.unwrap();
+    let first = asked().await;
+    assert_eq!(asked().await, first);
     end(&pool, first).await;
-    pool.idle().later(Duration::from_secs(1));
-    assert_ne!(backend(&mut pool.statement().await.unwrap()).await, first);
+    assert_ne!(asked().await, first);
 }
 
 #[tokio::test]
@@ -116,25 +115,54 @@ async fn connections_are_renewed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_left_in_the_middle_is_kept_when_it_has_come_to_an_end() {
+async fn a_reader_that_was_left_in_the_middle_is_kept_when_it_has_come_to_an_end() {
     let pool = throwaway().await;
-    let mut writing = pool.statement().await.unwrap();
-    let first = backend(&mut writing).await;
-    let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut writing);
+    let mut reading = pool.acquire().await.unwrap();
+    let first = backend(&mut reading).await;
+    let sleep = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut reading);
     assert!(timeout(Duration::from_millis(100), sleep).await.is_err());
-    drop(writing);
-    while pool.idle().writers() == 0 {
+    drop(reading);
+    while pool.idle().reading.count() == 0 {
         yield_now().await;
     }
-    assert_eq!(backend(&mut pool.statement().await.unwrap()).await, first);
+    assert_eq!(backend(&mut pool.acquire().await.unwrap()).await, first);
+}
+
+#[tokio::test]
+async fn a_writer_that_was_left_in_the_middle_is_closed() {
+    let pool = throwaway().await;
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    let tx = pool.begin().await.unwrap();
+    tx.query("INSERT INTO notes VALUES (1)").run();
+    let first = writer(&tx).await.unwrap();
+    tx.query("SELECT pg_sleep(0.2)").run();
+    assert!(timeout(Duration::from_millis(100), tx.flush()).await.is_err());
+    drop(tx);
+    assert_ne!(transact(&pool, "LOCK TABLE notes").await, first);
+    assert_eq!(count(&pool).await, 0);
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_keeps_its_connection() {
+    let pool = throwaway().await;
+    let untouched = pool.begin().await.unwrap();
+    drop(untouched);
+    assert_eq!(pool.idle().writing.count(), 1);
+    let tx = pool.begin().await.unwrap();
+    let first = writer(&tx).await.unwrap();
+    drop(tx);
+    while pool.idle().writing.count() == 0 {
+        yield_now().await;
+    }
+    assert_eq!(transact(&pool, "SELECT 1").await, first);
 }
 
 #[tokio::test]
 async fn what_is_dropped_never_happened() {
     let pool = throwaway().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
-    let mut dropped = pool.begin().await.unwrap();
-    sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *dropped).await.unwrap();
+    let dropped = pool.begin().await.unwrap();
+    dropped.query("INSERT INTO notes VALUES (1)").done().await.unwrap();
     drop(dropped);
     // Waits for other locks on the table.
     transact(&pool, "LOCK TABLE notes").await;
@@ -165,14 +193,17 @@ async fn a_statement_on_a_silent_link_is_late_and_the_next_one_has_another_conne
     let (pool, link, other) = linked().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
     let mut reading = pool.acquire().await.unwrap();
-    let mut tx = pool.begin().await.unwrap();
-    let first = backend(&mut tx).await;
+    let tx = pool.begin().await.unwrap();
+    let first = writer(&tx).await.unwrap();
     link.silence();
     is_late(sqlx::query("SELECT 1").execute(&mut reading)).await;
-    is_late(sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *tx)).await;
-    // It is gone for good, and says so at once.
-    let why = sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap_err();
+    let why = sqlx::query("SELECT 1").execute(&mut reading).await.unwrap_err();
     assert!(why.to_string().contains("thrown away"), "{why}");
+    tx.query("INSERT INTO notes VALUES (1)").run();
+    is_late(tx.flush()).await;
+    // It is gone for good, and says so at once.
+    let why = writer(&tx).await.unwrap_err();
+    assert!(why.to_string().contains("has failed"), "{why}");
     drop((tx, reading));
     assert_ne!(transact(&pool, "INSERT INTO notes VALUES (2)").await, first);
     assert_eq!(count(&other).await, 1);
@@ -182,8 +213,8 @@ async fn a_statement_on_a_silent_link_is_late_and_the_next_one_has_another_conne
 async fn a_commit_on_a_silent_link_is_late_and_what_it_held_is_free_soon() {
     let (pool, link, _other) = linked().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
-    let mut tx = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE notes").execute(&mut *tx).await.unwrap();
+    let tx = pool.begin().await.unwrap();
+    tx.query("LOCK TABLE notes").done().await.unwrap();
     link.silence();
     is_late(tx.commit()).await;
     let began = Instant::now();
@@ -234,8 +265,8 @@ async fn a_transaction_that_is_dropped_on_a_silent_link_gives_its_room_back() {
     for _ in 0..3 {
         let mut all = Vec::new();
         for _ in 0..4 {
-            let mut tx = pool.begin().await.unwrap();
-            sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut *tx).await.unwrap();
+            let tx = pool.begin().await.unwrap();
+            tx.query("INSERT INTO notes VALUES (1)").done().await.unwrap();
             all.push(tx);
         }
         link.silence();
@@ -250,16 +281,15 @@ async fn a_transaction_that_is_dropped_on_a_silent_link_gives_its_room_back() {
     assert_eq!(count(&other).await, 0);
 }
 
-/// sqlx forgets that a transaction may have begun if it is dropped before the answer: all later
-/// writes on its connection would be lost.
 #[tokio::test]
 async fn nothing_is_lost_after_a_transaction_that_was_dropped_half_begun() {
     let pool = throwaway().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
     for delay in 0..50 {
-        let _ = timeout(Duration::from_micros(delay * 20), pool.begin()).await;
-        let mut writing = pool.statement().await.unwrap();
-        sqlx::query("INSERT INTO notes VALUES (1)").execute(&mut writing).await.unwrap();
+        let begun = async { pool.begin().await?.flush().await };
+        let _ = timeout(Duration::from_micros(delay * 20), begun).await;
+        let writing = pool.statement().await.unwrap();
+        writing.query("INSERT INTO notes VALUES (1)").done().await.unwrap();
     }
     assert_eq!(count(&pool).await, 50);
 }

@@ -4,7 +4,7 @@
 mod bisection;
 
 use crate::{
-    CrashPoint, Env, Failure, LoadedBatch, MessageStore, Outbox, Outgoing, Store, crash_at,
+    CrashPoint, Env, Failure, LoadedBatch, MessageStore, Outbox, Outgoing, Reply, Store, crash_at,
 };
 use events::{OrderId, ProductId};
 use reaction::{Cause, Said};
@@ -17,19 +17,28 @@ pub trait Work<S: Store, L: MessageStore<Tx = S::Tx>>: Send {
     /// Why the transaction was rolled back.
     type Stop: From<Failure>;
 
+    /// What is known once the orders are locked.
+    type Locked: Send;
+
     /// The crash point after its commit.
     const COMMITTED: CrashPoint;
 
-    /// Locks the orders (for messages by the inbox), and names the rows to load. `None` if nothing
-    /// is left to decide on.
-    fn lock(
-        &mut self,
-        message_store: &L,
+    fn wanted(&self) -> Wanted;
+
+    /// Locks the orders, for messages by the inbox. It is sent to the database together with what
+    /// loads the rows, and so is the answer.
+    fn lock<'a>(
+        &self,
+        message_store: &'a L,
         tx: &mut S::Tx,
-    ) -> impl Future<Output = Result<Option<Wanted>, Self::Stop>> + Send;
+    ) -> impl Future<Output = Result<Reply<'a, Self::Locked>, Self::Stop>> + Send;
 
     /// Decides on one order after another.
-    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Self::Stop>;
+    fn decide(
+        &mut self,
+        locked: Self::Locked,
+        states: &mut States<'_, S>,
+    ) -> Result<(), Self::Stop>;
 }
 
 /// The rows that the decisions see.
@@ -93,12 +102,12 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Committer<'_, S, L> {
     pub async fn commit<W: Work<S, L>>(&self, work: &mut W) -> Result<(), W::Stop> {
         let Self { store, message_store, outbox, env } = *self;
         let mut tx = message_store.begin().await?;
-        let Some(Wanted { orders, touched }) = work.lock(message_store, &mut tx).await? else {
-            return Ok(message_store.commit(tx).await?);
-        };
-        let batch = store.load(&mut tx, &orders, &touched).await?;
+        let Wanted { orders, touched } = work.wanted();
+        let locked = work.lock(message_store, &mut tx).await?;
+        let loaded = store.load(&mut tx, &orders, &touched);
+        let (locked, batch) = (locked.await?, loaded.await?);
         let mut states = States { store, env, batch, said: Vec::new() };
-        work.decide(&mut states)?;
+        work.decide(locked, &mut states)?;
         let States { batch, said, .. } = states;
         store.save(&mut tx, &batch).await?;
         if !said.is_empty() {

@@ -6,9 +6,8 @@
 pub enum CrashPoint {
     /// A batch is received, and not yet handled.
     Received,
-    /// Its keys are in the inbox; nothing is committed.
+    /// Its keys are in the inbox and the states are loaded; nothing is committed.
     Noted,
-    Loaded,
     /// States and outbox are written; nothing is committed.
     Written,
     /// Committed, not acknowledged.
@@ -49,11 +48,23 @@ pub enum CrashPoint {
 /// Ends the process like `kill -9`, if `CRASH_AT` names this point.
 #[cfg(feature = "crash-points")]
 pub fn crash_at(point: CrashPoint) {
-    static CHOSEN: std::sync::LazyLock<Option<String>> =
-        std::sync::LazyLock::new(|| std::env::var("CRASH_AT").ok());
-    if CHOSEN.as_ref().is_some_and(|chosen| *chosen == format!("{point:?}")) {
+    if crash_is_due(point) {
         std::process::abort();
     }
+}
+
+/// Whether `CRASH_AT` names this point: what leads up to it must be done, and not only queued.
+#[cfg(feature = "crash-points")]
+pub fn crash_is_due(point: CrashPoint) -> bool {
+    static CHOSEN: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("CRASH_AT").ok());
+    CHOSEN.as_ref().is_some_and(|chosen| *chosen == format!("{point:?}"))
+}
+
+#[cfg(not(feature = "crash-points"))]
+#[inline]
+pub const fn crash_is_due(_: CrashPoint) -> bool {
+    false
 }
 
 #[cfg(not(feature = "crash-points"))]

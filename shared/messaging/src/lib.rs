@@ -34,11 +34,11 @@ pub use broker::{
 };
 pub use commit::{Bisection, Committer, States, Wanted, Work};
 pub use consume::{Consumer, Trouble};
-pub use crash::{CrashPoint, crash_at};
+pub use crash::{CrashPoint, crash_at, crash_is_due};
 pub use database::Failure;
 pub use definitions::users;
 pub use memory::{MemoryBroker, MemoryMessageStore, MemoryTx};
-pub use message_store::{Handled, MessageStore, Outgoing, Seen, Unsent};
+pub use message_store::{Handled, MessageStore, Outgoing, Reply, Seen, Unsent, reply};
 pub use retention::Retention;
 pub use schedule::{RetrySchedule, parse_duration};
 pub use supervisor::{SessionSupervisor, SessionTask};

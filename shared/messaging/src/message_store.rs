@@ -3,11 +3,21 @@
 use crate::{Env, Failure};
 use async_trait::async_trait;
 use events::{EventId, OrderId};
+use futures::future::{BoxFuture, FutureExt, ready};
 use reaction::{Cause, Said};
 use std::collections::HashMap;
 
 /// An event is parked after its publication has ended the session so often.
 pub const FAILURES_MAX: i32 = 5;
+
+/// The answer of a database. What is asked of a transaction before its first answer is awaited
+/// takes one round trip.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+
+/// An answer that is known already.
+pub fn reply<T: Send + 'static>(answer: Result<T, Failure>) -> Reply<'static, T> {
+    ready(answer).boxed()
+}
 
 #[async_trait]
 pub trait MessageStore: Clone + Send + Sync + 'static {
@@ -19,11 +29,7 @@ pub trait MessageStore: Clone + Send + Sync + 'static {
 
     /// Inserts these into the inbox, and locks their orders until the transaction ends; returns for
     /// each whether it is new.
-    async fn insert_inbox(
-        &self,
-        tx: &mut Self::Tx,
-        handled: &[Handled],
-    ) -> Result<Vec<Seen>, Failure>;
+    fn insert_inbox<'a>(&'a self, tx: &mut Self::Tx, handled: &[Handled]) -> Reply<'a, Vec<Seen>>;
 
     /// The repaired ones of these dead letters, by queue and key, with the id of the event that
     /// replaced each.

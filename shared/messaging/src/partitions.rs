@@ -3,8 +3,8 @@
 
 use crate::{Failure, Retention};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use database::{PgConnection, PgPool, Transaction};
-use sqlx::{AssertSqlSafe, types::Uuid};
+use database::{PgPool, Session, Transaction};
+use sqlx::types::Uuid;
 
 /// More than an event's id may be ahead of our clock, and than this job may fail unnoticed.
 const AHEAD: Days = Days::new(7);
@@ -30,18 +30,18 @@ async fn clock(pool: &PgPool) -> Result<DateTime<Utc>, Failure> {
 
 async fn make_at(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Failure> {
     let today = now.date_naive();
-    if missing(&there(&mut pool.acquire().await?).await?, today).is_empty() {
+    if missing(&there(&pool.statement().await?).await?, today).is_empty() {
         return Ok(());
     }
-    let mut tx = locked(pool).await?;
-    for part in missing(&there(&mut tx).await?, today) {
+    let tx = locked(pool).await?;
+    for part in missing(&there(&tx).await?, today) {
         let (name, to) = (name_of(part.last_day()), quoted(part.to));
         let from = part.from.map_or("MINVALUE".into(), quoted);
-        run(&mut tx, &format!("CREATE TABLE {name} (LIKE idempotency_keys INCLUDING ALL)")).await?;
+        tx.query(format!("CREATE TABLE {name} (LIKE idempotency_keys INCLUDING ALL)")).run();
         // Created together with its table it would block all users for a moment.
         let bounds = format!("FOR VALUES FROM ({from}) TO ({to})");
         let attach = format!("ALTER TABLE idempotency_keys ATTACH PARTITION {name} {bounds}");
-        run(&mut tx, &attach).await?;
+        tx.query(attach).run();
     }
     Ok(tx.commit().await?)
 }
@@ -54,12 +54,12 @@ async fn drop_at(
     let first_kept = retention.droppable_before(now).date_naive();
     let is_old = |part: &Part| part.last_day() < first_kept;
     let mut dropped = 0;
-    while there(&mut pool.acquire().await?).await?.iter().any(is_old) {
-        let mut tx = locked(pool).await?;
-        run(&mut tx, "SET LOCAL lock_timeout = '100ms'").await?;
+    while there(&pool.statement().await?).await?.iter().any(is_old) {
+        let tx = locked(pool).await?;
+        tx.query("SET LOCAL lock_timeout = '100ms'").run();
         // Another replica may have been faster.
-        if let Some(old) = there(&mut tx).await?.into_iter().find(is_old) {
-            run(&mut tx, &format!("DROP TABLE {}", name_of(old.last_day()))).await?;
+        if let Some(old) = there(&tx).await?.into_iter().find(is_old) {
+            tx.query(format!("DROP TABLE {}", name_of(old.last_day()))).run();
             dropped += 1;
         }
         tx.commit().await?;
@@ -106,16 +106,15 @@ fn missing(there: &[Part], today: NaiveDate) -> Vec<Part> {
 }
 
 /// In order.
-async fn there(connection: &mut PgConnection) -> Result<Vec<Part>, Failure> {
-    let bounds: Vec<String> = sqlx::query_scalar(
+async fn there(session: &Session) -> Result<Vec<Part>, Failure> {
+    let query = session.query(
         "SELECT pg_get_expr(relpartbound, pg_class.oid)
          FROM pg_inherits
          JOIN pg_class ON pg_class.oid = inhrelid
          WHERE inhparent = 'idempotency_keys'::REGCLASS",
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut there: Vec<_> = bounds.iter().filter_map(|bounds| part(bounds)).collect();
+    );
+    let bounds: Vec<(String,)> = query.rows().await?;
+    let mut there: Vec<_> = bounds.iter().filter_map(|(bounds,)| part(bounds)).collect();
     there.sort_unstable();
     Ok(there)
 }
@@ -133,14 +132,9 @@ fn part(bounds: &str) -> Option<Part> {
 
 /// One replica at a time.
 async fn locked(pool: &PgPool) -> Result<Transaction, Failure> {
-    let mut tx = pool.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    let tx = pool.begin().await?;
+    tx.query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).done().await?;
     Ok(tx)
-}
-
-async fn run(connection: &mut PgConnection, statement: &str) -> Result<(), Failure> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
-    Ok(())
 }
 
 fn name_of(day: NaiveDate) -> String {

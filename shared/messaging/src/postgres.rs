@@ -1,10 +1,13 @@
 //! Implements the message store on Postgres.
 
 use crate::message_store::{FAILURES_MAX, Unsent};
-use crate::{CrashPoint, Failure, Handled, MessageStore, Outgoing, Seen, crash_at};
+use crate::{
+    CrashPoint, Failure, Handled, MessageStore, Outgoing, Reply, Seen, crash_at, crash_is_due,
+};
 use async_trait::async_trait;
-use database::{PgConnection, PgPool, Transaction};
+use database::{PgPool, Session, Transaction};
 use events::{EventId, OrderId};
+use futures::FutureExt;
 use sqlx::types::Uuid;
 use std::collections::{HashMap, HashSet};
 
@@ -36,7 +39,7 @@ impl PgMessageStore {
     }
 
     /// For a statement that is a transaction by itself.
-    pub async fn statement(&self) -> Result<PgConnection, Failure> {
+    pub async fn statement(&self) -> Result<Session, Failure> {
         Ok(self.pool.statement().await?)
     }
 }
@@ -49,22 +52,21 @@ impl MessageStore for PgMessageStore {
         Ok(self.pool.begin().await?)
     }
 
-    async fn commit(&self, mut tx: Transaction) -> Result<(), Failure> {
-        tx.finish().await?;
-        crash_at(CrashPoint::Written);
+    async fn commit(&self, tx: Transaction) -> Result<(), Failure> {
+        if crash_is_due(CrashPoint::Written) {
+            tx.flush().await?;
+            crash_at(CrashPoint::Written);
+        }
         Ok(tx.commit().await?)
     }
 
-    async fn insert_inbox(
-        &self,
-        tx: &mut Transaction,
-        keys: &[Handled],
-    ) -> Result<Vec<Seen>, Failure> {
+    fn insert_inbox<'a>(&'a self, tx: &mut Transaction, keys: &[Handled]) -> Reply<'a, Vec<Seen>> {
         let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
         // First the locks, then the keys in their order: two batches with the same orders or events
         // wait for each other, and never deadlock.
-        let new: HashSet<Uuid> = sqlx::query_scalar(
-            "WITH locked AS MATERIALIZED (
+        let query = tx
+            .query(
+                "WITH locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(key)) AS orders
                  FROM UNNEST($5::BIGINT[]) AS key)
              INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
@@ -75,39 +77,28 @@ impl MessageStore for PgMessageStore {
              ORDER BY event_id
              ON CONFLICT DO NOTHING
              RETURNING event_id",
-        )
-        .bind(&ids)
-        .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
-        .bind(database::lock_keys(keys.iter().map(|key| key.order_id)))
-        .fetch_all(&mut **tx)
-        .await?
-        .into_iter()
-        .collect();
-        if new.len() == keys.len() {
-            return Ok(vec![Seen::New; keys.len()]);
-        }
-        // Each id is searched in its own partition only; `= ANY($1)` would search all ids in all
-        // partitions.
-        let digests: HashMap<Uuid, Vec<u8>> = sqlx::query_as(
-            "SELECT event_id, digest
-             FROM UNNEST($1::UUID[]) AS event_id
-             JOIN idempotency_keys USING (event_id)",
-        )
-        .bind(&ids)
-        .fetch_all(&mut **tx)
-        .await?
-        .into_iter()
-        .collect();
-        Ok(keys
-            .iter()
-            .map(|key| match digests.get(&key.event_id) {
+            )
+            .bind(&ids)
+            .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+            .bind(database::lock_keys(keys.iter().map(|key| key.order_id)));
+        let new = query.rows::<(Uuid,)>();
+        let (tx, keys) = (Session::clone(tx), keys.to_vec());
+        let seen = async move {
+            let new: HashSet<Uuid> = new.await?.into_iter().map(|(id,)| id).collect();
+            if new.len() == keys.len() {
+                return Ok(vec![Seen::New; keys.len()]);
+            }
+            let digests: HashMap<_, _> = digests(&tx, &ids).await?.into_iter().collect();
+            let seen = keys.iter().map(|key| match digests.get(&key.event_id) {
                 Some(digest) if *digest != key.digest => Seen::Forged,
                 _ if new.contains(&key.event_id) => Seen::New,
                 _ => Seen::Before,
-            })
-            .collect())
+            });
+            Ok(seen.collect())
+        };
+        seen.boxed()
     }
 
     async fn repaired(
@@ -115,26 +106,27 @@ impl MessageStore for PgMessageStore {
         tx: &mut Transaction,
         letters: &[(&str, &Handled)],
     ) -> Result<HashMap<EventId, EventId>, Failure> {
-        let repaired: Vec<(String, EventId)> = sqlx::query_as(
-            "SELECT message_id, new_event_id
+        let query = tx
+            .query(
+                "SELECT message_id, new_event_id
              FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BYTEA[]) AS letter (queue, message_id, digest)
              JOIN dead_letter_actions USING (queue, message_id, digest)
              WHERE action = 'repaired'",
-        )
-        .bind(letters.iter().map(|(queue, _)| *queue).collect::<Vec<_>>())
-        .bind(letters.iter().map(|(_, key)| key.event_id.to_string()).collect::<Vec<_>>())
-        .bind(letters.iter().map(|(_, key)| key.digest.as_slice()).collect::<Vec<_>>())
-        .fetch_all(&mut **tx)
-        .await?;
+            )
+            .bind(letters.iter().map(|(queue, _)| *queue).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(_, key)| key.event_id.to_string()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(_, key)| key.digest.as_slice()).collect::<Vec<_>>());
+        let repaired: Vec<(String, EventId)> = query.rows().await?;
         Ok(repaired.into_iter().filter_map(|(old, new)| Some((old.parse().ok()?, new))).collect())
     }
 
     async fn lock_orders(&self, tx: &mut Transaction, orders: &[OrderId]) -> Result<(), Failure> {
-        database::lock_orders(tx, orders).await
+        database::lock_orders(tx, orders);
+        Ok(())
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        tx.defer(concat!(
+        tx.query(concat!(
             insert_into_outbox!(),
             " SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
                  $6::UUID[], $7::TEXT[])",
@@ -145,7 +137,8 @@ impl MessageStore for PgMessageStore {
         .bind(said.iter().map(|event| event.order_id).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
         .bind(said.iter().map(|event| event.caused_by).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>());
+        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
+        .run();
         Ok(())
     }
 
@@ -251,6 +244,17 @@ impl MessageStore for PgMessageStore {
         .await?;
         Ok(())
     }
+}
+
+/// Each id is searched in its own partition only; `= ANY($1)` would search all ids in all
+/// partitions.
+async fn digests(tx: &Session, ids: &[Uuid]) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
+    let query = tx.query(
+        "SELECT event_id, digest
+         FROM UNNEST($1::UUID[]) AS event_id
+         JOIN idempotency_keys USING (event_id)",
+    );
+    query.bind(ids).rows().await
 }
 
 database::row! {

@@ -1,6 +1,6 @@
 //! Defines a service's store: loads and saves a batch of its states.
 
-use crate::Failure;
+use crate::{Failure, Reply};
 use events::{OrderId, ProductId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ pub trait Store: Send + Sync + 'static {
         tx: &mut Self::Tx,
         orders: &[OrderId],
         touched: &[ProductId],
-    ) -> impl Future<Output = Result<Self::Batch, Failure>> + Send;
+    ) -> Reply<'static, Self::Batch>;
 
     /// Called after each change of an order's state, before the next decision.
     fn decided(&self, _batch: &mut Self::Batch, _order: OrderId) {}

@@ -229,7 +229,8 @@ async fn migrate(schema: &Schema, pool: &PgPool) -> anyhow::Result<()> {
     partitions::make(pool).await?;
     database::migrate(pool, "schema_history", &schema.migrations).await?;
     if let Some(statement) = schema.preparation {
-        sqlx::query(statement).execute(&mut pool.statement().await?).await?;
+        let session = pool.statement().await?;
+        session.query(statement).done().await?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use crate::Points;
 use database::{Failure, Transaction};
 use events::{OrderId, ProductId};
-use messaging::{Batch, Store};
+use futures::FutureExt;
+use messaging::{Batch, Reply, Store};
 use service::Context;
 
 pub struct Accounts;
@@ -13,30 +14,31 @@ impl Store for Accounts {
     type State = Points;
     type Batch = Batch<Points>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Transaction,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Points>, Failure> {
-        let rows: Vec<(OrderId, i64)> =
-            sqlx::query_as("SELECT order_id, points FROM points WHERE order_id = ANY($1)")
-                .bind(orders)
-                .fetch_all(&mut **tx)
-                .await?;
-        let known = rows.into_iter().map(|(order, points)| (order, Points { given: Some(points) }));
-        Ok(Batch::new(known))
+    ) -> Reply<'static, Batch<Points>> {
+        let query = tx.query("SELECT order_id, points FROM points WHERE order_id = ANY($1)");
+        let rows = query.bind(orders).rows::<(OrderId, i64)>();
+        let batch = async move {
+            let known = rows.await?.into_iter();
+            Ok(Batch::new(known.map(|(order, given)| (order, Points { given: Some(given) }))))
+        };
+        batch.boxed()
     }
 
     async fn save(&self, tx: &mut Transaction, batch: &Batch<Points>) -> Result<(), Failure> {
         let (orders, points): (Vec<_>, Vec<_>) =
             batch.changed().filter_map(|(order, points)| Some((order, points.given?))).unzip();
-        tx.defer(
+        tx.query(
             "INSERT INTO points (order_id, points)
              SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[])",
         )
         .bind(orders)
-        .bind(points);
+        .bind(points)
+        .run();
         Ok(())
     }
 }

@@ -7,7 +7,10 @@ use crate::{
 use async_trait::async_trait;
 use database::Failure;
 use events::{EventId, OrderId};
-use messaging::{Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Seen, Unsent};
+use futures::FutureExt;
+use messaging::{
+    Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Reply, Seen, Unsent, reply,
+};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -97,29 +100,30 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         chaos.database_fails(*place, faults.commit_lost, "commit's answer lost", &about)
     }
 
-    async fn insert_inbox(
-        &self,
-        tx: &mut Tx<D>,
-        handled: &[Handled],
-    ) -> Result<Vec<Seen>, Failure> {
+    fn insert_inbox<'a>(&'a self, tx: &mut Tx<D>, handled: &[Handled]) -> Reply<'a, Vec<Seen>> {
         tx.about.extend(handled.iter().map(|row| row.order_id));
         let about = tx.about();
-        self.chaos.step(self.place, "begin", &about).await;
-        self.fails("cannot note", &about)?;
-        if self.chaos.is_broken(Mutant::HasNoIdempotencyTable) {
-            return Ok(vec![Seen::New; handled.len()]);
-        }
-        let mut answers = self.tables.insert_inbox(&mut tx.inner, handled).await?;
-        let news = answers.iter().filter(|seen_before| **seen_before == Seen::New).count();
-        self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
-        for seen_before in &mut answers {
-            *seen_before = match *seen_before {
-                Seen::Before if self.chaos.is_broken(Mutant::HandlesAgain) => Seen::New,
-                Seen::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => Seen::Before,
-                other => other,
-            };
-        }
-        Ok(answers)
+        let answers = if self.chaos.is_broken(Mutant::HasNoIdempotencyTable) {
+            reply(Ok(vec![Seen::New; handled.len()]))
+        } else {
+            self.tables.insert_inbox(&mut tx.inner, handled)
+        };
+        let seen = async move {
+            self.chaos.step(self.place, "begin", &about).await;
+            self.fails("cannot note", &about)?;
+            let mut answers = answers.await?;
+            let news = answers.iter().filter(|seen_before| **seen_before == Seen::New).count();
+            self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
+            for seen_before in &mut answers {
+                *seen_before = match *seen_before {
+                    Seen::Before if self.chaos.is_broken(Mutant::HandlesAgain) => Seen::New,
+                    Seen::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => Seen::Before,
+                    other => other,
+                };
+            }
+            Ok(answers)
+        };
+        seen.boxed()
     }
 
     async fn lock_orders(&self, tx: &mut Tx<D>, orders: &[OrderId]) -> Result<(), Failure> {

@@ -56,9 +56,10 @@ async fn all_old_answers_are_forgotten_but_what_another_process_is_at() {
     .execute(pool)
     .await
     .unwrap();
-    let mut other = pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM http_idempotency_keys WHERE key = '2000' FOR UPDATE")
-        .execute(&mut *other)
+    let other = pool.begin().await.unwrap();
+    other
+        .query("SELECT FROM http_idempotency_keys WHERE key = '2000' FOR UPDATE")
+        .done()
         .await
         .unwrap();
     forget(context.clone(), Duration::from_secs(500)).await.unwrap();
@@ -83,8 +84,8 @@ async fn who_has_gone_before_his_order_is_written_has_none() {
 #[tokio::test]
 async fn who_goes_while_his_order_is_written_has_it() {
     let bench = Bench::new().await;
-    let mut gate = bench.context.message_store.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
+    let gate = bench.context.message_store.begin().await.unwrap();
+    gate.query("LOCK TABLE orders").done().await.unwrap();
     tokio::select! {
         _ = bench.placing.place(request(Some("k"))) => panic!("the table is locked"),
         () = bench.somebody_waits() => {}
@@ -121,10 +122,10 @@ async fn a_key_at_work_in_another_process_is_waited_for() {
     let bench = Bench::new().await;
     for is_placed in [false, true] {
         let key = format!("placed: {is_placed}");
-        let mut other = bench.context.message_store.begin().await.unwrap();
+        let other = bench.context.message_store.begin().await.unwrap();
         let answer =
             "INSERT INTO http_idempotency_keys VALUES ($1, '', gen_random_uuid(), 'first')";
-        sqlx::query(answer).bind(&key).execute(&mut *other).await.unwrap();
+        other.query(answer).bind(&key).done().await.unwrap();
         let mut placing = Box::pin(bench.placing.place(request(Some(&key))));
         tokio::select! {
             _ = &mut placing => panic!("somebody else has the key"),
@@ -166,8 +167,8 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
     .execute(pool)
     .await
     .unwrap();
-    let mut gate = pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
+    let gate = pool.begin().await.unwrap();
+    gate.query("SELECT pg_advisory_xact_lock(1)").done().await.unwrap();
     let placing = async {
         tokio::join!(
             bench.placing.place(request(None)),
@@ -177,8 +178,9 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
     };
     let breaking = async {
         bench.somebody_waits().await;
-        let mut table = pool.begin().await.unwrap();
-        let locking = sqlx::query("LOCK TABLE http_idempotency_keys").execute(&mut *table);
+        let table = pool.begin().await.unwrap();
+        table.query("LOCK TABLE http_idempotency_keys").run();
+        let locking = table.flush();
         let opening = async {
             let two = "SELECT count(*) FROM pg_stat_activity
                 WHERE wait_event_type = 'Lock' AND datname = current_database()";
@@ -200,8 +202,8 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
 #[tokio::test]
 async fn an_order_whose_connection_breaks_is_placed_once_all_the_same() {
     let bench = Bench::new().await;
-    let mut gate = bench.context.message_store.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *gate).await.unwrap();
+    let gate = bench.context.message_store.begin().await.unwrap();
+    gate.query("LOCK TABLE orders IN SHARE MODE").done().await.unwrap();
     let breaking = async {
         break_who_waits(&bench).await;
         drop(gate);
@@ -222,8 +224,8 @@ async fn while_the_outcome_is_not_known_the_order_to_look_for_is_named() {
     let pool = || PgPool::new(&url, "test", 10, Limits::DEFAULT).unwrap();
     let (bench, watching) = (Bench::on(context_on(pool())), pool());
     crate::service(&settings()).unwrap().migrate(&watching).await.unwrap();
-    let mut gate = watching.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *gate).await.unwrap();
+    let gate = watching.begin().await.unwrap();
+    gate.query("LOCK TABLE orders IN SHARE MODE").done().await.unwrap();
     let watched = Bench::on(context_on(watching.clone()));
     let breaking = async {
         watched.somebody_waits().await;
@@ -242,8 +244,8 @@ async fn a_request_is_given_up_only_before_it_is_written() {
     bench.placing.taken_within = Duration::from_millis(1);
     assert_eq!(bench.placing.place(request(None)).await, Err(Refusal::Away));
 
-    let mut gate = bench.context.message_store.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders").execute(&mut *gate).await.unwrap();
+    let gate = bench.context.message_store.begin().await.unwrap();
+    gate.query("LOCK TABLE orders").done().await.unwrap();
     bench.placing.taken_within = Duration::from_millis(100);
     tokio::spawn(writer.run(bench.context.clone()));
     let mut placing = pin!(bench.placing.place(request(None)));

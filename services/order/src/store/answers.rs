@@ -1,6 +1,6 @@
 //! Stores the answers to HTTP idempotency keys.
 
-use database::{Failure, PgConnection, PgPool};
+use database::{Failure, PgPool, Session};
 use events::OrderId;
 use std::{collections::HashMap, time::Duration};
 
@@ -18,17 +18,15 @@ database::row! {
 
 /// The answers given under these keys, by key.
 pub(super) async fn given(
-    connection: &mut PgConnection,
+    session: &Session,
     keys: &[&str],
 ) -> Result<HashMap<String, Answer>, Failure> {
-    let answers: Vec<Answer> = sqlx::query_as(
+    let query = session.query(
         "SELECT key, digest, order_id, answer AS body
          FROM http_idempotency_keys
          WHERE key = ANY($1)",
-    )
-    .bind(keys)
-    .fetch_all(connection)
-    .await?;
+    );
+    let answers: Vec<Answer> = query.bind(keys).rows().await?;
     Ok(answers.into_iter().map(|answer| (answer.key.clone(), answer)).collect())
 }
 

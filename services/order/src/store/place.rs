@@ -53,11 +53,12 @@ pub async fn place(
         placed.iter().map(|new| new.answer.as_ref().map(read)).collect::<Vec<_>>()
     };
     let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
-    let mut writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
+    let writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
     // A transaction waits for a key that another one holds; all take keys in the same order, so
     // there is no deadlock.
-    let fresh: HashSet<OrderId> = sqlx::query_scalar(concat!(
-        "WITH asked AS (
+    let query = writing
+        .query(concat!(
+            "WITH asked AS (
              SELECT *
              FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
                  $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[],
@@ -87,34 +88,31 @@ pub async fn place(
              FROM fresh),
          said AS (
              ",
-        insert_into_outbox!(),
-        " SELECT event_id, event_type, version, id, body, caused_by, trace
+            insert_into_outbox!(),
+            " SELECT event_id, event_type, version, id, body, caused_by, trace
              FROM fresh)
          SELECT id FROM fresh",
-    ))
-    .bind(views().map(|view| view.id).collect::<Vec<_>>())
-    .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
-    .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())
-    .bind(views().map(|view| view.total_amount.decimal()).collect::<Vec<_>>())
-    .bind(views().map(items_text).collect::<Vec<_>>())
-    .bind(said().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
-    .bind(views().map(|view| view.created_at).collect::<Vec<_>>())
-    .bind(views().map(|view| write_facts(view.order.timeline())).collect::<Vec<_>>())
-    .bind(views().map(|view| view.order.status().name()).collect::<Vec<_>>())
-    .bind(views().map(View::updated_at).collect::<Vec<_>>())
-    .bind(answer(|answer| &answer.key))
-    .bind(digests.collect::<Vec<_>>())
-    .bind(answer(|answer| &answer.body))
-    .bind(said().map(|event| event.id).collect::<Vec<_>>())
-    .bind(said().map(|event| event.event.as_str()).collect::<Vec<_>>())
-    .bind(said().map(|event| i32::from(event.version)).collect::<Vec<_>>())
-    .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
-    .bind(said().map(|event| event.caused_by).collect::<Vec<_>>())
-    .fetch_all(&mut writing)
-    .await
-    .map_err(Failure::from)?
-    .into_iter()
-    .collect();
+        ))
+        .bind(views().map(|view| view.id).collect::<Vec<_>>())
+        .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
+        .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())
+        .bind(views().map(|view| view.total_amount.decimal()).collect::<Vec<_>>())
+        .bind(views().map(items_text).collect::<Vec<_>>())
+        .bind(said().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
+        .bind(views().map(|view| view.created_at).collect::<Vec<_>>())
+        .bind(views().map(|view| write_facts(view.order.timeline())).collect::<Vec<_>>())
+        .bind(views().map(|view| view.order.status().name()).collect::<Vec<_>>())
+        .bind(views().map(View::updated_at).collect::<Vec<_>>())
+        .bind(answer(|answer| &answer.key))
+        .bind(digests.collect::<Vec<_>>())
+        .bind(answer(|answer| &answer.body))
+        .bind(said().map(|event| event.id).collect::<Vec<_>>())
+        .bind(said().map(|event| event.event.as_str()).collect::<Vec<_>>())
+        .bind(said().map(|event| i32::from(event.version)).collect::<Vec<_>>())
+        .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
+        .bind(said().map(|event| event.caused_by).collect::<Vec<_>>());
+    let fresh = query.rows::<(OrderId,)>().await.map_err(Failure::from)?;
+    let fresh: HashSet<OrderId> = fresh.into_iter().map(|(id,)| id).collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
     let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
     // A statement of its own: it sees the rows that were in conflict.
@@ -122,7 +120,7 @@ pub async fn place(
         HashMap::new()
     } else {
         // The first statement is complete, even if this one fails.
-        answers::given(&mut writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
+        answers::given(&writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
     };
     match keys.iter().find(|key| !given.contains_key(**key)) {
         Some(key) => {

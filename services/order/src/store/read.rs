@@ -6,8 +6,10 @@ use crate::{
     view::View,
 };
 use chrono::{DateTime, Utc};
-use database::{Failure, PgConnection, PgPool};
+use database::{Failure, PgPool, Session};
 use events::{Event, Money, OrderCancelRequested, OrderId, PaymentMethod};
+use futures::FutureExt;
+use messaging::Reply;
 use rust_decimal::Decimal;
 use sqlx::{Postgres, QueryBuilder};
 use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
@@ -93,25 +95,26 @@ pub struct Cancellable {
 }
 
 /// Of those that there are.
-pub async fn cancellable(
-    connection: &mut PgConnection,
+pub fn cancellable(
+    tx: &Session,
     orders: &[OrderId],
-) -> Result<HashMap<OrderId, Cancellable>, Failure> {
-    let rows: Vec<(OrderId, String, Decimal, Option<String>)> = sqlx::query_as(
+) -> Reply<'static, HashMap<OrderId, Cancellable>> {
+    let query = tx.query(
         "SELECT id, payment_method, total_amount, trace
          FROM orders
          WHERE id = ANY($1)",
-    )
-    .bind(orders)
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter()
-        .map(|(id, payment_method, total_amount, trace)| {
+    );
+    let rows = query.bind(orders).rows::<(OrderId, String, Decimal, Option<String>)>();
+    let known = async move {
+        let rows = rows.await?.into_iter();
+        rows.map(|(id, payment_method, total_amount, trace)| {
             let payment_method = payment_method.parse().map_err(Failure::permanent)?;
             let total_amount = Money::new(total_amount).map_err(Failure::permanent)?;
             Ok((id, Cancellable { payment_method, total_amount, trace }))
         })
         .collect()
+    };
+    known.boxed()
 }
 
 /// Orders of at least that age, by the database's clock, whose status is a running one; those

@@ -4,7 +4,7 @@
 use super::{Answer, Cancellable, Placed, Unwritten, place, read};
 use database::{Failure, Transaction};
 use events::OrderId;
-use messaging::{MessageStore, PgMessageStore};
+use messaging::{MessageStore, PgMessageStore, Reply};
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -26,11 +26,11 @@ pub trait OrderRepository: MessageStore {
     ) -> impl Future<Output = Result<HashSet<OrderId>, Failure>> + Send;
 
     /// Of those that there are.
-    fn cancellable(
-        &self,
+    fn cancellable<'a>(
+        &'a self,
         tx: &mut Self::Tx,
         orders: &[OrderId],
-    ) -> impl Future<Output = Result<HashMap<OrderId, Cancellable>, Failure>> + Send;
+    ) -> Reply<'a, HashMap<OrderId, Cancellable>>;
 
     /// Orders of at least that age, by the database's clock, whose status is a running one; those
     /// after the given one, oldest first.
@@ -51,12 +51,12 @@ impl OrderRepository for PgMessageStore {
         place::placed(&self.pool, orders).await
     }
 
-    async fn cancellable(
-        &self,
+    fn cancellable<'a>(
+        &'a self,
         tx: &mut Transaction,
         orders: &[OrderId],
-    ) -> Result<HashMap<OrderId, Cancellable>, Failure> {
-        read::cancellable(tx, orders).await
+    ) -> Reply<'a, HashMap<OrderId, Cancellable>> {
+        read::cancellable(tx, orders)
     }
 
     async fn overdue(

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::{Failure, Transaction};
 use events::OrderId;
-use messaging::{Batch, MessageStore, PgMessageStore};
+use messaging::{Batch, MessageStore, PgMessageStore, Reply};
 use std::{future::Future, time::Duration};
 use uuid::Uuid;
 
@@ -30,11 +30,7 @@ pub trait ChargeRepository: MessageStore {
     /// The time until the next charge is due.
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, Failure>> + Send;
 
-    fn load(
-        &self,
-        tx: &mut Self::Tx,
-        orders: &[OrderId],
-    ) -> impl Future<Output = Result<Batch<Payment>, Failure>> + Send;
+    fn load(&self, tx: &mut Self::Tx, orders: &[OrderId]) -> Reply<'static, Batch<Payment>>;
 
     fn save(
         &self,
@@ -56,12 +52,8 @@ impl ChargeRepository for PgMessageStore {
         store::next_due_in(&self.pool).await
     }
 
-    async fn load(
-        &self,
-        tx: &mut Transaction,
-        orders: &[OrderId],
-    ) -> Result<Batch<Payment>, Failure> {
-        store::load(tx, orders).await
+    fn load(&self, tx: &mut Transaction, orders: &[OrderId]) -> Reply<'static, Batch<Payment>> {
+        store::load(tx, orders)
     }
 
     async fn save(&self, tx: &mut Transaction, payments: &Batch<Payment>) -> Result<(), Failure> {

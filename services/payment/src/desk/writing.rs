@@ -9,7 +9,7 @@ use crate::{
 };
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Bisection, CrashPoint, Retry, States, Store, Wanted, Work};
+use messaging::{Batch, Bisection, CrashPoint, Reply, Retry, States, Store, Wanted, Work, reply};
 use reaction::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
@@ -87,13 +87,13 @@ impl<L: ChargeRepository> Store for AnsweredPayments<L> {
     type State = Payment;
     type Batch = Batch<Payment>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut L::Tx,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Payment>, Failure> {
-        self.repository.load(tx, orders).await
+    ) -> Reply<'static, Batch<Payment>> {
+        self.repository.load(tx, orders)
     }
 
     async fn save(&self, tx: &mut L::Tx, payments: &Batch<Payment>) -> Result<(), Failure> {
@@ -115,16 +115,28 @@ struct Answers<'a> {
 
 impl<L: ChargeRepository> Work<AnsweredPayments<L>, L> for Answers<'_> {
     type Stop = Failure;
+    type Locked = ();
 
     const COMMITTED: CrashPoint = CrashPoint::VerdictCommitted;
 
-    async fn lock(&mut self, message_store: &L, tx: &mut L::Tx) -> Result<Option<Wanted>, Failure> {
-        let wanted = Wanted::orders(self.answers.iter().map(|answered| answered.charge.order_id));
-        message_store.lock_orders(tx, &wanted.orders).await?;
-        Ok(Some(wanted))
+    fn wanted(&self) -> Wanted {
+        Wanted::orders(self.orders())
     }
 
-    fn decide(&mut self, states: &mut States<'_, AnsweredPayments<L>>) -> Result<(), Failure> {
+    async fn lock<'a>(
+        &self,
+        message_store: &'a L,
+        tx: &mut L::Tx,
+    ) -> Result<Reply<'a, ()>, Failure> {
+        message_store.lock_orders(tx, &self.orders().collect::<Vec<_>>()).await?;
+        Ok(reply(Ok(())))
+    }
+
+    fn decide(
+        &mut self,
+        (): (),
+        states: &mut States<'_, AnsweredPayments<L>>,
+    ) -> Result<(), Failure> {
         for Answered { charge, verdict } in self.answers {
             let payment = states.get(charge.order_id, &[]);
             let decision = settle(payment, charge, verdict.clone(), self.settings.policy());
@@ -140,6 +152,10 @@ impl<L: ChargeRepository> Work<AnsweredPayments<L>, L> for Answers<'_> {
 }
 
 impl Answers<'_> {
+    fn orders(&self) -> impl Iterator<Item = OrderId> {
+        self.answers.iter().map(|answered| answered.charge.order_id)
+    }
+
     fn log(&self, payment: &Payment, verdict: &Verdict, says: &[Said]) {
         let Some(charge) = &payment.charge else {
             return;

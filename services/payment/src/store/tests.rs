@@ -13,16 +13,16 @@ async fn migrated() -> PgMessageStore {
 }
 
 async fn put(message_store: &PgMessageStore, charge: Charge) {
-    let mut tx = message_store.begin().await.unwrap();
-    let mut batch = load(&mut tx, &[charge.order_id]).await.unwrap();
+    let tx = message_store.begin().await.unwrap();
+    let mut batch = load(&tx, &[charge.order_id]).await.unwrap();
     batch.put(charge.order_id, charge.into());
-    save(&mut tx, &batch);
+    save(&tx, &batch);
     tx.commit().await.unwrap();
 }
 
 async fn get(message_store: &PgMessageStore) -> Charge {
-    let mut tx = message_store.begin().await.unwrap();
-    let found = load(&mut tx, &[ORDER]).await.unwrap().get(ORDER, &[]).charge.unwrap();
+    let tx = message_store.begin().await.unwrap();
+    let found = load(&tx, &[ORDER]).await.unwrap().get(ORDER, &[]).charge.unwrap();
     // Its lock would make the next claim skip this.
     tx.commit().await.unwrap();
     found

@@ -3,7 +3,7 @@
 
 use super::{Consumer, Item, Stop, Trouble};
 use crate::{
-    CrashPoint, MessageStore, Received, Seen, States, Store, Wanted, Work, crash_at,
+    CrashPoint, MessageStore, Received, Reply, Seen, States, Store, Wanted, Work, crash_at,
     queue::panic_text,
 };
 use reaction::Decision;
@@ -22,25 +22,32 @@ pub(super) struct Messages<'a, S: Store, L: MessageStore<Tx = S::Tx>> {
 
 impl<S: Store, L: MessageStore<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
     type Stop = Stop;
+    type Locked = Vec<Seen>;
 
     const COMMITTED: CrashPoint = CrashPoint::Committed;
 
-    async fn lock(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<Option<Wanted>, Stop> {
-        self.consumer.refuse_repaired(tx, self.group).await?;
-        self.note(message_store, tx).await?;
-        crash_at(CrashPoint::Noted);
-        if self.fresh.is_empty() {
-            return Ok(None);
-        }
-        let received = || self.fresh.iter().map(|(_, item)| &item.received);
+    /// Also those of messages that turn out to be handled.
+    fn wanted(&self) -> Wanted {
+        let received = || self.group.iter().map(|item| &item.received);
         let orders: BTreeSet<_> = received().map(Received::order_id).collect();
         let touched: BTreeSet<_> = received().flat_map(|one| &one.touches).copied().collect();
-        let (orders, touched) = (orders.into_iter().collect(), touched.into_iter().collect());
-        Ok(Some(Wanted { orders, touched }))
+        Wanted { orders: orders.into_iter().collect(), touched: touched.into_iter().collect() }
     }
 
-    fn decide(&mut self, states: &mut States<'_, S>) -> Result<(), Stop> {
-        crash_at(CrashPoint::Loaded);
+    /// Inserts the group into the inbox.
+    async fn lock<'a>(
+        &self,
+        message_store: &'a L,
+        tx: &mut S::Tx,
+    ) -> Result<Reply<'a, Vec<Seen>>, Stop> {
+        self.consumer.refuse_repaired(tx, self.group).await?;
+        let keys: Vec<_> = self.once().map(|(_, item)| item.received.handled.clone()).collect();
+        Ok(message_store.insert_inbox(tx, &keys))
+    }
+
+    fn decide(&mut self, seen: Vec<Seen>, states: &mut States<'_, S>) -> Result<(), Stop> {
+        crash_at(CrashPoint::Noted);
+        self.sort_out(seen)?;
         let mut culprits = Vec::new();
         for (place, item) in &self.fresh {
             let received = &item.received;
@@ -60,25 +67,22 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Work<S, L> for Messages<'_, S, L> {
     }
 }
 
-impl<S: Store, L: MessageStore<Tx = S::Tx>> Messages<'_, S, L> {
-    /// Inserts the group into the inbox, which locks its orders, and keeps the messages to handle
-    /// now.
-    async fn note(&mut self, message_store: &L, tx: &mut S::Tx) -> Result<(), Stop> {
+impl<'a, S: Store, L: MessageStore<Tx = S::Tx>> Messages<'a, S, L> {
+    /// The messages of the group, each once, with their places.
+    fn once(&self) -> impl Iterator<Item = (usize, &'a Item<S::State>)> + use<'a, S, L> {
         let mut seen = BTreeSet::new();
-        let once: Vec<_> = self
-            .group
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| {
-                seen.insert((item.received.handled.event_id, &item.received.handled.digest))
-            })
-            .collect();
-        let keys: Vec<_> = once.iter().map(|(_, item)| item.received.handled.clone()).collect();
-        let answers = message_store.insert_inbox(tx, &keys).await?;
+        self.group.iter().enumerate().filter(move |(_, item)| {
+            seen.insert((item.received.handled.event_id, &item.received.handled.digest))
+        })
+    }
+
+    /// Keeps the messages to handle now.
+    fn sort_out(&mut self, seen: Vec<Seen>) -> Result<(), Stop> {
         let mut forged = Vec::new();
-        for ((place, item), seen_before) in once.into_iter().zip(answers) {
+        let mut fresh = Vec::new();
+        for ((place, item), seen_before) in self.once().zip(seen) {
             match seen_before {
-                Seen::New => self.fresh.push((place, item)),
+                Seen::New => fresh.push((place, item)),
                 Seen::Before => tracing::debug!(
                     queue = self.consumer.queues[item.queue].name,
                     order_id = %item.received.order_id(),
@@ -91,6 +95,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Messages<'_, S, L> {
                 }
             }
         }
+        self.fresh = fresh;
         Stop::blame(forged)
     }
 

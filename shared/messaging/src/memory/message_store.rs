@@ -1,7 +1,7 @@
 //! An in-memory database: one copy per transaction, put in place by its commit.
 
 use crate::message_store::{FAILURES_MAX, Unsent};
-use crate::{Failure, Handled, MessageStore, Outgoing, Seen};
+use crate::{Failure, Handled, MessageStore, Outgoing, Reply, Seen, reply};
 use async_trait::async_trait;
 use events::{EventId, OrderId};
 use std::{
@@ -105,23 +105,17 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
         Ok(())
     }
 
-    async fn insert_inbox(
-        &self,
-        tx: &mut MemoryTx<D>,
-        keys: &[Handled],
-    ) -> Result<Vec<Seen>, Failure> {
+    fn insert_inbox<'a>(&'a self, tx: &mut MemoryTx<D>, keys: &[Handled]) -> Reply<'a, Vec<Seen>> {
         let inbox = &mut tx.copy.inbox;
-        Ok(keys
-            .iter()
-            .map(|key| match inbox.entry(key.event_id) {
-                Entry::Vacant(free) => {
-                    free.insert(Arc::new(key.clone()));
-                    Seen::New
-                }
-                Entry::Occupied(known) if known.get().digest == key.digest => Seen::Before,
-                Entry::Occupied(_) => Seen::Forged,
-            })
-            .collect())
+        let seen = keys.iter().map(|key| match inbox.entry(key.event_id) {
+            Entry::Vacant(free) => {
+                free.insert(Arc::new(key.clone()));
+                Seen::New
+            }
+            Entry::Occupied(known) if known.get().digest == key.digest => Seen::Before,
+            Entry::Occupied(_) => Seen::Forged,
+        });
+        reply(Ok(seen.collect()))
     }
 
     async fn lock_orders(&self, _tx: &mut MemoryTx<D>, _orders: &[OrderId]) -> Result<(), Failure> {

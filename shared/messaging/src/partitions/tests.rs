@@ -41,6 +41,11 @@ async fn note(pool: &PgPool, said_at: &[DateTime<Utc>]) -> Result<Vec<Seen>, Fai
     Ok(answers)
 }
 
+async fn run(pool: &PgPool, statement: String) {
+    let session = pool.statement().await.unwrap();
+    session.query(statement).done().await.unwrap();
+}
+
 async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM idempotency_keys WHERE event_id = $1)")
         .bind(id(said_at))
@@ -50,7 +55,7 @@ async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
 }
 
 async fn names(pool: &PgPool) -> Vec<String> {
-    let there = there(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let there = there(&pool.statement().await.unwrap()).await.unwrap();
     there.into_iter().map(|part| name_of(part.last_day())).collect()
 }
 
@@ -139,9 +144,9 @@ async fn replicas_make_and_drop_at_the_same_time() {
 async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
     let pool = migrated().await;
     make_at(&pool, noon()).await.unwrap();
-    let mut batch = pool.begin().await.unwrap();
+    let batch = pool.begin().await.unwrap();
     let insert = "INSERT INTO idempotency_keys VALUES ($1, 'x', $1, '')";
-    sqlx::query(insert).bind(id(noon())).execute(&mut *batch).await.unwrap();
+    batch.query(insert).bind(id(noon())).done().await.unwrap();
     let later = noon() + TimeDelta::days(99);
     make_at(&pool, later).await.unwrap();
     note(&pool, &[later]).await.unwrap();
@@ -150,7 +155,7 @@ async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
     let dropped = drop_at(&pool, Retention::default(), later).await;
     assert!(matches!(dropped, Err(Failure::Transient(_))), "it is tried again later: {dropped:?}");
     assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
-    sqlx::query("ROLLBACK").execute(&mut *batch).await.unwrap();
+    batch.query("ROLLBACK").done().await.unwrap();
     assert_eq!(drop_at(&pool, Retention::default(), later).await.unwrap(), 9);
 }
 
@@ -176,14 +181,14 @@ async fn a_partition_that_is_gone_is_made_again_if_it_is_still_needed() {
     let pool = migrated().await;
     make_at(&pool, noon()).await.unwrap();
     for day in ["20260228", "20260301", "20260304"].map(|day| format!("idempotency_keys_{day}")) {
-        run(&mut pool.acquire().await.unwrap(), &format!("DROP TABLE {day}")).await.unwrap();
+        run(&pool, format!("DROP TABLE {day}")).await;
         make_at(&pool, noon()).await.unwrap();
         assert!(names(&pool).await.contains(&day), "{day}");
     }
     // For days long ago it is unknown which events were handled.
     let later = noon() + TimeDelta::days(5);
     make_at(&pool, later).await.unwrap();
-    run(&mut pool.acquire().await.unwrap(), "DROP TABLE idempotency_keys_20260302").await.unwrap();
+    run(&pool, "DROP TABLE idempotency_keys_20260302".into()).await;
     make_at(&pool, later).await.unwrap();
     assert!(note(&pool, &[noon() + TimeDelta::days(1)]).await.is_err());
 }

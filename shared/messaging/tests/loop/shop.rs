@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
     Batch, Binding, Consumer, ConsumerState, Env, Failure, MemoryBroker, MemoryMessageStore,
-    MemoryTx, Message, MessageStore, Outbox, Outgoing, Progress, Queue, QueueShape, Relay,
-    Retention, RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters,
+    MemoryTx, Message, MessageStore, Outbox, Outgoing, Progress, Queue, QueueShape, Relay, Reply,
+    Retention, RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters, reply,
 };
 use reaction::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -71,14 +71,14 @@ impl Store for TillStore {
     type State = Till;
     type Batch = Batch<Till>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Self::Tx,
         orders: &[OrderId],
         _touched: &[Uuid],
-    ) -> Result<Batch<Till>, Failure> {
+    ) -> Reply<'static, Batch<Till>> {
         let tills = tx.data();
-        Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, tills.get(id)?.clone())))))
+        reply(Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, tills.get(id)?.clone()))))))
     }
 
     async fn save(&self, tx: &mut Self::Tx, batch: &Batch<Till>) -> Result<(), Failure> {

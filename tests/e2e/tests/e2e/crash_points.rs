@@ -10,7 +10,7 @@ use messaging::{
 use std::os::unix::process::ExitStatusExt;
 
 /// Crash points of every consumer.
-const LOOP: &[CrashPoint] = &[Received, Noted, Loaded, Written, Committed, PutAside, Acknowledged];
+const LOOP: &[CrashPoint] = &[Received, Noted, Written, Committed, PutAside, Acknowledged];
 /// Crash points of every publisher.
 const RELAY: &[CrashPoint] = &[Published, Confirmed, Forgotten];
 const HTTP: &[CrashPoint] = &[OrderCommitted, CancelCommitted];

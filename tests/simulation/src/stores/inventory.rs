@@ -4,7 +4,7 @@ use crate::disk::Tx;
 use database::Failure;
 use events::{OrderId, ProductId};
 use inventory::{Product, Reservation, Shelf, Shelves};
-use messaging::Store;
+use messaging::{Reply, Store, reply};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -34,12 +34,12 @@ impl Store for StockStore {
     type State = Shelf;
     type Batch = Shelves;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Tx<Stock>,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Shelves, Failure> {
+    ) -> Reply<'static, Shelves> {
         let stock = tx.data();
         let mut shelves = Shelves::default();
         shelves.products.clone_from(&stock.products);
@@ -51,7 +51,7 @@ impl Store for StockStore {
                 shelves.refused.insert(*order);
             }
         }
-        Ok(shelves)
+        reply(Ok(shelves))
     }
 
     async fn save(&self, tx: &mut Tx<Stock>, shelves: &Shelves) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
-use messaging::{Batch, Env, MessageStore, Store};
+use messaging::{Batch, Env, MessageStore, Reply, Store, reply};
 use order::{Answer, Cancellable, Order, OrderRepository, Placed, Status, Unwritten, View};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -41,15 +41,15 @@ impl Store for OrderStore {
     type State = Order;
     type Batch = Batch<Order>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Tx<Orders>,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Order>, Failure> {
+    ) -> Reply<'static, Batch<Order>> {
         let rows = &tx.data().rows;
         let known = orders.iter().filter_map(|id| Some((*id, rows.get(id)?.view.order.clone())));
-        Ok(Batch::new(known))
+        reply(Ok(Batch::new(known)))
     }
 
     async fn save(&self, tx: &mut Tx<Orders>, batch: &Batch<Order>) -> Result<(), Failure> {
@@ -92,11 +92,11 @@ impl OrderRepository for Disk<Orders> {
             .await
     }
 
-    async fn cancellable(
-        &self,
+    fn cancellable<'a>(
+        &'a self,
         tx: &mut Tx<Orders>,
         orders: &[OrderId],
-    ) -> Result<HashMap<OrderId, Cancellable>, Failure> {
+    ) -> Reply<'a, HashMap<OrderId, Cancellable>> {
         let rows = &tx.data().rows;
         let known = orders.iter().filter_map(|id| {
             let Row { view, trace, .. } = &**rows.get(id)?;
@@ -104,7 +104,7 @@ impl OrderRepository for Disk<Orders> {
             let (payment_method, total_amount) = (view.payment_method, view.total_amount);
             Some((*id, Cancellable { payment_method, total_amount, trace }))
         });
-        Ok(known.collect())
+        reply(Ok(known.collect()))
     }
 
     async fn overdue(

@@ -6,7 +6,7 @@ use crate::{
 };
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Store};
+use messaging::{Batch, Reply, Store, reply};
 use payment::{Call, Charge, ChargeDispatch, ChargeRepository, Charges, Payment, Status};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -41,13 +41,13 @@ impl Store for PaymentStore {
     type State = Payment;
     type Batch = Charges;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Tx<Payments>,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Charges, Failure> {
-        Ok(Charges::new(load(tx, orders)))
+    ) -> Reply<'static, Charges> {
+        reply(Ok(Charges::new(load(tx, orders))))
     }
 
     fn decided(&self, charges: &mut Charges, order: OrderId) {
@@ -134,12 +134,8 @@ impl ChargeRepository for Disk<Payments> {
         .await
     }
 
-    async fn load(
-        &self,
-        tx: &mut Tx<Payments>,
-        orders: &[OrderId],
-    ) -> Result<Batch<Payment>, Failure> {
-        Ok(load(tx, orders))
+    fn load(&self, tx: &mut Tx<Payments>, orders: &[OrderId]) -> Reply<'static, Batch<Payment>> {
+        reply(Ok(load(tx, orders)))
     }
 
     async fn save(&self, tx: &mut Tx<Payments>, payments: &Batch<Payment>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use crate::disk::Tx;
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Store};
+use messaging::{Batch, Reply, Store, reply};
 use shipping::Dispatch;
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ impl Store for ShipmentStore {
     type State = Dispatch;
     type Batch = Batch<Dispatch>;
 
-    async fn load(
+    fn load(
         &self,
         tx: &mut Tx<Shipments>,
         orders: &[OrderId],
         _touched: &[ProductId],
-    ) -> Result<Batch<Dispatch>, Failure> {
+    ) -> Reply<'static, Batch<Dispatch>> {
         let rows = tx.data();
-        Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, rows.get(id)?.clone())))))
+        reply(Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, rows.get(id)?.clone()))))))
     }
 
     async fn save(&self, tx: &mut Tx<Shipments>, batch: &Batch<Dispatch>) -> Result<(), Failure> {
