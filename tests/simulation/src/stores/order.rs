@@ -16,8 +16,10 @@ use std::{
     time::Duration,
 };
 
-/// The error of a clock that was read over a slow connection.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(4);
+/// The error of a clock that was read over a slow connection, and the time from the drawing up of
+/// an order, when its age begins, to its row: the writer retries for five seconds, and the last
+/// attempt takes its time.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(4 + 10);
 
 #[derive(Clone, Default)]
 pub struct Orders {
