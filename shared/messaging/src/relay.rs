@@ -17,11 +17,11 @@ use std::{
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// Confirmed rows are deleted so many at a time, or this long after the first: the delay is
-/// harmless, and fewer transactions are cheaper.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Confirmed rows are deleted so many at a time, or this long after the first: fewer transactions
+/// are cheaper. The sweep would find them after two seconds.
 const FORGET_MAX: usize = 1024;
-const FORGET_EVERY: Duration = Duration::from_millis(200);
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Hands committed events to the relay, so that it need not query the outbox.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use telemetry::metrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-const NOTED_EVERY: Duration = Duration::from_millis(500);
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 const STALE_AFTER_S: f64 = 5.0;
 /// A loop without progress for this many deadlines is stuck: no step of it takes as many.
 const STUCK_AFTER: u32 = 6;
