@@ -172,14 +172,15 @@ fn lock_products(
 }
 
 fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservation)]) {
-    tx.query(
+    tx.batch(
         "INSERT INTO reservations (order_id, status)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[])
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
+        reservations.len(),
     )
-    .bind(reservations.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(reservations.iter().map(|(_, held)| held.status.name()).collect::<Vec<_>>())
+    .each(reservations.iter().map(|(order, _)| *order))
+    .each(reservations.iter().map(|(_, held)| held.status.name()))
     .run();
     let lines: Vec<_> = reservations
         .iter()
@@ -187,13 +188,14 @@ fn save_reservations(tx: &mut Transaction, reservations: &[(OrderId, &Reservatio
         .flat_map(|(order, held)| held.quantities.iter().map(|line| (*order, line)))
         .collect();
     let quantities = lines.iter().map(|(_, (_, quantity))| signed(**quantity));
-    tx.query(
+    tx.batch(
         "INSERT INTO reservation_items (order_id, product_id, quantity)
          SELECT * FROM UNNEST($1::UUID[], $2::UUID[], $3::BIGINT[])",
+        lines.len(),
     )
-    .bind(lines.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(lines.iter().map(|(_, (product, _))| **product).collect::<Vec<_>>())
-    .bind(quantities.collect::<Vec<_>>())
+    .each(lines.iter().map(|(order, _)| *order))
+    .each(lines.iter().map(|(_, (product, _))| **product))
+    .each(quantities)
     .run();
 }
 
@@ -202,14 +204,15 @@ fn save_refusals(tx: &mut Transaction, orders: &[OrderId]) {
 }
 
 fn save_products(tx: &mut Transaction, products: &[(ProductId, Product)]) {
-    tx.query(
+    tx.batch(
         "UPDATE products
          SET quantity_reserved = changed.reserved
          FROM UNNEST($1::UUID[], $2::BIGINT[]) AS changed (id, reserved)
          WHERE products.id = changed.id",
+        products.len(),
     )
-    .bind(products.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(products.iter().map(|(_, product)| signed(product.reserved)).collect::<Vec<_>>())
+    .each(products.iter().map(|(id, _)| *id))
+    .each(products.iter().map(|(_, product)| signed(product.reserved)))
     .run();
 }
 

@@ -91,7 +91,7 @@ impl Store for Orders {
             .iter()
             .filter_map(|(id, news)| Some((*id, batch.known.get(id)?, write_facts(news))))
             .collect();
-        tx.query(
+        tx.batch(
             "UPDATE orders
              SET facts = orders.facts || new.facts::JSONB,
                  status = new.status,
@@ -99,11 +99,12 @@ impl Store for Orders {
              FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::TIMESTAMPTZ[])
                  AS new (id, facts, status, updated_at)
              WHERE orders.id = new.id",
+            changed.len(),
         )
-        .bind(changed.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(.., news)| news.as_str()).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, order, _)| order.status().name()).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, order, _)| order.updated_at()).collect::<Vec<_>>())
+        .each(changed.iter().map(|(id, ..)| *id))
+        .each(changed.iter().map(|(.., news)| news.as_str()))
+        .each(changed.iter().map(|(_, order, _)| order.status().name()))
+        .each(changed.iter().map(|(_, order, _)| order.updated_at()))
         .run();
         Ok(())
     }

@@ -112,7 +112,7 @@ pub fn save(tx: &Session, batch: &Batch<Payment>) {
     let of = |read: fn(&Charge) -> i32| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
     let text =
         |read: fn(&Charge) -> Option<&str>| changed.iter().map(|c| read(c)).collect::<Vec<_>>();
-    tx.query(
+    tx.batch(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
              charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
@@ -146,27 +146,28 @@ pub fn save(tx: &Session, batch: &Batch<Payment>) {
              look_ups = EXCLUDED.look_ups,
              due_at = EXCLUDED.due_at,
              updated_at = now()",
+        changed.len(),
     )
-    .bind(changed.iter().map(|c| c.order_id).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.status.name()).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.method.name()).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.amount.decimal()).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| items_text(c)).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.cancel_requested).collect::<Vec<_>>())
-    .bind(of(|c| c.attempts.cast_signed()))
-    .bind(of(|c| c.refund_attempts.cast_signed()))
-    .bind(text(|c| c.provider_ref.as_deref()))
-    .bind(text(|c| c.refund_ref.as_deref()))
-    .bind(text(|c| c.last_error.as_deref()))
-    .bind(changed.iter().map(|c| c.cause.event_id).collect::<Vec<_>>())
-    .bind(text(|c| c.cause.trace.as_deref()))
-    .bind(changed.iter().map(|c| c.charge_key).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.refund_key).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.claim).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.next_call.name()).collect::<Vec<_>>())
-    .bind(changed.iter().map(|c| c.in_doubt).collect::<Vec<_>>())
-    .bind(of(|c| c.look_ups.cast_signed()))
-    .bind(changed.iter().map(|c| c.due_in.map(millis)).collect::<Vec<_>>())
+    .each(changed.iter().map(|c| c.order_id))
+    .each(changed.iter().map(|c| c.status.name()))
+    .each(changed.iter().map(|c| c.method.name()))
+    .each(changed.iter().map(|c| c.amount.decimal()))
+    .each(changed.iter().map(|c| items_text(c)))
+    .each(changed.iter().map(|c| c.cancel_requested))
+    .each(of(|c| c.attempts.cast_signed()))
+    .each(of(|c| c.refund_attempts.cast_signed()))
+    .each(text(|c| c.provider_ref.as_deref()))
+    .each(text(|c| c.refund_ref.as_deref()))
+    .each(text(|c| c.last_error.as_deref()))
+    .each(changed.iter().map(|c| c.cause.event_id))
+    .each(text(|c| c.cause.trace.as_deref()))
+    .each(changed.iter().map(|c| c.charge_key))
+    .each(changed.iter().map(|c| c.refund_key))
+    .each(changed.iter().map(|c| c.claim))
+    .each(changed.iter().map(|c| c.next_call.name()))
+    .each(changed.iter().map(|c| c.in_doubt))
+    .each(of(|c| c.look_ups.cast_signed()))
+    .each(changed.iter().map(|c| c.due_in.map(millis)))
     .run();
 }
 

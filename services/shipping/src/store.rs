@@ -84,31 +84,29 @@ fn dispatch(row: Row) -> Result<Dispatch, Failure> {
 }
 
 fn save_marks(tx: &mut Transaction, orders: &[OrderId]) {
-    tx.query(
+    tx.batch(
         "INSERT INTO cancel_marks (order_id)
          SELECT * FROM UNNEST($1::UUID[])
          ON CONFLICT DO NOTHING",
+        orders.len(),
     )
-    .bind(orders)
+    .each(orders)
     .run();
 }
 
 fn save_shipments(tx: &mut Transaction, shipments: &[(OrderId, &Shipment)]) {
-    tx.query(
+    tx.batch(
         "INSERT INTO shipments (order_id, status, tracking_code, freight, delivery_days)
          SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::SMALLINT[])
          ON CONFLICT (order_id) DO UPDATE
          SET status = EXCLUDED.status, updated_at = now()",
+        shipments.len(),
     )
-    .bind(shipments.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(shipments.iter().map(|(_, shipment)| shipment.status.name()).collect::<Vec<_>>())
-    .bind(
-        shipments.iter().map(|(_, shipment)| shipment.tracking_code.as_deref()).collect::<Vec<_>>(),
-    )
-    .bind(shipments.iter().map(|(_, shipment)| shipment.freight.decimal()).collect::<Vec<_>>())
-    .bind(
-        shipments.iter().map(|(_, shipment)| i16::from(shipment.delivery_days)).collect::<Vec<_>>(),
-    )
+    .each(shipments.iter().map(|(order, _)| *order))
+    .each(shipments.iter().map(|(_, shipment)| shipment.status.name()))
+    .each(shipments.iter().map(|(_, shipment)| shipment.tracking_code.as_deref()))
+    .each(shipments.iter().map(|(_, shipment)| shipment.freight.decimal()))
+    .each(shipments.iter().map(|(_, shipment)| i16::from(shipment.delivery_days)))
     .run();
 }
 

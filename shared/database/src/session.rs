@@ -6,11 +6,11 @@ use crate::{
     idle::{IdleConnections, Live},
     limits::late,
     row::Row,
-    statement::Statement,
+    statement::{FEW, Statement, few_rows},
     wire::{BEGIN, COMMIT, ROLLBACK, State, Wire},
 };
 use futures::{FutureExt, future::BoxFuture};
-use sqlx::{Encode, Error, Postgres, Type};
+use sqlx::{Encode, Error, Postgres, Type, postgres::PgHasArrayType};
 use std::{
     borrow::Cow,
     collections::HashMap,
@@ -73,6 +73,13 @@ impl Session {
         Query { session: self, statement: Statement::new(sql) }
     }
 
+    /// A statement about so many rows, `FROM UNNEST($1::TYPE[], …)`: each array by `each`.
+    pub fn batch(&self, sql: &'static str, rows: usize) -> Batch<'_> {
+        let is_few = (1..=FEW).contains(&rows);
+        let query = self.query(if is_few { few_rows(sql, rows) } else { sql });
+        Batch { query, is_few }
+    }
+
     /// Its number.
     fn ask(&self, statement: Statement) -> usize {
         let mut asked = self.0.asked();
@@ -107,6 +114,37 @@ impl<'a> Query<'a> {
         let number = self.session.ask(self.statement);
         let shared = self.session.0.clone();
         async move { shared.rows(number).await?.iter().map(R::from_row).collect() }.boxed()
+    }
+}
+
+/// A statement about several rows; their values come next, column by column.
+#[must_use]
+pub struct Batch<'a> {
+    query: Query<'a>,
+    is_few: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// The rows' values of the next column.
+    pub fn each<'q, T>(self, values: impl IntoIterator<Item = T>) -> Self
+    where
+        T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
+    {
+        let Self { query, is_few } = self;
+        let query = if is_few {
+            values.into_iter().fold(query, Query::bind)
+        } else {
+            query.bind(values.into_iter().collect::<Vec<_>>())
+        };
+        Self { query, is_few }
+    }
+
+    pub fn run(self) {
+        self.query.run();
+    }
+
+    pub fn rows<R: FromRow>(self) -> BoxFuture<'static, Result<Vec<R>, Error>> {
+        self.query.rows()
     }
 }
 

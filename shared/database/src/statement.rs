@@ -6,7 +6,11 @@ use sqlx::{
     error::BoxDynError,
     postgres::{PgArgumentBuffer, types::Oid},
 };
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 /// Static SQL is prepared once per connection; SQL that is made for the occasion, each time.
 pub struct Statement {
@@ -54,5 +58,57 @@ impl Statement {
     }
 }
 
+/// So many rows are written as `VALUES`: a function scan of twenty arrays costs more to begin than
+/// a few rows cost to write.
+pub const FEW: usize = 4;
+
+/// The statement with `VALUES` of so many rows for its `UNNEST`. The values of a column are
+/// numbered one after another.
+pub fn few_rows(sql: &'static str, rows: usize) -> &'static str {
+    static MADE: LazyLock<Mutex<HashMap<(usize, usize, usize), &'static str>>> =
+        LazyLock::new(Mutex::default);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    // As many as there are statements in the source.
+    made.entry((sql.as_ptr().addr(), sql.len(), rows))
+        .or_insert_with(|| Box::leak(with_values(sql, rows).into_boxed_str()))
+}
+
+fn with_values(sql: &str, rows: usize) -> String {
+    let (before, rest) = sql.split_once("UNNEST(").expect("a batch is of arrays");
+    let (columns, after) = rest.split_once(')').expect("a parenthesis is closed");
+    let types: Vec<_> = columns
+        .split(',')
+        .map(|column| {
+            let array = column.trim().split_once("::").map(|(_, array)| array);
+            array.and_then(|array| array.strip_suffix("[]")).expect("an array has a type")
+        })
+        .collect();
+    let values = (1..=rows).map(|row| {
+        let row = (0..).zip(&types).map(|(at, of)| format!("${}::{of}", at * rows + row));
+        format!("({})", row.collect::<Vec<_>>().join(", "))
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    let alias = if after.trim_start().starts_with("AS ") { "" } else { " AS given" };
+    format!("{before}(VALUES {values}){alias}{after}")
+}
+
 /// The length of a value that is none.
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_rows_are_values() {
+        let sql =
+            "INSERT INTO t SELECT * FROM UNNEST($1::UUID[],\n $2::TEXT[]) ON CONFLICT DO NOTHING";
+        let expected = "INSERT INTO t SELECT * FROM (VALUES ($1::UUID, $3::TEXT), \
+            ($2::UUID, $4::TEXT)) AS given ON CONFLICT DO NOTHING";
+        assert_eq!(few_rows(sql, 2), expected);
+        assert_eq!(few_rows(sql, 2).as_ptr(), few_rows(sql, 2).as_ptr());
+        let named = "UPDATE t SET a = x.a FROM UNNEST($1::INTEGER[]) AS x (a)";
+        let expected = "UPDATE t SET a = x.a FROM (VALUES ($1::INTEGER)) AS x (a)";
+        assert_eq!(few_rows(named, 1), expected);
+    }
+}

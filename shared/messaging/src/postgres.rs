@@ -61,28 +61,25 @@ impl MessageStore for PgMessageStore {
     }
 
     fn insert_inbox<'a>(&'a self, tx: &mut Transaction, keys: &[Handled]) -> Reply<'a, Vec<Seen>> {
-        let ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
         // First the locks, then the keys in their order: two batches with the same orders or events
         // wait for each other, and never deadlock.
+        let orders: Vec<_> = keys.iter().map(|key| key.order_id).collect();
+        database::lock_orders(tx, &orders);
+        let mut sorted: Vec<_> = keys.iter().collect();
+        sorted.sort_by_key(|key| key.event_id);
+        let ids: Vec<_> = sorted.iter().map(|key| key.event_id).collect();
         let query = tx
-            .query(
-                "WITH locked AS MATERIALIZED (
-                 SELECT count(pg_advisory_xact_lock(key)) AS orders
-                 FROM UNNEST($5::BIGINT[]) AS key)
-             INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
-             SELECT heard.*
-             FROM locked, UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])
-                 AS heard (event_id, event_type, order_id, digest)
-             WHERE locked.orders > 0
-             ORDER BY event_id
-             ON CONFLICT DO NOTHING
-             RETURNING event_id",
+            .batch(
+                "INSERT INTO idempotency_keys (event_id, event_type, order_id, digest)
+                 SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::UUID[], $4::BYTEA[])
+                 ON CONFLICT DO NOTHING
+                 RETURNING event_id",
+                keys.len(),
             )
-            .bind(&ids)
-            .bind(keys.iter().map(|key| key.event).collect::<Vec<_>>())
-            .bind(keys.iter().map(|key| key.order_id).collect::<Vec<_>>())
-            .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
-            .bind(database::lock_keys(keys.iter().map(|key| key.order_id)));
+            .each(&ids)
+            .each(sorted.iter().map(|key| key.event))
+            .each(sorted.iter().map(|key| key.order_id))
+            .each(sorted.iter().map(|key| key.digest.as_slice()));
         let new = query.rows::<(Uuid,)>();
         let (tx, keys) = (Session::clone(tx), keys.to_vec());
         let seen = async move {
@@ -126,18 +123,21 @@ impl MessageStore for PgMessageStore {
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        tx.query(concat!(
+        tx.batch(
+            concat!(
             insert_into_outbox!(),
             " SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
                  $6::UUID[], $7::TEXT[])",
-        ))
-        .bind(said.iter().map(|event| event.id).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.event.as_str()).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| i32::from(event.version)).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.order_id).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.caused_by).collect::<Vec<_>>())
-        .bind(said.iter().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
+        ),
+            said.len(),
+        )
+        .each(said.iter().map(|event| event.id))
+        .each(said.iter().map(|event| event.event.as_str()))
+        .each(said.iter().map(|event| i32::from(event.version)))
+        .each(said.iter().map(|event| event.order_id))
+        .each(said.iter().map(|event| event.body.as_str()))
+        .each(said.iter().map(|event| event.caused_by))
+        .each(said.iter().map(|event| event.trace.as_deref()))
         .run();
         Ok(())
     }

@@ -1,12 +1,15 @@
-//! Inserts new orders, many in one statement, which is a transaction by itself.
+//! Inserts new orders, many at once: statements that are sent together are one transaction.
 
 use super::{Answer, answers, write_facts};
 use crate::view::View;
 use anyhow::anyhow;
-use database::{Failure, PgPool};
+use database::{Failure, PgPool, Session};
 use events::OrderId;
 use messaging::{Outgoing, PgMessageStore, insert_into_outbox};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+};
 
 /// Why new orders are not known to be written.
 #[derive(Debug)]
@@ -47,79 +50,18 @@ pub async fn place(
     if placed.is_empty() {
         return Ok(HashMap::new());
     }
-    let views = || placed.iter().map(|new| &new.view);
-    let said = || placed.iter().map(|new| &new.said);
-    let answer = |read: fn(&Answer) -> &str| {
-        placed.iter().map(|new| new.answer.as_ref().map(read)).collect::<Vec<_>>()
-    };
-    let digests = placed.iter().map(|new| Some(new.answer.as_ref()?.digest.as_slice()));
     let writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
-    // A transaction waits for a key that another one holds; all take keys in the same order, so
-    // there is no deadlock.
-    let query = writing
-        .query(concat!(
-            "WITH asked AS (
-             SELECT *
-             FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
-                 $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[],
-                 $11::TEXT[], $12::BYTEA[], $13::TEXT[],
-                 $14::UUID[], $15::TEXT[], $16::INTEGER[], $17::TEXT[], $18::UUID[])
-                 AS new (id, customer_id, payment_method, total_amount, items, trace,
-                 created_at, facts, status, updated_at,
-                 key, digest, answer,
-                 event_id, event_type, version, body, caused_by)),
-         answered AS (
-             INSERT INTO http_idempotency_keys (key, digest, order_id, answer)
-             SELECT key, digest, id, answer
-             FROM asked
-             WHERE key IS NOT NULL
-             ORDER BY key, id
-             ON CONFLICT DO NOTHING
-             RETURNING order_id),
-         fresh AS (
-             SELECT *
-             FROM asked
-             WHERE key IS NULL OR id IN (SELECT order_id FROM answered)),
-         placed AS (
-             INSERT INTO orders (id, customer_id, payment_method, total_amount, items, trace,
-                 created_at, facts, status, updated_at)
-             SELECT id, customer_id, payment_method, total_amount, items::JSONB, trace,
-                 created_at, facts::JSONB, status, updated_at
-             FROM fresh),
-         said AS (
-             ",
-            insert_into_outbox!(),
-            " SELECT event_id, event_type, version, id, body, caused_by, trace
-             FROM fresh)
-         SELECT id FROM fresh",
-        ))
-        .bind(views().map(|view| view.id).collect::<Vec<_>>())
-        .bind(views().map(|view| view.customer_id).collect::<Vec<_>>())
-        .bind(views().map(|view| view.payment_method.name()).collect::<Vec<_>>())
-        .bind(views().map(|view| view.total_amount.decimal()).collect::<Vec<_>>())
-        .bind(views().map(items_text).collect::<Vec<_>>())
-        .bind(said().map(|event| event.trace.as_deref()).collect::<Vec<_>>())
-        .bind(views().map(|view| view.created_at).collect::<Vec<_>>())
-        .bind(views().map(|view| write_facts(view.order.timeline())).collect::<Vec<_>>())
-        .bind(views().map(|view| view.order.status().name()).collect::<Vec<_>>())
-        .bind(views().map(View::updated_at).collect::<Vec<_>>())
-        .bind(answer(|answer| &answer.key))
-        .bind(digests.collect::<Vec<_>>())
-        .bind(answer(|answer| &answer.body))
-        .bind(said().map(|event| event.id).collect::<Vec<_>>())
-        .bind(said().map(|event| event.event.as_str()).collect::<Vec<_>>())
-        .bind(said().map(|event| i32::from(event.version)).collect::<Vec<_>>())
-        .bind(said().map(|event| event.body.as_str()).collect::<Vec<_>>())
-        .bind(said().map(|event| event.caused_by).collect::<Vec<_>>());
-    let fresh = query.rows::<(OrderId,)>().await.map_err(Failure::from)?;
+    keep_answers(&writing, placed);
+    let fresh = insert_orders(&writing, placed);
+    insert_events(&writing, placed);
+    let fresh = fresh.await.map_err(Failure::from)?;
     let fresh: HashSet<OrderId> = fresh.into_iter().map(|(id,)| id).collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
     let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
-    // A statement of its own: it sees the rows that were in conflict.
     let given = if keys.is_empty() {
         HashMap::new()
     } else {
-        // The first statement is complete, even if this one fails.
+        // The orders are written, even if this fails.
         answers::given(&writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
     };
     match keys.iter().find(|key| !given.contains_key(**key)) {
@@ -128,6 +70,92 @@ pub async fn place(
         }
         None => Ok(given),
     }
+}
+
+/// Those whose key is free. A transaction waits for a key that another one holds; all take keys in
+/// the same order, so there is no deadlock.
+fn keep_answers(writing: &Session, placed: &[Placed]) {
+    let mut answers: Vec<_> = placed.iter().filter_map(|new| new.answer.as_ref()).collect();
+    if answers.is_empty() {
+        return;
+    }
+    answers.sort_by_key(|answer| (&answer.key, answer.order_id));
+    writing
+        .batch(
+            "INSERT INTO http_idempotency_keys (key, digest, order_id, answer)
+             SELECT * FROM UNNEST($1::TEXT[], $2::BYTEA[], $3::UUID[], $4::TEXT[])
+             ON CONFLICT DO NOTHING",
+            answers.len(),
+        )
+        .each(answers.iter().map(|answer| answer.key.as_str()))
+        .each(answers.iter().map(|answer| answer.digest.as_slice()))
+        .each(answers.iter().map(|answer| answer.order_id))
+        .each(answers.iter().map(|answer| answer.body.as_str()))
+        .run();
+}
+
+/// Those without a key, or whose key was kept by this transaction. (A subquery for each: a join,
+/// planned while the table is empty, might read all of it for ever.)
+fn insert_orders(
+    writing: &Session,
+    placed: &[Placed],
+) -> impl Future<Output = Result<Vec<(OrderId,)>, sqlx::Error>> + use<> {
+    let views = || placed.iter().map(|new| &new.view);
+    let key = |new: &Placed| new.answer.as_ref().map(|answer| answer.key.clone());
+    writing
+        .batch(
+            "INSERT INTO orders (id, customer_id, payment_method, total_amount, items, trace,
+                 created_at, facts, status, updated_at)
+             SELECT id, customer_id, payment_method, total_amount, items::JSONB, trace,
+                 created_at, facts::JSONB, status, updated_at
+             FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
+                 $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[], $11::TEXT[])
+                 AS new (id, customer_id, payment_method, total_amount, items, trace,
+                 created_at, facts, status, updated_at, key)
+             WHERE key IS NULL
+                 OR id = (SELECT order_id FROM http_idempotency_keys AS given
+                     WHERE given.key = new.key AND given.xmin = pg_current_xact_id()::XID)
+             RETURNING id",
+            placed.len(),
+        )
+        .each(views().map(|view| view.id))
+        .each(views().map(|view| view.customer_id))
+        .each(views().map(|view| view.payment_method.name()))
+        .each(views().map(|view| view.total_amount.decimal()))
+        .each(views().map(items_text))
+        .each(placed.iter().map(|new| new.said.trace.as_deref()))
+        .each(views().map(|view| view.created_at))
+        .each(views().map(|view| write_facts(view.order.timeline())))
+        .each(views().map(|view| view.order.status().name()))
+        .each(views().map(View::updated_at))
+        .each(placed.iter().map(key))
+        .rows()
+}
+
+/// Of the orders that this transaction has inserted.
+fn insert_events(writing: &Session, placed: &[Placed]) {
+    let said = || placed.iter().map(|new| &new.said);
+    writing
+        .batch(
+            concat!(
+                insert_into_outbox!(),
+                " SELECT said.*
+             FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[], $6::UUID[],
+                 $7::TEXT[])
+                 AS said (event_id, event_type, version, order_id, body, caused_by, trace)
+             WHERE order_id = (SELECT id FROM orders
+                 WHERE orders.id = said.order_id AND orders.xmin = pg_current_xact_id()::XID)",
+            ),
+            placed.len(),
+        )
+        .each(said().map(|event| event.id))
+        .each(said().map(|event| event.event.as_str()))
+        .each(said().map(|event| i32::from(event.version)))
+        .each(said().map(|event| event.order_id))
+        .each(said().map(|event| event.body.as_str()))
+        .each(said().map(|event| event.caused_by))
+        .each(said().map(|event| event.trace.as_deref()))
+        .run();
 }
 
 fn items_text(view: &View) -> String {
