@@ -1,36 +1,41 @@
 //! Connects to RabbitMQ. Two connections, since under an alarm RabbitMQ stops reading from a
-//! connection that publishes, acknowledgements included. lapin's own recovery is off: a failed
-//! session is dropped, and its owner builds a new one.
+//! connection that publishes, acknowledgements included. A failed session is dropped, and its owner
+//! builds a new one.
 
 mod declare;
+mod errors;
 mod frames;
+mod link;
 mod look;
 mod properties;
 mod transport;
 
 use crate::{
     BODY_MAX, Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Env, Publication,
-    Publisher, QueueInspector, Session, SystemEnv, Topology, crash_at, wire,
+    Publisher, QueueInspector, Session, SystemEnv, Topology, crash_at, crash_is_due, wire,
 };
-use async_trait::async_trait;
-use futures::{FutureExt, StreamExt, future::join_all};
-use lapin::{
-    Channel, Confirmation, Connection, ConnectionProperties,
-    options::*,
-    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    types::FieldTable,
+use amq_protocol::{
+    protocol::{
+        AMQPClass,
+        basic::{AMQPMethod, Ack, Consume, Qos, Reject},
+        confirm, queue,
+    },
     uri::AMQPUri,
 };
-use std::{collections::HashSet, future::Future, sync::atomic::AtomicBool, time::Duration};
+use async_trait::async_trait;
+use errors::{in_time, within};
+use futures::future::join_all;
+use lapin::{Connection, ConnectionProperties};
+use link::{Arrived, Link, LinkChannel};
+use std::{sync::atomic::AtomicBool, time::Duration};
 use telemetry::metrics;
 
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The next session waits for this one to close: only so long, if the broker does not answer.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// A peer without traffic for twice as long has gone: detected within 20 seconds.
 const HEARTBEAT_S: u16 = 6;
-/// lapin has buffers of thirty-two frames in each direction, and cycles through all of them: with
-/// the usual 128 KiB they fill 16 MB. A longer message is several frames.
+/// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
+/// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
 /// A consumer's tag, which comes with every delivery: the broker's own tags are longer than the
 /// rest of the frame.
@@ -68,6 +73,21 @@ impl RabbitMq {
         in_time(transport::connect(self.uri.clone(), properties, body_max)).await
     }
 
+    /// Ensures the topology, on a connection of lapin's that is closed at once.
+    async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+        let name = format!("{}: declares", topology.service);
+        let connection = self.open(name, Some(BODY_MAX)).await?;
+        let declared = declare::make_sure(&connection, topology, &self.may_declare).await;
+        // It may be closed already, or silent.
+        let goodbye = connection.close(200, "declared".into());
+        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
+        declared
+    }
+
+    async fn link(&self, name: String) -> Result<Link, BrokerError> {
+        within(Link::open(&self.uri, &name, BODY_MAX)).await
+    }
+
     /// A connection for an operator's tool, which reads bodies of any size.
     pub async fn connection(url: &str, name: &str) -> Result<Connection, BrokerError> {
         let rabbit = Self::new(url, 1).map_err(BrokerError::Login)?;
@@ -78,15 +98,14 @@ impl RabbitMq {
 #[async_trait]
 impl Broker for RabbitMq {
     async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError> {
+        self.declare(topology).await?;
         let service = &topology.service;
         let (consuming, publishing) = tokio::try_join!(
-            self.open(format!("{service}: consumes"), Some(BODY_MAX)),
-            self.open(format!("{service}: publishes"), Some(BODY_MAX)),
+            self.link(format!("{service}: consumes")),
+            self.link(format!("{service}: publishes")),
         )?;
         let Self { prefetch, rank, .. } = *self;
-        let session = RabbitSession { consuming, publishing, prefetch, rank };
-        declare::make_sure(&session.publishing, topology, &self.may_declare).await?;
-        Ok(Box::new(session))
+        Ok(Box::new(RabbitSession { consuming, publishing, prefetch, rank }))
     }
 
     async fn look(&self, name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
@@ -96,8 +115,8 @@ impl Broker for RabbitMq {
 }
 
 struct RabbitSession {
-    consuming: Connection,
-    publishing: Connection,
+    consuming: Link,
+    publishing: Link,
     prefetch: u16,
     rank: i64,
 }
@@ -105,41 +124,36 @@ struct RabbitSession {
 #[async_trait]
 impl Session for RabbitSession {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
-        let channel = in_time(self.consuming.create_channel()).await?;
-        in_time(channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
-        let consumer = in_time(channel.basic_consume(
-            queue.into(),
-            CONSUMER.into(),
-            BasicConsumeOptions::default(),
-            wire::table([(RANK, self.rank.into())]),
-        ))
-        .await?;
+        let channel = within(self.consuming.channel()).await?;
+        let qos = Qos { prefetch_count: self.prefetch, global: false };
+        within(channel.call(AMQPClass::Basic(AMQPMethod::Qos(qos)))).await?;
+        let consume = Consume {
+            queue: queue.into(),
+            consumer_tag: CONSUMER.into(),
+            arguments: wire::table([(RANK, self.rank.into())]),
+            ..Consume::default()
+        };
+        within(channel.call(AMQPClass::Basic(AMQPMethod::Consume(consume)))).await?;
         let queue = queue.into();
-        Ok(Box::new(RabbitDeliveries {
-            channel,
-            consumer,
-            queue,
-            last_tag: None,
-            unreadable: vec![],
-        }))
+        Ok(Box::new(RabbitDeliveries { channel, queue, last_tag: None, unreadable: vec![] }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        let channel = in_time(self.publishing.create_channel()).await?;
-        in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let channel = within(self.publishing.channel()).await?;
+        let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
+        within(channel.call(AMQPClass::Confirm(select))).await?;
         Ok(Box::new(RabbitPublisher { channel }))
     }
 
     async fn close(&self) {
         // They may be closed already, or silent; nothing is left to do either way.
-        let both = [&self.consuming, &self.publishing].map(|one| one.close(200, "bye".into()));
+        let both = [&self.consuming, &self.publishing].map(Link::close);
         let _ = tokio::time::timeout(CLOSE_MAX, join_all(both)).await;
     }
 }
 
 struct RabbitDeliveries {
-    channel: Channel,
-    consumer: lapin::Consumer,
+    channel: LinkChannel,
     queue: String,
     /// Of the deliveries handed out and not yet acknowledged.
     last_tag: Option<u64>,
@@ -149,14 +163,14 @@ struct RabbitDeliveries {
 
 impl RabbitDeliveries {
     /// `None` if it cannot be read.
-    fn delivered(&mut self, one: lapin::message::Delivery) -> Option<Delivery> {
-        let mut message = wire::message(&one.properties, one.data);
+    fn delivered(&mut self, one: Arrived) -> Option<Delivery> {
+        let mut message = wire::message(&one.properties, one.body);
         if let Some(reason) = message.unreadable() {
             tracing::error!(queue = self.queue, reason, "dead letter: {reason}");
-            self.unreadable.push(one.delivery_tag);
+            self.unreadable.push(one.tag);
             return None;
         }
-        self.last_tag = Some(one.delivery_tag);
+        self.last_tag = Some(one.tag);
         let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
         message.headers.retain(|name, _| ![RETURNS, ACQUIRED].contains(&name.as_str()));
         let returns = counted.unwrap_or(0).max(u32::from(one.redelivered));
@@ -164,11 +178,10 @@ impl RabbitDeliveries {
     }
 
     /// The broker itself moves them to the dead letters, with every byte.
-    async fn reject_unreadable(&mut self) -> Result<(), BrokerError> {
-        // Taken first: if this is dropped while it waits, the rejection is sent already.
-        while let Some(tag) = self.unreadable.pop() {
-            let options = BasicRejectOptions { requeue: false };
-            in_time(self.channel.basic_reject(tag, options)).await?;
+    fn reject_unreadable(&mut self) -> Result<(), BrokerError> {
+        while let Some(delivery_tag) = self.unreadable.pop() {
+            let reject = Reject { delivery_tag, requeue: false };
+            self.channel.tell(AMQPClass::Basic(AMQPMethod::Reject(reject)))?;
             metrics::DEAD.add(1, [&self.queue]);
         }
         Ok(())
@@ -179,8 +192,8 @@ impl RabbitDeliveries {
 impl Deliveries for RabbitDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
         loop {
-            self.reject_unreadable().await.ok()?;
-            let first = self.consumer.next().await?.ok()?;
+            self.reject_unreadable().ok()?;
+            let first = self.channel.next().await?;
             if let Some(first) = self.delivered(first) {
                 let mut batch = vec![first];
                 batch.extend(self.ready(max.saturating_sub(1)));
@@ -192,134 +205,51 @@ impl Deliveries for RabbitDeliveries {
     fn ready(&mut self, max: usize) -> Vec<Delivery> {
         let mut ready = Vec::new();
         while ready.len() < max {
-            match self.consumer.next().now_or_never() {
-                Some(Some(Ok(delivery))) => ready.extend(self.delivered(delivery)),
-                // The next call sees the end again.
-                Some(_) | None => break,
-            }
+            // The next call sees the end.
+            let Some(one) = self.channel.ready() else { break };
+            ready.extend(self.delivered(one));
         }
         ready
     }
 
     /// On the delivering channel, which keeps the order of answers and deliveries.
     async fn depth(&mut self) -> Result<u32, BrokerError> {
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = self.consumer.queue();
-        let found = self.channel.queue_declare(queue, options, FieldTable::default());
-        Ok(in_time(found).await?.message_count())
+        let queue = self.queue.as_str().into();
+        let look = queue::Declare { queue, passive: true, ..queue::Declare::default() };
+        let look = AMQPClass::Queue(queue::AMQPMethod::Declare(look));
+        match within(self.channel.call(look)).await? {
+            AMQPClass::Queue(queue::AMQPMethod::DeclareOk(found)) => Ok(found.message_count),
+            other => Err(BrokerError::away(format!("the broker answers with {other:?}"))),
+        }
     }
 
     async fn ack(&mut self) -> Result<(), BrokerError> {
         // First, since an acknowledgement covers all earlier deliveries.
-        self.reject_unreadable().await?;
-        let Some(tag) = self.last_tag.take() else {
+        self.reject_unreadable()?;
+        let Some(delivery_tag) = self.last_tag.take() else {
             return Ok(());
         };
-        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
-        crash_at(CrashPoint::Acknowledged);
+        let ack = Ack { delivery_tag, multiple: true };
+        self.channel.tell(AMQPClass::Basic(AMQPMethod::Ack(ack)))?;
+        if crash_is_due(CrashPoint::Acknowledged) {
+            within(self.channel.written()).await?;
+            crash_at(CrashPoint::Acknowledged);
+        }
         Ok(())
     }
 }
 
 struct RabbitPublisher {
-    channel: Channel,
+    channel: LinkChannel,
 }
 
 #[async_trait]
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
-        let sent = in_time(async {
-            let sends = burst.iter().map(|publication| send(&self.channel, publication));
-            let confirms = join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            crash_at(CrashPoint::Published);
-            join_all(confirms).await.into_iter().collect::<Result<Vec<_>, _>>()
-        })
-        .await
-        .map_err(|why| match why {
+        within(self.channel.publish(burst)).await.map_err(|why| match why {
             // A message that is too large.
             BrokerError::Topology(why) => BrokerError::Ended(why),
             other => other,
-        })?;
-        // lapin may attach a returned message to the confirm of a neighbour: go by the message's
-        // id.
-        let mut returned = HashSet::new();
-        let mut refused = vec![false; burst.len()];
-        for (confirmation, refused) in sent.into_iter().zip(&mut refused) {
-            *refused = match &confirmation {
-                Confirmation::Ack(_) => false,
-                Confirmation::Nack(_) => true,
-                Confirmation::NotRequested => {
-                    return Err(BrokerError::away("the channel does not confirm"));
-                }
-            };
-            if let Some(back) = confirmation.take_message() {
-                returned.insert(back.properties.message_id().as_ref().map(ToString::to_string));
-            }
-        }
-        Ok(burst
-            .iter()
-            .zip(refused)
-            .map(|(publication, refused)| {
-                if returned.contains(&publication.message.id) {
-                    Confirm::Unroutable
-                } else if refused {
-                    Confirm::Refused
-                } else {
-                    Confirm::Stored
-                }
-            })
-            .collect())
+        })
     }
 }
-
-#[expect(clippy::disallowed_methods, reason = "the one place that publishes")]
-async fn send(
-    channel: &Channel,
-    publication: &Publication,
-) -> lapin::Result<impl Future<Output = lapin::Result<Confirmation>> + use<>> {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
-    channel
-        .basic_publish(
-            publication.exchange.as_str().into(),
-            publication.routing_key.as_str().into(),
-            options,
-            &publication.message.body,
-            wire::properties(&publication.message),
-        )
-        .await
-}
-
-/// Bounds a wait for the broker.
-async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Err(_) => Err(BrokerError::away(format!("no answer within {} s", DEADLINE.as_secs()))),
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(why)) => Err(explain(&why)),
-    }
-}
-
-fn explain(why: &lapin::Error) -> BrokerError {
-    let refusal = match why.kind() {
-        lapin::ErrorKind::ProtocolError(refusal) => refusal,
-        // A broker that closes in the middle of a frame often resets the link before its reason
-        // is read.
-        lapin::ErrorKind::IOError(_) | lapin::ErrorKind::SerialisationError(_) => {
-            return BrokerError::Ended(why.to_string());
-        }
-        _ => return BrokerError::away(why),
-    };
-    match refusal.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
-        | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => BrokerError::Login(why.to_string()),
-        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
-            BrokerError::Topology(why.to_string())
-        }
-        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => BrokerError::Missing(why.to_string()),
-        // It is shutting down.
-        AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) => BrokerError::away(why),
-        _ => BrokerError::Ended(why.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -78,8 +78,7 @@ fn start(service: Boot, common: &Common, command: Command) -> anyhow::Result<()>
     done
 }
 
-/// Half of the processors: lapin has threads of its own, and with more of them work would move
-/// between threads that wake each other.
+/// Half of the processors: with more of them work would move between threads that wake each other.
 fn threads() -> usize {
     available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }

@@ -2,7 +2,7 @@
 //! is missing; one without it (an operator owns the broker) only checks what it publishes to and
 //! consumes from: RabbitMQ 4.3 refuses checks of anything else.
 
-use super::in_time;
+use super::errors::in_time;
 use crate::{BrokerError, Exchange, ExchangeKind, Topology, wire};
 use lapin::{Channel, Connection, ExchangeKind as Kind, options::*, types::FieldTable};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
-//! Rewrites the broker's frames into frames that lapin can read. lapin closes the connection on a
-//! short string that is not UTF-8, on a header frame above the negotiated size, and on tables
-//! nested so deep that its parser overflows the stack; the broker redelivers such a message for
-//! ever. Here two headers replace its properties and say so. Where bodies are limited, a larger one
-//! is left out, so that the memory for waiting messages is bounded. Pure.
+//! Rewrites the broker's frames into frames that lapin and the link can read. Their parser fails on
+//! a short string that is not UTF-8, and overflows the stack on tables that are nested too deep;
+//! lapin also fails on a header frame above the negotiated size. The broker redelivers such a
+//! message for ever. Here two headers replace its properties and say so. Where bodies are limited,
+//! a larger one is left out, so that the memory for waiting messages is bounded. Pure.
 
 use super::properties;
 use crate::{header, message::too_large};
@@ -35,7 +35,7 @@ pub struct Frames {
     /// The remaining bytes of a frame that is not parsed: passed through or dropped.
     passing: usize,
     skipping: usize,
-    /// The bytes are not AMQP, so lapin reports what is wrong.
+    /// The bytes are not AMQP, so the parser reports what is wrong.
     is_foreign: bool,
 }
 
@@ -44,7 +44,7 @@ impl Frames {
         Self { body_max: body_max.map(|max| max as u64), ..Self::default() }
     }
 
-    /// Appends to `readable` what lapin may read of it.
+    /// Appends to `readable` what the parser may read of it.
     pub fn push(&mut self, mut raw: &[u8], readable: &mut Vec<u8>) {
         while !raw.is_empty() {
             if self.is_foreign {

@@ -1,6 +1,6 @@
 //! Inspects queues by passive declarations. RabbitMQ 4.3 requires some right, any, on each queue.
 
-use super::{explain, in_time};
+use super::errors::{explain, in_time};
 use crate::{BrokerError, Depth, QueueInspector};
 use async_trait::async_trait;
 use futures::future::join_all;

@@ -1,6 +1,6 @@
-//! Checks without recursion whether lapin can read a message's properties. Pure.
+//! Checks without recursion whether amq-protocol can parse a message's properties. Pure.
 
-/// Depth of nested tables and arrays. lapin's parser recurses for each.
+/// Depth of nested tables and arrays. The parser recurses for each.
 const DEPTH_MAX: usize = 16;
 
 /// In the order of their flags, the highest bit first.

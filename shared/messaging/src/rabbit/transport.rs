@@ -1,4 +1,5 @@
-//! The socket under lapin: detects a dead peer, and passes lapin only bytes that it can read.
+//! Opens the sockets to the broker, which detect a dead peer. Under lapin, one passes on only bytes
+//! that lapin can read.
 
 use super::frames::Frames;
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
@@ -47,6 +48,11 @@ pub async fn connect(
 }
 
 async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
+    let stream = socket(uri).await?.compat();
+    Ok(Guarded { stream, frames, readable: Vec::new(), given: 0 })
+}
+
+pub async fn socket(uri: &AMQPUri) -> io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
     let authority = (uri.authority.host.as_str(), uri.authority.port);
     let socket = TcpStream::connect(authority).await?;
     socket.set_nodelay(true)?;
@@ -55,11 +61,10 @@ async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
         &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
     )?;
     options.set_tcp_user_timeout(Some(GONE_AFTER))?;
-    let stream = match uri.scheme {
+    Ok(match uri.scheme {
         AMQPScheme::AMQP => Either::Left(socket),
         AMQPScheme::AMQPS => Either::Right(encrypted(socket, &uri.authority.host).await?),
-    };
-    Ok(Guarded { stream: stream.compat(), frames, readable: Vec::new(), given: 0 })
+    })
 }
 
 /// Verifies the server by the machine's certificates (or those that `SSL_CERT_FILE` names).

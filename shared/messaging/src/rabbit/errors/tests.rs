@@ -1,4 +1,4 @@
-//! Tests of lapin's errors, and what they mean for the message in flight.
+//! Tests of what a refusal means for the message in flight, told by lapin or by the link.
 
 use super::*;
 use lapin::{ErrorKind, protocol::AMQPError};
@@ -8,8 +8,12 @@ fn explained(kind: impl Into<lapin::Error>) -> BrokerError {
     explain(&kind.into())
 }
 
+/// The same of both.
 fn closed(kind: AMQPErrorKind) -> BrokerError {
-    explained(ErrorKind::ProtocolError(AMQPError::new(kind, "why".into())))
+    let told = refusal(kind.get_id(), "why");
+    let explained = explained(ErrorKind::ProtocolError(AMQPError::new(kind, "why".into())));
+    assert_eq!(std::mem::discriminant(&told), std::mem::discriminant(&explained));
+    told
 }
 
 #[test]
@@ -27,4 +31,16 @@ fn a_refused_frame_and_a_reset_link_may_be_the_message_s_fault() {
     let reset = io::Error::from(io::ErrorKind::ConnectionReset);
     let reset = explained(ErrorKind::IOError(Arc::new(reset)));
     assert!(matches!(reset, BrokerError::Ended(_)), "{reset:?}");
+}
+
+#[test]
+fn a_login_a_queue_and_a_topology_are_told_apart() {
+    let login = closed(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED));
+    assert!(matches!(login, BrokerError::Login(_)), "{login:?}");
+    let host = closed(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED));
+    assert!(matches!(host, BrokerError::Login(_)), "{host:?}");
+    let missing = closed(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
+    assert!(matches!(missing, BrokerError::Missing(_)), "{missing:?}");
+    let other = closed(AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED));
+    assert!(matches!(other, BrokerError::Topology(_)), "{other:?}");
 }
