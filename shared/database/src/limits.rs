@@ -37,7 +37,8 @@ impl Limits {
         let millis = |limit: Duration| limit.as_millis().max(1).to_string();
         let seconds = |limit: Duration| limit.as_secs().max(1).to_string();
         vec![
-            ("lock_timeout", millis(self.deadline / 2)),
+            // The statements that are sent together wait for locks in three places at most.
+            ("lock_timeout", millis(self.deadline / 4)),
             ("statement_timeout", millis(self.deadline / 5 * 4)),
             ("idle_in_transaction_session_timeout", millis(self.deadline / 5 * 4)),
             // A vanished client frees its connection.

@@ -4,7 +4,10 @@
 mod login;
 mod refusal;
 
-use crate::{row::Row, statement::Statement};
+use crate::{
+    row::Row,
+    statement::{Place, Statement},
+};
 use bytes::{Buf, BufMut, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::{
@@ -20,7 +23,7 @@ use std::{
     future::poll_fn,
     io,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 pub use login::Login;
@@ -43,16 +46,6 @@ pub enum State {
     InTransaction,
     /// Broken, or abandoned half-way.
     Lost,
-}
-
-/// Identifies static SQL by where it is, which is faster than by its text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Place(usize, usize);
-
-impl Place {
-    fn of(sql: &'static str) -> Self {
-        Self(sql.as_ptr().addr(), sql.len())
-    }
 }
 
 struct Prepared {
@@ -78,8 +71,7 @@ impl Wire {
 
     /// Whether the server has neither closed it nor said anything, as far as this side knows.
     pub fn is_quiet(&mut self) -> bool {
-        let read = self.socket.try_read(&mut &mut self.arriving[..]);
-        read.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock)
+        self.poll_receive(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Runs these in one round trip; returns the rows of each. If one fails, none after it is run.
@@ -89,13 +81,14 @@ impl Wire {
             statement.check()?;
         }
         let mut out = BytesMut::new();
-        for statement in &*statements {
-            self.write(statement, &mut out)?;
-        }
+        let written = statements.iter().try_for_each(|statement| self.write(statement, &mut out));
         frontend::sync(&mut out);
-        let answers = self.until_ready(statements, out).await;
+        let answers = match written {
+            Ok(()) => self.until_ready(statements, out).await,
+            Err(why) => Err(why),
+        };
         if answers.is_err() {
-            // Some of them may not have been prepared.
+            // The others may not have been prepared.
             self.prepared.retain(|_, prepared| prepared.columns.is_some());
         }
         answers
@@ -117,8 +110,12 @@ impl Wire {
                 Err(why) => return Err(failure.unwrap_or(Error::Io(why))),
             };
             match message {
-                Message::RowDescription(body) => columns = Some(names(&body)?),
-                Message::NoData => columns = Some([].into()),
+                Message::RowDescription(body) => {
+                    let described = names(&body)?;
+                    self.remember(statements.get(answers.len()), described.clone());
+                    columns = Some(described);
+                }
+                Message::NoData => self.remember(statements.get(answers.len()), [].into()),
                 Message::DataRow(body) => {
                     if columns.is_none() {
                         columns = statements.get(answers.len()).and_then(|it| self.columns(it));
@@ -126,7 +123,7 @@ impl Wire {
                     rows.push(row(columns.clone().unwrap_or_default(), &body)?);
                 }
                 Message::CommandComplete(_) => {
-                    self.remember(statements.get(answers.len()), columns.take());
+                    columns = None;
                     answers.push(std::mem::take(&mut rows));
                 }
                 Message::ErrorResponse(body) => {
@@ -169,11 +166,11 @@ impl Wire {
     }
 
     /// It is prepared.
-    fn remember(&mut self, statement: Option<&Statement>, columns: Option<Arc<[String]>>) {
-        if let (Some(Cow::Borrowed(sql)), Some(_)) = (statement.map(|it| &it.sql), &columns)
+    fn remember(&mut self, statement: Option<&Statement>, columns: Arc<[String]>) {
+        if let Some(Cow::Borrowed(sql)) = statement.map(|it| &it.sql)
             && let Some(prepared) = self.prepared.get_mut(&Place::of(sql))
         {
-            prepared.columns = columns;
+            prepared.columns = Some(columns);
         }
     }
 
@@ -257,3 +254,6 @@ fn row(columns: Arc<[String]>, body: &DataRowBody) -> io::Result<Row> {
     let values = body.ranges().collect()?;
     Ok(Row::new(columns, body.buffer_bytes().clone(), values))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

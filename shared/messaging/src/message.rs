@@ -33,6 +33,15 @@ pub enum Header {
     Number(i64),
 }
 
+impl Header {
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Number(_) => size_of::<i64>(),
+        }
+    }
+}
+
 impl fmt::Display for Header {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,13 +86,22 @@ pub struct Message {
 
 /// A larger body is not read. Our own are far smaller, since requests are.
 pub const BODY_MAX: usize = 256 * 1024;
+/// Headers are published again when a message fails, with a few more: all must fit in one frame of
+/// ours. As text they may be longer than they were.
+const HEADERS_MAX: usize = 24 * 1024;
 
 impl Message {
     /// Why it can be neither handled nor forwarded: the broker keeps it unchanged.
     pub fn unreadable(&self) -> Option<String> {
         let size = self.body.len();
         let large = (size > BODY_MAX).then(|| too_large(size as u64));
-        self.text(header::UNREADABLE).or(large)
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.size()).sum();
+        let wide = (headers > HEADERS_MAX).then(|| {
+            let (kib, max) = (headers / 1024, HEADERS_MAX / 1024);
+            format!("its headers take {kib} KiB as text; {max} KiB are read")
+        });
+        self.text(header::UNREADABLE).or(large).or(wide)
     }
 
     /// Of the bytes, which never change for an id.
@@ -123,4 +141,17 @@ pub fn too_large(body: u64) -> String {
 
 pub fn is_trace(text: &str) -> bool {
     text.parse::<TraceParent>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_grow_too_long_as_text_are_not_read() {
+        let with = |bytes: usize| Message::default().with("x", "\u{fffd}".repeat(bytes).as_str());
+        assert_eq!(with(8_000).unreadable(), None);
+        let why = with(12_000).unreadable().unwrap();
+        assert_eq!(why, "its headers take 35 KiB as text; 24 KiB are read");
+    }
 }

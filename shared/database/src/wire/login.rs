@@ -139,7 +139,10 @@ impl Login {
                 | Message::NoticeResponse(_) => {}
                 _ => return Err(unknown_question()),
             }
-            wire.send(&mut out).await?;
+            // A flush of nothing would wait for the server, where TLS is below.
+            if !out.is_empty() {
+                wire.send(&mut out).await?;
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Matches the broker's confirms with the publications of each burst. Pure.
 
 use crate::{BrokerError, Confirm};
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    slice,
+};
 use tokio::sync::oneshot;
 
 pub type Answer<T> = oneshot::Sender<Result<T, BrokerError>>;
@@ -43,10 +46,14 @@ impl Confirms {
     }
 
     /// A message came back, before its confirm. Another burst with the same id publishes it again,
-    /// which is harmless; to take it for stored would not be.
+    /// which is harmless; to take it for stored would not be. So if the id is unknown, all have come
+    /// back.
     pub fn returned(&mut self, id: Option<&str>) {
+        let id = id.map(str::to_owned);
+        let is_known = self.bursts.iter().any(|burst| burst.ids.contains(&id));
         for burst in &mut self.bursts {
-            burst.returned.insert(id.map(str::to_owned));
+            let came_back = if is_known { slice::from_ref(&id) } else { &burst.ids };
+            burst.returned.extend(came_back.iter().cloned());
         }
     }
 
@@ -136,6 +143,15 @@ mod tests {
         assert!(second.try_recv().is_err(), "6 is open");
         confirms.settle(6, true, true);
         assert_eq!(second.try_recv().unwrap().unwrap(), [Stored, Unroutable, Refused]);
+    }
+
+    #[test]
+    fn if_it_is_unknown_which_message_came_back_none_is_taken_for_stored() {
+        let mut confirms = Confirms::default();
+        let mut only = burst(&mut confirms, &["a", "b"]);
+        confirms.returned(None);
+        confirms.settle(2, true, false);
+        assert_eq!(only.try_recv().unwrap().unwrap(), [Unroutable, Unroutable]);
     }
 
     #[test]

@@ -194,7 +194,16 @@ impl Task {
                 }
                 Err(BrokerError::away("it was closed"))
             }
-            // Under an alarm it stops reading, and writes wait.
+            // It stops reading, and writes wait.
+            AMQPClass::Connection(ConnectionMethod::Blocked(blocked)) => {
+                let reason = blocked.reason.as_str();
+                tracing::warn!(reason, "the broker takes no messages: {reason}");
+                Ok(())
+            }
+            AMQPClass::Connection(ConnectionMethod::Unblocked(_)) => {
+                tracing::info!("the broker takes messages again");
+                Ok(())
+            }
             other => {
                 tracing::trace!(?other, "the broker says something about the connection");
                 Ok(())
