@@ -9,6 +9,7 @@ use crate::{
 use events::{OrderId, ProductId};
 use reaction::{Cause, Said};
 use std::future::Future;
+use tokio::task::yield_now;
 
 pub use bisection::Bisection;
 
@@ -117,6 +118,8 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Committer<'_, S, L> {
         crash_at(W::COMMITTED);
         outbox.wake(said);
         store.committed(batch);
+        // What others wait for comes first: the events are published, and then this task goes on.
+        yield_now().await;
         Ok(())
     }
 }

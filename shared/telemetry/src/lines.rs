@@ -10,7 +10,7 @@ use std::{
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long lines are collected. The first line after a pause is written at once.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(30);
 /// A full buffer blocks the logging thread, as logging without a buffer would.
 const WAITING_MAX: usize = 1 << 20;
 

@@ -12,6 +12,7 @@ use std::{collections::HashMap, pin::pin, time::Duration};
 use telemetry::{metrics, trace_id};
 use tokio::{
     sync::mpsc,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -73,6 +74,8 @@ impl Writer {
                 Ok(given) => {
                     crash_at(CrashPoint::OrderCommitted);
                     let verdicts = self.tell(context, new, answered, &given);
+                    // The events are published first.
+                    yield_now().await;
                     group.into_iter().zip(verdicts).for_each(|(one, said)| one.answer(said));
                 }
                 Err(Unwritten::Away(why)) => {
