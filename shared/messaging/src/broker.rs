@@ -54,9 +54,10 @@ pub trait Deliveries: Send {
 }
 
 #[async_trait]
-pub trait Publisher: Send {
+pub trait Publisher: Send + Sync {
     /// Publishes all, mandatory and persistent, and waits for all confirms: one answer for each.
-    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError>;
+    /// May be called again meanwhile.
+    async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError>;
 }
 
 #[derive(Clone, Debug, PartialEq)]

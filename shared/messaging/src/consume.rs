@@ -114,7 +114,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
     ) -> Result<(), BrokerError> {
         self.progress.consumes(self.queues.iter().map(|queue| queue.name.clone()));
         let mut batcher = Batcher::open(self, session).await?;
-        let mut publisher = session.publisher().await?;
+        let publisher = session.publisher().await?;
         let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
         while let Some(batch) = batcher.next(stop, emptied).await? {
             let Some(troubled) = self.handle_all(batch, stop).await else {
@@ -125,7 +125,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
                 batcher.handled().await?;
             } else {
                 let _busy = self.progress.activities.begin("the routing of failed messages");
-                self.send_away(troubled, &mut *publisher).await?;
+                self.send_away(troubled, &*publisher).await?;
                 // At once: a crash would leave two copies of each.
                 batcher.ack().await?;
             }

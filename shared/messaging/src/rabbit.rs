@@ -245,7 +245,7 @@ struct RabbitPublisher {
 
 #[async_trait]
 impl Publisher for RabbitPublisher {
-    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+    async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         within(self.channel.publish(burst)).await.map_err(|why| match why {
             // A message that is too large.
             BrokerError::Topology(why) => BrokerError::Ended(why),

@@ -7,6 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use events::EventId;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{
     sync::{
         Arc,
@@ -143,25 +144,38 @@ impl<L: MessageStore> Relay<L> {
         sent: &mpsc::UnboundedSender<EventId>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let mut publisher = session.publisher().await?;
+        let publisher = &*session.publisher().await?;
         let mut fresh = self.fresh.lock().await;
         self.room.open();
         // The sweep publishes what is left in it when the session ends.
         let fresh = Fresh { room: &self.room, said: &mut fresh };
         let (mut waiting, max) = (Vec::new(), self.burst_max);
-        loop {
+        // No burst waits for the confirms of the one before.
+        let mut bursts = FuturesUnordered::<BoxFuture<'_, Result<(), BrokerError>>>::new();
+        let ended = loop {
             tokio::select! {
                 biased;
-                count = fresh.said.recv_many(&mut waiting, max) => if count == 0 { return Ok(()) },
-                () = stop.cancelled() => return Ok(()),
+                Some(published) = bursts.next() => if published.is_err() { break published },
+                count = fresh.said.recv_many(&mut waiting, max) => {
+                    if count == 0 {
+                        break Ok(());
+                    }
+                    let mut said = waiting.drain(..).flatten().peekable();
+                    while said.peek().is_some() {
+                        let burst: Vec<_> = said.by_ref().take(max).collect();
+                        let published = async move {
+                            self.publish(&burst, publisher, sent).await?;
+                            self.room.give_back(bytes(&burst));
+                            Ok(())
+                        };
+                        bursts.push(published.boxed());
+                    }
+                }
+                () = stop.cancelled() => break Ok(()),
             }
-            let said: Vec<_> = waiting.drain(..).flatten().collect();
-            let taken = bytes(&said);
-            for burst in said.chunks(self.burst_max) {
-                self.publish(burst, &mut *publisher, sent).await?;
-            }
-            self.room.give_back(taken);
-        }
+        };
+        // After a failure these fail too: any of them may have caused it.
+        bursts.fold(ended, async |ended, published| ended.and(published)).await
     }
 
     async fn sweep(
@@ -170,7 +184,7 @@ impl<L: MessageStore> Relay<L> {
         sent: &mpsc::UnboundedSender<EventId>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let mut publisher = session.publisher().await?;
+        let publisher = &*session.publisher().await?;
         let mut retry = Retry::new(self.env.clone());
         loop {
             let busy = self.activities.begin("an outbox sweep");
@@ -181,7 +195,7 @@ impl<L: MessageStore> Relay<L> {
                     retry.succeeded("the outbox is readable again");
                     let is_empty = together.is_empty() && alone.is_none();
                     for burst in [together, Vec::from_iter(alone)] {
-                        self.publish(&burst, &mut *publisher, sent).await?;
+                        self.publish(&burst, publisher, sent).await?;
                     }
                     if !is_empty && !stop.is_cancelled() {
                         continue;
@@ -200,7 +214,7 @@ impl<L: MessageStore> Relay<L> {
     async fn publish(
         &self,
         burst: &[Outgoing],
-        publisher: &mut dyn Publisher,
+        publisher: &dyn Publisher,
         sent: &mpsc::UnboundedSender<EventId>,
     ) -> Result<(), BrokerError> {
         if burst.is_empty() {

@@ -76,7 +76,7 @@ async fn approve(broker: &MemoryBroker) -> Outgoing {
     });
     let approved = Outgoing::new(&SystemEnv, said, None);
     let session = queues_of(broker, "payment", OrderCreated::NAME).await;
-    let mut publisher = session.publisher().await.unwrap();
+    let publisher = session.publisher().await.unwrap();
     let confirms = publisher.publish(&[approved.publication()]).await.unwrap();
     assert_eq!(confirms, [Confirm::Stored]);
     approved

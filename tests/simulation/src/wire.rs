@@ -101,7 +101,7 @@ impl Deliveries for Through<dyn Deliveries> {
 
 #[async_trait]
 impl Publisher for Through<dyn Publisher> {
-    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+    async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         let Wire { chaos, place, doomed, .. } = &self.wire;
         let (faults, place) = (&chaos.faults, *place);
         let about: Vec<_> = burst.iter().filter_map(|one| order_of(&one.message)).collect();

@@ -16,7 +16,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     pub(super) async fn send_away(
         &self,
         troubled: Vec<Troubled>,
-        publisher: &mut dyn Publisher,
+        publisher: &dyn Publisher,
     ) -> Result<(), BrokerError> {
         let names: Vec<_> =
             troubled.iter().map(|one| self.queues[one.queue].name.as_str()).collect();

@@ -221,7 +221,7 @@ impl Session for MemorySession {
 
 #[async_trait]
 impl Publisher for MemorySession {
-    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+    async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         // As with a real broker, other tasks run while the confirms are awaited.
         tokio::task::yield_now().await;
         let mut state = self.state()?;

@@ -42,7 +42,7 @@ impl Session for PickySession {
 
 #[async_trait]
 impl Publisher for PickySession {
-    async fn publish(&mut self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
+    async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
         let ids: Vec<Uuid> =
             burst.iter().map(|one| one.message.id.as_ref().unwrap().parse().unwrap()).collect();
         if ids.iter().any(|id| self.0.refuses.contains(id)) {

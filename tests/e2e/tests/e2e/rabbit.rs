@@ -19,7 +19,7 @@ fn topology() -> Topology {
 async fn in_a_burst_each_message_has_its_own_confirm() {
     let view = given_broker().await;
     let session = RabbitMq::new(&view.amqp_url, 10).unwrap().connect(&topology()).await.unwrap();
-    let mut publisher = session.publisher().await.unwrap();
+    let publisher = session.publisher().await.unwrap();
     let mut heard = 0;
     for round in 0..30 {
         let is_heard = |number: usize| !(number * 7 + round).is_multiple_of(3);

@@ -46,8 +46,8 @@ impl Confirms {
     }
 
     /// A message came back, before its confirm. Another burst with the same id publishes it again,
-    /// which is harmless; to take it for stored would not be. So if the id is unknown, all have come
-    /// back.
+    /// which is harmless; to take it for stored would not be. So if the id is unknown, all have
+    /// come back.
     pub fn returned(&mut self, id: Option<&str>) {
         let id = id.map(str::to_owned);
         let is_known = self.bursts.iter().any(|burst| burst.ids.contains(&id));
