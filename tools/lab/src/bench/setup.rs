@@ -49,6 +49,8 @@ pub static SETUPS: [Setup; 4] = [
             Trial { name: "one product", sells: Sells::One, rate: None },
             Trial { name: "flash sale", sells: Sells::FlashSale, rate: None },
             Trial { name: "50/s", sells: Sells::Many, rate: Some(50) },
+            Trial { name: "100/s", sells: Sells::Many, rate: Some(100) },
+            Trial { name: "300/s", sells: Sells::Many, rate: Some(300) },
             Trial { name: "1000/s", sells: Sells::Many, rate: Some(1000) },
         ],
     },
