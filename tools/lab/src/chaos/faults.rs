@@ -33,6 +33,8 @@ const ORDER: usize = 0;
 
 /// How long a server may take to start.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// A link that carries nothing for so long cannot be disturbed.
+const NEXT_QUERY_MAX: Duration = Duration::from_secs(3);
 
 pub fn can_shift_clocks() -> bool {
     clock::library().is_some()
@@ -230,6 +232,11 @@ impl<'a> Hands<'a> {
             sleep(step.lasts).await;
         }
         let link = self.fleet.link(step.target)?;
+        // A service without messages still queries its database every second.
+        let until = Instant::now() + NEXT_QUERY_MAX;
+        while step.fault == Fault::LinkReset && link.cut() == before && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
+        }
         link.set(Weather::Clear);
         let since = Since::now();
         if let Some(noticed) = noticed {
