@@ -39,7 +39,7 @@ struct Asked {
     waiting: Vec<Statement>,
     /// The number of the first of them.
     first: usize,
-    /// The rows that nobody has awaited yet, by the statement's number.
+    /// Rows that were received before their future was awaited, by the statement's number.
     answers: HashMap<usize, Vec<Row>>,
 }
 

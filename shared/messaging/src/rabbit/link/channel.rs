@@ -76,7 +76,7 @@ impl Channel {
 
     fn reply(&mut self, reply: AMQPClass) -> Result<(), BrokerError> {
         let answer = self.calls.pop_front().ok_or_else(|| unexpected("reply"))?;
-        // Nobody waits any more, if the time was over.
+        // The caller may have given up at its deadline.
         let _ = answer.send(Ok(reply));
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Confirms {
 
     pub fn fail(self, why: &BrokerError) {
         for burst in self.bursts {
-            // Nobody waits any more, if the time was over.
+            // The caller may have given up at its deadline.
             let _ = burst.answer.send(Err(why.clone()));
         }
     }

@@ -136,7 +136,7 @@ impl Task {
         }
         while let Poll::Ready(command) = self.commands.poll_recv(context) {
             let Some(command) = command else {
-                return Err(BrokerError::away("nobody uses it any more").into());
+                return Err(BrokerError::away("its last handle was dropped").into());
             };
             self.obey(command);
         }
