@@ -45,7 +45,7 @@ pub use supervisor::{SessionSupervisor, SessionTask};
 
 pub use env::{Env, SystemEnv};
 pub use message::{BODY_MAX, Header, Message, header};
-pub use postgres::{PgMessageStore, migrations};
+pub use postgres::{PgMessageStore, insert_events, migrations};
 pub use progress::{ConsumerState, Progress};
 pub use queue::{Queue, Received};
 pub use rabbit::RabbitMq;

@@ -15,12 +15,34 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Begins each statement that writes to the outbox; its values follow in this order.
+/// The statement that inserts events into the outbox; a condition on `said` may follow.
 #[macro_export]
 macro_rules! insert_into_outbox {
     () => {
-        "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)"
+        "INSERT INTO outbox (event_id, event_type, version, order_id, body, caused_by, trace)
+         SELECT said.*
+         FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[], $6::UUID[],
+             $7::TEXT[])
+             AS said (event_id, event_type, version, order_id, body, caused_by, trace)"
     };
+}
+
+/// Inserts these events by a statement that begins with `insert_into_outbox!`.
+pub fn insert_events<'a>(
+    session: &Session,
+    sql: &'static str,
+    said: impl ExactSizeIterator<Item = &'a Outgoing> + Clone,
+) {
+    session
+        .batch(sql, said.len())
+        .each(said.clone().map(|event| event.id))
+        .each(said.clone().map(|event| event.event.as_str()))
+        .each(said.clone().map(|event| i32::from(event.version)))
+        .each(said.clone().map(|event| event.order_id))
+        .each(said.clone().map(|event| event.body.as_str()))
+        .each(said.clone().map(|event| event.caused_by))
+        .each(said.map(|event| event.trace.as_deref()))
+        .run();
 }
 
 /// The tables that every service has.
@@ -123,22 +145,7 @@ impl MessageStore for PgMessageStore {
     }
 
     async fn enqueue(&self, tx: &mut Transaction, said: &[Outgoing]) -> Result<(), Failure> {
-        tx.batch(
-            concat!(
-            insert_into_outbox!(),
-            " SELECT * FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[],
-                 $6::UUID[], $7::TEXT[])",
-        ),
-            said.len(),
-        )
-        .each(said.iter().map(|event| event.id))
-        .each(said.iter().map(|event| event.event.as_str()))
-        .each(said.iter().map(|event| i32::from(event.version)))
-        .each(said.iter().map(|event| event.order_id))
-        .each(said.iter().map(|event| event.body.as_str()))
-        .each(said.iter().map(|event| event.caused_by))
-        .each(said.iter().map(|event| event.trace.as_deref()))
-        .run();
+        insert_events(tx, insert_into_outbox!(), said.iter());
         Ok(())
     }
 

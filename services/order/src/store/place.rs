@@ -5,7 +5,7 @@ use crate::view::View;
 use anyhow::anyhow;
 use database::{Failure, PgPool, Session};
 use events::OrderId;
-use messaging::{Outgoing, PgMessageStore, insert_into_outbox};
+use messaging::{Outgoing, PgMessageStore, insert_events, insert_into_outbox};
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -41,6 +41,12 @@ pub struct Placed {
     pub answer: Option<Answer>,
 }
 
+const OF_INSERTED_ORDERS: &str = concat!(
+    insert_into_outbox!(),
+    " WHERE order_id = (SELECT id FROM orders
+         WHERE orders.id = said.order_id AND orders.xmin = pg_current_xact_id()::XID)",
+);
+
 /// Writes them, whole, but for those whose idempotency key was answered before: gives back these
 /// answers, by key.
 pub async fn place(
@@ -53,7 +59,7 @@ pub async fn place(
     let writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
     keep_answers(&writing, placed);
     let fresh = insert_orders(&writing, placed);
-    insert_events(&writing, placed);
+    insert_events(&writing, OF_INSERTED_ORDERS, placed.iter().map(|new| &new.said));
     let fresh = fresh.await.map_err(Failure::from)?;
     let fresh: HashSet<OrderId> = fresh.into_iter().map(|(id,)| id).collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
@@ -130,32 +136,6 @@ fn insert_orders(
         .each(views().map(View::updated_at))
         .each(placed.iter().map(key))
         .rows()
-}
-
-/// Of the orders that this transaction has inserted.
-fn insert_events(writing: &Session, placed: &[Placed]) {
-    let said = || placed.iter().map(|new| &new.said);
-    writing
-        .batch(
-            concat!(
-                insert_into_outbox!(),
-                " SELECT said.*
-             FROM UNNEST($1::UUID[], $2::TEXT[], $3::INTEGER[], $4::UUID[], $5::TEXT[], $6::UUID[],
-                 $7::TEXT[])
-                 AS said (event_id, event_type, version, order_id, body, caused_by, trace)
-             WHERE order_id = (SELECT id FROM orders
-                 WHERE orders.id = said.order_id AND orders.xmin = pg_current_xact_id()::XID)",
-            ),
-            placed.len(),
-        )
-        .each(said().map(|event| event.id))
-        .each(said().map(|event| event.event.as_str()))
-        .each(said().map(|event| i32::from(event.version)))
-        .each(said().map(|event| event.order_id))
-        .each(said().map(|event| event.body.as_str()))
-        .each(said().map(|event| event.caused_by))
-        .each(said().map(|event| event.trace.as_deref()))
-        .run();
 }
 
 fn items_text(view: &View) -> String {
