@@ -118,7 +118,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Committer<'_, S, L> {
         crash_at(W::COMMITTED);
         outbox.wake(said);
         store.committed(batch);
-        // What others wait for comes first: the events are published, and then this task goes on.
+        // The relay publishes the events before this task goes on.
         yield_now().await;
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Writer {
                 Ok(given) => {
                     crash_at(CrashPoint::OrderCommitted);
                     let verdicts = self.tell(context, new, answered, &given);
-                    // The events are published first.
+                    // The relay publishes the events before the clients are answered.
                     yield_now().await;
                     group.into_iter().zip(verdicts).for_each(|(one, said)| one.answer(said));
                 }

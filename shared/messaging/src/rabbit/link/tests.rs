@@ -148,7 +148,7 @@ async fn deliveries_go_on_while_the_broker_does_not_read() {
     };
     tokio::select! {
         biased;
-        _ = publishing.publish(&burst) => panic!("nobody has read it"),
+        _ = publishing.publish(&burst) => panic!("the broker has not read it"),
         () = delivered => {}
     }
 }
