@@ -2,7 +2,7 @@
 //! through the executor here.
 
 use crate::{
-    erased::{self, Done, Rows, Statement, Steps},
+    erased::{self, Done, ErasedStatement, Rows, Steps},
     idle::{IdleConnections, Live},
     limits::late,
 };
@@ -157,7 +157,7 @@ impl Stream for Watched<'_> {
 }
 
 impl PgConnection {
-    pub(crate) fn steps(&mut self, statement: Statement) -> Steps<'_> {
+    pub(crate) fn steps(&mut self, statement: ErasedStatement) -> Steps<'_> {
         let (raw, state, idle) = match self.begin_work() {
             Ok(parts) => parts,
             Err(gone) => return stream::iter([Err(gone)]).boxed(),
@@ -166,7 +166,7 @@ impl PgConnection {
         Watched { steps: erased::fetch_many(raw, statement), late, state, idle }.boxed()
     }
 
-    pub(crate) fn row(&mut self, statement: Statement) -> Done<'_, Option<PgRow>> {
+    pub(crate) fn row(&mut self, statement: ErasedStatement) -> Done<'_, Option<PgRow>> {
         self.watched(|raw| erased::fetch_optional(raw, statement))
     }
 

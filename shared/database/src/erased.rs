@@ -13,20 +13,20 @@ pub type Steps<'a> = BoxStream<'a, Result<Either<PgQueryResult, PgRow>, Error>>;
 pub type Rows<'a> = BoxStream<'a, Result<PgRow, Error>>;
 
 /// A statement with its values, whatever it was built from.
-pub struct Statement {
+pub struct ErasedStatement {
     sql: SqlStr,
     arguments: Result<Option<PgArguments>, BoxDynError>,
     is_persistent: bool,
 }
 
-impl Statement {
+impl ErasedStatement {
     pub fn of<'q>(mut query: impl Execute<'q, Postgres>) -> Self {
         let arguments = query.take_arguments();
         Self { arguments, is_persistent: query.persistent(), sql: query.sql() }
     }
 }
 
-impl Execute<'_, Postgres> for Statement {
+impl Execute<'_, Postgres> for ErasedStatement {
     fn sql(self) -> SqlStr {
         self.sql
     }
@@ -52,13 +52,13 @@ pub fn ping(raw: &mut sqlx::PgConnection) -> Done<'_, ()> {
     raw.ping().boxed()
 }
 
-pub fn fetch_many(raw: &mut sqlx::PgConnection, statement: Statement) -> Steps<'_> {
+pub fn fetch_many(raw: &mut sqlx::PgConnection, statement: ErasedStatement) -> Steps<'_> {
     raw.fetch_many(statement)
 }
 
 pub fn fetch_optional(
     raw: &mut sqlx::PgConnection,
-    statement: Statement,
+    statement: ErasedStatement,
 ) -> Done<'_, Option<PgRow>> {
     raw.fetch_optional(statement)
 }
@@ -96,7 +96,7 @@ macro_rules! executor {
                 $lifetime: 'e,
                 E: 'q + Execute<'q, Postgres>,
             {
-                erased::done(self.steps(Statement::of(query)))
+                erased::done(self.steps(ErasedStatement::of(query)))
             }
 
             fn fetch<'e, 'q: 'e, E>(self, query: E) -> Rows<'e>
@@ -104,7 +104,7 @@ macro_rules! executor {
                 $lifetime: 'e,
                 E: 'q + Execute<'q, Postgres>,
             {
-                erased::rows(self.steps(Statement::of(query)))
+                erased::rows(self.steps(ErasedStatement::of(query)))
             }
 
             fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Vec<PgRow>>
@@ -112,7 +112,7 @@ macro_rules! executor {
                 $lifetime: 'e,
                 E: 'q + Execute<'q, Postgres>,
             {
-                erased::all(erased::rows(self.steps(Statement::of(query))))
+                erased::all(erased::rows(self.steps(ErasedStatement::of(query))))
             }
 
             fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e>
@@ -120,7 +120,7 @@ macro_rules! executor {
                 $lifetime: 'e,
                 E: 'q + Execute<'q, Postgres>,
             {
-                self.steps(Statement::of(query))
+                self.steps(ErasedStatement::of(query))
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> Done<'e, Option<PgRow>>
@@ -128,7 +128,7 @@ macro_rules! executor {
                 $lifetime: 'e,
                 E: 'q + Execute<'q, Postgres>,
             {
-                self.row(Statement::of(query))
+                self.row(ErasedStatement::of(query))
             }
 
             fn prepare_with<'e>(

@@ -29,7 +29,7 @@ pub use migrate::migrate;
 pub use plain::PlainConnection;
 pub use pool::PgPool;
 pub use row::{Column, FromRow, Row};
-pub use session::{Batch, Query, Session, Transaction};
+pub use session::{Query, Session, Transaction};
 
 /// Locks these orders until the transaction ends. Takes the locks in order, so that two batches
 /// never deadlock; works where no row exists yet.

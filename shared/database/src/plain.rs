@@ -1,6 +1,6 @@
 //! Connects without a pool.
 
-use crate::erased::{self, Done, Rows, Statement, Steps};
+use crate::erased::{self, Done, ErasedStatement, Rows, Steps};
 use futures::{FutureExt, TryFutureExt};
 use sqlx::{
     Execute, Executor, Postgres, SqlStr,
@@ -16,11 +16,11 @@ impl PlainConnection {
         erased::connect(options).map_ok(Self).boxed()
     }
 
-    fn steps(&mut self, statement: Statement) -> Steps<'_> {
+    fn steps(&mut self, statement: ErasedStatement) -> Steps<'_> {
         erased::fetch_many(&mut self.0, statement)
     }
 
-    fn row(&mut self, statement: Statement) -> Done<'_, Option<PgRow>> {
+    fn row(&mut self, statement: ErasedStatement) -> Done<'_, Option<PgRow>> {
         erased::fetch_optional(&mut self.0, statement)
     }
 

@@ -4,7 +4,7 @@
 
 use crate::{
     Backoff, Limits, PgConnection, Session, Transaction,
-    erased::{self, Done, Rows, Statement, Steps},
+    erased::{self, Done, ErasedStatement, Rows, Steps},
     idle::{Idle, IdleConnections, Lane, Live},
     limits::late,
     wire::{Login, Wire},
@@ -186,7 +186,7 @@ impl PgPool {
 }
 
 impl PgPool {
-    fn steps(&self, statement: Statement) -> Steps<'static> {
+    fn steps(&self, statement: ErasedStatement) -> Steps<'static> {
         let pool = self.clone();
         let steps = async move {
             let mut connection = pool.acquire().await?;
@@ -195,7 +195,7 @@ impl PgPool {
         steps.map_ok(|steps| stream::iter(steps).map(Ok)).try_flatten_stream().boxed()
     }
 
-    fn row(&self, statement: Statement) -> Done<'static, Option<PgRow>> {
+    fn row(&self, statement: ErasedStatement) -> Done<'static, Option<PgRow>> {
         let pool = self.clone();
         async move { pool.acquire().await?.row(statement).await }.boxed()
     }

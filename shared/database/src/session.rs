@@ -7,7 +7,7 @@ use crate::{
     limits::late,
     row::Row,
     statement::{FEW, Statement, few_rows},
-    wire::{BEGIN, COMMIT, ROLLBACK, State, Wire},
+    wire::{State, Wire},
 };
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::{Encode, Error, Postgres, Type, postgres::PgHasArrayType};
@@ -56,6 +56,8 @@ struct Line {
 pub struct Query<'a> {
     session: &'a Session,
     statement: Statement,
+    /// A column's values are bound one by one, and not as an array.
+    is_few: bool,
 }
 
 impl Session {
@@ -70,14 +72,13 @@ impl Session {
     }
 
     pub fn query(&self, sql: impl Into<Cow<'static, str>>) -> Query<'_> {
-        Query { session: self, statement: Statement::new(sql) }
+        Query { session: self, statement: Statement::new(sql), is_few: false }
     }
 
     /// A statement about so many rows, `FROM UNNEST($1::TYPE[], …)`: each array by `each`.
-    pub fn batch(&self, sql: &'static str, rows: usize) -> Batch<'_> {
+    pub fn batch(&self, sql: &'static str, rows: usize) -> Query<'_> {
         let is_few = (1..=FEW).contains(&rows);
-        let query = self.query(if is_few { few_rows(sql, rows) } else { sql });
-        Batch { query, is_few }
+        Query { is_few, ..self.query(if is_few { few_rows(sql, rows) } else { sql }) }
     }
 
     /// Its number.
@@ -94,10 +95,22 @@ impl Session {
     }
 }
 
-impl<'a> Query<'a> {
+impl Query<'_> {
     pub fn bind<'q, T: Encode<'q, Postgres> + Type<Postgres>>(mut self, value: T) -> Self {
         self.statement.bind(value);
         self
+    }
+
+    /// The rows' values of the next column of a batch.
+    pub fn each<'q, T>(self, values: impl IntoIterator<Item = T>) -> Self
+    where
+        T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
+    {
+        if self.is_few {
+            values.into_iter().fold(self, Query::bind)
+        } else {
+            self.bind(values.into_iter().collect::<Vec<_>>())
+        }
     }
 
     /// What it changes is seen by the statements after it; if it fails, so do they.
@@ -114,37 +127,6 @@ impl<'a> Query<'a> {
         let number = self.session.ask(self.statement);
         let shared = self.session.0.clone();
         async move { shared.rows(number).await?.iter().map(R::from_row).collect() }.boxed()
-    }
-}
-
-/// A statement about several rows; their values come next, column by column.
-#[must_use]
-pub struct Batch<'a> {
-    query: Query<'a>,
-    is_few: bool,
-}
-
-impl<'a> Batch<'a> {
-    /// The rows' values of the next column.
-    pub fn each<'q, T>(self, values: impl IntoIterator<Item = T>) -> Self
-    where
-        T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
-    {
-        let Self { query, is_few } = self;
-        let query = if is_few {
-            values.into_iter().fold(query, Query::bind)
-        } else {
-            query.bind(values.into_iter().collect::<Vec<_>>())
-        };
-        Self { query, is_few }
-    }
-
-    pub fn run(self) {
-        self.query.run();
-    }
-
-    pub fn rows<R: FromRow>(self) -> BoxFuture<'static, Result<Vec<R>, Error>> {
-        self.query.rows()
     }
 }
 
@@ -210,7 +192,7 @@ impl Drop for Line {
             (State::Ready, _) => idle.put(&idle.writing, live, room),
             (State::InTransaction, Ok(runtime)) => {
                 runtime.spawn(async move {
-                    let rollback = &mut [Statement::new(ROLLBACK)];
+                    let rollback = &mut [Statement::new("ROLLBACK")];
                     let ended = timeout(idle.limits.statement(), live.raw.exchange(rollback)).await;
                     if matches!(ended, Ok(Ok(_))) {
                         idle.put(&idle.writing, live, room);
@@ -234,13 +216,13 @@ pub struct Transaction(Session);
 
 impl Transaction {
     pub(crate) fn new(session: Session) -> Self {
-        session.query(BEGIN).run();
+        session.query("BEGIN").run();
         Self(session)
     }
 
     /// With what was asked and is not sent yet.
     pub async fn commit(self) -> Result<(), Error> {
-        self.0.query(COMMIT).run();
+        self.0.query("COMMIT").run();
         self.0.flush().await
     }
 }

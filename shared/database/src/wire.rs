@@ -223,10 +223,6 @@ impl Wire {
     }
 }
 
-pub const BEGIN: &str = "BEGIN";
-pub const COMMIT: &str = "COMMIT";
-pub const ROLLBACK: &str = "ROLLBACK";
-
 /// The values as they are encoded already, and the columns in the same format.
 fn bind(name: &str, statement: &Statement, out: &mut BytesMut) -> io::Result<()> {
     const ALL_BINARY: [u8; 4] = [0, 1, 0, 1];
