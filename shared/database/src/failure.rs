@@ -46,6 +46,11 @@ fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
 }
 
+/// Whether the server takes no writes: it is a standby now.
+pub fn is_read_only(error: &sqlx::Error) -> bool {
+    state(error).is_some_and(|state| state == "25006")
+}
+
 /// Whether a value was refused that no state of the database would accept: class 22.
 pub fn is_value(why: &anyhow::Error) -> bool {
     let mut states = why.chain().filter_map(|cause| state(cause.downcast_ref()?));

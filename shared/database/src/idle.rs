@@ -23,6 +23,7 @@ pub struct IdleConnections {
     pub reading: Lane<sqlx::PgConnection>,
     pub writing: Lane<Wire>,
     is_closed: AtomicBool,
+    is_in_doubt: AtomicBool,
 }
 
 pub struct Lane<C> {
@@ -44,7 +45,7 @@ pub struct Live<C> {
 impl IdleConnections {
     pub fn new(limits: Limits, readers: u32, writers: u32) -> Self {
         let (reading, writing) = (Lane::new(readers), Lane::new(writers));
-        Self { limits, reading, writing, is_closed: false.into() }
+        Self { limits, reading, writing, is_closed: false.into(), is_in_doubt: false.into() }
     }
 
     /// From one of its lanes.
@@ -66,10 +67,16 @@ impl IdleConnections {
         drop(room);
     }
 
-    /// One of them was silent: the others are closed without a wait.
+    /// One of them was silent, or takes no writes: the others are closed without a wait.
     pub fn forget(&self) {
+        self.is_in_doubt.store(true, Ordering::Release);
         self.reading.lock().clear();
         self.writing.lock().clear();
+    }
+
+    /// Whether there was a reason since the last call to doubt that this is the server to use.
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.swap(false, Ordering::AcqRel)
     }
 
     /// No connection is given away any more.

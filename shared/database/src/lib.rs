@@ -5,6 +5,7 @@ mod backoff;
 mod connection;
 mod erased;
 mod failure;
+mod hosts;
 mod idle;
 mod limits;
 mod migrate;

@@ -34,7 +34,7 @@ pub fn migrate<'a>(
 
 async fn apply(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
     // A connection of its own, closed afterwards: closing it gives the lock back, come what may.
-    let options = pool.options().clone().options([
+    let options = pool.options().await?.options([
         ("lock_timeout", "0"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),

@@ -3,21 +3,21 @@
 //! bounded, and a connection that was silent is closed.
 
 use crate::{
-    Backoff, Limits, PgConnection, Session, Transaction,
+    Backoff, FromRow, Limits, PgConnection, Session, Transaction,
     erased::{self, Done, ErasedStatement, Rows, Steps},
+    hosts::{Connect, Host, Hosts},
     idle::{Idle, IdleConnections, Lane, Live},
     limits::late,
-    wire::{Login, Wire},
+    statement::Statement,
+    wire::Wire,
 };
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use sqlx::{
-    Error, Execute, Executor, Postgres, SqlStr,
+    Error, Execute, Executor, Postgres, Row, SqlStr,
     postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 use std::{
     fmt,
-    io::ErrorKind,
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -52,8 +52,7 @@ const LIFETIME: Duration = Duration::from_mins(10);
 pub struct PgPool(Arc<Inner>);
 
 struct Inner {
-    options: PgConnectOptions,
-    login: Login,
+    hosts: Hosts,
     connections_max: u32,
     idle: Arc<IdleConnections>,
     opened: AtomicU32,
@@ -62,19 +61,14 @@ struct Inner {
 impl PgPool {
     /// Connects at the first use: the caller reports a wait for the database.
     pub fn new(url: &str, name: &str, connections_max: u32, limits: Limits) -> Result<Self, Error> {
-        // sqlx takes any scheme for Postgres.
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(Error::Configuration("it does not begin with postgres://".into()));
-        }
-        let options = PgConnectOptions::from_str(url)?
-            .application_name(name)
-            .options(SESSION)
-            .options(limits.session());
+        let settings = |options: PgConnectOptions| {
+            options.application_name(name).options(SESSION).options(limits.session())
+        };
+        let hosts = Hosts::new(url, settings, |options| options.options([PLAN_ONCE]))?;
         let writers = (connections_max / 2).max(1);
         let readers = connections_max.saturating_sub(writers).max(1);
-        let login = Login::new(url, options.clone().options([PLAN_ONCE]))?;
         let idle = Arc::new(IdleConnections::new(limits, readers, writers));
-        Ok(Self(Arc::new(Inner { options, login, connections_max, idle, opened: 0.into() })))
+        Ok(Self(Arc::new(Inner { hosts, connections_max, idle, opened: 0.into() })))
     }
 
     /// A connection to read on.
@@ -105,8 +99,10 @@ impl PgPool {
         self.0.idle.close();
     }
 
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.0.options
+    /// How to connect without the pool; to the primary, where the URL names several hosts.
+    pub async fn options(&self) -> Result<PgConnectOptions, Error> {
+        self.acquire().await?;
+        Ok(self.0.hosts.chosen().options.clone())
     }
 
     pub fn limits(&self) -> Limits {
@@ -117,7 +113,7 @@ impl PgPool {
         self.0.connections_max
     }
 
-    async fn lend<C: Raw>(
+    async fn lend<C: Raw + Connect>(
         &self,
         lane: &Lane<C>,
         sure_for: Duration,
@@ -130,7 +126,7 @@ impl PgPool {
         found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
     }
 
-    async fn find<C: Raw>(
+    async fn find<C: Raw + Connect>(
         &self,
         lane: &Lane<C>,
         sure_for: Duration,
@@ -155,24 +151,22 @@ impl PgPool {
         Ok(Live { raw, expires: Instant::now() + self.lifetime() })
     }
 
-    /// Waits for a server that is starting.
-    async fn connect<C: Raw>(&self, until: Instant) -> Result<C, Error> {
+    /// Waits for a server that is starting, or for a standby that is promoted.
+    async fn connect<C: Connect>(&self, until: Instant) -> Result<C, Error> {
         let longest = self.limits().acquire() / 5;
         let backoff = Backoff { first: Duration::from_millis(10), longest };
         let mut waits = 0;
         loop {
-            let why = match C::connect(&self.0).await {
-                Ok(raw) => return Ok(raw),
-                Err(why) => why,
-            };
-            let passes = match &why {
-                Error::Io(io) => io.kind() == ErrorKind::ConnectionRefused,
-                Error::Database(refusal) => refusal.is_transient_in_connect_phase(),
-                _ => false,
+            if self.0.idle.is_in_doubt() {
+                self.0.hosts.doubt();
+            }
+            let refused = match self.0.hosts.connect(self.limits().ping()).await {
+                Ok(connection) => return Ok(connection),
+                Err(refused) => refused,
             };
             let pause = backoff.after(waits);
-            if !passes || Instant::now() + pause >= until {
-                return Err(why);
+            if !refused.may_pass || Instant::now() + pause >= until {
+                return Err(refused.why);
             }
             sleep(pause).await;
             waits += 1;
@@ -216,8 +210,7 @@ impl fmt::Debug for PgPool {
 }
 
 /// A connection of one of the lanes.
-trait Raw: Sized {
-    fn connect(to: &Inner) -> Done<'_, Self>;
+trait Raw {
     fn ping(&mut self) -> Done<'_, ()>;
 
     /// False if it is known to be closed.
@@ -227,26 +220,44 @@ trait Raw: Sized {
 }
 
 impl Raw for sqlx::PgConnection {
-    fn connect(to: &Inner) -> Done<'_, Self> {
-        erased::connect(&to.options)
-    }
-
     fn ping(&mut self) -> Done<'_, ()> {
         erased::ping(self)
     }
 }
 
 impl Raw for Wire {
-    fn connect(to: &Inner) -> Done<'_, Self> {
-        to.login.connect().boxed()
-    }
-
     fn ping(&mut self) -> Done<'_, ()> {
         self.exchange(&mut []).map_ok(|_| ()).boxed()
     }
 
     fn is_quiet(&mut self) -> bool {
         Self::is_quiet(self)
+    }
+}
+
+impl Connect for sqlx::PgConnection {
+    fn connect(host: &Host) -> Done<'_, Self> {
+        erased::connect(&host.options)
+    }
+
+    fn ask(&mut self, sql: &'static str) -> Done<'_, Option<i32>> {
+        let asked = erased::fetch_optional(self, ErasedStatement::of(sqlx::query(sql)));
+        async move { asked.await?.map_or(Ok(None), |row| row.try_get(0)) }.boxed()
+    }
+}
+
+impl Connect for Wire {
+    fn connect(host: &Host) -> Done<'_, Self> {
+        host.login.connect().boxed()
+    }
+
+    fn ask(&mut self, sql: &'static str) -> Done<'_, Option<i32>> {
+        async move {
+            let rows = self.exchange(&mut [Statement::new(sql)]).await?;
+            let row = rows.first().and_then(|rows| rows.first());
+            row.map_or(Ok(None), |row| Ok(<(Option<i32>,)>::from_row(row)?.0))
+        }
+        .boxed()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::{
     FromRow,
+    failure::is_read_only,
     idle::{IdleConnections, Live},
     limits::late,
     row::Row,
@@ -173,6 +174,10 @@ impl Line {
             return Err(late("a statement", limit));
         };
         self.has_failed = answers.is_err();
+        if answers.as_ref().is_err_and(is_read_only) {
+            self.live = None;
+            self.idle.forget();
+        }
         answers
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     idle::IDLE_MAX,
     testing::{Link, throwaway, throwaway_url},
 };
+use sqlx::{AssertSqlSafe, Connection};
 use std::{collections::HashSet, time::Duration};
 use tokio::{
     task::{JoinSet, yield_now},
@@ -292,4 +293,51 @@ async fn nothing_is_lost_after_a_transaction_that_was_dropped_half_begun() {
         writing.query("INSERT INTO notes VALUES (1)").done().await.unwrap();
     }
     assert_eq!(count(&pool).await, 50);
+}
+
+/// Makes a database take no writes, like a standby, or take them again.
+async fn protect(url: &str, is_read_only: bool) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let mut other = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+    let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_read_only}");
+    sqlx::query(AssertSqlSafe(set)).execute(&mut other).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_standby_is_not_used_and_its_promotion_is_waited_for() {
+    let url = throwaway_url().await;
+    protect(&url, true).await;
+    let pool = PgPool::new(&url, "test", 4, Limits::new(DEADLINE)).unwrap();
+    let why = run(&pool, "CREATE TABLE notes (id INTEGER)").await.unwrap_err().to_string();
+    assert!(why.contains("it takes no writes: it is a standby"), "{why}");
+    assert!(pool.acquire().await.is_err());
+    let (ran, ()) =
+        tokio::join!(run(&pool, "CREATE TABLE notes (id INTEGER)"), protect(&url, false));
+    ran.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_a_standby_is_left() {
+    // One writer: the next one has the same connection, if it was kept.
+    let pool = PgPool::new(&throwaway_url().await, "test", 1, Limits::DEFAULT).unwrap();
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    transact(&pool, "SET default_transaction_read_only = on").await;
+    let why = run(&pool, "INSERT INTO notes VALUES (1)").await.unwrap_err();
+    assert!(why.to_string().contains("read-only"), "{why}");
+    transact(&pool, "INSERT INTO notes VALUES (1)").await;
+}
+
+#[tokio::test]
+async fn a_dead_host_is_passed_over_and_so_is_a_silent_one() {
+    let url = throwaway_url().await;
+    let (first, other) = (Link::to(&url).await, Link::to(&url).await);
+    let second = other.url(&url);
+    let second = second.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
+    let hosts = first.url(&url).replace('@', &format!("@127.0.0.1:1,{second},"));
+    let pool = PgPool::new(&hosts, "test", 4, Limits::new(DEADLINE)).unwrap();
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    first.cut();
+    // Whichever of the two was chosen.
+    let _ = run(&pool, "INSERT INTO notes VALUES (1)").await;
+    transact(&pool, "INSERT INTO notes VALUES (1)").await;
 }

@@ -7,7 +7,8 @@ use std::{fs, path::PathBuf, time::Duration};
 
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders
+    /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders; of several hosts,
+    /// `@host-1:5432,host-2:5432/`, the primary is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "DATABASE_URL")]
     database_url: Option<String>,
     /// A file that holds DATABASE_URL

@@ -1,0 +1,271 @@
+//! Chooses among the hosts that one URL names: `postgres://user@host-1:5432,host-2:5432/orders`.
+//!
+//! After a fail-over the old primary may come back, and take writes that nobody will ever see. Each
+//! promotion begins a new timeline, so the primary of the highest one is chosen, and none of a
+//! lower one is used again.
+
+use crate::wire::Login;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use sqlx::{Error, postgres::PgConnectOptions};
+use std::{
+    io::{self, ErrorKind},
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// Says that a server takes no writes, and of several servers which timeline each is on.
+const TAKES_WRITES: &str = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
+     THEN 0 END";
+const TIMELINE: &str = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
+     THEN ('x' || LEFT(pg_walfile_name(pg_current_wal_lsn()), 8))::BIT(32)::INTEGER END";
+
+pub struct Hosts {
+    all: Vec<Host>,
+    must_take_writes: bool,
+    chosen: Mutex<Chosen>,
+}
+
+pub struct Host {
+    name: String,
+    pub options: PgConnectOptions,
+    pub login: Login,
+}
+
+#[derive(Default)]
+struct Chosen {
+    host: Option<usize>,
+    timeline: i32,
+    /// What was logged of each host.
+    complaints: Vec<Option<String>>,
+}
+
+/// A connection to a host, whatever its kind.
+pub trait Connect: Sized + Send {
+    fn connect(host: &Host) -> BoxFuture<'_, Result<Self, Error>>;
+
+    /// The integer that this statement returns.
+    fn ask(&mut self, sql: &'static str) -> BoxFuture<'_, Result<Option<i32>, Error>>;
+}
+
+/// Why there is no connection.
+pub struct Refused {
+    pub why: Error,
+    /// The server is starting, or will be promoted.
+    pub may_pass: bool,
+}
+
+impl Hosts {
+    /// `settings` are added to what the URL says of each; `writing` for the writers only.
+    pub fn new(
+        url: &str,
+        settings: impl Fn(PgConnectOptions) -> PgConnectOptions,
+        writing: impl Fn(PgConnectOptions) -> PgConnectOptions,
+    ) -> Result<Self, Error> {
+        let Address { urls, must_take_writes } = Address::read(url)?;
+        let all = urls.iter().map(|(name, url)| {
+            let options = settings(PgConnectOptions::from_str(url)?);
+            let login = Login::new(url, writing(options.clone()))?;
+            Ok(Host { name: name.clone(), options, login })
+        });
+        let all = all.collect::<Result<Vec<_>, Error>>()?;
+        let chosen = Chosen { complaints: vec![None; all.len()], ..Chosen::default() };
+        Ok(Self { all, must_take_writes, chosen: Mutex::new(chosen) })
+    }
+
+    /// The host that was chosen last.
+    pub fn chosen(&self) -> &Host {
+        &self.all[self.lock().host.unwrap_or(0)]
+    }
+
+    /// The next connection is preceded by a look at all of them.
+    pub fn doubt(&self) {
+        self.lock().host = None;
+    }
+
+    /// Connects to the chosen host; if that fails, looks at all of them. Each may take so long.
+    pub async fn connect<C: Connect>(&self, each_max: Duration) -> Result<C, Refused> {
+        if let [only] = &*self.all {
+            return Ok(self.open(only).await?.0);
+        }
+        let (chosen, newest) = {
+            let chosen = self.lock();
+            (chosen.host, chosen.timeline)
+        };
+        let mut answers = Vec::new();
+        if let Some(chosen) = chosen {
+            match self.open_in_time(chosen, each_max).await {
+                Ok((connection, _)) => return Ok(connection),
+                Err(why) => answers.push((chosen, Err(why))),
+            }
+        }
+        let others = (0..self.all.len()).filter(|at| Some(*at) != chosen);
+        let asked = others.map(async |at| (at, self.open_in_time(at, each_max).await));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        while let Some(answer) = asked.next().await {
+            let is_promoted =
+                matches!(answer, (_, Ok((_, timeline))) if newest > 0 && timeline > newest);
+            answers.push(answer);
+            if is_promoted {
+                break;
+            }
+        }
+        self.choose(answers)
+    }
+
+    fn choose<C>(&self, answers: Vec<(usize, Result<(C, i32), Refused>)>) -> Result<C, Refused> {
+        let mut chosen = self.lock();
+        let (mut best, mut refusals) = (None, Vec::new());
+        for (at, answer) in answers {
+            match answer {
+                // One of a higher timeline may have been found meanwhile.
+                Ok((_, timeline)) if timeline < chosen.timeline => {}
+                Ok((connection, timeline)) => {
+                    chosen.complaints[at] = None;
+                    if best.as_ref().is_none_or(|(_, best, _)| *best < timeline) {
+                        best = Some((at, timeline, connection));
+                    }
+                }
+                Err(refused) => refusals.push((at, refused)),
+            }
+        }
+        let Some((at, timeline, connection)) = best else { return Err(self.none(refusals)) };
+        if chosen.host.replace(at) != Some(at) {
+            let host = &self.all[at].name;
+            tracing::info!(host, timeline, "the database's primary is {host}");
+        }
+        chosen.timeline = timeline;
+        for (at, Refused { why, .. }) in refusals {
+            let (host, why) = (&self.all[at].name, told(&why));
+            if chosen.complaints[at].as_ref() != Some(&why) {
+                tracing::warn!(host, "cannot use {host} of DATABASE_URL, only the others: {why}");
+                chosen.complaints[at] = Some(why);
+            }
+        }
+        Ok(connection)
+    }
+
+    /// A wrong login at all of them does not pass; anything else may.
+    fn none(&self, mut refusals: Vec<(usize, Refused)>) -> Refused {
+        let may_pass = refusals.iter().any(|(_, refused)| refused.may_pass);
+        if !may_pass
+            && let Some(at) =
+                refusals.iter().position(|(_, it)| it.why.as_database_error().is_some())
+        {
+            return refusals.swap_remove(at).1;
+        }
+        refusals.sort_unstable_by_key(|(at, _)| *at);
+        let each =
+            refusals.iter().map(|(at, it)| format!("{}: {}", self.all[*at].name, told(&it.why)));
+        let all = each.collect::<Vec<_>>().join("; ");
+        let why = Error::Io(io::Error::other(format!("no host takes writes: {all}")));
+        Refused { why, may_pass }
+    }
+
+    async fn open_in_time<C: Connect>(
+        &self,
+        at: usize,
+        limit: Duration,
+    ) -> Result<(C, i32), Refused> {
+        let late = |_| {
+            let why = io::Error::new(ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+            Err(Refused::from(Error::Io(why)))
+        };
+        timeout(limit, self.open(&self.all[at])).await.unwrap_or_else(late)
+    }
+
+    /// With its timeline, where there are several.
+    async fn open<C: Connect>(&self, host: &Host) -> Result<(C, i32), Refused> {
+        let mut connection = C::connect(host).await?;
+        if !self.must_take_writes {
+            return Ok((connection, 0));
+        }
+        let question = if self.all.len() > 1 { TIMELINE } else { TAKES_WRITES };
+        let Some(timeline) = connection.ask(question).await? else {
+            return Err(Refused::for_now("it takes no writes: it is a standby"));
+        };
+        let newest = self.lock().timeline;
+        if timeline < newest {
+            return Err(Refused::for_now(&format!(
+                "it is an old primary, of timeline {timeline}; the present one's is {newest}"
+            )));
+        }
+        Ok((connection, timeline))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chosen> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refused {
+    fn for_now(why: &str) -> Self {
+        Self { why: Error::Io(io::Error::other(why)), may_pass: true }
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(why: Error) -> Self {
+        let may_pass = match &why {
+            Error::Io(io) => io.kind() == ErrorKind::ConnectionRefused,
+            Error::Database(refusal) => refusal.is_transient_in_connect_phase(),
+            _ => false,
+        };
+        Self { why, may_pass }
+    }
+}
+
+/// Without sqlx's words around it.
+fn told(why: &Error) -> String {
+    match why {
+        Error::Io(why) => why.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A URL as libpq reads it, and one URL for each of its hosts.
+#[derive(Debug, PartialEq, Eq)]
+struct Address {
+    urls: Vec<(String, String)>,
+    must_take_writes: bool,
+}
+
+impl Address {
+    fn read(url: &str) -> Result<Self, Error> {
+        let invalid = |why: String| Error::Configuration(why.into());
+        // sqlx takes any scheme for Postgres.
+        let (scheme, rest) = ["postgres://", "postgresql://"]
+            .iter()
+            .find_map(|scheme| Some((*scheme, url.strip_prefix(scheme)?)))
+            .ok_or_else(|| invalid("it does not begin with postgres://".into()))?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let (user, hosts) = match authority.rfind('@') {
+            Some(at) => authority.split_at(at + 1),
+            None => ("", authority),
+        };
+        let is_target = |setting: &&str| setting.starts_with("target_session_attrs=");
+        let must_take_writes = match query.split('&').find(is_target).map(|it| &it[21..]) {
+            None | Some("read-write" | "primary") => true,
+            Some("any") => false,
+            Some(other) => {
+                let known = "a service writes, so it is read-write (or any)";
+                return Err(invalid(format!("target_session_attrs={other}: {known}")));
+            }
+        };
+        let settings: Vec<_> = query.split('&').filter(|it| !is_target(it)).collect();
+        let settings = settings.join("&");
+        let mark = if settings.is_empty() { "" } else { "?" };
+        let of = |host: &str| {
+            (host.to_owned(), format!("{scheme}{user}{host}{database}{mark}{settings}"))
+        };
+        Ok(Self { urls: hosts.split(',').map(of).collect(), must_take_writes })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Tests of the choice among several hosts. What cannot be had from one server, a second timeline,
+//! is acted; the end-to-end tests promote a real standby.
+
+use super::*;
+use futures::FutureExt;
+use std::collections::HashMap;
+
+const SOON: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy)]
+enum Acts {
+    Standby,
+    Primary(i32),
+    Away,
+    Silent,
+}
+
+use Acts::{Away, Primary, Silent, Standby};
+
+static STAGE: Mutex<Option<HashMap<String, Acts>>> = Mutex::new(None);
+
+/// What the hosts of this test do from now on; their names begin with that of the test.
+fn stage(test: &str, acts: [Acts; 3]) {
+    let named = ["one", "two", "three"].map(|host| format!("{test}-{host}"));
+    let mut stage = STAGE.lock().unwrap();
+    stage.get_or_insert_default().extend(named.into_iter().zip(acts));
+}
+
+#[derive(Debug, PartialEq)]
+struct Actor(String, Option<i32>);
+
+impl Connect for Actor {
+    fn connect(host: &Host) -> BoxFuture<'_, Result<Self, Error>> {
+        let acts = STAGE.lock().unwrap().as_ref().unwrap()[&host.name];
+        let connect = async move {
+            match acts {
+                Standby => Ok(Self(host.name.clone(), None)),
+                Primary(timeline) => Ok(Self(host.name.clone(), Some(timeline))),
+                Away => Err(Error::Io(ErrorKind::ConnectionRefused.into())),
+                Silent => std::future::pending().await,
+            }
+        };
+        connect.boxed()
+    }
+
+    fn ask(&mut self, _: &'static str) -> BoxFuture<'_, Result<Option<i32>, Error>> {
+        std::future::ready(Ok(self.1)).boxed()
+    }
+}
+
+fn hosts(test: &str) -> Hosts {
+    let all = ["one", "two", "three"].map(|host| format!("{test}-{host}")).join(",");
+    let url = format!("postgres://till:secret@{all}/orders");
+    Hosts::new(&url, |options| options, |options| options).unwrap()
+}
+
+/// The last word of the host's name.
+async fn found(hosts: &Hosts) -> Result<String, Refused> {
+    let Actor(name, _) = hosts.connect(SOON).await?;
+    Ok(name.rsplit_once('-').unwrap().1.to_owned())
+}
+
+async fn refusal(hosts: &Hosts) -> (String, bool) {
+    let Err(Refused { why, may_pass }) = found(hosts).await else { panic!("none takes writes") };
+    (why.to_string(), may_pass)
+}
+
+#[tokio::test]
+async fn the_primary_is_found_and_followed() {
+    let hosts = hosts("followed");
+    stage("followed", [Standby, Primary(1), Away]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "two");
+    // A fail-over, and the old primary comes back.
+    stage("followed", [Primary(2), Away, Away]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "one");
+    stage("followed", [Away, Primary(1), Standby]);
+    let (why, may_pass) = refusal(&hosts).await;
+    assert!(why.contains("two: it is an old primary, of timeline 1"), "{why}");
+    assert!(why.contains("three: it takes no writes: it is a standby"), "{why}");
+    assert!(may_pass);
+    stage("followed", [Primary(2), Primary(1), Standby]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "one");
+}
+
+#[tokio::test]
+async fn of_two_primaries_the_one_of_the_later_timeline_is_used() {
+    let hosts = hosts("two");
+    stage("two", [Primary(4), Primary(5), Standby]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "two");
+    // As long as nothing gives a reason to doubt it, nobody looks further.
+    stage("two", [Primary(6), Primary(5), Standby]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "two");
+    hosts.doubt();
+    assert_eq!(found(&hosts).await.ok().unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_silent_host_is_not_waited_for_where_another_was_promoted() {
+    let hosts = hosts("silent");
+    stage("silent", [Primary(1), Standby, Silent]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "one");
+    stage("silent", [Away, Primary(2), Silent]);
+    // The test ends although the third host never answers.
+    let Actor(name, _) = hosts.connect(Duration::MAX).await.ok().unwrap();
+    assert_eq!(name, "silent-two");
+    stage("silent", [Away, Away, Silent]);
+    let (why, _) = refusal(&hosts).await;
+    assert!(why.contains("three: no answer within 20ms"), "{why}");
+}
+
+#[test]
+fn an_address_is_read_as_libpq_reads_it() {
+    let address = Address::read(
+        "postgresql://till:a%40b@one:5433,two:5443/orders?sslmode=require\
+         &target_session_attrs=read-write&sslrootcert=ca.pem",
+    );
+    let rest = "/orders?sslmode=require&sslrootcert=ca.pem";
+    let url = |host: &str| (host.into(), format!("postgresql://till:a%40b@{host}{rest}"));
+    let urls = vec![url("one:5433"), url("two:5443")];
+    assert_eq!(address.unwrap(), Address { urls, must_take_writes: true });
+
+    let one = Address::read("postgres://one?target_session_attrs=any").unwrap();
+    let urls = vec![("one".into(), "postgres://one".into())];
+    assert_eq!(one, Address { urls, must_take_writes: false });
+
+    let error = |url| Address::read(url).unwrap_err().to_string();
+    assert!(error("mysql://one").contains("it does not begin with postgres://"));
+    let error = error("postgres://one/orders?target_session_attrs=standby");
+    assert!(error.contains("target_session_attrs=standby: a service writes"), "{error}");
+}
