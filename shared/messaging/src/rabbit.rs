@@ -2,6 +2,7 @@
 //! connection that publishes, acknowledgements included. A failed session is dropped, and its owner
 //! builds a new one.
 
+mod brokers;
 mod declare;
 mod errors;
 mod frames;
@@ -14,15 +15,13 @@ use crate::{
     BODY_MAX, Broker, BrokerError, Confirm, CrashPoint, Deliveries, Delivery, Env, Publication,
     Publisher, QueueInspector, Session, SystemEnv, Topology, crash_at, crash_is_due, wire,
 };
-use amq_protocol::{
-    protocol::{
-        AMQPClass,
-        basic::{AMQPMethod, Ack, Consume, Qos, Reject},
-        confirm, queue,
-    },
-    uri::AMQPUri,
+use amq_protocol::protocol::{
+    AMQPClass,
+    basic::{AMQPMethod, Ack, Consume, Qos, Reject},
+    confirm, queue,
 };
 use async_trait::async_trait;
+use brokers::{Brokers, Node, Refusals};
 use errors::{in_time, within};
 use futures::future::join_all;
 use lapin::{Connection, ConnectionProperties};
@@ -32,11 +31,6 @@ use telemetry::metrics;
 
 /// The next session waits for this one to close: only so long, if the broker does not answer.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-/// A peer without traffic for twice as long has gone: detected within 20 seconds.
-const HEARTBEAT_S: u16 = 6;
-/// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
-/// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
-const FRAME_MAX: u32 = 32 * 1024;
 /// A consumer's tag, which comes with every delivery: the broker's own tags are longer than the
 /// rest of the frame.
 const CONSUMER: &str = "loop";
@@ -50,7 +44,7 @@ const RETURNS: &str = "x-delivery-count";
 const ACQUIRED: &str = "x-acquired-count";
 
 pub struct RabbitMq {
-    uri: AMQPUri,
+    brokers: Brokers,
     prefetch: u16,
     /// Random.
     rank: i64,
@@ -59,57 +53,95 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// `prefetch` is the number of unacknowledged messages for each queue.
-    pub fn new(url: &str, prefetch: u16) -> Result<Self, String> {
-        let mut uri: AMQPUri = url.parse()?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-        uri.query.frame_max.get_or_insert(FRAME_MAX);
+    /// `urls` is one URL, or several with commas between them. `prefetch` is the number of unacknowledged messages for each queue.
+    pub fn new(urls: &str, prefetch: u16) -> Result<Self, String> {
         let rank = (SystemEnv.random() % RANKS).cast_signed();
-        Ok(Self { uri, prefetch, rank, may_declare: true.into() })
+        Ok(Self { brokers: Brokers::new(urls)?, prefetch, rank, may_declare: true.into() })
     }
 
-    async fn open(&self, name: String, body_max: Option<usize>) -> Result<Connection, BrokerError> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        in_time(transport::connect(self.uri.clone(), properties, body_max)).await
+    /// A connection of lapin's to the first node that lets us in.
+    async fn open(
+        &self,
+        name: String,
+        body_max: Option<usize>,
+    ) -> Result<(Connection, Node), BrokerError> {
+        let mut refusals = Refusals::default();
+        for node in self.brokers.nodes(&mut refusals).await {
+            let properties =
+                ConnectionProperties::default().with_connection_name(name.as_str().into());
+            let connect = in_time(transport::connect(&node, properties, body_max));
+            match node.in_time(connect).await {
+                Ok(connection) => {
+                    self.brokers.found(&node, refusals);
+                    return Ok((connection, node));
+                }
+                Err(why) => refusals.push(&node, why),
+            }
+        }
+        Err(refusals.sum())
     }
 
-    /// Ensures the topology, on a connection of lapin's that is closed at once.
-    async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+    /// Ensures the topology, on a connection of lapin's that is closed at once. Returns its node.
+    async fn declare(&self, topology: &Topology) -> Result<Node, BrokerError> {
         let name = format!("{}: declares", topology.service);
-        let connection = self.open(name, Some(BODY_MAX)).await?;
+        let (connection, node) = self.open(name, Some(BODY_MAX)).await?;
+        self.brokers.used(&node);
         let declared = declare::make_sure(&connection, topology, &self.may_declare).await;
         // It may be closed already, or silent.
         let goodbye = connection.close(200, "declared".into());
         let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
-        declared
+        declared.map(|()| node)
     }
 
-    async fn link(&self, name: String) -> Result<Link, BrokerError> {
-        within(Link::open(&self.uri, &name, BODY_MAX)).await
+    /// Tries all nodes at the first session: a wrong address is not found only when it is needed.
+    async fn try_all(&self, name: String) {
+        let mut refusals = Refusals::default();
+        let nodes = self.brokers.untried(&mut refusals).await;
+        let tried = nodes.iter().map(async |node| {
+            let link = link(node, name.clone()).await?;
+            let _ = tokio::time::timeout(CLOSE_MAX, link.close()).await;
+            Ok(())
+        });
+        let mut found = None;
+        for (node, tried) in nodes.iter().zip(join_all(tried).await) {
+            match tried {
+                Ok(()) => found = Some(node),
+                Err(why) => refusals.push(node, why),
+            }
+        }
+        if let Some(found) = found {
+            self.brokers.found(found, refusals);
+        }
     }
 
     /// A connection for an operator's tool, which reads bodies of any size.
-    pub async fn connection(url: &str, name: &str) -> Result<Connection, BrokerError> {
-        let rabbit = Self::new(url, 1).map_err(BrokerError::Login)?;
-        rabbit.open(name.into(), None).await
+    pub async fn connection(urls: &str, name: &str) -> Result<Connection, BrokerError> {
+        let rabbit = Self::new(urls, 1).map_err(BrokerError::Login)?;
+        Ok(rabbit.open(name.into(), None).await?.0)
     }
+}
+
+async fn link(node: &Node, name: String) -> Result<Link, BrokerError> {
+    node.in_time(Link::open(node, &name, BODY_MAX)).await
 }
 
 #[async_trait]
 impl Broker for RabbitMq {
     async fn connect(&self, topology: &Topology) -> Result<Box<dyn Session>, BrokerError> {
-        self.declare(topology).await?;
         let service = &topology.service;
+        let (node, ()) =
+            tokio::join!(self.declare(topology), self.try_all(format!("{service}: looks")));
+        let node = node?;
         let (consuming, publishing) = tokio::try_join!(
-            self.link(format!("{service}: consumes")),
-            self.link(format!("{service}: publishes")),
+            link(&node, format!("{service}: consumes")),
+            link(&node, format!("{service}: publishes")),
         )?;
         let Self { prefetch, rank, .. } = *self;
         Ok(Box::new(RabbitSession { consuming, publishing, prefetch, rank }))
     }
 
     async fn look(&self, name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
-        let connection = self.open(name.into(), None).await?;
+        let (connection, _) = self.open(name.into(), None).await?;
         Ok(Box::new(look::RabbitQueueInspector::new(connection)))
     }
 }

@@ -8,7 +8,7 @@ mod handshake;
 mod publishing;
 mod task;
 
-use super::transport;
+use super::{brokers::Node, transport};
 use crate::{BrokerError, Confirm, CrashPoint, Publication, crash_at, crash_is_due};
 use amq_protocol::{protocol::AMQPClass, uri::AMQPUri};
 use framed::{Framed, Socket};
@@ -31,9 +31,9 @@ pub struct Link {
 
 impl Link {
     /// Connects as `name`; the caller bounds the wait. A body above `body_max` is left out.
-    pub async fn open(uri: &AMQPUri, name: &str, body_max: usize) -> Result<Self, BrokerError> {
-        let socket = transport::socket(uri).await.map_err(BrokerError::away)?;
-        Self::over(Box::new(socket), uri, name, body_max).await
+    pub async fn open(node: &Node, name: &str, body_max: usize) -> Result<Self, BrokerError> {
+        let socket = transport::socket(node).await.map_err(BrokerError::away)?;
+        Self::over(Box::new(socket), &node.uri, name, body_max).await
     }
 
     async fn over(

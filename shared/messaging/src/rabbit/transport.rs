@@ -1,13 +1,10 @@
 //! Opens the sockets to the broker, which detect a dead peer. Under lapin, one passes on only bytes
 //! that lapin can read.
 
-use super::frames::Frames;
+use super::{brokers::Node, frames::Frames};
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures::{AsyncRead, AsyncWrite, Stream};
-use lapin::{
-    AsyncTcpStream, Connection, ConnectionProperties,
-    uri::{AMQPScheme, AMQPUri},
-};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, uri::AMQPScheme};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
     future::ready,
@@ -36,34 +33,35 @@ const READ_MAX: usize = 16 * 1024;
 
 /// Connects; the caller bounds the wait.
 pub async fn connect(
-    uri: AMQPUri,
+    node: &Node,
     properties: ConnectionProperties,
     body_max: Option<usize>,
 ) -> lapin::Result<Connection> {
     let tokio = Tokio::current();
     let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Guarding(tokio)));
+    let uri = node.uri.clone();
+    let node = node.clone();
     let open =
-        async move |uri, _| Ok(AsyncTcpStream::Plain(open(&uri, Frames::new(body_max)).await?));
+        async move |_, _| Ok(AsyncTcpStream::Plain(open(&node, Frames::new(body_max)).await?));
     Connection::connector(uri, runtime, open, properties).await
 }
 
-async fn open(uri: &AMQPUri, frames: Frames) -> io::Result<Guarded> {
-    let stream = socket(uri).await?.compat();
+async fn open(node: &Node, frames: Frames) -> io::Result<Guarded> {
+    let stream = socket(node).await?.compat();
     Ok(Guarded { stream, frames, readable: Vec::new(), given: 0 })
 }
 
-pub async fn socket(uri: &AMQPUri) -> io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
-    let authority = (uri.authority.host.as_str(), uri.authority.port);
-    let socket = TcpStream::connect(authority).await?;
+pub async fn socket(node: &Node) -> io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
+    let socket = TcpStream::connect(node.address).await?;
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
     options.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
     )?;
     options.set_tcp_user_timeout(Some(GONE_AFTER))?;
-    Ok(match uri.scheme {
+    Ok(match node.uri.scheme {
         AMQPScheme::AMQP => Either::Left(socket),
-        AMQPScheme::AMQPS => Either::Right(encrypted(socket, &uri.authority.host).await?),
+        AMQPScheme::AMQPS => Either::Right(encrypted(socket, &node.uri.authority.host).await?),
     })
 }
 

@@ -21,6 +21,7 @@ mod provider;
 mod rabbit;
 mod races;
 mod schedule;
+mod several;
 mod silence;
 mod tail;
 mod topology;

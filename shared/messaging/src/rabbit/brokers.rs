@@ -1,0 +1,241 @@
+//! Chooses among the nodes of a broker's cluster: `AMQP_URL` names several, or one name stands for
+//! several addresses. A session is on one node, and the next session on another.
+
+use super::errors::within;
+use crate::{BrokerError, Env, SystemEnv};
+use amq_protocol::uri::{AMQPAuthority, AMQPUri};
+use std::{
+    collections::HashSet,
+    fmt::Display,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{net::lookup_host, time::timeout};
+
+/// A peer without traffic for twice as long has gone: detected within 20 seconds.
+const HEARTBEAT_S: u16 = 6;
+/// Where there is another node to go to.
+const QUICK_HEARTBEAT_S: u16 = 2;
+/// So long a node may take to let us in, where there is another.
+const NODE_MAX: Duration = Duration::from_secs(2);
+/// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
+/// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
+const FRAME_MAX: u32 = 32 * 1024;
+
+pub struct Brokers {
+    uris: Vec<AMQPUri>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The node of the last session, which has ended.
+    last: Option<SocketAddr>,
+    /// All of them, at the first session.
+    were_tried: bool,
+    /// The nodes of which it was logged that they cannot be used.
+    complaints: HashSet<String>,
+}
+
+/// A node's address.
+#[derive(Clone)]
+pub struct Node {
+    pub uri: AMQPUri,
+    pub address: SocketAddr,
+    has_others: bool,
+}
+
+/// The nodes of one attempt that did not let us in: URL, address, reason.
+#[derive(Default)]
+pub struct Refusals(Vec<(String, String, BrokerError)>);
+
+impl Brokers {
+    pub fn new(urls: &str) -> Result<Self, String> {
+        let mut uris = split(urls).iter().map(|url| url.parse()).collect::<Result<Vec<_>, _>>()?;
+        let heartbeat = if uris.len() > 1 { QUICK_HEARTBEAT_S } else { HEARTBEAT_S };
+        for AMQPUri { query, .. } in &mut uris {
+            query.heartbeat.get_or_insert(heartbeat);
+            query.frame_max.get_or_insert(FRAME_MAX);
+        }
+        Ok(Self { uris, known: Mutex::default() })
+    }
+
+    /// All nodes, in an order of their own for each attempt, so that the services spread over them;
+    /// the last session's node comes last. Adds the names without an address to the refusals.
+    pub async fn nodes(&self, refusals: &mut Refusals) -> Vec<Node> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for uri in &self.uris {
+            let (host, port) = (&uri.authority.host, uri.authority.port);
+            let found = async {
+                let found = lookup_host((host.as_str(), port)).await;
+                Ok(found.map_err(BrokerError::away)?.collect::<Vec<_>>())
+            };
+            match within(found).await {
+                Ok(found) => nodes.extend(found.into_iter().map(|address| Node {
+                    uri: uri.clone(),
+                    address,
+                    has_others: false,
+                })),
+                Err(why) => refusals.0.push((named(uri, host), named(uri, host), why)),
+            }
+        }
+        let has_others = nodes.len() > 1;
+        let last = self.known().last;
+        nodes.sort_by_cached_key(|node| (Some(node.address) == last, SystemEnv.random()));
+        nodes.into_iter().map(|node| Node { has_others, ..node }).collect()
+    }
+
+    /// All nodes, the first time that there are several; later none.
+    pub async fn untried(&self, refusals: &mut Refusals) -> Vec<Node> {
+        if self.uris.len() == 1 || std::mem::replace(&mut self.known().were_tried, true) {
+            return Vec::new();
+        }
+        self.nodes(refusals).await
+    }
+
+    /// This node let us in, after these did not.
+    pub fn found(&self, node: &Node, refusals: Refusals) {
+        let mut known = self.known();
+        let used = node.name();
+        known.complaints.remove(&used);
+        for (url, node_name, why) in refusals.0 {
+            // A name may have an address of each kind, and a server on one of them.
+            let is_same = url == named(&node.uri, &node.uri.authority.host);
+            if !is_same && known.complaints.insert(node_name.clone()) {
+                tracing::warn!(node = node_name, "cannot use {node_name} of AMQP_URL: {why}");
+            }
+        }
+    }
+
+    /// The session is on this node.
+    pub fn used(&self, node: &Node) {
+        self.known().last = Some(node.address);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    fn name(&self) -> String {
+        named(&self.uri, self.address.ip())
+    }
+
+    /// Bounds a wait for the node to let us in.
+    pub async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        if !self.has_others {
+            return within(work).await;
+        }
+        let late = |_| BrokerError::away(format!("no answer within {NODE_MAX:?}"));
+        timeout(NODE_MAX, work).await.map_err(late)?
+    }
+}
+
+impl Refusals {
+    pub fn push(&mut self, node: &Node, why: BrokerError) {
+        self.0.push((named(&node.uri, &node.uri.authority.host), node.name(), why));
+    }
+
+    /// Why no node let us in.
+    pub fn sum(mut self) -> BrokerError {
+        if let [_] = &*self.0 {
+            return self.0.remove(0).2;
+        }
+        let all = self.0.iter().map(|(_, node, why)| format!("{node}: {why}"));
+        let all = all.collect::<Vec<_>>().join("; ");
+        match self.0.iter().any(|(.., why)| why.is_transient()) {
+            true => BrokerError::Away(all),
+            false => BrokerError::Login(all),
+        }
+    }
+}
+
+fn named(uri: &AMQPUri, host: impl Display) -> String {
+    let AMQPAuthority { userinfo, port, .. } = &uri.authority;
+    format!("{}@{host}:{port}", userinfo.username)
+}
+
+/// Whole URLs with commas between them; a comma elsewhere belongs to a URL.
+fn split(urls: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for part in urls.split(',') {
+        let part = part.trim();
+        match all.last_mut() {
+            Some(last) if !part.starts_with("amqp://") && !part.starts_with("amqps://") => {
+                *last += ",";
+                *last += part;
+            }
+            _ => all.push(part.to_owned()),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODES: &str = "amqp://till:secret@127.0.0.1:5672/%2f,amqp://till:secret@127.0.0.1:5673/%2f,\
+         amqp://till:secret@127.0.0.1:5674/%2f";
+
+    async fn order(brokers: &Brokers) -> Vec<u16> {
+        let nodes = brokers.nodes(&mut Refusals::default()).await;
+        nodes.iter().map(|node| node.address.port()).collect()
+    }
+
+    #[test]
+    fn several_urls_are_separated_by_commas() {
+        let urls = "amqp://a:b,c@one/%2f, amqps://two:5671/%2f";
+        assert_eq!(split(urls), ["amqp://a:b,c@one/%2f", "amqps://two:5671/%2f"]);
+        let heartbeats = |urls| {
+            let brokers = Brokers::new(urls).unwrap();
+            brokers.uris.iter().map(|uri| uri.query.heartbeat.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(heartbeats("amqp://one/%2f"), [6]);
+        assert_eq!(heartbeats("amqp://one/%2f,amqp://two/%2f?heartbeat=9"), [2, 9]);
+        assert!(Brokers::new("amqp://one/%2f,amqp://two:x/%2f").is_err());
+    }
+
+    #[tokio::test]
+    async fn sessions_spread_over_the_nodes_and_the_last_one_is_tried_last() {
+        let brokers = Brokers::new(NODES).unwrap();
+        let mut firsts = std::collections::HashMap::new();
+        for _ in 0..300 {
+            *firsts.entry(order(&brokers).await[0]).or_insert(0) += 1;
+        }
+        assert!(firsts.len() == 3 && firsts.values().all(|count| *count > 50), "{firsts:?}");
+        let nodes = brokers.nodes(&mut Refusals::default()).await;
+        brokers.used(&nodes[1]);
+        for _ in 0..20 {
+            assert_eq!(order(&brokers).await[2], nodes[1].address.port());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_refused_and_the_others_are_there() {
+        let brokers = Brokers::new("amqp://nowhere.invalid/%2f,amqp://127.0.0.1:5672/%2f").unwrap();
+        let mut refusals = Refusals::default();
+        let nodes = brokers.nodes(&mut refusals).await;
+        assert_eq!(nodes.len(), 1);
+        assert!(refusals.0[0].0 == "guest@nowhere.invalid:5672", "{:?}", refusals.0);
+        brokers.found(&nodes[0], refusals);
+        assert_eq!(brokers.known().complaints.len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_login_everywhere_does_not_pass() {
+        let sum = |all: &[BrokerError]| {
+            let node = || "node".to_owned();
+            Refusals(all.iter().map(|why| (node(), node(), why.clone())).collect()).sum()
+        };
+        let (away, login) = (BrokerError::away("refused"), BrokerError::Login("no".into()));
+        assert!(sum(&[login.clone(), away]).is_transient());
+        assert!(!sum(&[login.clone(), login.clone()]).is_transient());
+        assert_eq!(sum(&[login.clone()]).to_string(), login.to_string());
+    }
+}
