@@ -55,6 +55,10 @@ pub trait MessageStore: Clone + Send + Sync + 'static {
     /// parked ones.
     async fn suspect(&self, unsent: &[EventId], reason: &str) -> Result<Vec<EventId>, Failure>;
 
+    /// The session ended before these were confirmed, and it is not their fault: the next one
+    /// publishes them at once.
+    async fn release(&self, unsent: &[EventId]) -> Result<(), Failure>;
+
     /// Deletes these confirmed events.
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure>;
 

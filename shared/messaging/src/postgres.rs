@@ -205,6 +205,14 @@ impl MessageStore for PgMessageStore {
         Ok(parked)
     }
 
+    async fn release(&self, unsent: &[EventId]) -> Result<(), Failure> {
+        sqlx::query("UPDATE outbox SET due_at = now() WHERE event_id = ANY($1)")
+            .bind(unsent)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
         sqlx::query("DELETE FROM outbox WHERE event_id = ANY($1)")
             .bind(sent)

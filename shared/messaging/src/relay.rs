@@ -127,14 +127,26 @@ impl<L: MessageStore> SessionTask for Relay<L> {
         let published = async {
             // Moved in, so that the receipts end when both are done.
             let sent = sent;
-            tokio::try_join!(
-                self.publish_fresh(session, &sent, stop),
-                self.sweep(session, &sent, stop)
-            )
+            // A failure of one ends the other, which then deals with its own burst.
+            let over = &stop.child_token();
+            let fresh = ending(over, self.publish_fresh(session, &sent, over));
+            let (fresh, swept) =
+                tokio::join!(fresh, ending(over, self.sweep(session, &sent, over)));
+            fresh.and(swept)
         };
-        let (published, ()) = tokio::join!(published, self.forget(receipts));
-        published.map(|_| ())
+        tokio::join!(published, self.forget(receipts)).0
     }
+}
+
+async fn ending(
+    over: &CancellationToken,
+    work: impl Future<Output = Result<(), BrokerError>>,
+) -> Result<(), BrokerError> {
+    let ended = work.await;
+    if ended.is_err() {
+        over.cancel();
+    }
+    ended
 }
 
 impl<L: MessageStore> Relay<L> {
@@ -227,8 +239,9 @@ impl<L: MessageStore> Relay<L> {
         let confirms = match publisher.publish(&publications).await {
             Ok(confirms) => confirms,
             Err(why) => {
-                if matches!(why, BrokerError::Ended(_)) {
-                    self.suspect(burst, &why).await;
+                match why {
+                    BrokerError::Ended(_) => self.suspect(burst, &why).await,
+                    _ => self.release(burst).await,
                 }
                 return Err(why);
             }
@@ -262,6 +275,13 @@ impl<L: MessageStore> Relay<L> {
                 }
             }
             Err(why) => tracing::warn!("cannot record failed publications in the outbox: {why}"),
+        }
+    }
+
+    async fn release(&self, burst: &[Outgoing]) {
+        let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
+        if let Err(why) = self.message_store.release(&ids).await {
+            tracing::warn!("cannot release unpublished events in the outbox: {why}");
         }
     }
 

@@ -14,7 +14,8 @@ pub struct Common {
     /// A file that holds DATABASE_URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "DATABASE_URL_FILE")]
     database_url_file: Option<PathBuf>,
-    /// RabbitMQ, e.g. amqp://admin:admin@127.0.0.1:5672/%2f
+    /// RabbitMQ, e.g. amqp://admin:admin@127.0.0.1:5672/%2f; of a cluster several such URLs, with
+    /// commas between them, or a name with several addresses
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "AMQP_URL")]
     amqp_url: Option<String>,
     /// A file that holds AMQP_URL

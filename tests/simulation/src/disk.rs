@@ -176,6 +176,11 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         self.tables.quarantine_end(suspect).await
     }
 
+    async fn release(&self, unsent: &[EventId]) -> Result<(), Failure> {
+        self.fails("cannot release", &[])?;
+        self.tables.release(unsent).await
+    }
+
     async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure> {
         self.fails("cannot postpone", &[])?;
         self.tables.postpone(unsent, reason).await

@@ -162,6 +162,16 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
         Ok(parked)
     }
 
+    async fn release(&self, unsent: &[EventId]) -> Result<(), Failure> {
+        let mut tables = self.tables.lock().await;
+        for id in unsent {
+            if let Some(row) = tables.outbox.get_mut(id) {
+                row.due = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
         let mut tables = self.tables.lock().await;
         for id in sent {

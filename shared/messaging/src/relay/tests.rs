@@ -139,6 +139,19 @@ async fn an_alarm_of_the_broker_parks_no_event_however_long_it_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_swept_when_the_session_broke_goes_out_with_the_next_one() {
+    let message_store = MemoryMessageStore::<()>::default();
+    let (_, relay) = Relay::new(message_store.clone(), SystemEnv::shared(), 10, BYTES_MAX);
+    let events: Vec<_> = (1..=20).map(said).collect();
+    written(&message_store, &events).await;
+    let began = Instant::now();
+    let silent_until = Some(began + Duration::from_secs(5));
+    let broker = Arc::new(Picky { silent_until, ..Picky::default() });
+    relayed(&relay, &broker, began + Duration::from_secs(14)).await;
+    assert_eq!(broker.has().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_waits_in_memory_without_a_session_and_no_more_than_there_is_room_for_with_one() {
     let (outbox, relay) =
         Relay::new(MemoryMessageStore::<()>::default(), SystemEnv::shared(), 10, BYTES_MAX);
