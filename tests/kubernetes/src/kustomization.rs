@@ -17,6 +17,8 @@ pub struct Kustomization {
     #[serde(default)]
     pub resources: Vec<String>,
     #[serde(default)]
+    pub components: Vec<String>,
+    #[serde(default)]
     pub patches: Vec<Patch>,
     #[serde(default)]
     pub images: Vec<Image>,
@@ -36,12 +38,14 @@ pub struct Patch {
 }
 
 /// Never a name, so that no resource of that kind is left out.
-#[derive(Deserialize, PartialEq, Debug)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize, PartialEq, Debug)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
     #[serde(default)]
     pub group: String,
     pub kind: String,
+    #[serde(default)]
+    pub label_selector: String,
 }
 
 #[derive(Deserialize)]
@@ -82,5 +86,11 @@ impl Kustomization {
     pub fn files(&self, folder: &str) -> Vec<String> {
         let files = self.resources.iter().filter(|name| name.ends_with(".yaml"));
         files.map(|name| format!("{folder}/{name}")).collect()
+    }
+
+    /// The other kustomizations that it builds on.
+    pub fn folders(&self) -> impl Iterator<Item = &String> {
+        let resources = self.resources.iter().filter(|name| !name.ends_with(".yaml"));
+        resources.chain(&self.components)
     }
 }

@@ -1,7 +1,10 @@
 //! Reads the manifests of `deploy/kubernetes` as Kubernetes does, without a cluster.
 
+mod backups;
+mod keda;
 mod kustomization;
 mod operators;
+mod prometheus;
 mod strict;
 
 pub use kustomization::{Kustomization, Target};
@@ -11,6 +14,9 @@ use serde_json::Value;
 
 pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";
+
+/// Those with manifests of their own.
+pub const FOLDERS: [&str; 2] = [BASE, OPERATORS];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {
@@ -34,9 +40,16 @@ pub fn of_kind(folder: &str, kind: &str) -> Vec<(String, Value)> {
     those.map(|resource| (text(&resource["metadata"]["name"]).to_owned(), resource)).collect()
 }
 
+/// The only document of a file.
+pub fn document(path: &str) -> Value {
+    let mut documents = documents(&tidy::read(path));
+    assert_eq!(documents.len(), 1, "{path}");
+    documents.remove(0)
+}
+
 /// The patch on all Deployments.
 pub fn patch_of_all() -> Value {
-    documents(&tidy::read(&format!("{BASE}/every-service.yaml"))).remove(0)
+    document(&format!("{BASE}/every-service.yaml"))
 }
 
 /// A Deployment's only container.

@@ -6,8 +6,9 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// `rabbitmq.com/v1beta1` or `postgresql.cnpg.io/v1`.
+/// A resource of an operator's kind.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource<Spec> {
@@ -72,6 +73,16 @@ pub struct Cluster {
     resources: Option<ResourceRequirements>,
     #[serde(skip_serializing_if = "Option::is_none")]
     affinity: Option<Affinity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<Vec<Plugin>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Plugin {
+    name: String,
+    #[serde(rename = "isWALArchiver")]
+    is_wal_archiver: bool,
+    parameters: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Serialize)]

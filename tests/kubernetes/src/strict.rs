@@ -2,12 +2,17 @@
 //! missing, and a missing required field is there, empty.
 
 use crate::{
+    backups::{ObjectStore, ScheduledBackup},
+    keda::{ScaledObject, TriggerAuthentication},
     operators::{Cluster, RabbitmqCluster, Resource},
+    prometheus::PodMonitor,
     text,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Secret, Service},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Namespace, Secret, Service},
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,18 +28,8 @@ pub enum Whole {
 /// Errors that Kubernetes would report for the manifest as written.
 pub fn complaints(manifest: &Value, whole: Whole) -> Vec<String> {
     let kind = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
-    let read = match kind {
-        ("apps/v1", "Deployment") => reread::<Deployment>(manifest),
-        ("v1", "Service") => reread::<Service>(manifest),
-        ("v1", "Secret") => reread::<Secret>(manifest),
-        ("policy/v1", "PodDisruptionBudget") => reread::<PodDisruptionBudget>(manifest),
-        ("rabbitmq.com/v1beta1", "RabbitmqCluster") => {
-            reread::<Resource<RabbitmqCluster>>(manifest)
-        }
-        ("postgresql.cnpg.io/v1", "Cluster") => reread::<Resource<Cluster>>(manifest),
-        unknown => {
-            return vec![format!("{unknown:?} is not known here: add its type to strict.rs")];
-        }
+    let Some(read) = typed(kind, manifest) else {
+        return vec![format!("{kind:?} is not known here: add its type to strict.rs")];
     };
     match read {
         Ok(read) => {
@@ -44,6 +39,28 @@ pub fn complaints(manifest: &Value, whole: Whole) -> Vec<String> {
         }
         Err(why) => vec![why.to_string()],
     }
+}
+
+/// Reads it as its kind and writes it again; none if its kind is unknown.
+fn typed(kind: (&str, &str), manifest: &Value) -> Option<serde_json::Result<Value>> {
+    let reread = match kind {
+        ("v1", "Namespace") => reread::<Namespace>,
+        ("v1", "Secret") => reread::<Secret>,
+        ("v1", "Service") => reread::<Service>,
+        ("apps/v1", "Deployment") => reread::<Deployment>,
+        ("policy/v1", "PodDisruptionBudget") => reread::<PodDisruptionBudget>,
+        ("autoscaling/v2", "HorizontalPodAutoscaler") => reread::<HorizontalPodAutoscaler>,
+        ("networking.k8s.io/v1", "NetworkPolicy") => reread::<NetworkPolicy>,
+        ("rabbitmq.com/v1beta1", "RabbitmqCluster") => reread::<Resource<RabbitmqCluster>>,
+        ("postgresql.cnpg.io/v1", "Cluster") => reread::<Resource<Cluster>>,
+        ("postgresql.cnpg.io/v1", "ScheduledBackup") => reread::<Resource<ScheduledBackup>>,
+        ("barmancloud.cnpg.io/v1", "ObjectStore") => reread::<Resource<ObjectStore>>,
+        ("keda.sh/v1alpha1", "ScaledObject") => reread::<Resource<ScaledObject>>,
+        ("keda.sh/v1alpha1", "TriggerAuthentication") => reread::<Resource<TriggerAuthentication>>,
+        ("monitoring.coreos.com/v1", "PodMonitor") => reread::<Resource<PodMonitor>>,
+        _ => return None,
+    };
+    Some(reread(manifest))
 }
 
 fn reread<T: DeserializeOwned + Serialize>(manifest: &Value) -> serde_json::Result<Value> {

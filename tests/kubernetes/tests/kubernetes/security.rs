@@ -39,7 +39,7 @@ fn no_service_gets_round_the_patch() {
     let kustomization = Kustomization::read(BASE);
     let [patch] = kustomization.patches.as_slice() else { panic!("one patch is expected") };
     assert_eq!(patch.path, "every-service.yaml");
-    assert_eq!(patch.target, Target { group: String::new(), kind: "Deployment".into() });
+    assert_eq!(patch.target, Target { kind: "Deployment".into(), ..Target::default() });
     let patch = patch_of_all();
     for (name, deployment) in of_kind(BASE, "Deployment") {
         let pod = &deployment["spec"]["template"]["spec"];
@@ -50,7 +50,11 @@ fn no_service_gets_round_the_patch() {
     }
     assert!(of_kind(OPERATORS, "Deployment").is_empty());
     for patch in Kustomization::read(OPERATORS).patches {
-        let databases = Target { group: "postgresql.cnpg.io".into(), kind: "Cluster".into() };
+        let databases = Target {
+            group: "postgresql.cnpg.io".into(),
+            kind: "Cluster".into(),
+            ..Target::default()
+        };
         assert_eq!(patch.target, databases, "{}", patch.path);
     }
 }
