@@ -52,6 +52,33 @@ pub fn patch_of_all() -> Value {
     document(&format!("{BASE}/every-service.yaml"))
 }
 
+/// A resource with a patch applied as kustomize does: elements of lists are merged by their names.
+pub fn merged(mut resource: Value, patch: &Value) -> Value {
+    merge(&mut resource, patch);
+    resource
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(patch))
+            if patch.iter().all(|it| it.get("name").is_some()) =>
+        {
+            for value in patch {
+                match into.iter_mut().find(|it| it["name"] == value["name"]) {
+                    Some(same) => merge(same, value),
+                    None => into.push(value.clone()),
+                }
+            }
+        }
+        (into, patch) => into.clone_from(patch),
+    }
+}
+
 /// A Deployment's only container.
 pub fn container(deployment: &Value) -> &Value {
     let containers = &deployment["spec"]["template"]["spec"]["containers"];

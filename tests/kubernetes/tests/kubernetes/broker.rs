@@ -147,8 +147,32 @@ fn no_password_is_an_argument_of_a_program() {
 fn the_brokers_nodes_are_kept_apart() {
     let (name, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
     let pod = &broker["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"];
-    let apart = &pod["topologySpreadConstraints"][0]["labelSelector"];
-    assert_eq!(apart["matchLabels"], json!({ "app.kubernetes.io/name": name }));
+    let constraints = items(&pod["topologySpreadConstraints"]);
+    for constraint in constraints {
+        let labels = &constraint["labelSelector"]["matchLabels"];
+        assert_eq!(*labels, json!({ "app.kubernetes.io/name": name }));
+    }
+    let keys: Vec<_> = constraints.iter().map(|it| text(&it["topologyKey"])).collect();
+    assert_eq!(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+}
+
+#[test]
+fn every_queue_is_on_all_three_nodes_and_one_node_at_a_time_may_leave() {
+    let (name, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
+    assert_eq!(broker["spec"]["replicas"], 3);
+    let told = text(&broker["spec"]["rabbitmq"]["additionalConfig"]);
+    for setting in ["enabled = true\n", "target_group_size = 3\n"] {
+        let setting = format!("quorum_queue.continuous_membership_reconciliation.{setting}");
+        assert!(told.contains(&setting), "{told}");
+    }
+    let topology: Value =
+        serde_json::from_str(&read("deploy/rabbitmq/topology.json")).expect("JSON");
+    for queue in items(&topology["queues"]) {
+        assert_eq!(queue["arguments"]["x-queue-type"], "quorum", "{queue}");
+    }
+    let budgets = of_kind(OPERATORS, "PodDisruptionBudget");
+    let (_, budget) = budgets.iter().find(|(budget, _)| *budget == name).expect("it is there");
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod broker;
 mod manifests;
+mod rollout;
 mod security;
 mod services;
 mod workflow;
