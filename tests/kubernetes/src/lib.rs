@@ -5,9 +5,11 @@ mod keda;
 mod kustomization;
 mod operators;
 mod prometheus;
+mod restricted;
 mod strict;
 
 pub use kustomization::{Kustomization, Target};
+pub use restricted::violations;
 pub use strict::{Whole, complaints};
 
 use serde_json::Value;

@@ -2,6 +2,7 @@
 
 mod broker;
 mod manifests;
+mod restricted;
 mod rollout;
 mod security;
 mod services;
