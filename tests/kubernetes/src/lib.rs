@@ -3,12 +3,16 @@
 mod backups;
 mod keda;
 mod kustomization;
+mod network;
 mod operators;
+mod pods;
 mod prometheus;
 mod restricted;
 mod strict;
 
 pub use kustomization::{Kustomization, Target};
+pub use network::{Network, selects};
+pub use pods::{NAMESPACE, Pod, Port, databases, outside, pods};
 pub use restricted::violations;
 pub use strict::{Whole, complaints};
 

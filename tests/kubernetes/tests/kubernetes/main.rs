@@ -2,6 +2,7 @@
 
 mod broker;
 mod manifests;
+mod network;
 mod restricted;
 mod rollout;
 mod security;
