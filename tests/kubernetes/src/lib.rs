@@ -20,9 +20,10 @@ use serde_json::Value;
 
 pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";
+pub const BACKUPS: &str = "deploy/kubernetes/backups";
 
 /// Those with manifests of their own.
-pub const FOLDERS: [&str; 2] = [BASE, OPERATORS];
+pub const FOLDERS: [&str; 3] = [BASE, OPERATORS, BACKUPS];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {

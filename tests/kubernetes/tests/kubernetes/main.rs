@@ -1,5 +1,6 @@
 //! Compares the Kubernetes manifests and the GitHub workflows with the code and the Makefile.
 
+mod backups;
 mod broker;
 mod manifests;
 mod network;
