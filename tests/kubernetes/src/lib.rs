@@ -21,9 +21,10 @@ use serde_json::Value;
 pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";
 pub const BACKUPS: &str = "deploy/kubernetes/backups";
+pub const MONITORING: &str = "deploy/kubernetes/monitoring";
 
 /// Those with manifests of their own.
-pub const FOLDERS: [&str; 3] = [BASE, OPERATORS, BACKUPS];
+pub const FOLDERS: [&str; 4] = [BASE, OPERATORS, BACKUPS, MONITORING];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {

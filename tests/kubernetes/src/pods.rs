@@ -1,7 +1,7 @@
 //! Lists the pods of the namespace and their peers, with labels and ports: the services' from the
 //! manifests, the operators' from their documentation.
 
-use crate::{BASE, Kustomization, OPERATORS, container, items, of_kind, text};
+use crate::{BASE, Kustomization, MONITORING, OPERATORS, container, items, of_kind, text};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ pub fn pods() -> Vec<Pod> {
     let brokers = of_kind(OPERATORS, "RabbitmqCluster").into_iter().map(|(name, _)| broker(&name));
     let databases = databases().into_iter().flat_map(|name| [instance(&name), job(&name)]);
     let servers = brokers.chain(databases);
-    services().chain(servers).chain(others()).collect()
+    services().chain(deployed(MONITORING)).chain(servers).chain(others()).collect()
 }
 
 /// The four services, with the labels that kustomize adds.

@@ -3,6 +3,7 @@
 mod backups;
 mod broker;
 mod manifests;
+mod monitoring;
 mod network;
 mod restricted;
 mod rollout;

@@ -26,7 +26,7 @@ fn kubernetes_knows_every_field_of_every_manifest() {
 #[test]
 fn every_file_is_referred_to_and_every_reference_leads_somewhere() {
     let mut referred = BTreeSet::from(["deploy/kubernetes/README.md".to_owned()]);
-    let generators = ["deploy/rabbitmq"];
+    let generators = ["deploy/rabbitmq", "deploy/observability"];
     for folder in FOLDERS.into_iter().chain(generators) {
         let kustomization = Kustomization::read(folder);
         referred.insert(format!("{folder}/kustomization.yaml"));

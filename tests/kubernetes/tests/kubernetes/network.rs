@@ -2,7 +2,7 @@
 
 use events::SERVICES;
 use kubernetes::{BASE, Network, OPERATORS, Pod, Port, databases, items, of_kind, pods};
-use kubernetes::{FOLDERS, outside};
+use kubernetes::{FOLDERS, MONITORING, outside};
 use serde_json::json;
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -40,6 +40,18 @@ fn needed() -> BTreeSet<Connection> {
     needed
 }
 
+/// With those of the components.
+fn needed_in_production() -> BTreeSet<Connection> {
+    let mut needed = needed();
+    let services = SERVICES.iter().map(|service| (*service, "collector", 4318));
+    let databases = databases();
+    let scraped = databases.iter().map(|database| ("prometheus", database.as_str(), 9187));
+    let others = [("prometheus", "collector", 8889), ("prometheus", "rabbitmq", 15692)];
+    let more = services.chain(scraped).chain(others);
+    needed.extend(more.map(|(from, to, port)| (from.to_owned(), to.to_owned(), port)));
+    needed
+}
+
 /// The connections that the policies of these folders allow, among all pods and ports.
 fn allowed(folders: &[&str]) -> BTreeSet<Connection> {
     let (network, pods) = (Network::of(folders), pods());
@@ -61,6 +73,17 @@ fn assert_same(allowed: &BTreeSet<Connection>, needed: &BTreeSet<Connection>) {
 #[test]
 fn every_connection_that_is_needed_is_allowed_and_no_other() {
     assert_same(&allowed(&[OPERATORS]), &needed());
+}
+
+#[test]
+fn with_all_components_too() {
+    assert_same(&allowed(&FOLDERS), &needed_in_production());
+}
+
+#[test]
+fn each_component_brings_the_policies_for_what_it_adds() {
+    let monitored = allowed(&[OPERATORS, MONITORING]);
+    assert!(monitored.contains(&("prometheus".into(), "collector".into(), 8889)));
 }
 
 /// A compromised payment service reaches no machine, and no cloud's metadata.

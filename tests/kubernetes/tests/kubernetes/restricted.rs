@@ -1,6 +1,8 @@
 //! The namespace admits only pods that meet the Pod Security Standard `restricted`; ours do.
 
-use kubernetes::{BASE, FOLDERS, OPERATORS, merged, of_kind, patch_of_all, violations};
+use kubernetes::{
+    BASE, FOLDERS, MONITORING, NAMESPACE, OPERATORS, merged, of_kind, patch_of_all, violations,
+};
 use serde_json::{Value, json};
 
 /// The specifications of all pods that these files describe, by their names.
@@ -8,7 +10,8 @@ fn described() -> Vec<(String, Value)> {
     let patch = patch_of_all();
     let services = of_kind(BASE, "Deployment").into_iter();
     let services = services.map(|(name, deployment)| (name, merged(deployment, &patch)));
-    let templates = services.map(|(name, it)| (name, it["spec"]["template"]["spec"].clone()));
+    let deployments = services.chain(of_kind(MONITORING, "Deployment"));
+    let templates = deployments.map(|(name, it)| (name, it["spec"]["template"]["spec"].clone()));
     let brokers = of_kind(OPERATORS, "RabbitmqCluster").into_iter().map(|(name, it)| {
         let set = &it["spec"]["override"]["statefulSet"];
         (name, set["spec"]["template"]["spec"].clone())
@@ -19,9 +22,9 @@ fn described() -> Vec<(String, Value)> {
 #[test]
 fn every_pod_of_ours_meets_restricted() {
     let described = described();
-    assert_eq!(described.len(), 5, "the services and RabbitMQ");
+    assert_eq!(described.len(), 6, "the services, the collector, and RabbitMQ");
     let deployments = FOLDERS.iter().flat_map(|folder| of_kind(folder, "Deployment"));
-    assert_eq!(deployments.count(), 4, "those of the other folders are not looked at");
+    assert_eq!(deployments.count(), 5, "those of the other folders are not looked at");
     for (name, pod) in described {
         assert_eq!(violations(&pod), [""; 0], "{name}");
     }
@@ -38,7 +41,7 @@ fn rabbitmqs_first_container_is_restricted_too() {
 fn the_namespace_enforces_it() {
     let namespaces = of_kind(OPERATORS, "Namespace");
     let [(name, namespace)] = namespaces.as_slice() else { panic!("one is expected") };
-    assert_eq!(name, "quadrille");
+    assert_eq!(name, NAMESPACE);
     let enforced = &namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
     assert_eq!(*enforced, "restricted");
 }
