@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the Secrets for RabbitMQ, with new passwords: each service's address, the password of `admin`, and
-# the users as RabbitMQ imports them. `kubectl create` takes them, and refuses to replace what is there.
+# Prints the Secrets for RabbitMQ, with new passwords: each service's address, the password of `admin`, KEDA's
+# address, and the users as RabbitMQ imports them. `kubectl create` takes them, and refuses to replace what is there.
 set -eu
 users=$(cat "$(dirname "$0")/../../rabbitmq/users.json")
 
@@ -37,13 +37,24 @@ for service in order payment inventory shipping; do
   entry uri "amqp://$service:$password@rabbitmq:5672/%2f"
 done
 
+# It may look at the queues' lengths over HTTP, and touch nothing.
+keda=$(password)
+secret rabbitmq-keda
+entry host "http://keda:$keda@rabbitmq.quadrille.svc:15672/"
+
 password=$(password)
 secret rabbitmq-admin
 entry password "$password"
 secret rabbitmq-users
 entry admin.json '{
   "vhosts": [{ "name": "/" }],
-  "users": [{ "name": "admin", "password": "'"$password"'", "tags": ["administrator"] }],
-  "permissions": [{ "user": "admin", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" }]
+  "users": [
+    { "name": "admin", "password": "'"$password"'", "tags": ["administrator"] },
+    { "name": "keda", "password": "'"$keda"'", "tags": ["management"] }
+  ],
+  "permissions": [
+    { "user": "admin", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" },
+    { "user": "keda", "vhost": "/", "configure": "^$", "write": "^$", "read": "^$" }
+  ]
 }'
 entry users.json "$users"

@@ -22,9 +22,10 @@ pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";
 pub const BACKUPS: &str = "deploy/kubernetes/backups";
 pub const MONITORING: &str = "deploy/kubernetes/monitoring";
+pub const SCALING: &str = "deploy/kubernetes/scaling";
 
 /// Those with manifests of their own.
-pub const FOLDERS: [&str; 4] = [BASE, OPERATORS, BACKUPS, MONITORING];
+pub const FOLDERS: [&str; 5] = [BASE, OPERATORS, BACKUPS, MONITORING, SCALING];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {

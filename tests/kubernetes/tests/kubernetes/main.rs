@@ -7,6 +7,7 @@ mod monitoring;
 mod network;
 mod restricted;
 mod rollout;
+mod scaling;
 mod security;
 mod services;
 mod workflow;

@@ -1,7 +1,7 @@
 //! The NetworkPolicies allow the connections that the services and servers need, and no other.
 
 use events::SERVICES;
-use kubernetes::{BASE, Network, OPERATORS, Pod, Port, databases, items, of_kind, pods};
+use kubernetes::{BASE, Network, OPERATORS, Pod, Port, SCALING, databases, items, of_kind, pods};
 use kubernetes::{FOLDERS, MONITORING, outside};
 use serde_json::json;
 use std::{collections::BTreeSet, net::IpAddr};
@@ -46,7 +46,11 @@ fn needed_in_production() -> BTreeSet<Connection> {
     let services = SERVICES.iter().map(|service| (*service, "collector", 4318));
     let databases = databases();
     let scraped = databases.iter().map(|database| ("prometheus", database.as_str(), 9187));
-    let others = [("prometheus", "collector", 8889), ("prometheus", "rabbitmq", 15692)];
+    let others = [
+        ("prometheus", "collector", 8889),
+        ("prometheus", "rabbitmq", 15692),
+        ("keda", "rabbitmq", 15672),
+    ];
     let more = services.chain(scraped).chain(others);
     needed.extend(more.map(|(from, to, port)| (from.to_owned(), to.to_owned(), port)));
     needed
@@ -82,6 +86,8 @@ fn with_all_components_too() {
 
 #[test]
 fn each_component_brings_the_policies_for_what_it_adds() {
+    let scaled = allowed(&[OPERATORS, SCALING]);
+    assert!(scaled.contains(&("keda".into(), "rabbitmq".into(), 15672)));
     let monitored = allowed(&[OPERATORS, MONITORING]);
     assert!(monitored.contains(&("prometheus".into(), "collector".into(), 8889)));
 }
