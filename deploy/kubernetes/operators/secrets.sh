@@ -34,7 +34,8 @@ for service in order payment inventory shipping; do
   password=$(password)
   users=$(printf '%s\n' "$users" | with_password "$service" "$password")
   secret "$service-amqp"
-  entry uri "amqp://$service:$password@rabbitmq:5672/%2f"
+  # The nodes' own name: it has the addresses of all three, so that a service finds another by itself.
+  entry uri "amqp://$service:$password@rabbitmq-nodes:5672/%2f"
 done
 
 # It may look at the queues' lengths over HTTP, and touch nothing.

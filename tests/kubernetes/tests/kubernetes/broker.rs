@@ -46,7 +46,7 @@ fn each_service_has_a_user_of_its_own_with_the_password_that_its_address_has() {
     let (broker, _) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
     for (service, password) in SERVICES.iter().zip(passwords) {
         let address = text(&secrets[&format!("{service}-amqp")]["uri"]);
-        assert_eq!(address, format!("amqp://{service}:{password}@{broker}:5672/%2f"));
+        assert_eq!(address, format!("amqp://{service}:{password}@{broker}-nodes:5672/%2f"));
     }
 }
 
