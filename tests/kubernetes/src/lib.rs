@@ -23,6 +23,7 @@ pub const OPERATORS: &str = "deploy/kubernetes/operators";
 pub const BACKUPS: &str = "deploy/kubernetes/backups";
 pub const MONITORING: &str = "deploy/kubernetes/monitoring";
 pub const SCALING: &str = "deploy/kubernetes/scaling";
+pub const PRODUCTION: &str = "deploy/kubernetes/production";
 
 /// Those with manifests of their own.
 pub const FOLDERS: [&str; 5] = [BASE, OPERATORS, BACKUPS, MONITORING, SCALING];

@@ -1,6 +1,8 @@
 //! Kubernetes accepts every manifest as written, and every manifest is used.
 
-use kubernetes::{FOLDERS, Kustomization, Whole, complaints, documents, resources};
+use kubernetes::{
+    FOLDERS, Kustomization, OPERATORS, PRODUCTION, Whole, complaints, documents, resources,
+};
 use serde_json::Value;
 use std::{collections::BTreeSet, path::Path};
 use tidy::{list, read, root};
@@ -27,7 +29,7 @@ fn kubernetes_knows_every_field_of_every_manifest() {
 fn every_file_is_referred_to_and_every_reference_leads_somewhere() {
     let mut referred = BTreeSet::from(["deploy/kubernetes/README.md".to_owned()]);
     let generators = ["deploy/rabbitmq", "deploy/observability"];
-    for folder in FOLDERS.into_iter().chain(generators) {
+    for folder in FOLDERS.into_iter().chain(generators).chain([PRODUCTION]) {
         let kustomization = Kustomization::read(folder);
         referred.insert(format!("{folder}/kustomization.yaml"));
         referred.extend(kustomization.files(folder));
@@ -48,6 +50,19 @@ fn every_file_is_referred_to_and_every_reference_leads_somewhere() {
     for path in folders().iter().flat_map(|folder| list(folder)) {
         let used = referred.contains(&path) || folders().contains(&path);
         assert!(used, "{path} is used by no kustomization: take it out, or name it in one");
+    }
+}
+
+#[test]
+fn production_has_every_folder() {
+    let production = Kustomization::read(PRODUCTION);
+    let built_on = production.folders().cloned().collect::<Vec<_>>().into_iter();
+    let inside = built_on.chain(Kustomization::read(OPERATORS).resources);
+    let inside: Vec<_> =
+        inside.filter_map(|name| Some(name.strip_prefix("../")?.to_owned())).collect();
+    for folder in FOLDERS {
+        let (_, name) = folder.rsplit_once('/').expect("a path");
+        assert!(inside.iter().any(|it| it == name), "{name} is in no part of production");
     }
 }
 
