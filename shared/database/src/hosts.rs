@@ -1,8 +1,8 @@
 //! Chooses among the hosts that one URL names: `postgres://user@host-1:5432,host-2:5432/orders`.
 //!
-//! After a fail-over the old primary may come back, and take writes that nobody will ever see. Each
-//! promotion begins a new timeline, so the primary of the highest one is chosen, and none of a
-//! lower one is used again.
+//! After a fail-over the old primary may come back, and take writes that are lost. Each promotion
+//! begins a new timeline, so the primary of the highest one is chosen, and none of a lower one is
+//! used again.
 
 use crate::wire::Login;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};

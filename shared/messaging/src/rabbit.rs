@@ -53,7 +53,8 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// `urls` is one URL, or several with commas between them. `prefetch` is the number of unacknowledged messages for each queue.
+    /// `urls` is one URL, or several with commas between them. `prefetch` is the number of
+    /// unacknowledged messages for each queue.
     pub fn new(urls: &str, prefetch: u16) -> Result<Self, String> {
         let rank = (SystemEnv.random() % RANKS).cast_signed();
         Ok(Self { brokers: Brokers::new(urls)?, prefetch, rank, may_declare: true.into() })

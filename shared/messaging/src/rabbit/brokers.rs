@@ -180,8 +180,8 @@ fn split(urls: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const NODES: &str = "amqp://till:secret@127.0.0.1:5672/%2f,amqp://till:secret@127.0.0.1:5673/%2f,\
-         amqp://till:secret@127.0.0.1:5674/%2f";
+    const NODES: &str =
+        "amqp://127.0.0.1:5672/%2f,amqp://127.0.0.1:5673/%2f,amqp://127.0.0.1:5674/%2f";
 
     async fn order(brokers: &Brokers) -> Vec<u16> {
         let nodes = brokers.nodes(&mut Refusals::default()).await;
