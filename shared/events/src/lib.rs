@@ -10,6 +10,7 @@ mod saga_table;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::fmt::Debug;
 use uuid::Uuid;
 
@@ -32,11 +33,28 @@ pub trait Event:
     const NAME: &'static str;
     /// Raised only by a change that readers of the last version cannot read.
     const VERSION: u16 = 1;
+    /// The oldest version that is still read: `upcast` brings it up to this one.
+    const OLDEST: u16 = Self::VERSION;
 
     fn order_id(&self) -> OrderId;
 
     fn from_json(body: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(body)
+    }
+
+    /// Makes a body of the version `from` one of the next version.
+    fn upcast(_from: u16, body: Value) -> Value {
+        body
+    }
+
+    /// Reads a body of any version from `OLDEST` to `VERSION`.
+    fn of_version(version: u16, body: &[u8]) -> serde_json::Result<Self> {
+        if version == Self::VERSION {
+            return Self::from_json(body);
+        }
+        let body = serde_json::from_slice(body)?;
+        let body = (version..Self::VERSION).fold(body, |body, from| Self::upcast(from, body));
+        Self::from_json(&serde_json::to_vec(&body)?)
     }
 
     fn to_json(&self) -> String {

@@ -86,18 +86,18 @@ fn read<E: Event>(message: &Message, trace: Option<String>) -> Result<Heard<E>, 
         return Err(format!("type {kind:?} does not match this queue's {:?}", E::NAME));
     }
     let version = message.number(header::VERSION).ok_or("the header schema-version is missing")?;
-    if version != i64::from(E::VERSION) {
-        return Err(format!(
-            "unknown schema-version {version}; this consumer knows {}",
-            E::VERSION
-        ));
-    }
+    let is_known = |version: &u16| (E::OLDEST..=E::VERSION).contains(version);
+    let version = u16::try_from(version).ok().filter(is_known).ok_or_else(|| {
+        let (oldest, newest) = (E::OLDEST, E::VERSION);
+        let known = if oldest == newest { "" } else { &*format!("{oldest} to ") };
+        format!("unknown schema-version {version}; this consumer knows {known}{newest}")
+    })?;
     let id = message.id.as_deref().ok_or("the property message_id is missing")?;
     let (id, at) = event_id(id)?;
     if holds_nul(&message.body) {
         return Err("the body contains a NUL character, which Postgres cannot store".into());
     }
-    let event = E::from_json(&message.body)
+    let event = E::of_version(version, &message.body)
         .map_err(|why| format!("the body is not a valid {}: {why}", E::NAME))?;
     let order = event.order_id().to_string();
     if message.correlation_id.as_ref().is_some_and(|id| *id != order) {
@@ -143,6 +143,80 @@ fn event_id(text: &str) -> Result<(EventId, DateTime<Utc>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use events::OrderId;
+    use serde::{Deserialize, Serialize};
+    use serde_json::{Value, json};
+
+    /// `payment.approved` as a later release might have it: in version 2 the amount has a
+    /// currency, in version 3 the provider's reference is called `reference`.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Approved {
+        order_id: OrderId,
+        amount: Amount,
+        reference: String,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Amount {
+        value: events::Money,
+        currency: String,
+    }
+
+    impl Event for Approved {
+        const NAME: &'static str = "payment.approved";
+        const VERSION: u16 = 3;
+        const OLDEST: u16 = 1;
+
+        fn order_id(&self) -> OrderId {
+            self.order_id
+        }
+
+        fn upcast(from: u16, mut body: Value) -> Value {
+            match from {
+                1 => body["amount"] = json!({ "value": body["amount"], "currency": "EUR" }),
+                _ => body["reference"] = body["provider_ref"].take(),
+            }
+            body
+        }
+    }
+
+    /// The body of the first release's fixture, and the same in version 3.
+    fn fixture() -> (Value, Value) {
+        let fixture = include_str!("../../events/fixtures/payment.approved.1.json");
+        let fixture: Value = serde_json::from_str(fixture).unwrap();
+        let (first, mut third) = (fixture["body"].clone(), fixture["body"].clone());
+        third["amount"] = json!({ "value": first["amount"], "currency": "EUR" });
+        third["reference"] = third["provider_ref"].take();
+        (first, third)
+    }
+
+    fn of_version(version: i64, body: &Value) -> Result<Approved, String> {
+        let message = Message {
+            id: Some("019b8e07-467b-7000-8000-000000000003".into()),
+            kind: Some(Approved::NAME.into()),
+            body: body.to_string().into_bytes(),
+            ..Message::default()
+        };
+        Ok(read::<Approved>(&message.with(header::VERSION, version), None)?.event)
+    }
+
+    #[test]
+    fn versions_side_by_side_are_read_as_one() {
+        let (first, third) = fixture();
+        let mut second = third.clone();
+        second["provider_ref"] = second["reference"].take();
+        let expected = of_version(3, &third).unwrap();
+        assert_eq!(of_version(1, &first).unwrap(), expected);
+        assert_eq!(of_version(2, &second).unwrap(), expected);
+        assert_eq!(expected.amount.value.to_string(), "99.80");
+        assert_eq!(expected.reference, "SIM-81ab0ac6b71f");
+        for unknown in [0, 4, -1, 70_000] {
+            let why = of_version(unknown, &third).unwrap_err();
+            let known = format!("unknown schema-version {unknown}; this consumer knows 1 to 3");
+            assert_eq!(why, known);
+        }
+        assert!(of_version(3, &first).unwrap_err().contains("is not a valid payment.approved"));
+    }
 
     #[test]
     fn a_nul_is_found_where_it_is_one() {
