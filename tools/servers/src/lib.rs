@@ -42,7 +42,7 @@ mod watchdog;
 pub use lifetime::Lifetime;
 pub use postgres::{Postgres, PostgresConfig};
 pub use process::Process;
-pub use rabbitmq::{RabbitConfig, RabbitMq};
+pub use rabbitmq::{Membership, RabbitCluster, RabbitConfig, RabbitMq};
 pub use running::Running;
 pub use spawn::{background, spawn};
 pub use tail::tail;

@@ -1,21 +1,24 @@
 //! A private RabbitMQ with its management page: one node of its own name, with its own home, cookie
-//! and epmd, everything on 127.0.0.1.
+//! and epmd, or one of a cluster that shares them; everything on 127.0.0.1.
 
+mod cluster;
 mod definitions;
 mod node;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::running::Running;
 use crate::tail::with_log;
 use crate::{Lifetime, Process, install, ports, until};
+
+pub use cluster::{Membership, RabbitCluster};
 
 const START_BOUND: Duration = Duration::from_secs(120);
 const STOP_BOUND: Duration = Duration::from_secs(20);
@@ -41,39 +44,71 @@ pub struct RabbitConfig {
     pub definitions: Vec<Value>,
     /// Where RabbitMQ is taken from (`release::rabbitmq`), where not from the machine.
     pub root: Option<PathBuf>,
+    /// None for a node that is a cluster of its own.
+    pub cluster: Option<Membership>,
     pub lifetime: Lifetime,
 }
 
 pub struct RabbitMq {
     config: RabbitConfig,
     node: Running,
-    /// None where it has died on its own, which leaves the node running.
+    /// None where it has died on its own, which leaves the node running, and in a cluster.
     epmd: Option<Running>,
 }
 
 impl RabbitMq {
-    /// Starts the node and returns when it takes AMQP connections and its management answers.
-    pub async fn start(mut config: RabbitConfig) -> Result<Self> {
+    /// Starts the node and returns when it takes AMQP connections and its management answers. A
+    /// node of a cluster must have been started by `RabbitCluster` once.
+    pub async fn start(config: RabbitConfig) -> Result<Self> {
+        let mut server = Self::launch(config).await?;
+        server.lives();
+        Ok(server)
+    }
+
+    /// The same, but it ends when it is dropped, whatever its lifetime.
+    async fn launch(mut config: RabbitConfig) -> Result<Self> {
         config.dir = std::path::absolute(&config.dir)?;
+        if let Some(membership) = &mut config.cluster {
+            membership.dir = std::path::absolute(&membership.dir)?;
+        }
         if let Some(process) = Process::recorded(&config.dir.join(NODE_PID)) {
             let dir = config.dir.display();
             bail!("RabbitMQ in {dir} runs already as pid {}", process.pid);
         }
         let programs = programs(&config)?;
-        let network = node::Network { epmd: ports::free()?, distribution: ports::free()? };
+        let epmd = config.cluster.as_ref().map_or_else(ports::free, Membership::epmd_port)?;
+        let network = node::Network { epmd, distribution: ports::free()? };
         node::write_settings(&config, &programs, &network)?;
 
-        let epmd = start_epmd(&config, &programs, &network).await?;
+        let epmd = match &config.cluster {
+            None => Some(start_epmd(&config.dir, &config, &programs, epmd).await?),
+            Some(_) => None,
+        };
         let command = &mut node::command(&config, &programs, &network);
-        let node = start(command, &config, NODE_PID)?;
-        let mut server = Self { config, node, epmd: Some(epmd) };
+        let log = boot_log(&config.dir);
+        let pid_file = config.dir.join(NODE_PID);
+        let node = Running::start(command, &log, pid_file, KILLED_BY, &config.lifetime)?;
+        let server = Self { config, node, epmd };
         let ready = server.ready().await;
         ready.map_err(|error| with_log(&error, &server.telling_log()))?;
-        node::note_first_start(&server.config.dir)?;
-        for running in [Some(&mut server.node), server.epmd.as_mut()].into_iter().flatten() {
-            running.lives(&server.config.lifetime);
+        if server.config.cluster.is_none() {
+            node::note_first_start(&server.config.dir)?;
         }
         Ok(server)
+    }
+
+    async fn start_or_attach(config: RabbitConfig) -> Result<Self> {
+        match Self::attach(config.clone())? {
+            // The run that started it may have died before it was complete.
+            Some(server) => server.ready().await.map(|()| server),
+            None => Self::launch(config).await,
+        }
+    }
+
+    fn lives(&mut self) {
+        for running in [Some(&mut self.node), self.epmd.as_mut()].into_iter().flatten() {
+            running.lives(&self.config.lifetime);
+        }
     }
 
     /// The node that was left running in the background in this directory, if any.
@@ -109,17 +144,16 @@ impl RabbitMq {
 
     /// Whether it takes AMQP connections and its management answers.
     pub async fn is_ready(&self) -> bool {
-        let RabbitConfig { port, management_port, user, password, .. } = &self.config;
+        let RabbitConfig { port, management_port, .. } = &self.config;
         let listens = [*port, *management_port].into_iter().all(ports::is_listened_on);
         if !listens || !self.is_running() {
             return false;
         }
-        let check = format!("{}/api/health/checks/port-listener/{port}", self.management_url());
-        let Ok(client) = reqwest::Client::builder().timeout(PROBE_BOUND).build() else {
+        let check = format!("health/checks/port-listener/{port}");
+        let Ok(request) = self.request(Method::GET, &check, PROBE_BOUND) else {
             return false;
         };
-        let answer = client.get(check).basic_auth(user, Some(password)).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        request.send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
     pub fn is_running(&self) -> bool {
@@ -167,11 +201,17 @@ impl RabbitMq {
 
     /// Whether a memory or disk alarm blocks publishers now.
     pub async fn has_alarm(&self) -> Result<bool> {
+        let check = "health/checks/local-alarms";
+        let answer = self.request(Method::GET, check, PROBE_BOUND)?.send().await?;
+        Ok(answer.status() == StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// A request to its management API.
+    fn request(&self, method: Method, path: &str, bound: Duration) -> Result<RequestBuilder> {
         let RabbitConfig { user, password, .. } = &self.config;
-        let check = format!("{}/api/health/checks/local-alarms", self.management_url());
-        let client = reqwest::Client::builder().no_proxy().timeout(PROBE_BOUND).build()?;
-        let answer = client.get(check).basic_auth(user, Some(password)).send().await?;
-        Ok(answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE)
+        let client = reqwest::Client::builder().no_proxy().timeout(bound).build()?;
+        let url = format!("{}/api/{path}", self.management_url());
+        Ok(client.request(method, url).basic_auth(user, Some(password)))
     }
 
     /// Runs the node's own `rabbitmqctl`.
@@ -219,20 +259,19 @@ fn programs(config: &RabbitConfig) -> Result<install::Programs> {
     })
 }
 
-fn start(command: &mut Command, config: &RabbitConfig, pid_file: &str) -> Result<Running> {
-    let (log, pid_file) = (boot_log(&config.dir), config.dir.join(pid_file));
-    Running::start(command, &log, pid_file, KILLED_BY, &config.lifetime)
-}
-
+/// Its pid file is in `dir`.
 async fn start_epmd(
+    dir: &Path,
     config: &RabbitConfig,
     programs: &install::Programs,
-    network: &node::Network,
+    port: u16,
 ) -> Result<Running> {
     // An epmd that outlived its node has no use any more.
-    RabbitMq::end_left_epmd(&config.dir).await?;
-    let running = start(&mut node::epmd_command(programs, network), config, EPMD_PID)?;
-    let listens = || ports::is_listened_on(network.epmd).then_some(());
+    RabbitMq::end_left_epmd(dir).await?;
+    let (log, pid_file) = (boot_log(dir), dir.join(EPMD_PID));
+    let command = &mut node::epmd_command(programs, port);
+    let running = Running::start(command, &log, pid_file, KILLED_BY, &config.lifetime)?;
+    let listens = || ports::is_listened_on(port).then_some(());
     let listening = until(Duration::from_secs(10), listens).await;
     listening.context("epmd, which RabbitMQ needs, does not listen on 127.0.0.1")?;
     Ok(running)

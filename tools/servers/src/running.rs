@@ -64,6 +64,11 @@ impl Running {
         self.process.is_alive()
     }
 
+    /// Whether it was started by this handle, and not found.
+    pub fn is_child(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Sends one signal after the other, SIGKILL at last, and cleans up after it.
     pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
         self.process.end(asks).await;

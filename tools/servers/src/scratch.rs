@@ -34,6 +34,7 @@ pub async fn rabbitmq(
         password: "admin".into(),
         definitions: Vec::new(),
         root,
+        cluster: None,
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
     .await

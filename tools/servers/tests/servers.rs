@@ -114,6 +114,7 @@ fn rabbit(lifetime: &Lifetime, name: &str) -> RabbitConfig {
             }] }),
         ],
         root: None,
+        cluster: None,
         lifetime: lifetime.clone(),
     }
 }

@@ -3,12 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{RabbitConfig, definitions};
+use super::{Membership, RabbitConfig, definitions};
 use crate::{background, install};
 
 /// The ports that only the node itself uses, chosen anew at each start.
@@ -23,18 +23,23 @@ pub fn write_settings(
     network: &Network,
 ) -> Result<()> {
     let dir = &config.dir;
-    clear_half_made_data(dir)?;
-    fs::create_dir_all(dir.join("home"))
-        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
-    write_cookie(&dir.join("home/.erlang.cookie"))?;
-    let definitions = serde_json::to_string_pretty(&definitions::definitions(config))?;
+    clear_half_made_data(config)?;
+    let home = home(config);
+    for dir in [dir, &home] {
+        fs::create_dir_all(dir)
+            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    }
+    write_cookie(&home)?;
+    // A queue would have one member if the first node of a cluster declared it.
+    let additions = if config.cluster.is_some() { &[][..] } else { &config.definitions };
+    let definitions = serde_json::to_string_pretty(&definitions::definitions(config, additions))?;
     let files = [
         ("definitions.json", definitions),
         ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
         ("rabbitmq.conf", settings(config)),
         ("advanced.config", ADVANCED.to_owned()),
         // For an operator who wants to use rabbitmqctl on this node.
-        ("environment", environment(dir, programs, network)),
+        ("environment", environment(config, programs, network)),
     ];
     for (name, text) in files {
         let file = dir.join(name);
@@ -43,16 +48,16 @@ pub fn write_settings(
     Ok(())
 }
 
-/// Records that a node has been ready once.
+/// Records that a node, or a whole cluster, has been ready once.
 pub fn note_first_start(dir: &Path) -> Result<()> {
     fs::write(dir.join(STARTED_ONCE), "").context("cannot note that RabbitMQ has started")
 }
 
 /// A node that was killed in its very first start may have left data that no node can start on; no
-/// message can be in it yet.
-fn clear_half_made_data(dir: &Path) -> Result<()> {
-    let data = dir.join("data");
-    if data.exists() && !dir.join(STARTED_ONCE).exists() {
+/// message can be in it yet. The same is true for the nodes of a cluster that was never complete.
+fn clear_half_made_data(config: &RabbitConfig) -> Result<()> {
+    let data = config.dir.join("data");
+    if data.exists() && !shared_dir(config).join(STARTED_ONCE).exists() {
         fs::remove_dir_all(&data).with_context(|| format!("cannot delete {}", data.display()))?;
     }
     Ok(())
@@ -82,29 +87,54 @@ fn settings(config: &RabbitConfig) -> String {
          log.file = rabbit.log\n\
          log.file.level = info\n\
          log.console = false\n"
-    )
+    ) + &config.cluster.as_ref().map(cluster_settings).unwrap_or_default()
 }
 
-fn environment(dir: &Path, programs: &install::Programs, network: &Network) -> String {
+/// Peers are found by name. A node that sees no majority pauses, since its copy of the topology may
+/// be old; and the leaders of queues are spread over the nodes.
+fn cluster_settings(membership: &Membership) -> String {
+    let key = "cluster_formation.classic_config.nodes";
+    let nodes = (1..=membership.size).map(|at| format!("{key}.{at} = {}\n", Membership::node(at)));
+    "cluster_formation.peer_discovery_backend = classic_config\n".to_owned()
+        + &nodes.collect::<String>()
+        + "cluster_partition_handling = pause_minority\n\
+           queue_leader_locator = balanced\n"
+}
+
+/// The directory of what a node shares with the others of its cluster.
+fn shared_dir(config: &RabbitConfig) -> &Path {
+    config.cluster.as_ref().map_or(&config.dir, |membership| &membership.dir)
+}
+
+/// Where the cookie is.
+fn home(config: &RabbitConfig) -> PathBuf {
+    shared_dir(config).join("home")
+}
+
+fn environment(config: &RabbitConfig, programs: &install::Programs, network: &Network) -> String {
     let erlang =
         programs.erlang.iter().map(|it| format!("export PATH='{}':\"$PATH\"\n", it.display()));
     erlang.collect::<String>()
         + &format!(
-            "export HOME='{}' ERL_EPMD_PORT={} RABBITMQ_NODENAME={NODE_NAME} \
+            "export HOME='{}' ERL_EPMD_PORT={} RABBITMQ_NODENAME={} \
          RABBITMQ_CONF_ENV_FILE=/dev/null\n",
-            dir.join("home").display(),
-            network.epmd
+            home(config).display(),
+            network.epmd,
+            name(config),
         )
 }
 
 const STARTED_ONCE: &str = "started-once";
 
 /// Unique by its epmd: no other node is registered there.
-const NODE_NAME: &str = "quadrille@localhost";
+fn name(config: &RabbitConfig) -> String {
+    let member = config.cluster.as_ref().map(|membership| Membership::node(membership.number));
+    member.unwrap_or_else(|| "quadrille@localhost".to_owned())
+}
 
-pub fn epmd_command(programs: &install::Programs, network: &Network) -> Command {
+pub fn epmd_command(programs: &install::Programs, port: u16) -> Command {
     let mut command = background(&programs.epmd);
-    command.args(["-address", "127.0.0.1", "-port", &network.epmd.to_string()]).current_dir("/");
+    command.args(["-address", "127.0.0.1", "-port", &port.to_string()]).current_dir("/");
     command
 }
 
@@ -117,14 +147,14 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
         .env_clear()
         .env("PATH", format!("{erlang}{path}:/usr/sbin:/usr/bin:/sbin:/bin"))
         .env("LANG", "C.UTF-8")
-        .env("HOME", dir.join("home"))
+        .env("HOME", home(config))
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("ERL_EPMD_PORT", network.epmd.to_string())
         .env("ERL_CRASH_DUMP", dir.join("erl_crash.dump"))
         // With this the script execs the node, instead of waiting for it: one pid for both.
         .env("RUNNING_UNDER_SYSTEMD", "true")
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-        .env("RABBITMQ_NODENAME", NODE_NAME)
+        .env("RABBITMQ_NODENAME", name(config))
         .env("RABBITMQ_DIST_PORT", network.distribution.to_string())
         .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq.conf"))
         .env("RABBITMQ_ADVANCED_CONFIG_FILE", dir.join("advanced.config"))
@@ -136,24 +166,25 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
         .env("RABBITMQ_PID_FILE", dir.join("node.pid"))
         // Erlang must not start an epmd of its own, which would outlive the node.
         .env("ERL_AFLAGS", "-start_epmd false")
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments(network))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments(config, network))
         .current_dir(dir);
     command
 }
 
-fn arguments(network: &Network) -> String {
-    let port = network.distribution;
+fn arguments(config: &RabbitConfig, network: &Network) -> String {
+    let (name, port) = (name(config), network.distribution);
     // Idle threads sleep at once: other processes need the processor. A node that has its name from
     // the start needs no second Erlang to check whether epmd runs.
     format!(
-        "+sbwt none +sbwtdcpu none +sbwtdio none -sname {NODE_NAME} \
+        "+sbwt none +sbwtdcpu none +sbwtdio none -sname {name} \
          -kernel inet_dist_use_interface {{127,0,0,1}} \
          -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
     )
 }
 
-/// The secret that nodes of one cluster share; this one is a cluster of its own.
-fn write_cookie(file: &Path) -> Result<()> {
+/// The secret that nodes of one cluster share.
+fn write_cookie(home: &Path) -> Result<()> {
+    let file = home.join(".erlang.cookie");
     if file.exists() {
         return Ok(());
     }
@@ -165,7 +196,7 @@ fn write_cookie(file: &Path) -> Result<()> {
         .write(true)
         .create_new(true)
         .mode(0o400)
-        .open(file)
+        .open(&file)
         .with_context(|| format!("cannot write {}", file.display()))?;
     file.write_all(cookie.as_bytes())?;
     Ok(())

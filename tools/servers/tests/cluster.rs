@@ -1,0 +1,96 @@
+//! Tests several servers that replicate: a cluster of RabbitMQ nodes, a Postgres and its standby.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use servers::{Lifetime, Membership, RabbitCluster, RabbitConfig, RabbitMq, ports, release};
+use tokio::time::sleep;
+
+/// A directory of a test's own, deleted with its watchdog.
+fn directory(lifetime: &Lifetime, name: &str) -> PathBuf {
+    let dir =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    if let Lifetime::Bound(watchdog) = lifetime {
+        watchdog.deletes(&dir).unwrap();
+    }
+    dir
+}
+
+fn node(dir: &Path, number: usize, root: Option<PathBuf>, lifetime: &Lifetime) -> RabbitConfig {
+    let queue = json!({ "name": "orders", "vhost": "/", "durable": true, "auto_delete": false,
+        "arguments": { "x-queue-type": "quorum" } });
+    RabbitConfig {
+        dir: dir.join(number.to_string()),
+        port: ports::free().unwrap(),
+        management_port: ports::free().unwrap(),
+        user: "admin".into(),
+        password: "admin".into(),
+        definitions: vec![json!({ "queues": [queue] })],
+        root,
+        cluster: Some(Membership { dir: dir.to_owned(), number, size: 3 }),
+        lifetime: lifetime.clone(),
+    }
+}
+
+async fn queue(node: &RabbitMq) -> Result<Value, reqwest::Error> {
+    let url = format!("{}/api/queues/%2f/orders", node.management_url());
+    let request = reqwest::Client::new().get(url).basic_auth("admin", Some("admin"));
+    request.timeout(Duration::from_secs(2)).send().await?.error_for_status()?.json().await
+}
+
+/// The queue, once it is as wanted.
+async fn queue_once(node: &RabbitMq, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match queue(node).await {
+            Ok(queue) if is_wanted(&queue) => return queue,
+            other => assert!(Instant::now() < until, "{other:?}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn size(list: &Value) -> usize {
+    list.as_array().map_or(0, Vec::len)
+}
+
+async fn survives_a_node(root: Option<PathBuf>, name: &str) {
+    let lifetime = Lifetime::bound().unwrap();
+    let dir = directory(&lifetime, name);
+    let configs = [1, 2, 3].map(|number| node(&dir, number, root.clone(), &lifetime));
+    let mut cluster = RabbitCluster::start(configs.to_vec()).await.unwrap();
+    let three = |queue: &Value| size(&queue["members"]) == 3 && size(&queue["online"]) == 3;
+    let before = queue_once(&cluster.nodes[0], three).await;
+    let leader = before["leader"].as_str().unwrap();
+    let dead = (1..=3).find(|number| leader == Membership::node(*number)).unwrap() - 1;
+
+    cluster.nodes[dead].kill().await.unwrap();
+    let other = &cluster.nodes[(dead + 1) % 3];
+    let moved = |queue: &Value| queue["leader"].as_str().is_some_and(|now| now != leader);
+    queue_once(other, |queue| moved(queue) && size(&queue["online"]) == 2).await;
+    assert!(other.is_ready().await && other.running_nodes().await.unwrap() == 2);
+
+    cluster.nodes[dead].restart().await.unwrap();
+    queue_once(&cluster.nodes[dead], three).await;
+
+    cluster.stop().await.unwrap();
+    assert!(cluster.nodes.iter().all(|node| !node.is_running()));
+    let cluster = RabbitCluster::start(configs.to_vec()).await.unwrap();
+    queue_once(&cluster.nodes[2], three).await;
+}
+
+#[tokio::test]
+async fn three_nodes_form_a_cluster_that_survives_the_death_of_a_leader() {
+    servers::install::ensure().await.unwrap();
+    survives_a_node(None, "cluster").await;
+}
+
+#[tokio::test]
+async fn the_newest_rabbitmq_forms_a_cluster_too() {
+    servers::install::ensure().await.unwrap();
+    let roots = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../rabbitmq");
+    if let Some(root) = release::rabbitmq_or_skip(&roots, release::NEWER[1]).await {
+        survives_a_node(Some(root), "cluster-newest").await;
+    }
+}
