@@ -14,7 +14,7 @@ pub const NEWER: [&str; 2] = ["trixie", "forky"];
 /// where it is missing. The error says why this machine cannot run it.
 pub async fn rabbitmq(dir: &Path, release: &str) -> Result<PathBuf> {
     let root = std::path::absolute(dir)?.join(release);
-    if root.join("ready").exists() {
+    if root.join("ready-2").exists() {
         return Ok(root);
     }
     let output = Command::new("sh")

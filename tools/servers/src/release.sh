@@ -8,7 +8,7 @@ release=$1 root=$2
 mkdir -p "$root"
 exec 9>"$root.lock"
 flock 9
-[ ! -e "$root/ready" ] || exit 0
+[ ! -e "$root/ready-2" ] || exit 0
 
 # From where this machine takes its own packages.
 codename=$(. /etc/os-release && [ "$ID" = debian ] && printf %s "${VERSION_CODENAME-}") || codename=''
@@ -56,7 +56,7 @@ cat >"$root/usr/lib/erlang/bin/erl" <<EOF
 #!/bin/sh
 self=\$(readlink -f "\$0")
 export ROOTDIR="\${self%/bin/erl}"
-export BINDIR="\$ROOTDIR/$bin" EMU=beam PROGNAME=erl
+export BINDIR="\$ROOTDIR/$bin" EMU=beam PROGNAME="\$self"
 exec "\$BINDIR/erlexec" "\$@"
 EOF
-: >"$root/ready"
+: >"$root/ready-2"

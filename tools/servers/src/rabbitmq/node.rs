@@ -164,8 +164,9 @@ pub fn command(config: &RabbitConfig, programs: &install::Programs, network: &Ne
         .env("RABBITMQ_GENERATED_CONFIG_DIR", dir.join("generated"))
         .env("RABBITMQ_PLUGINS_EXPAND_DIR", dir.join("plugins"))
         .env("RABBITMQ_PID_FILE", dir.join("node.pid"))
-        // Erlang must not start an epmd of its own, which would outlive the node.
-        .env("ERL_AFLAGS", "-start_epmd false")
+        // Erlang must not start an epmd of its own, which would outlive the node. A node of a
+        // cluster starts a second Erlang for a moment, which inherits this.
+        .env("ERL_AFLAGS", "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}")
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments(config, network))
         .current_dir(dir);
     command
@@ -177,7 +178,6 @@ fn arguments(config: &RabbitConfig, network: &Network) -> String {
     // the start needs no second Erlang to check whether epmd runs.
     format!(
         "+sbwt none +sbwtdcpu none +sbwtdio none -sname {name} \
-         -kernel inet_dist_use_interface {{127,0,0,1}} \
          -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
     )
 }
