@@ -13,6 +13,7 @@
 //!     password: "orders".into(),
 //!     database: "orders".into(),
 //!     superuser_password: "postgres".into(),
+//!     replication: None,
 //!     lifetime: Lifetime::bound()?,
 //! })
 //! .await?;
@@ -40,7 +41,7 @@ mod usage;
 mod watchdog;
 
 pub use lifetime::Lifetime;
-pub use postgres::{Postgres, PostgresConfig};
+pub use postgres::{Follower, Postgres, PostgresConfig, Replication};
 pub use process::Process;
 pub use rabbitmq::{Membership, RabbitCluster, RabbitConfig, RabbitMq};
 pub use running::Running;

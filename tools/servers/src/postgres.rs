@@ -2,6 +2,8 @@
 
 mod cluster;
 mod initdb;
+mod psql;
+mod standby;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +14,8 @@ use nix::sys::signal::Signal;
 use crate::running::Running;
 use crate::tail::with_log;
 use crate::{Lifetime, Process, background, install, ports, until};
+
+pub use standby::{Follower, Replication};
 
 const START_BOUND: Duration = Duration::from_secs(60);
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -29,6 +33,8 @@ pub struct PostgresConfig {
     pub password: String,
     /// The password of the user `postgres`, set once when the data directory is made.
     pub superuser_password: String,
+    /// None for a server that has no standby and is none.
+    pub replication: Option<Replication>,
     pub lifetime: Lifetime,
 }
 
@@ -52,6 +58,10 @@ impl Postgres {
         let mut command = background(bin.join("postgres"));
         command.arg("-D").arg(&data);
         command.current_dir("/").env("LC_ALL", "C.UTF-8");
+        if config.replication.is_some() {
+            // A standby logs in to its primary.
+            command.env("PGPASSWORD", &config.superuser_password);
+        }
         account.lend_to(&mut command);
         let log = log_file(&config.dir);
         let lifetime = config.lifetime.clone();
@@ -78,10 +88,22 @@ impl Postgres {
             false => Some(false),
         });
         match settled.await {
-            Some(true) => cluster::create_database(&self.config).await,
+            Some(true) => self.open().await,
             Some(false) => bail!("Postgres on port {port} ended while it started"),
             None => bail!("Postgres on port {port} is not ready after {START_BOUND:?}"),
         }
+    }
+
+    /// Makes its database, except on a standby, which gets it from its primary.
+    async fn open(&self) -> Result<()> {
+        match self.config.replication {
+            Some(Replication::StandbyOf(_)) => return Ok(()),
+            Some(Replication::Primary) if standby::is_standby(&cluster::data(&self.config.dir)) => {
+                self.end_recovery().await?;
+            }
+            _ => {}
+        }
+        cluster::create_database(&self.config).await
     }
 
     /// Whether it accepts connections, by its own pid file.

@@ -15,6 +15,7 @@ pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> 
         user: "postgres".into(),
         password: "postgres".into(),
         superuser_password: "postgres".into(),
+        replication: None,
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
     .await

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use servers::{Lifetime, Membership, RabbitCluster, RabbitConfig, RabbitMq, ports, release};
+use servers::{
+    Lifetime, Membership, Postgres, PostgresConfig, RabbitCluster, RabbitConfig, RabbitMq,
+    Replication, ports, release,
+};
 use tokio::time::sleep;
 
 /// A directory of a test's own, deleted with its watchdog.
@@ -93,4 +96,54 @@ async fn the_newest_rabbitmq_forms_a_cluster_too() {
     if let Some(root) = release::rabbitmq_or_skip(&roots, release::NEWER[1]).await {
         survives_a_node(Some(root), "cluster-newest").await;
     }
+}
+
+fn pair(dir: &Path, lifetime: &Lifetime) -> [PostgresConfig; 2] {
+    ["one", "other"].map(|name| PostgresConfig {
+        dir: dir.join(name),
+        port: ports::free().unwrap(),
+        database: "orders".into(),
+        user: "orders".into(),
+        password: "orders".into(),
+        superuser_password: "it's \"secret\"".into(),
+        replication: Some(Replication::Primary),
+        lifetime: lifetime.clone(),
+    })
+}
+
+#[tokio::test]
+async fn a_standby_has_every_commit_is_promoted_and_followed_by_the_old_primary() {
+    servers::install::ensure().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    let [one, other] = pair(&directory(&lifetime, "standby"), &lifetime);
+    let mut primary = Postgres::start(one.clone()).await.unwrap();
+    primary.sql("CREATE TABLE kept (n int);").await.unwrap();
+    let mut standby = primary.start_standby(other.clone()).await.unwrap();
+    let follower = primary.follower().await.unwrap().unwrap();
+    assert!(follower.is_synchronous && one.waits_for_standby(), "{follower:?}");
+    primary.sql("INSERT INTO kept VALUES (7);").await.unwrap();
+
+    primary.kill().await.unwrap();
+    standby.promote().await.unwrap();
+    let count = "SELECT count(*) FROM kept;";
+    assert_eq!(standby.sql(count).await.unwrap(), "1");
+    standby.sql("INSERT INTO kept VALUES (8);").await.expect("it waits for nobody");
+
+    let mut old = standby.start_standby(one.clone()).await.unwrap();
+    assert_eq!(old.sql("SELECT pg_is_in_recovery();").await.unwrap(), "t");
+    standby.sql("INSERT INTO kept VALUES (9);").await.unwrap();
+    assert!(other.waits_for_standby() && !one.waits_for_standby());
+
+    old.kill().await.unwrap();
+    let waits = tokio::time::timeout(Duration::from_secs(1), standby.sql("TRUNCATE kept;"));
+    assert!(waits.await.is_err(), "a commit waits for the standby");
+    standby.wait_for_standby(false).await.unwrap();
+    standby.sql("INSERT INTO kept VALUES (10);").await.unwrap();
+    let again = standby.start_standby(one).await.unwrap();
+    assert_eq!(again.sql(count).await.unwrap(), standby.sql(count).await.unwrap());
+
+    drop(again);
+    standby.stop().await.unwrap();
+    let standby = Postgres::start(other).await.unwrap();
+    assert_eq!(standby.sql("SHOW synchronous_standby_names;").await.unwrap(), "standby");
 }

@@ -28,6 +28,7 @@ fn postgres(lifetime: &Lifetime, name: &str) -> PostgresConfig {
         user: "orders".into(),
         password: "or'ders".into(),
         superuser_password: "secret".into(),
+        replication: None,
         lifetime: lifetime.clone(),
     }
 }

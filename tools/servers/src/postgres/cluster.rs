@@ -6,16 +6,12 @@ use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use anyhow::{Context, Result};
 
-use super::PostgresConfig;
 use super::initdb::{self, remove};
+use super::{PostgresConfig, Replication, psql, standby};
 use crate::account::Account;
-use crate::install;
 
 /// For a small machine that has other things to do; nothing here gives up durability.
 const SETTINGS: &str = "\
@@ -27,8 +23,6 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 wal_compression = on
-wal_level = minimal
-max_wal_senders = 0
 max_wal_size = 512MB
 checkpoint_timeout = 15min
 max_parallel_workers_per_gather = 0
@@ -55,7 +49,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Account)> {
     let dir = &config.dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let link = dir.join("data");
+    let link = data(dir);
     let account = match Account::of_owner(&link) {
         Some(account) => account,
         None => Account::for_postgres()?,
@@ -67,16 +61,28 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
         watchdog.deletes(&data)?;
     }
     let settings = data.join(SETTINGS_FILE);
-    // initdb may have died in the middle: the settings are written after it.
-    if !settings.exists() {
+    if let Some(Replication::StandbyOf(primary)) = config.replication {
+        standby::copy(config, primary, &data, account, bin).await?;
+    } else if !settings.exists() {
+        // initdb may have died in the middle: the settings are written after it.
         initdb::run(config, &data, account, bin).await?;
         let mut main = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(main, "include '{SETTINGS_FILE}'")?;
     }
-    fs::write(&settings, format!("{SETTINGS}port = {}\n", config.port))
-        .with_context(|| format!("cannot write {}", settings.display()))?;
+    write_settings(config)?;
     account.give(&settings)?;
     Ok((data, account))
+}
+
+pub fn write_settings(config: &PostgresConfig) -> Result<()> {
+    let file = data(&config.dir).join(SETTINGS_FILE);
+    let text = format!("{SETTINGS}{}port = {}\n", standby::settings(config), config.port);
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The data directory, or a link to it.
+pub fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
 }
 
 /// A directory that `account` can reach, with `link` pointing at it: a directory below root's home,
@@ -112,38 +118,16 @@ pub fn is_ready(data: &Path, pid: u32) -> bool {
 }
 
 pub async fn create_database(config: &PostgresConfig) -> Result<()> {
-    let bin = install::find()?.postgres;
-    let mut psql = Command::new(bin.join("psql"))
-        .args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"])
-        .args(["--host=127.0.0.1", "--username=postgres", "--dbname=postgres"])
-        .arg(format!("--port={}", config.port))
-        .env("PGPASSWORD", &config.superuser_password)
-        .env("NEW_USER", &config.user)
-        .env("NEW_PASSWORD", &config.password)
-        .env("NEW_DATABASE", &config.database)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot run psql")?;
-    let mut input = psql.stdin.take().context("psql has no input")?;
-    input.write_all(CREATE.as_bytes()).await?;
-    drop(input);
-    let output = psql.wait_with_output().await?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "cannot make the database {}: {}",
-        config.database,
-        said.trim()
-    );
-    Ok(())
+    let PostgresConfig { user, password, database, .. } = config;
+    let variables = [("NEW_USER", user), ("NEW_PASSWORD", password), ("NEW_DATABASE", database)];
+    let variables = variables.map(|(name, value)| (name, value.as_str()));
+    let made = psql::run(config, CREATE, &variables).await;
+    made.map(drop).with_context(|| format!("cannot make the database {database}"))
 }
 
 /// Deletes the data, also where it is kept elsewhere, and then `dir`.
 pub fn delete(dir: &Path) -> Result<()> {
-    if let Ok(target) = fs::read_link(dir.join("data")) {
+    if let Ok(target) = fs::read_link(data(dir)) {
         remove(&target)?;
     }
     remove(dir)

@@ -17,14 +17,7 @@ use crate::{background, tail};
 const BOUND: Duration = Duration::from_secs(120);
 
 pub async fn run(config: &PostgresConfig, data: &Path, account: Account, bin: &Path) -> Result<()> {
-    // A run that died in the middle has left a directory that initdb would refuse.
-    end_left(&config.dir).await?;
-    remove(data)?;
-    DirBuilder::new()
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("cannot make {}", data.display()))?;
-    account.give(data)?;
+    make_empty(config, data, account).await?;
     let password_file = write_password(config, data, account)?;
 
     let mut command = background(bin.join("initdb"));
@@ -48,7 +41,18 @@ pub async fn run(config: &PostgresConfig, data: &Path, account: Account, bin: &P
     }
 }
 
-/// Ends an initdb whose parent has been killed.
+/// Makes the directory anew: a run that died in the middle has left one that is refused.
+pub async fn make_empty(config: &PostgresConfig, data: &Path, account: Account) -> Result<()> {
+    end_left(&config.dir).await?;
+    remove(data)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make {}", data.display()))?;
+    account.give(data)
+}
+
+/// Ends an initdb, or a copy of a primary, whose parent has been killed.
 pub async fn end_left(dir: &Path) -> Result<()> {
     match Running::attach(pid_file(dir), Signal::SIGKILL) {
         Some(mut left) => left.end(&[]).await,
@@ -56,7 +60,7 @@ pub async fn end_left(dir: &Path) -> Result<()> {
     }
 }
 
-fn pid_file(dir: &Path) -> PathBuf {
+pub fn pid_file(dir: &Path) -> PathBuf {
     dir.join("initdb.pid")
 }
 
