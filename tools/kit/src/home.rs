@@ -1,13 +1,18 @@
 //! Manages the directory in which `up` keeps everything, and the servers in it.
 
+mod parts;
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq};
+use servers::{
+    HaProxyConfig, Lifetime, Membership, Postgres, PostgresConfig, RabbitConfig, Replication,
+};
 
+pub use self::parts::{Server, Servers};
 use crate::definitions::{logins, topology};
-use crate::settings::{Database, Settings, VHOST};
+use crate::settings::{CLUSTER_MARK, Database, Listener, Settings, VHOST};
 
 /// Marks a directory as made by us, so that we may delete it.
 const MARK: &str = ".saga";
@@ -33,7 +38,13 @@ impl<'a> Home<'a> {
     /// Makes the directory. A directory with other content is not taken over.
     pub fn make(&self) -> Result<()> {
         let dir = self.dir();
+        let mark = dir.join(CLUSTER_MARK);
         if self.is_there() {
+            ensure!(
+                mark.exists() == self.settings.is_cluster,
+                "SAGA_HOME={} holds no cluster: `saga down` deletes it, or name another directory",
+                dir.display()
+            );
             return Ok(());
         }
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -45,8 +56,11 @@ impl<'a> Home<'a> {
              since `saga down` deletes it",
             dir.display()
         );
-        fs::write(dir.join(MARK), MARK_TEXT)
-            .with_context(|| format!("cannot write into {}", dir.display()))
+        let failed = || format!("cannot write into {}", dir.display());
+        if self.settings.is_cluster {
+            fs::write(mark, "").with_context(failed)?;
+        }
+        fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)
     }
 
     /// Held while anything is started or stopped: two runs at once would undo each other's work.
@@ -62,14 +76,9 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// The servers that run.
+    /// The servers, whether they run or not.
     pub fn servers(&self) -> Result<Servers> {
-        let databases = self.settings.databases.iter();
-        let postgres = databases.map(|database| Postgres::attach(self.postgres(database)));
-        Ok(Servers {
-            postgres: postgres.collect::<Result<_>>()?,
-            rabbitmq: RabbitMq::attach(self.rabbitmq())?,
-        })
+        Servers::of(self, self.settings)
     }
 
     /// Records the ports and the provider in use, and fails if they are changed while something
@@ -97,49 +106,103 @@ impl<'a> Home<'a> {
         self.dir().join("rabbitmq")
     }
 
+    /// The database's primary, or its only server.
     pub fn postgres(&self, database: &Database) -> PostgresConfig {
-        PostgresConfig {
-            dir: self.postgres_dir(database),
-            port: database.port,
+        self.pair(database).swap_remove(self.primary(database))
+    }
+
+    /// The database's standby, in a cluster.
+    pub fn standby(&self, database: &Database) -> Option<PostgresConfig> {
+        let mut pair = self.pair(database);
+        pair.swap_remove(self.primary(database));
+        pair.pop()
+    }
+
+    /// The database's servers, one or two, each with its part.
+    pub fn pair(&self, database: &Database) -> Vec<PostgresConfig> {
+        let ports = self.settings.servers_of(database);
+        let primary = self.primary(database);
+        let server = |(at, (port, _))| PostgresConfig {
+            dir: match at {
+                0 => self.postgres_dir(database),
+                _ => self.dir().join(format!("postgres-{}-2", database.service)),
+            },
+            port,
             database: database.name.to_owned(),
             user: database.name.to_owned(),
             password: database.name.to_owned(),
             superuser_password: "postgres".to_owned(),
+            replication: self.settings.is_cluster.then(|| match at == primary {
+                true => Replication::Primary,
+                false => Replication::StandbyOf(ports[primary].0),
+            }),
             lifetime: Lifetime::Detached,
-        }
+        };
+        (0..).zip(ports.iter().copied()).map(server).collect()
     }
 
-    pub fn rabbitmq(&self) -> RabbitConfig {
-        RabbitConfig {
-            dir: self.rabbitmq_dir(),
-            port: self.settings.rabbitmq_port,
-            management_port: self.settings.rabbitmq_management_port,
-            user: self.settings.rabbitmq_user.clone(),
-            password: self.settings.rabbitmq_password.clone(),
-            definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
-            root: None,
+    /// Which of the two servers is the primary, as `failover` has noted it.
+    fn primary(&self, database: &Database) -> usize {
+        usize::from(self.settings.is_cluster && self.promoted(database).exists())
+    }
+
+    /// Notes that the two servers have changed their parts.
+    pub fn note_failover(&self, database: &Database) -> Result<()> {
+        let file = self.promoted(database);
+        let noted = match self.primary(database) {
+            0 => fs::write(&file, ""),
+            _ => fs::remove_file(&file),
+        };
+        noted.with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// There while the second server is the primary.
+    fn promoted(&self, database: &Database) -> PathBuf {
+        self.dir().join(format!("postgres-{}.promoted", database.service))
+    }
+
+    /// RabbitMQ's nodes, one or three.
+    pub fn brokers(&self) -> Vec<RabbitConfig> {
+        let nodes = self.settings.nodes();
+        let size = nodes.len();
+        let node = |(number, [(port, _), (management_port, _)]): (usize, [Listener; 2])| {
+            let shared = self.rabbitmq_dir();
+            let member = Membership { dir: shared.clone(), number, size };
+            let is_one = size == 1;
+            RabbitConfig {
+                dir: if is_one { shared } else { self.dir().join(format!("rabbitmq-{number}")) },
+                port,
+                management_port,
+                user: self.settings.rabbitmq_user.clone(),
+                password: self.settings.rabbitmq_password.clone(),
+                definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
+                root: None,
+                cluster: (!is_one).then_some(member),
+                lifetime: Lifetime::Detached,
+            }
+        };
+        (1..).zip(nodes).map(node).collect()
+    }
+
+    /// Before order's copies, in a cluster.
+    pub fn proxy(&self) -> Option<HaProxyConfig> {
+        self.settings.is_cluster.then(|| HaProxyConfig {
+            dir: self.dir().join("haproxy"),
+            port: self.settings.order_http_port,
+            copies: self.settings.cluster.orders.map(|(port, _)| port).to_vec(),
+            probe: "/readyz",
             lifetime: Lifetime::Detached,
-        }
+        })
     }
 
     /// Deletes everything; nothing may run any more.
     pub async fn delete(&self) -> Result<()> {
         for database in &self.settings.databases {
-            Postgres::delete(&self.postgres_dir(database)).await?;
+            for server in self.pair(database) {
+                Postgres::delete(&server.dir).await?;
+            }
         }
         let dir = self.dir();
         fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))
-    }
-}
-
-/// In the order of the settings' databases.
-pub struct Servers {
-    pub postgres: Vec<Option<Postgres>>,
-    pub rabbitmq: Option<RabbitMq>,
-}
-
-impl Servers {
-    pub fn any(&self) -> bool {
-        self.rabbitmq.is_some() || self.postgres.iter().any(Option::is_some)
     }
 }

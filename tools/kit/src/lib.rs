@@ -9,6 +9,7 @@ pub mod disk;
 pub mod endpoints;
 pub mod home;
 pub mod output;
+pub mod primary;
 mod say;
 pub mod scenario;
 pub mod service;

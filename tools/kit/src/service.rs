@@ -1,4 +1,4 @@
-//! Runs one of the four services, or the mock gateway, as a process in the background.
+//! Runs a copy of one of the four services, or the mock gateway, as a process in the background.
 
 use std::env;
 use std::fs;
@@ -12,14 +12,17 @@ use servers::{Process, background, spawn};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::settings::{Gateway, Settings};
+use crate::settings::{COPIES, Database, Gateway, Listener, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
 pub const MOCK_GATEWAY: &str = "mock-gateway";
 const PROBE_BOUND: Duration = Duration::from_secs(5);
 
 pub struct Service {
+    /// Its own, also where several copies of a service run.
     pub name: &'static str,
+    /// What it is a copy of.
+    pub service: &'static str,
     pub port: Option<u16>,
     /// Sets the port.
     pub variable: &'static str,
@@ -29,35 +32,55 @@ pub struct Service {
 }
 
 impl Service {
-    /// All four, with their environment variables.
+    /// All four, with their environment variables; two copies of each in a cluster.
     pub fn all(settings: &Settings) -> Result<Vec<Self>> {
-        settings
-            .databases
-            .iter()
-            .map(|database| {
-                let name = database.service;
-                let port = (name == "order").then_some(settings.order_http_port);
-                let health_file = settings.home.join("health").join(name);
-                // This tool's own variables come last, and so override the others.
-                let mut environment: Vec<(String, String)> =
-                    settings.dotenv.clone().into_iter().collect();
-                environment.extend([
-                    ("DATABASE_URL".to_owned(), database.url()),
-                    ("AMQP_URL".to_owned(), settings.service_amqp_url(name)),
-                    ("HEALTH_FILE".to_owned(), health_file.display().to_string()),
-                ]);
-                if let Some(port) = port {
-                    environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
-                    environment.extend(page(settings));
+        let mut all = Vec::new();
+        for (database, copies) in settings.databases.iter().zip(COPIES) {
+            let service = database.service;
+            let listeners =
+                settings.cluster.orders.map(|order| (service == "order").then_some(order));
+            if settings.is_cluster {
+                for (name, listener) in copies.into_iter().zip(listeners) {
+                    all.push(Self::copy(settings, database, name, listener)?);
                 }
-                if name == "payment" {
-                    environment.extend(provider(settings));
-                }
-                let binary = binary(&format!("{name}-service"))?;
-                let (variable, home) = ("ORDER_HTTP_PORT", settings.home.clone());
-                Ok(Self { name, port, variable, binary, environment, home })
-            })
-            .collect()
+            } else {
+                let listener = (settings.order_http_port, "ORDER_HTTP_PORT");
+                let listener = (service == "order").then_some(listener);
+                all.push(Self::copy(settings, database, service, listener)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn copy(
+        settings: &Settings,
+        database: &Database,
+        name: &'static str,
+        listener: Option<Listener>,
+    ) -> Result<Self> {
+        let service = database.service;
+        let health_file = settings.home.join("health").join(name);
+        // This tool's own variables come last, and so override the others.
+        let mut environment: Vec<(String, String)> = settings.dotenv.clone().into_iter().collect();
+        environment.extend([
+            ("DATABASE_URL".to_owned(), settings.service_database_url(database)),
+            ("AMQP_URL".to_owned(), settings.service_amqp_urls(service).join(",")),
+            ("HEALTH_FILE".to_owned(), health_file.display().to_string()),
+        ]);
+        if let Some((port, _)) = listener {
+            environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+            environment.extend(page(settings));
+        }
+        if settings.is_cluster && listener.is_some() {
+            environment.push(("TRUSTED_PROXIES".to_owned(), "127.0.0.1/32".to_owned()));
+        }
+        if service == "payment" {
+            environment.extend(provider(settings));
+        }
+        let (binary, home) = (binary(&format!("{service}-service"))?, settings.home.clone());
+        let (port, variable) = listener.unzip();
+        let variable = variable.unwrap_or_default();
+        Ok(Self { name, service, port, variable, binary, environment, home })
     }
 
     /// The mock payment provider. Its books are stored with the other data.
@@ -71,6 +94,7 @@ impl Service {
         ]);
         Ok(Self {
             name: MOCK_GATEWAY,
+            service: MOCK_GATEWAY,
             port: Some(port),
             variable: "MOCK_GATEWAY_PORT",
             binary: binary(MOCK_GATEWAY)?,

@@ -1,6 +1,7 @@
 //! Reads the settings: every variable of the outside contract, from the environment, else from
 //! `.env` in the working directory, else its default.
 
+mod cluster;
 mod dotenv;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,8 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use messaging::{QueueType, RetrySchedule};
 use servers::ports;
 
+pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
+
 /// The variables that set ports.
-pub const PORTS: [&str; 8] = [
+pub const PORTS: [&str; 18] = [
     "ORDER_HTTP_PORT",
     "RABBITMQ_PORT",
     "RABBITMQ_MANAGEMENT_PORT",
@@ -20,6 +23,16 @@ pub const PORTS: [&str; 8] = [
     "INVENTORY_DB_PORT",
     "SHIPPING_DB_PORT",
     "MOCK_GATEWAY_PORT",
+    "RABBITMQ_2_PORT",
+    "RABBITMQ_2_MANAGEMENT_PORT",
+    "RABBITMQ_3_PORT",
+    "RABBITMQ_3_MANAGEMENT_PORT",
+    "ORDER_DB_STANDBY_PORT",
+    "PAYMENT_DB_STANDBY_PORT",
+    "INVENTORY_DB_STANDBY_PORT",
+    "SHIPPING_DB_STANDBY_PORT",
+    "ORDER_1_HTTP_PORT",
+    "ORDER_2_HTTP_PORT",
 ];
 
 pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
@@ -37,6 +50,9 @@ pub struct Settings {
     pub rabbitmq_user: String,
     pub rabbitmq_password: String,
     pub databases: [Database; 4],
+    /// Whether RabbitMQ runs as three nodes, each database as two servers, each service as two.
+    pub is_cluster: bool,
+    pub cluster: ClusterPorts,
     /// The services' retry tiers, which are queues.
     pub schedule: RetrySchedule,
     /// For how many days the services keep idempotency keys.
@@ -46,7 +62,7 @@ pub struct Settings {
     pub mock_gateway_port: u16,
     /// In containers: whether a collector, Prometheus, Grafana and Jaeger run beside them.
     pub is_observed: bool,
-    pub observers: [(u16, &'static str); 4],
+    pub observers: [Listener; 4],
     /// Whether the live page may place orders and replay dead letters.
     pub is_demo: bool,
     /// Variables of `.env` that the environment does not set.
@@ -84,8 +100,18 @@ impl Settings {
     pub fn read() -> Result<Self> {
         let mut dotenv = dotenv::read(".env".as_ref())?;
         dotenv.retain(|name, _| std::env::var_os(name).is_none());
-        Self::from(|name| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned()))
-            .map(|settings| Self { dotenv, ..settings })
+        let variable = |name: &str| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned());
+        let mut settings = Self::from(variable)?;
+        if settings.home.join(CLUSTER_MARK).exists() {
+            settings = settings.clustered()?;
+        }
+        Ok(Self { dotenv, ..settings })
+    }
+
+    /// The same with `CLUSTER=3`.
+    pub fn clustered(self) -> Result<Self> {
+        let settings = Self { is_cluster: true, ..self };
+        settings.check_ports_differ().map(|()| settings)
     }
 
     /// The settings of a separate system in `dir`, on free ports, with these variables for its
@@ -140,6 +166,12 @@ impl Settings {
                 database(2, "inventory", "INVENTORY_DB_PORT", "5435")?,
                 database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
             ],
+            is_cluster: match text("CLUSTER", "1").as_str() {
+                "3" => true,
+                "0" | "1" => false,
+                other => bail!("CLUSTER={other} is not known: it is 3, or 1 for no cluster"),
+            },
+            cluster: ClusterPorts::from(port)?,
             schedule: schedule(&text("RETRY_DELAYS", "1s,5s,30s"))?,
             keep_days: keep_days(&text("KEEP_DAYS", "30"))?,
             queue_type: text("QUEUE_TYPE", "quorum")
@@ -166,7 +198,12 @@ impl Settings {
     }
 
     /// Every port that `up` listens on, with the variable that sets it.
-    pub fn ports(&self) -> Vec<(u16, &'static str)> {
+    pub fn ports(&self) -> Vec<Listener> {
+        let further = self.cluster.all().filter(|_| self.is_cluster);
+        self.first_ports().into_iter().chain(further).collect()
+    }
+
+    fn first_ports(&self) -> Vec<Listener> {
         let mut ports = vec![
             (self.order_http_port, "ORDER_HTTP_PORT"),
             (self.rabbitmq_port, "RABBITMQ_PORT"),
@@ -179,15 +216,18 @@ impl Settings {
         ports
     }
 
-    /// The same ports, and those of the observability containers.
-    pub fn container_ports(&self) -> Vec<(u16, &'static str)> {
-        let observers = self.observers.into_iter().filter(|_| self.is_observed);
-        self.ports().into_iter().chain(observers).collect()
+    /// The ports of the containers, which are no cluster; of the observability containers too.
+    pub fn container_ports(&self) -> Vec<Listener> {
+        self.first_ports().into_iter().chain(self.observer_ports()).collect()
+    }
+
+    fn observer_ports(&self) -> impl Iterator<Item = Listener> {
+        self.observers.into_iter().filter(|_| self.is_observed)
     }
 
     fn check_ports_differ(&self) -> Result<()> {
         let mut seen = HashMap::new();
-        for (port, variable) in self.container_ports() {
+        for (port, variable) in self.ports().into_iter().chain(self.observer_ports()) {
             let other = seen.insert(port, variable);
             let other = other.unwrap_or_default();
             ensure!(other.is_empty(), "{other} and {variable} are both {port}: change one");
@@ -206,15 +246,9 @@ impl Settings {
         (self.gateway == Gateway::Http).then_some(url)
     }
 
-    /// The operator's address, for the default virtual host.
+    /// The operator's address at the first node, for the default virtual host.
     pub fn amqp_url(&self) -> String {
-        let (user, password) = (encoded(&self.rabbitmq_user), encoded(&self.rabbitmq_password));
-        format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq_port)
-    }
-
-    /// A service's address: its user and password have its name.
-    pub fn service_amqp_url(&self, service: &str) -> String {
-        format!("amqp://{service}:{service}@127.0.0.1:{}/%2f", self.rabbitmq_port)
+        self.amqp_urls().swap_remove(0)
     }
 
     /// Without user and password: the management API takes them by basic authentication.
@@ -229,7 +263,12 @@ impl Settings {
 
 impl Database {
     pub fn url(&self) -> String {
-        let Self { name, port, .. } = self;
+        self.url_at(self.port)
+    }
+
+    /// The same at another of its servers.
+    pub fn url_at(&self, port: u16) -> String {
+        let name = self.name;
         format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}")
     }
 }
@@ -275,6 +314,20 @@ mod tests {
         let database = settings.database("payment").unwrap();
         assert_eq!(database.url(), "postgres://payments:payments@127.0.0.1:5434/payments");
         assert!(settings.home.is_absolute() && settings.home.ends_with(".run"));
+    }
+
+    #[test]
+    fn a_cluster_has_further_addresses() {
+        let settings = with(&[("CLUSTER", "3"), ("ORDER_DB_STANDBY_PORT", "7")]).unwrap();
+        let order = settings.service_database_url(settings.database("order").unwrap());
+        let hosts = "127.0.0.1:5433,127.0.0.1:7";
+        let expected = "/orders?target_session_attrs=read-write";
+        assert_eq!(order, format!("postgres://orders:orders@{hosts}{expected}"));
+        assert_eq!(settings.service_amqp_urls("order").len(), 3);
+        assert_eq!(settings.ports().len(), 17);
+        let said = with(&[("CLUSTER", "2")]).unwrap_err().to_string();
+        assert!(said.contains("it is 3"), "{said}");
+        assert_eq!(with(&[]).unwrap().ports().len(), 7);
     }
 
     #[test]

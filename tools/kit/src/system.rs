@@ -48,7 +48,8 @@ impl Servers {
         let postgres = settings.databases.iter().map(|database| {
             Postgres::start(PostgresConfig { lifetime: bound(), ..home.postgres(database) })
         });
-        let rabbitmq = RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.rabbitmq() });
+        let rabbitmq =
+            RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.brokers().swap_remove(0) });
         let (postgres, rabbitmq) = tokio::try_join!(try_join_all(postgres), rabbitmq)?;
         Ok(Self { settings, rabbitmq, postgres, watchdog })
     }

@@ -77,14 +77,14 @@ impl Meter {
             parts.extend(service.running().map(part));
         }
         let servers = Home::new(settings).servers()?;
-        for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
-            parts.extend(
-                postgres
-                    .as_ref()
-                    .map(|postgres| MeasuredProcess::postgres(database.service, postgres)),
-            );
+        let (postgres, rabbitmq) = (servers.postgres.into_iter(), servers.rabbitmq.into_iter());
+        let postgres =
+            postgres.map(|one| (one.name, Group::Postgres, one.running.map(|it| it.process())));
+        let rabbitmq =
+            rabbitmq.map(|one| (one.name, Group::Rabbitmq, one.running.map(|it| it.process())));
+        for (name, group, process) in postgres.chain(rabbitmq) {
+            parts.extend(process.map(|process| MeasuredProcess { name, group, process }));
         }
-        parts.extend(servers.rabbitmq.as_ref().map(MeasuredProcess::rabbitmq));
         Ok(Self::of(parts))
     }
 

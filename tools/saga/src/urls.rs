@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kit::home::Home;
 use kit::say;
-use kit::settings::{SERVICES, Settings};
+use kit::settings::{Database, SERVICES, Settings};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -14,7 +15,7 @@ pub struct Urls {
     /// RabbitMQ's page.
     pub rabbitmq: String,
     pub amqp: String,
-    /// By service.
+    /// The primaries, by service.
     pub databases: BTreeMap<&'static str, String>,
     /// The stand-in for the payment provider, where there is one.
     pub provider: Option<String>,
@@ -32,7 +33,9 @@ impl Urls {
 
     pub fn with_logs(settings: &Settings, logs: &str) -> Self {
         let order = settings.order_url();
-        let databases = settings.databases.iter().map(|one| (one.service, one.url()));
+        let home = Home::new(settings);
+        let url = |one: &Database| one.url_at(home.postgres(one).port);
+        let databases = settings.databases.iter().map(|one| (one.service, url(one)));
         let Settings { rabbitmq_user, rabbitmq_password, .. } = settings;
         Self {
             page: format!("{order}/"),

@@ -14,6 +14,9 @@ const BROWSER: &str = "chromium";
 /// The package, and its library: a separate time of day for one process.
 const FAKETIME: (&str, &str) = ("faketime", "faketime/libfaketimeMT.so.1");
 
+/// The package, and the program.
+const HAPROXY: &str = "haproxy";
+
 /// The program, and its packages.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
@@ -55,6 +58,18 @@ pub async fn browser() -> Result<PathBuf> {
         install(&[BROWSER]).await?;
     }
     on_path(BROWSER).context("chromium was installed, and is not on the PATH")
+}
+
+/// HAProxy, installed where it is missing.
+pub async fn ensure_haproxy() -> Result<PathBuf> {
+    if on_path(HAPROXY).is_none() {
+        install(&[HAPROXY]).await?;
+    }
+    haproxy()
+}
+
+pub fn haproxy() -> Result<PathBuf> {
+    on_path(HAPROXY).with_context(|| wanted(&[HAPROXY]))
 }
 
 /// A Python that can make virtual environments, installed where it is missing.
@@ -134,7 +149,7 @@ fn missing() -> Vec<&'static str> {
 fn wanted(packages: &[&str]) -> String {
     let named = packages.join(" and ");
     let place = match packages {
-        [BROWSER] | ["python3", ..] => "on the PATH",
+        [BROWSER] | [HAPROXY] | ["python3", ..] => "on the PATH",
         [name] if *name == FAKETIME.0 => "with its library below /usr/lib",
         _ => {
             "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \

@@ -48,6 +48,7 @@ installed() {
 new=''
 installed rabbitmq-server || new='rabbitmq-server.service'
 installed erlang-base || new="$new epmd.service epmd.socket"
+installed haproxy || new="$new haproxy.service"
 
 # The lists of packages may be missing or too old.
 if ! install "$@"; then

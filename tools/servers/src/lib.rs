@@ -24,6 +24,7 @@
 //! ```
 
 mod account;
+mod haproxy;
 pub mod install;
 mod lifetime;
 pub mod ports;
@@ -40,6 +41,7 @@ mod until;
 mod usage;
 mod watchdog;
 
+pub use haproxy::{HaProxy, HaProxyConfig};
 pub use lifetime::Lifetime;
 pub use postgres::{Follower, Postgres, PostgresConfig, Replication};
 pub use process::Process;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use audit::Endpoints;
 use clap::Args;
+use kit::endpoints::present;
 use kit::output::{self, LiveLine, count};
 use kit::settings::Settings;
 use messaging::{Env, SystemEnv};
@@ -27,7 +27,7 @@ pub struct Fill {
 
 impl Fill {
     pub async fn run(self) -> Result<ExitCode> {
-        let endpoints = Endpoints::from(&Settings::read()?);
+        let endpoints = present(&Settings::read()?).await;
         let began = Instant::now();
         let mut live = LiveLine::new(true);
         let span = Duration::from_hours(24 * u64::from(self.days));

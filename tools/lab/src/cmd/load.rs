@@ -11,6 +11,7 @@ use audit::{Endpoints, Verdict};
 use clap::Args;
 use events::ProductId;
 use kit::api::Filter;
+use kit::endpoints::present;
 use kit::output::{self, LiveLine, count};
 use kit::settings::Settings;
 use kit::target::{Target, product};
@@ -103,7 +104,7 @@ impl LoadCommand {
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
         let settings = Settings::read()?;
         let load = self.load(&settings)?;
-        let endpoints = Endpoints::from(&settings);
+        let endpoints = present(&settings).await;
         load.goods.shelve(&endpoints.databases["inventory"]).await?;
         let mut live = LiveLine::new(!self.target.json);
         let mut shown = Instant::now();

@@ -98,7 +98,7 @@ impl DlqCommand {
 
 impl DlqArgs {
     async fn connect(&self) -> Result<DeadLetters> {
-        DeadLetters::connect(&endpoints(self.places.as_deref())?).await
+        DeadLetters::connect(&endpoints(self.places.as_deref()).await?).await
     }
 
     async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Lease> {
@@ -108,7 +108,7 @@ impl DlqArgs {
     /// Uses no database: one that is down may be the reason for this command. The lease owns the
     /// connection.
     async fn look(&self, pick: &Pick) -> Result<(Broker, Lease)> {
-        let broker = Broker::connect(&endpoints(self.places.as_deref())?).await?;
+        let broker = Broker::connect(&endpoints(self.places.as_deref()).await?).await?;
         let lease = dlq::take(&broker, pick, self.limit).await?;
         Ok((broker, self.warned(lease)))
     }

@@ -76,7 +76,7 @@ async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
 
     let mut servers = home.servers()?;
     let any = servers.any();
-    stop_servers(settings, &mut servers, data).await?;
+    stop_servers(&mut servers, data).await?;
     RabbitMq::end_left_epmd(&home.rabbitmq_dir()).await?;
     if !stopped && !any {
         say!("nothing runs");
@@ -84,27 +84,34 @@ async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
     Ok(())
 }
 
-async fn stop_servers(settings: &Settings, servers: &mut Servers, data: Data) -> Result<()> {
-    let postgres = settings.databases.iter().zip(&mut servers.postgres);
-    let postgres = postgres.filter_map(|(database, postgres)| Some((database, postgres.as_mut()?)));
-    let databases = join_all(postgres.map(|(database, postgres)| async {
+/// All of a kind together: a RabbitMQ node that is left alone waits for the others.
+async fn stop_servers(servers: &mut Servers, data: Data) -> Result<()> {
+    let databases = join_all(servers.postgres.iter_mut().map(async |server| {
+        let Some(postgres) = &mut server.running else { return Ok(()) };
         match data {
             Data::Retention => postgres.stop().await?,
             Data::Deleted => postgres.kill().await?,
         }
-        say!("  stopped  postgres {}", database.service);
-        anyhow::Ok(())
+        said(&server.name)
     }));
-    let broker = async {
-        if let Some(rabbitmq) = &mut servers.rabbitmq {
-            match data {
-                Data::Retention => rabbitmq.stop().await?,
-                Data::Deleted => rabbitmq.kill().await?,
-            }
-            say!("  stopped  rabbitmq");
+    let brokers = join_all(servers.rabbitmq.iter_mut().map(async |server| {
+        let Some(rabbitmq) = &mut server.running else { return Ok(()) };
+        match data {
+            Data::Retention => rabbitmq.stop().await?,
+            Data::Deleted => rabbitmq.kill().await?,
         }
-        anyhow::Ok(())
-    };
-    let (databases, broker) = tokio::join!(databases, broker);
-    databases.into_iter().chain([broker]).collect()
+        said(&server.name)
+    }));
+    let proxy = join_all(servers.proxy.iter_mut().map(async |server| {
+        let Some(proxy) = &mut server.running else { return Ok(()) };
+        proxy.stop().await?;
+        said(&server.name)
+    }));
+    let (databases, brokers, proxy) = tokio::join!(databases, brokers, proxy);
+    databases.into_iter().chain(brokers).chain(proxy).collect()
+}
+
+fn said(name: &str) -> Result<()> {
+    say!("  stopped  {name}");
+    Ok(())
 }

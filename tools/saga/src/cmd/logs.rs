@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kit::colour::{Colour, paint};
 use kit::home::Home;
-use kit::service::MOCK_GATEWAY;
+use kit::service::Service;
 use kit::settings::{SERVICES, Settings};
 use kit::stop::Stop;
 use servers::tail;
@@ -81,20 +81,10 @@ impl Logs {
     }
 
     fn chosen(&self, settings: &Settings) -> Result<Vec<Followed>> {
-        let home = Home::new(settings);
-        let mut known: Vec<(String, PathBuf)> = SERVICES
-            .iter()
-            .chain([&MOCK_GATEWAY])
-            .map(|name| ((*name).to_owned(), settings.home.join(format!("logs/{name}.log"))))
-            .collect();
-        known.push(("rabbitmq".to_owned(), home.rabbitmq_dir().join("log/rabbit.log")));
-        for database in &settings.databases {
-            let log = home.postgres_dir(database).join("server.log");
-            known.push((format!("postgres-{}", database.service), log));
-        }
+        let mut known = known(settings)?;
         for name in &self.services {
-            if !known.iter().any(|(known, _)| known == name) {
-                let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+            if !known.iter().any(|log| log.is(name)) {
+                let names: Vec<&str> = known.iter().map(|log| log.name.as_str()).collect();
                 bail!("there is no {name}; there are {}", names.join(", "));
             }
         }
@@ -102,18 +92,56 @@ impl Logs {
             true => SERVICES.map(str::to_owned).to_vec(),
             false => self.services.clone(),
         };
-        let width = services.iter().map(String::len).max().unwrap_or_default();
-        known.retain(|(name, _)| services.contains(name));
+        known.retain(|log| services.iter().any(|name| log.is(name)));
+        let width = known.iter().map(|log| log.name.len()).max().unwrap_or_default();
         let colours = COLOURS.into_iter().cycle();
         Ok(known
             .into_iter()
             .zip(colours)
-            .map(|((name, file), colour)| {
+            .map(|(Log { name, file, .. }, colour)| {
                 let label = paint(colour, &format!("{name:<width$} |"));
                 Followed { label, file, position: 0, inode: 0, rest: Vec::new() }
             })
             .collect())
     }
+}
+
+/// A log that can be shown.
+struct Log {
+    name: String,
+    /// Names all copies of a service.
+    service: &'static str,
+    file: PathBuf,
+}
+
+impl Log {
+    fn is(&self, name: &str) -> bool {
+        name == self.name || name == self.service
+    }
+}
+
+fn known(settings: &Settings) -> Result<Vec<Log>> {
+    let home = Home::new(settings);
+    let mut services = Service::all(settings)?;
+    services.push(Service::mock_gateway(settings)?);
+    let services = services.into_iter().map(|one| Log {
+        name: one.name.to_owned(),
+        service: one.service,
+        file: one.log_file(),
+    });
+    let server = |name: String, file| Log { name, service: "", file };
+    let brokers = home
+        .brokers()
+        .into_iter()
+        .map(|node| server(file_name(&node.dir), node.dir.join("log/rabbit.log")));
+    let pairs = settings.databases.iter().flat_map(|database| home.pair(database));
+    let databases = pairs.map(|one| server(file_name(&one.dir), one.dir.join("server.log")));
+    let proxy = home.proxy().map(|one| server(file_name(&one.dir), one.dir.join("server.log")));
+    Ok(services.chain(brokers).chain(databases).chain(proxy).collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().display().to_string()
 }
 
 impl Followed {

@@ -6,13 +6,13 @@ use anyhow::Result;
 use clap::Args;
 use futures::future::join_all;
 use kit::colour::{Colour, paint};
-use kit::home::Home;
+use kit::home::{Home, Server, Servers};
 use kit::say;
 use kit::service::Service;
 use kit::settings::{Gateway, Settings};
 use labels::span;
 use serde_json::{Value, json};
-use servers::{Postgres, Process, RabbitMq};
+use servers::{HaProxy, Postgres, Process, RabbitMq};
 
 /// Show what runs, with pid, port and readiness
 #[derive(Args)]
@@ -28,6 +28,8 @@ struct Row {
     name: String,
     process: Option<Process>,
     ports: Vec<u16>,
+    /// Of a Postgres that has a standby, or is one.
+    role: Option<&'static str>,
     ready: bool,
     /// Why it is not ready.
     trouble: Option<String>,
@@ -63,32 +65,42 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
             name: service.name.to_owned(),
             process: service.running(),
             ports: service.port.into_iter().collect(),
+            role: None,
             ready,
             trouble: if ready { None } else { service.trouble().await },
         }
     }))
     .await;
-    let servers = Home::new(settings).servers()?;
-    rows.push(Row {
-        name: "rabbitmq".to_owned(),
-        process: servers.rabbitmq.as_ref().map(RabbitMq::process),
-        ports: vec![settings.rabbitmq_port, settings.rabbitmq_management_port],
-        ready: match &servers.rabbitmq {
+    rows.extend(servers(&Home::new(settings).servers()?).await);
+    Ok(rows)
+}
+
+async fn servers(servers: &Servers) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for server in &servers.rabbitmq {
+        let ready = match &server.running {
             Some(rabbitmq) => rabbitmq.is_ready().await,
             None => false,
-        },
-        trouble: None,
-    });
-    for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
-        rows.push(Row {
-            name: format!("postgres {}", database.service),
-            process: postgres.as_ref().map(Postgres::process),
-            ports: vec![database.port],
-            ready: postgres.as_ref().is_some_and(Postgres::is_ready),
-            trouble: None,
-        });
+        };
+        rows.push(row(server, server.running.as_ref().map(RabbitMq::process), ready));
     }
-    Ok(rows)
+    for server in &servers.postgres {
+        let postgres = server.running.as_ref();
+        let ready = postgres.is_some_and(Postgres::is_ready);
+        let mut row = row(server, postgres.map(Postgres::process), ready);
+        row.role = postgres.and_then(Postgres::role);
+        rows.push(row);
+    }
+    if let Some(server) = &servers.proxy {
+        let proxy = server.running.as_ref();
+        rows.push(row(server, proxy.map(HaProxy::process), proxy.is_some_and(HaProxy::is_ready)));
+    }
+    rows
+}
+
+fn row<T>(server: &Server<T>, process: Option<Process>, ready: bool) -> Row {
+    let ports = server.ports.iter().map(|(port, _)| *port).collect();
+    Row { name: server.name.clone(), process, ports, role: None, ready, trouble: None }
 }
 
 impl Row {
@@ -109,8 +121,9 @@ impl Row {
         let age = age.map_or("-".to_owned(), span);
         let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
         let line = format!("{:<20} {state} {pid:>8} {age:>8}  {}", self.name, ports.join(", "));
-        let trouble = self.trouble.as_ref().map(|why| format!("  {why}"));
-        (line.trim_end().to_owned() + &trouble.unwrap_or_default()).trim_end().to_owned()
+        let role = self.role.map(|role| format!("  {role}")).unwrap_or_default();
+        let trouble = self.trouble.as_ref().map(|why| format!("  {why}")).unwrap_or_default();
+        (line.trim_end().to_owned() + &role + &trouble).trim_end().to_owned()
     }
 
     fn json(&self) -> Value {
@@ -121,6 +134,7 @@ impl Row {
             "trouble": self.trouble,
             "pid": self.process.map(|process| process.pid),
             "ports": self.ports,
+            "role": self.role,
             "up_seconds": self.process.and_then(|process| process.age()).map(|age| age.as_secs()),
         })
     }

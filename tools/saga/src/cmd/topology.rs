@@ -58,7 +58,7 @@ impl TopologyCommand {
         let settings = Settings::read()?;
         let Wanted { users, mermaid, check: is_checked, .. } = self.what;
         if is_checked {
-            let report = check(&endpoints(self.places.as_deref())?, &settings).await?;
+            let report = check(&endpoints(self.places.as_deref()).await?, &settings).await?;
             if self.json {
                 output::json(&report);
             } else {

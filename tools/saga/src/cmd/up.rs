@@ -31,8 +31,13 @@ pub const ROOM_MB: u64 = 1000;
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga up                        then `saga demo`, and open the page that it names
+  saga up --cluster              three RabbitMQ nodes, two Postgres and two copies a service
   GATEWAY=http saga up           with a payment provider beside it that can be taken down")]
 pub struct Up {
+    /// Run RabbitMQ as three nodes, each Postgres with a standby, two copies of each service, and
+    /// HAProxy before order's; like CLUSTER=3
+    #[arg(long)]
+    cluster: bool,
     /// How long a service may take to become ready
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
@@ -44,14 +49,18 @@ pub struct Up {
 impl Up {
     pub async fn run(self) -> Result<ExitCode> {
         let settings = Settings::read()?;
+        let settings = if self.cluster { settings.clustered()? } else { settings };
         let services = Service::wanted(&settings)?;
         for service in &services {
             service.check_binary()?;
         }
         let home = Home::new(&settings);
-        check_ports(&settings, &home.servers()?, &services)?;
+        check_ports(&home.servers()?, &services)?;
         ensure_room(&settings.home, ROOM_MB, "free some, or name another disk by SAGA_HOME")?;
         install::ensure().await?;
+        if settings.is_cluster {
+            install::ensure_haproxy().await?;
+        }
         home.make()?;
         let _lock = home.lock()?;
         home.note_ports(services.iter().any(|service| service.running().is_some()))?;
@@ -89,26 +98,16 @@ impl Up {
 }
 
 /// Reports the owner of every taken port, before anything is started.
-fn check_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Result<()> {
-    let complaints = taken_ports(settings, servers, services);
+fn check_ports(servers: &Servers, services: &[Service]) -> Result<()> {
+    let complaints = taken_ports(servers, services);
     ensure!(complaints.is_empty(), "{}", complaints.join("\n      "));
     Ok(())
 }
 
 /// For each required port that another program listens on: the program, and how to resolve it.
-pub fn taken_ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Vec<String> {
+pub fn taken_ports(servers: &Servers, services: &[Service]) -> Vec<String> {
     let stopped = services.iter().filter(|service| service.running().is_none());
-    let mut wanted: Vec<(u16, &str)> =
-        stopped.filter_map(|service| Some((service.port?, service.variable))).collect();
-    if servers.rabbitmq.is_none() {
-        wanted.push((settings.rabbitmq_port, "RABBITMQ_PORT"));
-        wanted.push((settings.rabbitmq_management_port, "RABBITMQ_MANAGEMENT_PORT"));
-    }
-    for (database, postgres) in settings.databases.iter().zip(&servers.postgres) {
-        if postgres.is_none() {
-            wanted.push((database.port, database.variable));
-        }
-    }
-    let taken = wanted.into_iter().filter(|(port, _)| !ports::is_free(*port));
+    let wanted = stopped.filter_map(|service| Some((service.port?, service.variable)));
+    let taken = wanted.chain(servers.ports_of_stopped()).filter(|(port, _)| !ports::is_free(*port));
     taken.map(|(port, variable)| ports::complaint(port, variable)).collect()
 }

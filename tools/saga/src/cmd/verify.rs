@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Endpoints, Told};
+use audit::Told;
 use clap::Args;
+use kit::endpoints::present;
 use kit::output;
 use kit::settings::Settings;
 use kit::verdict::{judge, report};
@@ -28,7 +29,7 @@ pub struct Verify {
 
 impl Verify {
     pub async fn run(self) -> Result<ExitCode> {
-        let endpoints = Endpoints::from(&Settings::read()?);
+        let endpoints = present(&Settings::read()?).await;
         let wait = Duration::from_secs(self.wait);
         let verdict = judge(&endpoints, wait, &Told::default(), !self.json).await;
         if let (true, Ok(verdict)) = (self.json, &verdict) {

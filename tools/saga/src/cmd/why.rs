@@ -33,7 +33,7 @@ pub struct WhyCommand {
 
 impl WhyCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let report = why(&endpoints(self.places.as_deref())?, &self.order).await?;
+        let report = why(&endpoints(self.places.as_deref()).await?, &self.order).await?;
         if self.json {
             output::json(&report);
         } else {

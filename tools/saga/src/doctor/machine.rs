@@ -161,7 +161,7 @@ fn clock() -> Option<Finding> {
 }
 
 pub fn ports(settings: &Settings, servers: &Servers, services: &[Service]) -> Vec<Finding> {
-    let taken = taken_ports(settings, servers, services);
+    let taken = taken_ports(servers, services);
     if taken.is_empty() {
         let all: Vec<_> = settings.ports().iter().map(|(port, _)| port.to_string()).collect();
         return vec![Finding::fine("ports", format!("{} are free or ours", all.join(", ")))];

@@ -7,6 +7,7 @@ use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
 use events::{EventId, said_at};
+use kit::endpoints::present;
 use kit::output::{self, some};
 use kit::settings::{Database, SERVICES, Settings};
 use labels::span;
@@ -24,7 +25,7 @@ const APART_MS: i64 = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 pub async fn broker(settings: &Settings) -> Vec<Finding> {
-    let endpoints = Endpoints::from(settings);
+    let endpoints = present(settings).await;
     let mut findings = Vec::new();
     match alarms(&endpoints).await {
         Ok(finding) => findings.push(finding),
@@ -33,7 +34,7 @@ pub async fn broker(settings: &Settings) -> Vec<Finding> {
             return findings;
         }
     }
-    findings.push(users(settings).await);
+    findings.push(users(settings, &endpoints).await);
     findings.push(match topology::check(&endpoints, settings).await {
         Ok(report) if report.as_asked => Finding::fine("topology", "as SAGA asks"),
         Ok(report) => {
@@ -73,10 +74,12 @@ async fn alarms(endpoints: &Endpoints) -> Result<Finding> {
 }
 
 /// Logs in as each service's own user.
-async fn users(settings: &Settings) -> Finding {
+async fn users(settings: &Settings, endpoints: &Endpoints) -> Finding {
+    let node = settings.amqp_urls().iter().position(|url| *url == endpoints.amqp_url);
     let mut refused = Vec::new();
     for service in SERVICES {
-        if let Err(why) = connect(&settings.service_amqp_url(service)).await {
+        let url = settings.service_amqp_urls(service).swap_remove(node.unwrap_or(0));
+        if let Err(why) = connect(&url).await {
             refused.push(format!("{service} ({})", output::reason(&why)));
         }
     }

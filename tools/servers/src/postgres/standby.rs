@@ -123,6 +123,12 @@ impl Postgres {
         Ok(Some(Follower { state, is_synchronous, lag_bytes: lag.parse().unwrap_or(0) }))
     }
 
+    /// Its part now, where it has one.
+    pub fn role(&self) -> Option<&'static str> {
+        let is_standby = is_standby(&cluster::data(&self.config.dir));
+        self.config.replication.map(|_| if is_standby { "standby" } else { "primary" })
+    }
+
     /// Runs SQL as the superuser, and returns its rows, their fields separated by `|`.
     pub async fn sql(&self, statement: &str) -> Result<String> {
         psql::run(&self.config, statement, &[]).await

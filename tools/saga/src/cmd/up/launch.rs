@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures::future::{join_all, try_join_all};
 use kit::home::Home;
 use kit::service::Service;
 use kit::settings::{Database, Settings};
-use servers::{Postgres, RabbitMq, tail};
+use servers::{HaProxy, Postgres, PostgresConfig, RabbitCluster, RabbitMq, tail};
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep};
 
@@ -31,7 +31,8 @@ pub struct Launch<'a> {
 #[derive(Default)]
 struct Started<'a> {
     postgres: Vec<Postgres>,
-    rabbitmq: Option<RabbitMq>,
+    rabbitmq: Option<RabbitCluster>,
+    proxy: Option<HaProxy>,
     services: Vec<&'a Service>,
 }
 
@@ -50,18 +51,20 @@ impl<'a> Launch<'a> {
 
     /// Returns when all is ready, or the first part has failed.
     pub async fn run(&self) -> Result<()> {
-        let couples = self.settings.databases.iter().zip(self.services);
-        let couples = couples.map(|(database, service)| self.couple(database, service));
-        let others = self.services.iter().skip(self.settings.databases.len());
+        let databases = &self.settings.databases;
+        let couples = databases.iter().map(|database| self.couple(database));
+        let has_none = |service: &&Service| self.settings.database(service.service).is_none();
+        let others = self.services.iter().filter(has_none);
         let others = try_join_all(others.map(|service| self.service(service)));
         let done = async {
             tokio::try_join!(self.rabbitmq(), try_join_all(couples), others)?;
             // A service that ran already may have lost its server, and has to reconnect.
-            try_join_all(self.services.iter().map(|service| self.readiness(service))).await
+            try_join_all(self.services.iter().map(|service| self.readiness(service))).await?;
+            self.proxy().await
         };
         let done = done.await;
         self.progress.clear();
-        done.map(|_| ())
+        done
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -70,39 +73,84 @@ impl<'a> Launch<'a> {
 
     pub fn started_something(&self) -> bool {
         self.started(|all| {
-            all.rabbitmq.is_some() || !all.postgres.is_empty() || !all.services.is_empty()
+            let servers = !all.postgres.is_empty() || all.rabbitmq.is_some() || all.proxy.is_some();
+            servers || !all.services.is_empty()
         })
     }
 
     /// A service that starts when RabbitMQ is ready is ready sooner than one that has to retry.
-    async fn couple(&self, database: &Database, service: &'a Service) -> Result<()> {
+    async fn couple(&self, database: &Database) -> Result<()> {
+        self.postgres(database).await?;
+        self.broker.wait().await;
+        let services = self.services.iter().filter(|service| service.service == database.service);
+        try_join_all(services.map(|service| self.service(service))).await.map(drop)
+    }
+
+    async fn postgres(&self, database: &Database) -> Result<()> {
         let config = self.home.postgres(database);
+        let name = format!("postgres {}", database.service);
         if let Some(postgres) = Postgres::attach(config.clone())? {
             // The run that started it may have died before it was complete.
             postgres.ready().await?;
         } else {
-            let name = format!("postgres {}", database.service);
             self.progress.begin(&name);
-            let postgres = Postgres::start(config).await?;
-            self.progress.done(&name, &format!("127.0.0.1:{}", database.port));
+            let postgres = Postgres::start(config.clone()).await?;
+            self.progress.done(&name, &format!("127.0.0.1:{}", config.port));
             self.started(|all| all.postgres.push(postgres));
         }
-        self.broker.wait().await;
-        self.service(service).await
+        match self.home.standby(database) {
+            Some(standby) => self.standby(&name, config, standby).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn standby(
+        &self,
+        name: &str,
+        primary: PostgresConfig,
+        config: PostgresConfig,
+    ) -> Result<()> {
+        let primary = Postgres::attach(primary)?;
+        let primary = primary.with_context(|| format!("{name} ended as soon as it was ready"))?;
+        let (port, is_new) = (config.port, Postgres::attach(config.clone())?.is_none());
+        let name = format!("{name} standby");
+        if is_new {
+            self.progress.begin(&name);
+        }
+        let standby = primary.start_standby(config).await?;
+        if is_new {
+            self.progress.done(&name, &format!("127.0.0.1:{port}"));
+            self.started(|all| all.postgres.push(standby));
+        }
+        Ok(())
     }
 
     async fn rabbitmq(&self) -> Result<()> {
-        let config = self.home.rabbitmq();
-        if let Some(rabbitmq) = RabbitMq::attach(config.clone())? {
-            rabbitmq.ready().await?;
+        let configs = self.home.brokers();
+        let servers = self.home.servers()?.rabbitmq;
+        if servers.iter().all(|server| server.running.is_some()) {
+            let running = servers.iter().filter_map(|server| server.running.as_ref());
+            try_join_all(running.map(RabbitMq::ready)).await?;
         } else {
             self.progress.begin("rabbitmq");
-            let port = config.port;
-            let rabbitmq = RabbitMq::start(config).await?;
-            self.progress.done("rabbitmq", &format!("127.0.0.1:{port}"));
+            let ports: Vec<_> = configs.iter().map(|config| config.port.to_string()).collect();
+            let rabbitmq = RabbitCluster::start(configs).await?;
+            self.progress.done("rabbitmq", &format!("127.0.0.1:{}", ports.join(", ")));
             self.started(|all| all.rabbitmq = Some(rabbitmq));
         }
         self.broker.set(()).ok();
+        Ok(())
+    }
+
+    /// It takes the copies as ready until it has asked them, so it comes last.
+    async fn proxy(&self) -> Result<()> {
+        let Some(config) = self.home.proxy() else { return Ok(()) };
+        if HaProxy::attach(&config)?.is_none() {
+            self.progress.begin("haproxy");
+            let proxy = HaProxy::start(&config).await?;
+            self.progress.done("haproxy", &format!("127.0.0.1:{}", config.port));
+            self.started(|all| all.proxy = Some(proxy));
+        }
         Ok(())
     }
 
@@ -148,18 +196,24 @@ impl<'a> Launch<'a> {
     /// already.
     pub async fn undo(&self) {
         self.progress.clear();
-        let Started { mut postgres, mut rabbitmq, services } = self.started(std::mem::take);
+        let Started { mut postgres, rabbitmq, proxy, services } = self.started(std::mem::take);
         eprintln!("stopping what was started …");
         join_all(services.iter().map(|service| service.stop())).await;
         let databases = join_all(postgres.iter_mut().map(Postgres::stop));
         let broker = async {
-            match &mut rabbitmq {
-                Some(rabbitmq) => rabbitmq.stop().await,
+            match rabbitmq {
+                Some(mut rabbitmq) => rabbitmq.stop().await,
                 None => Ok(()),
             }
         };
-        let (databases, broker) = tokio::join!(databases, broker);
-        for error in databases.into_iter().chain([broker]).filter_map(Result::err) {
+        let proxy = async {
+            match proxy {
+                Some(mut proxy) => proxy.stop().await,
+                None => Ok(()),
+            }
+        };
+        let (databases, broker, proxy) = tokio::join!(databases, broker, proxy);
+        for error in databases.into_iter().chain([broker, proxy]).filter_map(Result::err) {
             eprintln!("saga: {error:#}");
         }
     }
