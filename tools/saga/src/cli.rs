@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    completions, demo, dlq, docker, doctor, down, logs, order, status, tail, topology, up, urls,
-    verify, why,
+    completions, demo, dlq, docker, doctor, down, failover, logs, order, standby, status, tail,
+    topology, up, urls, verify, why,
 };
 
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Logs(logs::Logs),
     Doctor(doctor::Doctor),
     Docker(docker::DockerCommand),
+    Failover(failover::Failover),
+    Standby(standby::Standby),
     Order(order::OrderCommand),
     Demo(demo::Demo),
     Tail(tail::Tail),
@@ -40,8 +42,9 @@ enum Command {
 }
 
 /// Commands in none of these groups come last.
-const GROUPS: [(&str, &[&str]); 2] = [
+const GROUPS: [(&str, &[&str]); 3] = [
     ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
+    ("Of a cluster", &["failover", "standby"]),
     ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "verify"]),
 ];
 const LAST_GROUP: &str = "More";
@@ -73,6 +76,8 @@ pub async fn run() -> Result<ExitCode> {
         Command::Logs(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
         Command::Docker(command) => command.run().await,
+        Command::Failover(command) => command.run().await,
+        Command::Standby(command) => command.run().await,
         Command::Order(command) => command.run().await,
         Command::Demo(command) => command.run().await,
         Command::Tail(command) => command.run().await,

@@ -1,10 +1,12 @@
 //! Finds problems of this machine and of what runs here, and says how to fix them.
 
+mod cluster;
 mod containers;
 mod machine;
 mod running;
 mod servers;
 
+use kit::endpoints::present;
 use kit::home::Home;
 use kit::service::Service;
 use kit::settings::Settings;
@@ -64,7 +66,13 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
             return Ok(findings);
         }
     }
-    findings.extend(servers::broker(settings).await);
-    findings.extend(servers::databases(settings).await);
+    let endpoints = present(settings).await;
+    findings.extend(servers::broker(settings, &endpoints).await);
+    if settings.is_cluster {
+        findings.extend(cluster::broker(settings, &endpoints).await);
+        findings.extend(cluster::databases(settings, &home).await);
+        findings.extend(cluster::proxy(&home)?);
+    }
+    findings.extend(servers::databases(&endpoints).await);
     Ok(findings)
 }

@@ -7,9 +7,8 @@ use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
 use events::{EventId, said_at};
-use kit::endpoints::present;
 use kit::output::{self, some};
-use kit::settings::{Database, SERVICES, Settings};
+use kit::settings::{SERVICES, Settings};
 use labels::span;
 use messaging::{Env, SystemEnv};
 use serde_json::Value;
@@ -24,18 +23,17 @@ const HELD_UP_MS: i64 = 30_000;
 const APART_MS: i64 = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-pub async fn broker(settings: &Settings) -> Vec<Finding> {
-    let endpoints = present(settings).await;
+pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match alarms(&endpoints).await {
+    match alarms(endpoints).await {
         Ok(finding) => findings.push(finding),
         Err(why) => {
             findings.push(unreachable("rabbitmq", &why));
             return findings;
         }
     }
-    findings.push(users(settings, &endpoints).await);
-    findings.push(match topology::check(&endpoints, settings).await {
+    findings.push(users(settings, endpoints).await);
+    findings.push(match topology::check(endpoints, settings).await {
         Ok(report) if report.as_asked => Finding::fine("topology", "as SAGA asks"),
         Ok(report) => {
             let all = some(report.differences.len(), "difference");
@@ -44,7 +42,7 @@ pub async fn broker(settings: &Settings) -> Vec<Finding> {
         }
         Err(why) => unreachable("topology", &why),
     });
-    findings.push(match dead_letters(&endpoints).await {
+    findings.push(match dead_letters(endpoints).await {
         Ok(finding) => finding,
         Err(why) => unreachable("dead letters", &why),
     });
@@ -110,11 +108,11 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
     })
 }
 
-pub async fn databases(settings: &Settings) -> Vec<Finding> {
+pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for database in &settings.databases {
-        let what = format!("{}'s data", database.service);
-        let looked = timeout(ANSWER_WITHIN, look(database)).await;
+    for service in SERVICES {
+        let what = format!("{service}'s data");
+        let looked = timeout(ANSWER_WITHIN, look(endpoints, service)).await;
         findings.push(match looked {
             Ok(Ok(seen)) => judge(&what, &seen, SystemEnv.now()),
             Ok(Err(why)) => unreachable(&what, &why),
@@ -133,15 +131,15 @@ struct Seen {
     last_error: Option<String>,
 }
 
-async fn look(database: &Database) -> Result<Seen> {
-    let place = [(database.service.to_owned(), database.url())].into();
+async fn look(endpoints: &Endpoints, service: &str) -> Result<Seen> {
+    let place = [(service.to_owned(), endpoints.databases[service].clone())].into();
     let mut databases = Databases::connect(&place).await?;
     let (now, unsent, oldest, last_error) = sqlx::query_as(
         "SELECT clock_timestamp(), (SELECT COUNT(*) FROM outbox),
              (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1),
              (SELECT last_error FROM outbox ORDER BY event_id LIMIT 1)",
     )
-    .fetch_one(databases.of(database.service)?)
+    .fetch_one(databases.of(service)?)
     .await?;
     Ok(Seen { now, unsent, oldest, last_error })
 }

@@ -99,21 +99,22 @@ impl<'a> Launch<'a> {
             self.started(|all| all.postgres.push(postgres));
         }
         match self.home.standby(database) {
-            Some(standby) => self.standby(&name, config, standby).await,
+            Some(standby) => self.standby(database, config, standby).await,
             None => Ok(()),
         }
     }
 
     async fn standby(
         &self,
-        name: &str,
+        database: &Database,
         primary: PostgresConfig,
         config: PostgresConfig,
     ) -> Result<()> {
         let primary = Postgres::attach(primary)?;
-        let primary = primary.with_context(|| format!("{name} ended as soon as it was ready"))?;
+        let service = database.service;
+        let primary = primary.with_context(|| format!("{service}'s Postgres ended when ready"))?;
         let (port, is_new) = (config.port, Postgres::attach(config.clone())?.is_none());
-        let name = format!("{name} standby");
+        let name = format!("standby {service}");
         if is_new {
             self.progress.begin(&name);
         }
