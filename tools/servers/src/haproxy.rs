@@ -91,6 +91,9 @@ fn pid_file(dir: &Path) -> PathBuf {
     dir.join("server.pid")
 }
 
+/// While no copy is ready they get the requests all the same: without a broker they still take
+/// orders, and otherwise say why not.
+///
 /// A stream of events sends something every few seconds, so that only a dead one is cut. A request
 /// whose copy cannot be reached goes to another; one that a copy may have begun is not repeated.
 fn settings(config: &HaProxyConfig) -> String {
@@ -120,13 +123,17 @@ frontend requests
 
 backend copies
     balance leastconn
+    option allbackups
     option httpchk
     http-check send meth GET uri {probe} ver HTTP/1.1 hdr Host 127.0.0.1
-    default-server check inter 500ms fall 2 rise 1
 "
     );
-    for (number, port) in (1..).zip(&config.copies) {
-        writeln!(text, "    server copy-{number} 127.0.0.1:{port}").expect("a String takes all");
+    let mut server = |name: &str, port: u16, options: &str| {
+        writeln!(text, "    server {name} 127.0.0.1:{port} {options}").expect("a String takes all");
+    };
+    for (number, port) in (1..).zip(config.copies.iter().copied()) {
+        server(&format!("copy-{number}"), port, "check inter 500ms fall 2 rise 1");
+        server(&format!("unready-{number}"), port, "backup");
     }
     text
 }

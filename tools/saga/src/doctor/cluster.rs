@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::Result;
 use audit::{Endpoints, Management};
 use kit::home::Home;
-use kit::output::some;
+use kit::output::{self, some};
 use kit::primary::{Candidate, Part, candidates};
 use kit::settings::{Database, Settings};
 use serde::Deserialize;
+use serde_json::Value;
 use servers::{Follower, HaProxy, Postgres};
 use tokio::time::timeout;
 
 use super::Finding;
 
+const STARTS: &str = "`saga up` starts what does not run";
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// More than a few transactions: a standby that does not keep up, and slows down every commit.
 const LAG_MAX_BYTES: u64 = 16 << 20;
@@ -37,23 +39,39 @@ struct Queue {
     leader: Option<String>,
 }
 
-pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> {
+pub async fn broker(
+    settings: &Settings,
+    home: &Home<'_>,
+    endpoints: &Endpoints,
+) -> Result<Vec<Finding>> {
     let size = settings.nodes().len();
-    let read = async {
-        let management = Management::at(endpoints)?;
-        let all: Vec<Node> = management.get("nodes", Some("name,running,partitions")).await?;
-        let columns = Some("name,members,online,leader");
-        let queues: Vec<Queue> = management.get("queues", columns).await?;
-        Ok::<_, anyhow::Error>((all, queues))
-    };
-    match read.await {
-        Ok((all, queues)) => vec![nodes(size, &all), self::queues(size, &queues)],
-        // `servers::broker` tells why.
-        Err(_) => Vec::new(),
-    }
+    let stopped = home.servers()?.rabbitmq.into_iter().filter(|node| node.running.is_none());
+    let stopped: Vec<_> = stopped.map(|node| node.name).collect();
+    let management = Management::at(endpoints)?;
+    let nodes = management.get("nodes", Some("name,running,partitions")).await;
+    // Of a queue that has lost a member, RabbitMQ 3.10 names a field twice for a while; the last
+    // one is right.
+    let queues = management.get::<Value>("queues", Some("name,members,online,leader")).await;
+    let queues = queues.and_then(|queues| Ok(serde_json::from_value::<Vec<Queue>>(queues)?));
+    Ok(vec![
+        self::nodes(size, &stopped, nodes),
+        match queues {
+            Ok(queues) => self::queues(size, &queues),
+            Err(why) => Finding::wrong("queues", output::reason(&why), STARTS),
+        },
+    ])
 }
 
-fn nodes(size: usize, all: &[Node]) -> Finding {
+/// Those that do not run are known even where no node answers.
+fn nodes(size: usize, stopped: &[String], all: Result<Vec<Node>>) -> Finding {
+    if !stopped.is_empty() {
+        let told = format!("{} of {size} do not run: {}", stopped.len(), stopped.join(", "));
+        return Finding::wrong("nodes", told, STARTS);
+    }
+    let all = match all {
+        Ok(all) => all,
+        Err(why) => return Finding::wrong("nodes", output::reason(&why), STARTS),
+    };
     let parted: Vec<_> = all.iter().filter(|node| !node.partitions.is_empty()).collect();
     let down: Vec<_> = all.iter().filter(|node| !node.running).map(|node| &*node.name).collect();
     if let Some(node) = parted.first() {
@@ -64,9 +82,9 @@ fn nodes(size: usize, all: &[Node]) -> Finding {
     if !down.is_empty() || all.len() < size {
         let told = match down.is_empty() {
             true => format!("{} of {size} are members", all.len()),
-            false => format!("{} of {size} do not run: {}", down.len(), down.join(", ")),
+            false => format!("{} of {size} are down: {}", down.len(), down.join(", ")),
         };
-        return Finding::wrong("nodes", told, "`saga up` starts what does not run");
+        return Finding::wrong("nodes", told, STARTS);
     }
     Finding::fine("nodes", format!("{size} of {size} run"))
 }
@@ -89,7 +107,7 @@ fn queues(size: usize, all: &[Queue]) -> Finding {
     }
     if let Some(told) = named(&|one| number(&one.online) < size) {
         let told = format!("a member is down, and the majority goes on: {told}");
-        return Finding::odd("queues", told, "`saga up` starts what does not run");
+        return Finding::odd("queues", told, STARTS);
     }
     let mut leaders: BTreeMap<&str, usize> = BTreeMap::new();
     for leader in quorum.iter().filter_map(|queue| queue.leader.as_deref()) {
@@ -131,9 +149,7 @@ fn pair(
     let (primaries, standbys) = (of(Part::Primary), of(Part::Standby));
     let back = format!("`saga standby {service}` brings it back");
     match (&primaries[..], follower) {
-        ([], _) if standbys.is_empty() => {
-            Finding::wrong(what, "neither server answers", "`saga up` starts what does not run")
-        }
+        ([], _) if standbys.is_empty() => Finding::wrong(what, "neither server answers", STARTS),
         ([], _) => {
             let told = format!("there is no primary: only the standby on {} answers", standbys[0]);
             let mend =
@@ -203,9 +219,11 @@ mod tests {
             running,
             partitions: partitions.iter().map(|name| (*name).to_owned()).collect(),
         };
-        let all = |last| nodes(3, &[node(true, &[]), node(true, &[]), last]);
+        let all = |last| nodes(3, &[], Ok(vec![node(true, &[]), node(true, &[]), last]));
         assert_eq!(all(node(true, &[])).mark, Mark::Fine);
         assert_eq!(all(node(false, &[])).mark, Mark::Wrong);
+        let stopped = nodes(3, &["rabbitmq 2".into()], Err(anyhow!("no answer")));
+        assert_eq!(stopped.told, "1 of 3 do not run: rabbitmq 2");
         assert!(all(node(true, &["m"])).told.starts_with("a partition"));
     }
 

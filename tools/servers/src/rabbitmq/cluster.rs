@@ -67,6 +67,7 @@ impl RabbitCluster {
         if let Some(membership) = membership {
             cluster.join(membership.size).await?;
             cluster.nodes[0].import().await?;
+            cluster.nodes[0].spread_leaders().await?;
             node::note_first_start(&membership.dir)?;
         }
         cluster.nodes.iter_mut().for_each(RabbitMq::lives);
@@ -108,6 +109,13 @@ impl RabbitMq {
         let request = self.request(Method::GET, "nodes?columns=running", PROBE_BOUND)?;
         let nodes: Vec<Value> = request.send().await?.error_for_status()?.json().await?;
         Ok(nodes.iter().filter(|node| node["running"] == true).count())
+    }
+
+    /// Asks for it: a node that was away leads no queue.
+    async fn spread_leaders(&self) -> Result<()> {
+        let request = self.request(Method::POST, "rebalance/queues", PROBE_BOUND)?;
+        let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+        answer.map(drop).context("RabbitMQ does not spread the leaders of its queues")
     }
 
     /// Loads the definitions; what is there already stays as it is.
