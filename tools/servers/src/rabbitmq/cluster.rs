@@ -67,7 +67,6 @@ impl RabbitCluster {
         if let Some(membership) = membership {
             cluster.join(membership.size).await?;
             cluster.nodes[0].import().await?;
-            cluster.nodes[0].spread_leaders().await?;
             node::note_first_start(&membership.dir)?;
         }
         cluster.nodes.iter_mut().for_each(RabbitMq::lives);
@@ -111,8 +110,9 @@ impl RabbitMq {
         Ok(nodes.iter().filter(|node| node["running"] == true).count())
     }
 
-    /// Asks for it: a node that was away leads no queue.
-    async fn spread_leaders(&self) -> Result<()> {
+    /// Spreads the leaders of the queues: a node that was away leads none. It goes on after the
+    /// answer, and needs members that have caught up.
+    pub async fn spread_leaders(&self) -> Result<()> {
         let request = self.request(Method::POST, "rebalance/queues", PROBE_BOUND)?;
         let answer = request.send().await.and_then(reqwest::Response::error_for_status);
         answer.map(drop).context("RabbitMQ does not spread the leaders of its queues")

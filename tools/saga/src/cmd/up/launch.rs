@@ -60,7 +60,8 @@ impl<'a> Launch<'a> {
             tokio::try_join!(self.rabbitmq(), try_join_all(couples), others)?;
             // A service that ran already may have lost its server, and has to reconnect.
             try_join_all(self.services.iter().map(|service| self.readiness(service))).await?;
-            self.proxy().await
+            self.proxy().await?;
+            self.spread_leaders().await
         };
         let done = done.await;
         self.progress.clear();
@@ -153,6 +154,16 @@ impl<'a> Launch<'a> {
             self.started(|all| all.proxy = Some(proxy));
         }
         Ok(())
+    }
+
+    /// By now the queues have members that can lead.
+    async fn spread_leaders(&self) -> Result<()> {
+        let is_new = self.started(|all| all.rabbitmq.is_some()) && self.settings.is_cluster;
+        let first = self.home.brokers().swap_remove(0);
+        match RabbitMq::attach(first)?.filter(|_| is_new) {
+            Some(node) => node.spread_leaders().await,
+            None => Ok(()),
+        }
     }
 
     async fn service(&self, service: &'a Service) -> Result<()> {
