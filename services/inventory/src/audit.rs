@@ -1,25 +1,34 @@
 //! Reads inventory's rows for an audit.
 
-use audit::{Product, Reservation, Snapshot};
+use audit::{Product, Reservation, Scope, Snapshot};
 use database::PlainConnection;
 use events::ProductId;
 use futures::TryStreamExt;
 
-pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn products(connection: &mut PlainConnection) -> sqlx::Result<Vec<Product>> {
     let products: Vec<(ProductId, i64, i64)> =
         sqlx::query_as("SELECT id, quantity_total, quantity_reserved FROM products")
-            .fetch_all(&mut *connection)
+            .fetch_all(connection)
             .await?;
-    let products =
-        products.into_iter().map(|(id, total, reserved)| Product { id, total, reserved });
-    snapshot.products.extend(products);
+    let products = products.into_iter();
+    Ok(products.map(|(id, total, reserved)| Product { id, total, reserved }).collect())
+}
 
+pub async fn read(
+    connection: &mut PlainConnection,
+    scope: &Scope,
+    snapshot: &mut Snapshot,
+) -> sqlx::Result<()> {
     let mut rows = sqlx::query_as(
         "SELECT order_id, status, ARRAY_REMOVE(ARRAY_AGG(product_id), NULL),
              ARRAY_REMOVE(ARRAY_AGG(quantity), NULL)
          FROM reservations LEFT JOIN reservation_items USING (order_id)
+         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))
          GROUP BY order_id, status",
     )
+    .bind(scope.first)
+    .bind(scope.last)
+    .bind(&scope.only)
     .fetch(&mut *connection);
     while let Some((order_id, status, products, quantities)) = rows.try_next().await? {
         let (status, products, quantities): (String, Vec<ProductId>, Vec<i64>) =
@@ -29,7 +38,15 @@ pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> 
         snapshot.reservations.push(Reservation { order_id, status, items });
     }
     drop(rows);
-    snapshot.refusals =
-        sqlx::query_scalar("SELECT order_id FROM refusals").fetch_all(connection).await?;
+    snapshot.refusals = sqlx::query_scalar(
+        "SELECT order_id
+         FROM refusals
+         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+    )
+    .bind(scope.first)
+    .bind(scope.last)
+    .bind(&scope.only)
+    .fetch_all(connection)
+    .await?;
     Ok(())
 }

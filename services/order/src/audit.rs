@@ -1,6 +1,6 @@
 //! Reads order's rows: for an audit, and for an operator's query about some orders.
 
-use audit::{Fact, Order, Snapshot, name};
+use audit::{Fact, Order, Scope, Snapshot, name};
 use chrono::{DateTime, Utc};
 use database::PlainConnection;
 use events::{EventId, OrderId};
@@ -19,10 +19,21 @@ database::row! {
     }
 }
 
-pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(
+    connection: &mut PlainConnection,
+    scope: &Scope,
+    snapshot: &mut Snapshot,
+) -> sqlx::Result<()> {
     let mut places = HashMap::new();
-    let mut rows =
-        sqlx::query_as("SELECT id, status, total_amount FROM orders").fetch(&mut *connection);
+    let mut rows = sqlx::query_as(
+        "SELECT id, status, total_amount
+         FROM orders
+         WHERE id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR id = ANY($3))",
+    )
+    .bind(scope.first)
+    .bind(scope.last)
+    .bind(&scope.only)
+    .fetch(&mut *connection);
     while let Some((id, status, total)) = rows.try_next().await? {
         let status: String = status;
         let status = status.parse().map_err(|why: String| sqlx::Error::Decode(why.into()))?;
@@ -35,8 +46,12 @@ pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> 
              CASE WHEN event LIKE 'payment.%' THEN (detail ->> 'amount')::NUMERIC END AS amount
          FROM orders,
              jsonb_to_recordset(facts)
-                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)",
+                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)
+         WHERE id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR id = ANY($3))",
     )
+    .bind(scope.first)
+    .bind(scope.last)
+    .bind(&scope.only)
     .fetch(connection);
     while let Some(FactRow { order_id, event, event_id, caused_by, reason, amount }) =
         rows.try_next().await?
@@ -49,27 +64,34 @@ pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> 
     Ok(())
 }
 
-/// The first so many orders that are not final, and how many facts all orders have: enough to tell
-/// whether anything moves.
-pub async fn open(
-    connection: &mut PlainConnection,
-    orders_max: i64,
-) -> sqlx::Result<(Vec<OrderId>, i64)> {
+/// The first so many orders that are not final.
+pub async fn open(connection: &mut PlainConnection, orders_max: i64) -> sqlx::Result<Vec<OrderId>> {
     let open = sqlx::query_scalar(
         "SELECT id
          FROM orders
          WHERE outcome IS NULL
          ORDER BY id
          LIMIT $1",
-    )
-    .bind(orders_max)
-    .fetch_all(&mut *connection)
-    .await?;
-    let facts =
-        sqlx::query_scalar("SELECT COALESCE(SUM(jsonb_array_length(facts)), 0) FROM orders")
-            .fetch_one(connection)
-            .await?;
-    Ok((open, facts))
+    );
+    open.bind(orders_max).fetch_all(connection).await
+}
+
+/// The lowest id of the last so many orders with ids from the first to the last; none where there
+/// are fewer.
+pub async fn nth_last(
+    connection: &mut PlainConnection,
+    scope: &Scope,
+    orders: i64,
+) -> sqlx::Result<Option<OrderId>> {
+    let found = sqlx::query_scalar(
+        "SELECT id
+         FROM orders
+         WHERE id BETWEEN $1 AND $2
+         ORDER BY id DESC
+         OFFSET $3
+         LIMIT 1",
+    );
+    found.bind(scope.first).bind(scope.last).bind(orders - 1).fetch_optional(connection).await
 }
 
 /// An order's id, its status, and when it was placed.

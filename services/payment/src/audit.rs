@@ -1,6 +1,6 @@
 //! Reads payment's rows: for an audit, and for an operator's query about an order.
 
-use audit::{Payment, Snapshot};
+use audit::{Payment, Scope, Snapshot};
 use chrono::{DateTime, Utc};
 use database::PlainConnection;
 use events::OrderId;
@@ -19,11 +19,19 @@ database::row! {
     }
 }
 
-pub async fn read(connection: &mut PlainConnection, snapshot: &mut Snapshot) -> sqlx::Result<()> {
+pub async fn read(
+    connection: &mut PlainConnection,
+    scope: &Scope,
+    snapshot: &mut Snapshot,
+) -> sqlx::Result<()> {
     let mut rows = sqlx::query_as(
         "SELECT order_id, status, amount, attempts, provider_ref, refund_ref
-         FROM payments",
+         FROM payments
+         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
     )
+    .bind(scope.first)
+    .bind(scope.last)
+    .bind(&scope.only)
     .fetch(connection);
     while let Some(Row { order_id, status, amount, attempts, provider_ref, refund_ref }) =
         rows.try_next().await?

@@ -4,22 +4,27 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use database::PlainConnection;
 use events::{EventId, OrderId};
 use futures::TryStreamExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{DeadLetter, Digest, Handled, Repair, Snapshot, Unsent, name};
+use crate::{DeadLetter, Digest, Handled, Product, Repair, Scope, Snapshot, Unsent, name};
 
-/// Adds a service's rows to the snapshot.
+type Reading<'a, T> = BoxFuture<'a, sqlx::Result<T>>;
+/// Adds a service's rows of some orders to the snapshot.
 pub type ReadRows =
-    for<'a> fn(&'a mut PlainConnection, &'a mut Snapshot) -> BoxFuture<'a, sqlx::Result<()>>;
-/// Reads the first so many orders that are not final, and how many facts all orders have.
-pub type ReadOpen =
-    for<'a> fn(&'a mut PlainConnection, i64) -> BoxFuture<'a, sqlx::Result<(Vec<OrderId>, i64)>>;
+    for<'a> fn(&'a mut PlainConnection, &'a Scope, &'a mut Snapshot) -> Reading<'a, ()>;
+/// Reads the first so many orders that are not final.
+pub type ReadOpen = for<'a> fn(&'a mut PlainConnection, i64) -> Reading<'a, Vec<OrderId>>;
+/// Finds the lowest of the last so many ids of orders in the scope.
+pub type NthLast =
+    for<'a> fn(&'a mut PlainConnection, &'a Scope, i64) -> Reading<'a, Option<OrderId>>;
+pub type ReadProducts = for<'a> fn(&'a mut PlainConnection) -> Reading<'a, Vec<Product>>;
 
 /// The services' own SQL.
 pub struct Readers {
@@ -27,6 +32,9 @@ pub struct Readers {
     pub rows: &'static [(&'static str, ReadRows)],
     /// Of order.
     pub open: ReadOpen,
+    pub nth_last: NthLast,
+    /// Of inventory.
+    pub products: ReadProducts,
 }
 
 pub struct Databases {
@@ -40,8 +48,8 @@ pub struct Pulse {
     pub unsent: BTreeMap<String, i64>,
     /// Orders that are not final; the first so many.
     pub open: Vec<OrderId>,
-    /// Rows that are only ever added to.
-    pub counts: BTreeMap<String, i64>,
+    /// The newest event of each inbox, by service, and the newest order.
+    pub newest: BTreeMap<String, Option<EventId>>,
 }
 
 /// A limit on listed open orders, so that the query stays fast.
@@ -68,33 +76,82 @@ impl Databases {
     pub async fn pulse(&mut self, readers: &Readers) -> Result<Pulse> {
         let mut pulse = Pulse::default();
         for (service, connection) in &mut self.connections {
-            let (unsent, handled): (i64, i64) = sqlx::query_as(
-                "SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM idempotency_keys)",
+            let (unsent, newest): (i64, Option<EventId>) = sqlx::query_as(
+                "SELECT (SELECT COUNT(*) FROM outbox),
+                     (SELECT event_id FROM idempotency_keys ORDER BY event_id DESC LIMIT 1)",
             )
             .fetch_one(&mut *connection)
             .await?;
             pulse.unsent.insert(service.clone(), unsent);
-            pulse.counts.insert(service.clone(), handled);
+            pulse.newest.insert(service.clone(), newest);
         }
-        let (open, facts) = (readers.open)(self.of("order")?, OPEN_MAX).await?;
-        pulse.open = open;
-        pulse.counts.insert("facts".into(), facts);
+        let order = self.of("order")?;
+        pulse.open = (readers.open)(order, OPEN_MAX).await?;
+        let newest = (readers.nth_last)(order, &Scope::ALL, 1).await?;
+        pulse.newest.insert("orders".into(), newest);
         Ok(pulse)
     }
 
-    pub async fn read(&mut self, readers: &Readers, snapshot: &mut Snapshot) -> Result<()> {
-        for (service, connection) in &mut self.connections {
-            begin(connection).await?;
-            if let Some((_, rows)) = readers.rows.iter().find(|(name, _)| name == service) {
-                rows(connection, snapshot).await?;
-            }
-            snapshot.handled.insert(service.clone(), handled(connection).await?);
-            snapshot.outboxes.insert(service.clone(), outbox(connection).await?);
-            snapshot.purged.extend(purged(connection).await?);
-            snapshot.repaired.extend(repaired(connection).await?);
-            sqlx::query("COMMIT").execute(&mut *connection).await?;
+    /// Begins a transaction in each, at order's first: what order has heard of by then, the others
+    /// show too. Returns order's time.
+    pub async fn begin(&mut self) -> Result<DateTime<Utc>> {
+        let now = begin(self.of("order")?).await?;
+        let others = self.connections.iter_mut().filter(|(service, _)| *service != "order");
+        try_join_all(others.map(|(_, connection)| begin(connection))).await?;
+        Ok(now)
+    }
+
+    pub async fn end(&mut self) -> Result<()> {
+        for connection in self.connections.values_mut() {
+            sqlx::query("COMMIT").execute(connection).await?;
         }
         Ok(())
+    }
+
+    /// The services' rows of these orders, and their unsent events; without the inboxes.
+    pub async fn rows(&mut self, readers: &Readers, orders: &Scope) -> Result<Snapshot> {
+        let reading = self.connections.iter_mut().map(|(service, connection)| async move {
+            let mut part = Snapshot::default();
+            if let Some((_, rows)) = readers.rows.iter().find(|(name, _)| name == service) {
+                rows(connection, orders, &mut part).await?;
+            }
+            part.outboxes.insert(service.clone(), outbox(connection, orders).await?);
+            anyhow::Ok(part)
+        });
+        let mut all = Snapshot::default();
+        for part in try_join_all(reading).await? {
+            all.append(part);
+        }
+        Ok(all)
+    }
+
+    /// These events in the inboxes, by service.
+    pub async fn handled(&mut self, events: &Scope) -> Result<BTreeMap<String, Vec<Handled>>> {
+        let reading = self.connections.iter_mut().map(|(service, connection)| async move {
+            anyhow::Ok((service.clone(), handled(connection, events).await?))
+        });
+        Ok(try_join_all(reading).await?.into_iter().collect())
+    }
+
+    pub async fn nth_last(
+        &mut self,
+        readers: &Readers,
+        orders: &Scope,
+        n: usize,
+    ) -> Result<Option<OrderId>> {
+        Ok((readers.nth_last)(self.of("order")?, orders, i64::try_from(n)?).await?)
+    }
+
+    pub async fn products(&mut self, readers: &Readers) -> Result<Vec<Product>> {
+        Ok((readers.products)(self.of("inventory")?).await?)
+    }
+
+    pub async fn repaired(&mut self) -> Result<Vec<Repair>> {
+        let mut found = Vec::new();
+        for connection in self.connections.values_mut() {
+            found.extend(repaired(connection).await?);
+        }
+        Ok(found)
     }
 
     /// Purged dead letters, each from the database of its consumer. One that the consumer has
@@ -123,16 +180,29 @@ impl Databases {
 }
 
 /// A connection that broke half-way is not used again, so no transaction is left open for others.
-async fn begin(connection: &mut PlainConnection) -> Result<()> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    sqlx::query(begin).execute(connection).await?;
-    Ok(())
+/// Each part is planned for its own ids.
+async fn begin(connection: &mut PlainConnection) -> Result<DateTime<Utc>> {
+    for statement in [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL plan_cache_mode = force_custom_plan",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    // The first query takes the snapshot.
+    Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connection).await?)
 }
 
-async fn handled(connection: &mut PlainConnection) -> Result<Vec<Handled>> {
+async fn handled(connection: &mut PlainConnection, events: &Scope) -> Result<Vec<Handled>> {
     let mut found = Vec::new();
-    let query = "SELECT event_id, event_type, order_id, digest FROM idempotency_keys";
-    let mut rows = sqlx::query_as(query).fetch(connection);
+    let mut rows = sqlx::query_as(
+        "SELECT event_id, event_type, order_id, digest
+         FROM idempotency_keys
+         WHERE event_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR event_id = ANY($3))",
+    )
+    .bind(events.first)
+    .bind(events.last)
+    .bind(&events.only)
+    .fetch(connection);
     while let Some((event_id, event, order_id, digest)) = rows.try_next().await? {
         let (event, digest): (String, Vec<u8>) = (event, digest);
         let digest = short(&digest);
@@ -141,10 +211,17 @@ async fn handled(connection: &mut PlainConnection) -> Result<Vec<Handled>> {
     Ok(found)
 }
 
-async fn outbox(connection: &mut PlainConnection) -> Result<Vec<Unsent>> {
+async fn outbox(connection: &mut PlainConnection, orders: &Scope) -> Result<Vec<Unsent>> {
     let mut found = Vec::new();
-    let query = "SELECT event_id, event_type, order_id, body FROM outbox";
-    let mut rows = sqlx::query_as(query).fetch(connection);
+    let mut rows = sqlx::query_as(
+        "SELECT event_id, event_type, order_id, body
+         FROM outbox
+         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+    )
+    .bind(orders.first)
+    .bind(orders.last)
+    .bind(&orders.only)
+    .fetch(connection);
     while let Some((event_id, event, order_id, body)) = rows.try_next().await? {
         let (event, body): (String, String) = (event, body);
         let digest = short(&Sha256::digest(body));

@@ -27,6 +27,8 @@ use index::Index;
 use serde::Serialize;
 use std::fmt;
 
+pub use stock::Held;
+
 /// Whether the system is still moving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quiet {
@@ -55,9 +57,19 @@ impl fmt::Display for Violation {
 
 /// All violations in the snapshot.
 pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
+    let mut held = Held::default();
+    held.add(snapshot);
+    let mut found = check_orders(snapshot, quiet);
+    found.extend(check_whole(snapshot, &held, quiet));
+    sorted(found)
+}
+
+/// The violations of single orders. The snapshot may be a part of the system, with all rows of its
+/// orders.
+pub fn check_orders(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     let mut found = Vec::new();
     let index = Index::of(snapshot, &mut found);
-    stock::check(snapshot, &mut found);
+    stock::quantities(snapshot, &mut found);
     money::once(&index, &mut found);
     if quiet == Quiet::Yes {
         story::check(&index, &mut found);
@@ -65,6 +77,23 @@ pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
         goods::check(&index, &mut found);
         messages::check(&index, &mut found);
     }
+    sorted(found)
+}
+
+/// The violations of the system as a whole: its products, of which all orders hold so much, and its
+/// queues.
+pub fn check_whole(snapshot: &Snapshot, held: &Held, quiet: Quiet) -> Vec<Violation> {
+    let mut found = Vec::new();
+    stock::check(snapshot, held, &mut found);
+    if quiet == Quiet::Yes {
+        messages::queues_are_empty(snapshot, &mut found);
+        messages::only_poison_is_parked(snapshot, &mut found);
+    }
+    sorted(found)
+}
+
+/// Each once, by invariant.
+pub fn sorted(mut found: Vec<Violation>) -> Vec<Violation> {
     found.sort_unstable();
     found.dedup();
     found

@@ -2,6 +2,7 @@
 //! and, with the feature `verify`, reading and checking of a running system.
 
 mod invariants;
+mod scope;
 mod snapshot;
 
 #[cfg(feature = "verify")]
@@ -11,24 +12,31 @@ mod databases;
 #[cfg(feature = "verify")]
 mod endpoints;
 #[cfg(feature = "verify")]
+mod look;
+#[cfg(feature = "verify")]
 mod management;
+#[cfg(feature = "verify")]
+mod pass;
 #[cfg(feature = "verify")]
 mod sources;
 #[cfg(feature = "verify")]
 mod verify;
 
-pub use invariants::{Quiet, Violation, check};
+pub use invariants::{Held, Quiet, Violation, check, check_orders, check_whole, sorted};
+pub use scope::Scope;
 pub use snapshot::*;
 
 #[cfg(feature = "verify")]
 pub use broker::{Broker, QueueState};
 #[cfg(feature = "verify")]
-pub use databases::{Databases, Pulse, ReadOpen, ReadRows, Readers};
+pub use databases::{Databases, Pulse, Readers};
 #[cfg(feature = "verify")]
 pub use endpoints::Endpoints;
+#[cfg(feature = "verify")]
+pub use look::Checked;
 #[cfg(feature = "verify")]
 pub use management::Management;
 #[cfg(feature = "verify")]
 pub use sources::Sources;
 #[cfg(feature = "verify")]
-pub use verify::{Checked, Outcome, Verdict, verify};
+pub use verify::{Outcome, Verdict, verify};

@@ -1,6 +1,7 @@
 //! Holds the whole system at one moment as plain data: the rows of the four databases, the broker's
 //! messages, and the answers that clients got.
 
+use crate::Scope;
 use chrono::{DateTime, Utc};
 use events::{EVENTS, EventId, OrderId, ProductId};
 use rust_decimal::Decimal;
@@ -38,6 +39,20 @@ pub struct Snapshot {
     pub provider: Option<Provider>,
     /// The message ids of what was poisoned, where that is known.
     pub poisoned: Option<Vec<String>>,
+}
+
+impl Snapshot {
+    /// Adds the rows of another part; what belongs to no order stays as it is.
+    pub fn append(&mut self, mut part: Self) {
+        self.orders.append(&mut part.orders);
+        self.payments.append(&mut part.payments);
+        self.reservations.append(&mut part.reservations);
+        self.refusals.append(&mut part.refusals);
+        self.shipments.append(&mut part.shipments);
+        self.cancel_marks.append(&mut part.cancel_marks);
+        self.handled.append(&mut part.handled);
+        self.outboxes.append(&mut part.outboxes);
+    }
 }
 
 /// The name of an event. Those of the saga cost no memory of their own.
@@ -152,6 +167,18 @@ pub struct Told {
     pub placed: Option<Vec<OrderId>>,
     /// Orders whose cancel was answered 202.
     pub cancelled: Option<Vec<OrderId>>,
+}
+
+impl Told {
+    /// The answers about these orders.
+    #[must_use]
+    pub fn of(&self, scope: &Scope) -> Self {
+        let of = |orders: &Option<Vec<OrderId>>| {
+            let orders = orders.as_ref()?.iter().copied();
+            Some(orders.filter(|order| scope.contains(*order)).collect())
+        };
+        Self { placed: of(&self.placed), cancelled: of(&self.cancelled) }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,17 +1,16 @@
-//! Reads the whole system into one `Snapshot`: four databases, the queues, the dead letters.
+//! Connects to the whole system: four databases, the broker, the payment provider's records.
 //! Read-only; a dead letter that it reads stays in its queue.
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
-use messaging::Retention;
+use messaging::{Env, Retention, SystemEnv};
 
-use crate::{Broker, Databases, Endpoints, Provider, Readers, Snapshot};
+use crate::{Booking, Broker, Databases, Endpoints, Provider, Scope, Snapshot};
 
-/// Connected to everything.
 pub struct Sources {
     pub databases: Databases,
     pub broker: Broker,
     provider_url: Option<String>,
+    provider: Option<Provider>,
     retention: Retention,
 }
 
@@ -20,26 +19,39 @@ impl Sources {
         let databases = Databases::connect(&endpoints.databases).await?;
         let broker = Broker::connect(endpoints).await?;
         let (provider_url, retention) = (endpoints.provider_url.clone(), endpoints.retention());
-        Ok(Self { databases, broker, provider_url, retention })
+        Ok(Self { databases, broker, provider_url, provider: None, retention })
     }
 
-    /// Each database at its own moment: together they are consistent only while nothing moves.
-    pub async fn take(&mut self, readers: &Readers, now: DateTime<Utc>) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::default();
-        self.databases.read(readers, &mut snapshot).await.context("cannot read a database")?;
-        snapshot.queues = self.broker.depths().await?;
-        snapshot.dead_letters = self.broker.dead_letters().await?;
-        // The simulated provider keeps no records, and another provider's do not cover these
-        // orders.
-        let mut references = snapshot.payments.iter().filter_map(|p| p.provider_ref.as_deref());
-        let is_simulated = references.any(|reference| reference.starts_with("SIM-"));
-        if let Some(url) = self.provider_url.as_ref().filter(|_| !is_simulated) {
-            snapshot.provider = Some(books(url).await.with_context(|| {
-                format!("cannot read the mock gateway's charges at {url}: is it up?")
-            })?);
+    /// Queues, dead letters, and what operators did about them. The provider is asked again.
+    pub async fn read_letters(&mut self, whole: &mut Snapshot) -> Result<()> {
+        self.provider = None;
+        whole.purged = self.databases.purged().await?;
+        whole.repaired = self.databases.repaired().await?;
+        whole.queues = self.broker.depths().await?;
+        whole.dead_letters = self.broker.dead_letters().await?;
+        whole.keys_kept_since = Some(self.retention.since(SystemEnv.now()));
+        Ok(())
+    }
+
+    /// The provider's records of these orders, if they can be read. The simulated provider keeps
+    /// none, and another provider's do not cover its orders.
+    pub async fn books(&mut self, part: &Snapshot, scope: &Scope) -> Result<Option<Provider>> {
+        let Some(url) = &self.provider_url else { return Ok(None) };
+        let mut references = part.payments.iter().filter_map(|p| p.provider_ref.as_deref());
+        if references.any(|reference| reference.starts_with("SIM-")) {
+            return Ok(None);
         }
-        snapshot.keys_kept_since = Some(self.retention.since(now));
-        Ok(snapshot)
+        let all = match self.provider.take() {
+            Some(all) => all,
+            None => books(url).await.with_context(|| {
+                format!("cannot read the mock gateway's charges at {url}: is it up?")
+            })?,
+        };
+        let all = self.provider.insert(all);
+        let of = |books: &[Booking]| {
+            books.iter().filter(|booking| scope.contains(booking.order_id)).cloned().collect()
+        };
+        Ok(Some(Provider { charges: of(&all.charges), refunds: of(&all.refunds) }))
     }
 }
 

@@ -1,16 +1,17 @@
 //! Waits until the system is quiet, and checks all invariants. A violation counts once it was seen
 //! twice, since the broker's own delivery counts are seconds old.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use messaging::{Env, SystemEnv};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::look::Look;
 use crate::{
-    DeadLetter, Endpoints, Pulse, Quiet, Readers, Repair, Snapshot, Sources, Told, Violation, check,
+    Checked, DeadLetter, Endpoints, Pulse, Quiet, Readers, Repair, Snapshot, Sources, Told,
+    Violation,
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -43,19 +44,6 @@ pub enum Outcome {
     Moving,
 }
 
-/// How much was checked.
-#[derive(Debug, Serialize)]
-pub struct Checked {
-    pub orders: usize,
-    pub orders_by_status: BTreeMap<&'static str, usize>,
-    pub facts: usize,
-    pub payments: usize,
-    pub reservations: usize,
-    pub shipments: usize,
-    pub idempotency_keys: usize,
-    pub queues: usize,
-}
-
 pub async fn verify(
     endpoints: &Endpoints,
     readers: &Readers,
@@ -66,7 +54,6 @@ pub async fn verify(
     let mut sources = Sources::connect(endpoints).await?;
     let started = Instant::now();
     let mut last: Option<Pulse> = None;
-    let mut is_second_look = false;
     loop {
         let before = sources.databases.pulse(readers).await?;
         let restless = what_is_under_way(&mut sources, &before).await?;
@@ -78,41 +65,54 @@ pub async fn verify(
             sleep(LOOK_EVERY).await;
             continue;
         }
-        news("reading everything");
-        let snapshot =
-            Snapshot { told: told.clone(), ..sources.take(readers, SystemEnv.now()).await? };
-        let has_moved = sources.databases.pulse(readers).await? != before;
-        if (has_moved || is_moving) && !is_over {
+        let mut look = Look::at(&mut sources, readers, told, &mut news).await?;
+        let mut quiet = quiet_since(&mut sources, readers, &before, is_moving).await?;
+        let breaks = look.violations(quiet).len();
+        if breaks > 0 && quiet == Quiet::Yes && !is_over {
+            news(&format!("breaks: {breaks}; looking again"));
+            sleep(LOOK_AGAIN_AFTER.min(wait.saturating_sub(started.elapsed()))).await;
+            look.second(&mut sources, readers, told).await?;
+            quiet = quiet_since(&mut sources, readers, &before, is_moving).await?;
+        }
+        if quiet == Quiet::No && !is_over {
             sleep(LOOK_EVERY).await;
             continue;
         }
-        let quiet = if has_moved || is_moving { Quiet::No } else { Quiet::Yes };
-        let violations = check(&snapshot, quiet);
-        if violations.is_empty() || is_second_look || is_over {
-            let outcome = match (violations.is_empty(), quiet) {
-                (false, _) => Outcome::Broken,
-                (true, Quiet::No) => Outcome::Moving,
-                (true, Quiet::Yes) => Outcome::Clean,
-            };
-            let checked = Checked::of(&snapshot);
-            let Snapshot { dead_letters, purged, repaired, .. } = snapshot;
-            let waited_s = started.elapsed().as_secs_f64();
-            let quiet = quiet == Quiet::Yes;
-            return Ok(Verdict {
-                outcome,
-                quiet,
-                restless,
-                waited_s,
-                checked,
-                dead_letters,
-                purged,
-                repaired,
-                violations,
-            });
+        return Ok(Verdict::of(look, quiet, restless, started.elapsed()));
+    }
+}
+
+async fn quiet_since(
+    sources: &mut Sources,
+    readers: &Readers,
+    before: &Pulse,
+    is_moving: bool,
+) -> Result<Quiet> {
+    let has_moved = is_moving || sources.databases.pulse(readers).await? != *before;
+    Ok(if has_moved { Quiet::No } else { Quiet::Yes })
+}
+
+impl Verdict {
+    fn of(look: Look, quiet: Quiet, restless: Vec<String>, waited: Duration) -> Self {
+        let violations = look.violations(quiet);
+        let outcome = match (violations.is_empty(), quiet) {
+            (false, _) => Outcome::Broken,
+            (true, Quiet::No) => Outcome::Moving,
+            (true, Quiet::Yes) => Outcome::Clean,
+        };
+        let Look { checked, whole: Snapshot { dead_letters, purged, repaired, .. }, .. } = look;
+        let (quiet, waited_s) = (quiet == Quiet::Yes, waited.as_secs_f64());
+        Self {
+            outcome,
+            quiet,
+            restless,
+            waited_s,
+            checked,
+            dead_letters,
+            purged,
+            repaired,
+            violations,
         }
-        news(&format!("breaks: {}; looking again", violations.len()));
-        is_second_look = true;
-        sleep(LOOK_AGAIN_AFTER.min(wait.saturating_sub(started.elapsed()))).await;
     }
 }
 
@@ -133,23 +133,4 @@ async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<S
         }
     }
     Ok(found)
-}
-
-impl Checked {
-    fn of(snapshot: &Snapshot) -> Self {
-        let mut orders_by_status = BTreeMap::new();
-        for order in &snapshot.orders {
-            *orders_by_status.entry(order.status.name()).or_default() += 1;
-        }
-        Self {
-            orders: snapshot.orders.len(),
-            orders_by_status,
-            facts: snapshot.orders.iter().map(|order| order.facts.len()).sum(),
-            payments: snapshot.payments.len(),
-            reservations: snapshot.reservations.len(),
-            shipments: snapshot.shipments.len(),
-            idempotency_keys: snapshot.handled.values().map(Vec::len).sum(),
-            queues: snapshot.queues.len(),
-        }
-    }
 }

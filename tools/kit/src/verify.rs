@@ -7,14 +7,22 @@ use audit::{Endpoints, Readers, Told, Verdict};
 
 const READERS: Readers = Readers {
     rows: &[
-        ("order", |connection, snapshot| Box::pin(order::audit::read(connection, snapshot))),
-        ("payment", |connection, snapshot| Box::pin(payment::audit::read(connection, snapshot))),
-        ("inventory", |connection, snapshot| {
-            Box::pin(inventory::audit::read(connection, snapshot))
+        ("order", |connection, scope, rows| Box::pin(order::audit::read(connection, scope, rows))),
+        ("payment", |connection, scope, rows| {
+            Box::pin(payment::audit::read(connection, scope, rows))
         }),
-        ("shipping", |connection, snapshot| Box::pin(shipping::audit::read(connection, snapshot))),
+        ("inventory", |connection, scope, rows| {
+            Box::pin(inventory::audit::read(connection, scope, rows))
+        }),
+        ("shipping", |connection, scope, rows| {
+            Box::pin(shipping::audit::read(connection, scope, rows))
+        }),
     ],
     open: |connection, orders_max| Box::pin(order::audit::open(connection, orders_max)),
+    nth_last: |connection, scope, orders| {
+        Box::pin(order::audit::nth_last(connection, scope, orders))
+    },
+    products: |connection| Box::pin(inventory::audit::products(connection)),
 };
 
 pub async fn verify(

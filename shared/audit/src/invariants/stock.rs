@@ -1,21 +1,47 @@
 //! 3. Per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations.
 
 use super::{Found, Violation};
-use crate::{ReservationStatus, Snapshot};
-use std::collections::HashMap;
+use crate::{Reservation, ReservationStatus, Snapshot};
+use events::ProductId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-pub fn check(snapshot: &Snapshot, found: &mut Vec<Violation>) {
-    let mut held: HashMap<_, i128> = HashMap::new();
-    let live = snapshot.reservations.iter().filter(|r| r.status == ReservationStatus::Reserved);
-    for reservation in live {
-        for (product, quantity) in &reservation.items {
-            if *quantity <= 0 {
-                let why = format!("{quantity} of product {product} are reserved");
-                found.add(3, reservation.order_id, why);
-            }
-            *held.entry(*product).or_default() += i128::from(*quantity);
+/// What live reservations hold of each product.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held(BTreeMap<ProductId, i64>);
+
+impl Held {
+    pub fn add(&mut self, snapshot: &Snapshot) {
+        self.count(snapshot, i64::saturating_add);
+    }
+
+    pub fn subtract(&mut self, snapshot: &Snapshot) {
+        self.count(snapshot, i64::saturating_sub);
+    }
+
+    fn count(&mut self, snapshot: &Snapshot, count: fn(i64, i64) -> i64) {
+        for (product, quantity) in live(snapshot).flat_map(|reservation| &reservation.items) {
+            let sum = self.0.entry(*product).or_default();
+            *sum = count(*sum, *quantity);
         }
     }
+}
+
+fn live(snapshot: &Snapshot) -> impl Iterator<Item = &Reservation> {
+    snapshot.reservations.iter().filter(|r| r.status == ReservationStatus::Reserved)
+}
+
+pub fn quantities(snapshot: &Snapshot, found: &mut Vec<Violation>) {
+    for reservation in live(snapshot) {
+        for (product, quantity) in reservation.items.iter().filter(|(_, quantity)| *quantity <= 0) {
+            let why = format!("{quantity} of product {product} are reserved");
+            found.add(3, reservation.order_id, why);
+        }
+    }
+}
+
+pub fn check(snapshot: &Snapshot, held: &Held, found: &mut Vec<Violation>) {
+    let mut held = held.0.clone();
     for product in &snapshot.products {
         let (id, total, reserved) = (product.id, product.total, product.reserved);
         if reserved < 0 || reserved > total {
@@ -23,12 +49,12 @@ pub fn check(snapshot: &Snapshot, found: &mut Vec<Violation>) {
             found.add(3, None, why);
         }
         let sum = held.remove(&id).unwrap_or_default();
-        if sum != i128::from(reserved) {
+        if sum != reserved {
             let why = format!("product {id} says {reserved} reserved; its reservations say {sum}");
             found.add(3, None, why);
         }
     }
-    for (product, sum) in held {
+    for (product, sum) in held.into_iter().filter(|(_, sum)| *sum != 0) {
         found.add(
             3,
             None,

@@ -8,6 +8,7 @@ use audit::*;
 use catalogue::{ALWAYS, IN_THE_END, Mutant};
 use healthy::*;
 use patch::Of;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
@@ -134,4 +135,49 @@ fn keys_that_are_past_their_time_are_missed_by_nobody() {
 fn a_snapshot_goes_through_json_and_back() {
     let text = serde_json::to_string(&healthy()).unwrap();
     assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), healthy());
+}
+
+/// One snapshot for each order, with all its rows, and one for all other ids.
+fn parts(whole: &Snapshot) -> Vec<Snapshot> {
+    let orders = (1..=6).map(|id| Scope::only([Uuid::from_u128(id)]));
+    let scopes = orders.chain([Scope::range(Uuid::from_u128(7), Uuid::max())]);
+    scopes.map(|scope| part(whole, &scope)).collect()
+}
+
+fn part(whole: &Snapshot, scope: &Scope) -> Snapshot {
+    let mut part = whole.clone();
+    part.orders.retain(|order| scope.contains(order.id));
+    part.payments.retain(|payment| scope.contains(payment.order_id));
+    part.reservations.retain(|reservation| scope.contains(reservation.order_id));
+    part.refusals.retain(|order| scope.contains(*order));
+    part.shipments.retain(|shipment| scope.contains(shipment.order_id));
+    part.cancel_marks.retain(|order| scope.contains(*order));
+    part.handled.values_mut().for_each(|rows| rows.retain(|row| scope.contains(row.order_id)));
+    part.outboxes.values_mut().for_each(|rows| rows.retain(|row| scope.contains(row.order_id)));
+    let books = part.provider.iter_mut();
+    for books in books.flat_map(|provider| [&mut provider.charges, &mut provider.refunds]) {
+        books.retain(|booking| scope.contains(booking.order_id));
+    }
+    part.told = whole.told.of(scope);
+    part
+}
+
+/// Two orders that claim one event break other rules where each is read alone: its parts are read
+/// once more by the events' ids.
+#[test]
+fn an_order_that_breaks_a_rule_breaks_one_in_its_part_too() {
+    let in_parts = |whole: &Snapshot| {
+        let (parts, mut held) = (parts(whole), Held::default());
+        parts.iter().for_each(|part| held.add(part));
+        let found = parts.iter().flat_map(|part| check_orders(part, Quiet::Yes));
+        found.chain(check_whole(whole, &held, Quiet::Yes)).collect::<Vec<_>>()
+    };
+    assert_eq!(in_parts(&healthy()), []);
+    for (invariant, why, patch) in mutants() {
+        let whole = patched(*patch);
+        let found: BTreeSet<_> = in_parts(&whole).iter().map(|found| found.order_id).collect();
+        let wanted = check(&whole, Quiet::Yes).into_iter();
+        let missed: Vec<_> = wanted.filter(|broken| !found.contains(&broken.order_id)).collect();
+        assert_eq!(missed, [], "{invariant} {why:?}");
+    }
 }

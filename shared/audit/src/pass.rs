@@ -1,0 +1,131 @@
+//! Reads the system part by part, from the newest orders to the oldest: each part has all rows of
+//! its orders, and memory is bounded by the size of a part.
+//!
+//! Inboxes are kept by event, not by order. An event comes after its order, so going down in time
+//! each row is read once: with its order, or before it, and then it is carried until the part of its
+//! order. Rows that do not fit in (clocks differ) make their orders `rest`, which are read by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use events::{EventId, OrderId};
+use uuid::Uuid;
+
+use crate::{Databases, Handled, Readers, Scope, Snapshot};
+
+/// Orders in a part: 2 KB each while it is checked.
+pub const PART: usize = 10_000;
+/// The clocks of two databases rarely differ by more.
+const CLOCKS_APART_MS: u128 = 10_000;
+/// An id's time are its first 48 bits.
+const TIME_SHIFT: u32 = 80;
+
+/// Events that inboxes and outboxes have of some orders.
+pub type Events = BTreeMap<OrderId, BTreeSet<EventId>>;
+
+pub struct Pass {
+    floor: OrderId,
+    /// The highest id of the next part.
+    next: Option<OrderId>,
+    /// The highest event that is not read yet.
+    next_event: EventId,
+    carried: BTreeMap<String, Vec<Handled>>,
+    /// Read after the part of their order.
+    early: Events,
+    /// Rows of inboxes that were read.
+    pub handled: usize,
+}
+
+impl Pass {
+    /// Over the orders with ids from this one on.
+    pub const fn down_to(floor: OrderId) -> Self {
+        Self {
+            floor,
+            next: Some(Uuid::max()),
+            next_event: Uuid::max(),
+            carried: BTreeMap::new(),
+            early: Events::new(),
+            handled: 0,
+        }
+    }
+
+    /// The next part; none after the last one.
+    pub async fn next(
+        &mut self,
+        databases: &mut Databases,
+        readers: &Readers,
+    ) -> Result<Option<(Scope, Snapshot)>> {
+        let Some(last) = self.next else { return Ok(None) };
+        let rest = Scope::range(self.floor, last);
+        let first = databases.nth_last(readers, &rest, PART).await?.unwrap_or(self.floor);
+        let orders = Scope::range(first, last);
+        let mut part = databases.rows(readers, &orders).await?;
+        let events = Scope::range(self.first_event(first), self.next_event);
+        for (service, rows) in databases.handled(&events).await? {
+            self.handled += rows.len();
+            let rows = self.sort(&service, rows, &orders);
+            part.handled.insert(service, rows);
+        }
+        self.next_event = before(events.first);
+        self.next = Some(before(first)).filter(|_| first > self.floor);
+        Ok(Some((orders, part)))
+    }
+
+    /// What is below the floor was read before.
+    fn first_event(&self, first: OrderId) -> EventId {
+        let apart = CLOCKS_APART_MS << TIME_SHIFT;
+        self.floor.max(Uuid::from_u128(first.as_u128().saturating_sub(apart)))
+    }
+
+    /// The rows of these orders; keeps the others.
+    fn sort(&mut self, service: &str, rows: Vec<Handled>, orders: &Scope) -> Vec<Handled> {
+        let carried = self.carried.entry(service.into()).or_default();
+        carried.extend(rows);
+        let due = carried.extract_if(.., |row| row.order_id >= orders.first);
+        let (mine, early): (_, Vec<_>) = due.partition(|row| row.order_id <= orders.last);
+        note(&mut self.early, early.iter());
+        mine
+    }
+
+    /// The orders to be read by id, with the events that were seen of them: those whose rows came
+    /// too early, and those below the floor.
+    pub fn rest(mut self) -> Events {
+        note(&mut self.early, self.carried.values().flatten());
+        self.early
+    }
+}
+
+fn note<'a>(events: &mut Events, rows: impl Iterator<Item = &'a Handled>) {
+    for row in rows {
+        events.entry(row.order_id).or_default().insert(row.event_id);
+    }
+}
+
+/// All rows of these orders: of the inboxes' rows those that the orders record, and those seen.
+pub async fn by_id(
+    databases: &mut Databases,
+    readers: &Readers,
+    seen: &Events,
+) -> Result<Snapshot> {
+    let mut part = databases.rows(readers, &Scope::only(seen.keys().copied())).await?;
+    let facts = part.orders.iter().flat_map(|order| &order.facts);
+    let recorded = facts.flat_map(|fact| [Some(fact.event_id), fact.caused_by]).flatten();
+    let events = Scope::only(recorded.chain(seen.values().flatten().copied()));
+    part.handled = databases.handled(&events).await?;
+    Ok(part)
+}
+
+/// Events of these orders that the part has in an inbox.
+pub fn seen(part: &Snapshot, orders: impl Iterator<Item = OrderId>) -> Events {
+    let mut events: Events = orders.map(|order| (order, BTreeSet::new())).collect();
+    for row in part.handled.values().flatten() {
+        if let Some(seen) = events.get_mut(&row.order_id) {
+            seen.insert(row.event_id);
+        }
+    }
+    events
+}
+
+fn before(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_sub(1))
+}
