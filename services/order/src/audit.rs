@@ -94,6 +94,21 @@ pub async fn nth_last(
     found.bind(scope.first).bind(scope.last).bind(orders - 1).fetch_optional(connection).await
 }
 
+/// How far the orders are checked, as JSON.
+pub async fn progress(connection: &mut PlainConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT state::TEXT FROM audit_progress").fetch_optional(connection).await
+}
+
+pub async fn keep_progress(connection: &mut PlainConnection, state: &str) -> sqlx::Result<()> {
+    let keeping = sqlx::query(
+        "INSERT INTO audit_progress (state)
+         VALUES ($1::JSONB)
+         ON CONFLICT (only_row) DO UPDATE
+         SET state = excluded.state, checked_at = now()",
+    );
+    keeping.bind(state).execute(connection).await.map(drop)
+}
+
 /// An order's id, its status, and when it was placed.
 pub type Listed = (OrderId, String, DateTime<Utc>);
 
@@ -113,14 +128,19 @@ pub async fn between(
     found.bind(first).bind(last).fetch_all(connection).await
 }
 
-/// Two at most whose ids end with these digits, hyphens not counted: slow, for no index helps.
+/// Two at most whose ids end with these digits, hyphens not counted: slow, for it reads all ids, but
+/// only of the index.
 pub async fn ending(connection: &mut PlainConnection, digits: &str) -> sqlx::Result<Vec<Listed>> {
     let found = sqlx::query_as(
         "SELECT id, status, created_at
          FROM orders
-         WHERE right(replace(id::TEXT, '-', ''), length($1)) = $1
-         ORDER BY id
-         LIMIT 2",
+         WHERE id IN (
+             SELECT id
+             FROM orders
+             WHERE right(replace(id::TEXT, '-', ''), length($1)) = $1
+             ORDER BY id
+             LIMIT 2)
+         ORDER BY id",
     );
     found.bind(digits).fetch_all(connection).await
 }

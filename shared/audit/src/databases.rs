@@ -13,7 +13,9 @@ use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{DeadLetter, Digest, Handled, Product, Repair, Scope, Snapshot, Unsent, name};
+use crate::{
+    DeadLetter, Digest, Handled, Product, Progress, Repair, Scope, Snapshot, Unsent, name,
+};
 
 type Reading<'a, T> = BoxFuture<'a, sqlx::Result<T>>;
 /// Adds a service's rows of some orders to the snapshot.
@@ -25,6 +27,9 @@ pub type ReadOpen = for<'a> fn(&'a mut PlainConnection, i64) -> Reading<'a, Vec<
 pub type NthLast =
     for<'a> fn(&'a mut PlainConnection, &'a Scope, i64) -> Reading<'a, Option<OrderId>>;
 pub type ReadProducts = for<'a> fn(&'a mut PlainConnection) -> Reading<'a, Vec<Product>>;
+/// Reads how far the orders are checked, as JSON.
+pub type ReadProgress = for<'a> fn(&'a mut PlainConnection) -> Reading<'a, Option<String>>;
+pub type KeepProgress = for<'a> fn(&'a mut PlainConnection, &'a str) -> Reading<'a, ()>;
 
 /// The services' own SQL.
 pub struct Readers {
@@ -33,6 +38,8 @@ pub struct Readers {
     /// Of order.
     pub open: ReadOpen,
     pub nth_last: NthLast,
+    pub progress: ReadProgress,
+    pub keep_progress: KeepProgress,
     /// Of inventory.
     pub products: ReadProducts,
 }
@@ -144,6 +151,27 @@ impl Databases {
 
     pub async fn products(&mut self, readers: &Readers) -> Result<Vec<Product>> {
         Ok((readers.products)(self.of("inventory")?).await?)
+    }
+
+    /// None where there was no check yet, or it is not to count.
+    pub async fn progress(
+        &mut self,
+        readers: &Readers,
+        from_start: bool,
+    ) -> Result<Option<Progress>> {
+        let state = (readers.progress)(self.of("order")?).await.context(
+            "cannot read audit_progress in order's database: start this version's order service, \
+             which creates it",
+        )?;
+        let state = state.filter(|_| !from_start);
+        state.map(|state| serde_json::from_str(&state)).transpose().context(
+            "audit_progress in order's database is of another version: check with --from-start",
+        )
+    }
+
+    pub async fn keep_progress(&mut self, readers: &Readers, progress: &Progress) -> Result<()> {
+        let state = serde_json::to_string(progress)?;
+        Ok((readers.keep_progress)(self.of("order")?, &state).await?)
     }
 
     pub async fn repaired(&mut self) -> Result<Vec<Repair>> {

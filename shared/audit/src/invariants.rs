@@ -58,7 +58,7 @@ impl fmt::Display for Violation {
 /// All violations in the snapshot.
 pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     let mut held = Held::default();
-    held.add(snapshot);
+    held.add(snapshot, |_| true);
     let mut found = check_orders(snapshot, quiet);
     found.extend(check_whole(snapshot, &held, quiet));
     sorted(found)

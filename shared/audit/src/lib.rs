@@ -18,6 +18,8 @@ mod management;
 #[cfg(feature = "verify")]
 mod pass;
 #[cfg(feature = "verify")]
+mod since;
+#[cfg(feature = "verify")]
 mod sources;
 #[cfg(feature = "verify")]
 mod verify;
@@ -36,6 +38,8 @@ pub use endpoints::Endpoints;
 pub use look::Checked;
 #[cfg(feature = "verify")]
 pub use management::Management;
+#[cfg(feature = "verify")]
+pub use since::{Margins, Progress, verify_since};
 #[cfg(feature = "verify")]
 pub use sources::Sources;
 #[cfg(feature = "verify")]

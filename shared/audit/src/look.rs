@@ -7,7 +7,7 @@ use anyhow::Result;
 use events::OrderId;
 use serde::Serialize;
 
-use crate::pass::{Events, PART, Pass, by_id, seen};
+use crate::pass::{Events, Pass, add_seen, by_id, none_seen, parts};
 use crate::{
     Held, Quiet, Readers, Scope, Snapshot, Sources, Told, Violation, check_orders, check_whole,
     sorted,
@@ -54,7 +54,7 @@ impl Look {
         let mut pass = Pass::down_to(OrderId::nil());
         while let Some((scope, part)) = pass.next(&mut sources.databases, readers).await? {
             look.checked.add(&part);
-            look.held.add(&part);
+            look.held.add(&part, |_| true);
             look.check(sources, &scope, part, told).await?;
             news(&format!("orders read: {}", look.checked.orders));
         }
@@ -92,18 +92,15 @@ impl Look {
         sources: &mut Sources,
         readers: &Readers,
         told: &Told,
-        mut orders: Events,
+        orders: Events,
     ) -> Result<()> {
-        while !orders.is_empty() {
-            let next = orders.keys().nth(PART).copied();
-            let later = next.map(|next| orders.split_off(&next)).unwrap_or_default();
-            let scope = Scope::only(orders.keys().copied());
+        for orders in parts(orders) {
             for found in [&mut self.quiet, &mut self.moving] {
-                found.retain(|found| found.order_id.is_none_or(|order| !scope.contains(order)));
+                let is_its = |order: OrderId| orders.contains_key(&order);
+                found.retain(|found| !found.order_id.is_some_and(is_its));
             }
-            let part = by_id(&mut sources.databases, readers, &orders).await?;
+            let (scope, part) = by_id(&mut sources.databases, readers, &orders).await?;
             self.check(sources, &scope, part, told).await?;
-            orders = later;
         }
         Ok(())
     }
@@ -123,7 +120,8 @@ impl Look {
         let mut found = check_orders(&part, Quiet::Yes);
         found.retain(is_its);
         if !found.is_empty() {
-            self.suspects.extend(seen(&part, found.iter().filter_map(|found| found.order_id)));
+            self.suspects.extend(none_seen(found.iter().filter_map(|found| found.order_id)));
+            add_seen(&mut self.suspects, &part);
             self.moving.extend(check_orders(&part, Quiet::No).into_iter().filter(is_its));
             self.quiet.append(&mut found);
         }
@@ -142,7 +140,7 @@ impl Look {
 }
 
 impl Checked {
-    fn add(&mut self, part: &Snapshot) {
+    pub fn add(&mut self, part: &Snapshot) {
         for order in &part.orders {
             *self.orders_by_status.entry(order.status.name()).or_default() += 1;
         }

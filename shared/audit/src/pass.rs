@@ -6,15 +6,17 @@
 //! order. Rows that do not fit in (clocks differ) make their orders `rest`, which are read by id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
 use uuid::Uuid;
 
 use crate::{Databases, Handled, Readers, Scope, Snapshot};
 
 /// Orders in a part: 2 KB each while it is checked.
-pub const PART: usize = 10_000;
+const PART: usize = 10_000;
 /// The clocks of two databases rarely differ by more.
 const CLOCKS_APART_MS: u128 = 10_000;
 /// An id's time are its first 48 bits.
@@ -106,24 +108,46 @@ pub async fn by_id(
     databases: &mut Databases,
     readers: &Readers,
     seen: &Events,
-) -> Result<Snapshot> {
-    let mut part = databases.rows(readers, &Scope::only(seen.keys().copied())).await?;
+) -> Result<(Scope, Snapshot)> {
+    let orders = Scope::only(seen.keys().copied());
+    let mut part = databases.rows(readers, &orders).await?;
     let facts = part.orders.iter().flat_map(|order| &order.facts);
     let recorded = facts.flat_map(|fact| [Some(fact.event_id), fact.caused_by]).flatten();
     let events = Scope::only(recorded.chain(seen.values().flatten().copied()));
     part.handled = databases.handled(&events).await?;
-    Ok(part)
+    Ok((orders, part))
 }
 
-/// Events of these orders that the part has in an inbox.
-pub fn seen(part: &Snapshot, orders: impl Iterator<Item = OrderId>) -> Events {
-    let mut events: Events = orders.map(|order| (order, BTreeSet::new())).collect();
+/// Divides orders that are read by id.
+pub fn parts(mut orders: Events) -> Vec<Events> {
+    let mut parts = Vec::new();
+    while let Some(next) = orders.keys().nth(PART).copied() {
+        let later = orders.split_off(&next);
+        parts.push(replace(&mut orders, later));
+    }
+    parts.push(orders);
+    parts.retain(|orders| !orders.is_empty());
+    parts
+}
+
+/// These orders, with no event yet.
+pub fn none_seen(orders: impl Iterator<Item = OrderId>) -> Events {
+    orders.map(|order| (order, BTreeSet::new())).collect()
+}
+
+/// Adds the events of these orders that the part has in an inbox.
+pub fn add_seen(orders: &mut Events, part: &Snapshot) {
     for row in part.handled.values().flatten() {
-        if let Some(seen) = events.get_mut(&row.order_id) {
-            seen.insert(row.event_id);
+        if let Some(events) = orders.get_mut(&row.order_id) {
+            events.insert(row.event_id);
         }
     }
-    events
+}
+
+/// Lower than every id of this time.
+pub fn first_id(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << TIME_SHIFT)
 }
 
 fn before(id: Uuid) -> Uuid {

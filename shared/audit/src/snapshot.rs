@@ -53,6 +53,27 @@ impl Snapshot {
         self.handled.append(&mut part.handled);
         self.outboxes.append(&mut part.outboxes);
     }
+
+    /// Moves the rows of these orders to another part.
+    #[must_use]
+    pub fn split_off(&mut self, is_its: impl Fn(OrderId) -> bool) -> Self {
+        let mut part = Self { keys_kept_since: self.keys_kept_since, ..Self::default() };
+        part.orders.extend(self.orders.extract_if(.., |row| is_its(row.id)));
+        part.payments.extend(self.payments.extract_if(.., |row| is_its(row.order_id)));
+        part.reservations.extend(self.reservations.extract_if(.., |row| is_its(row.order_id)));
+        part.refusals.extend(self.refusals.extract_if(.., |order| is_its(*order)));
+        part.shipments.extend(self.shipments.extract_if(.., |row| is_its(row.order_id)));
+        part.cancel_marks.extend(self.cancel_marks.extract_if(.., |order| is_its(*order)));
+        for (service, rows) in &mut self.handled {
+            let rows = rows.extract_if(.., |row| is_its(row.order_id)).collect();
+            part.handled.insert(service.clone(), rows);
+        }
+        for (service, rows) in &mut self.outboxes {
+            let rows = rows.extract_if(.., |row| is_its(row.order_id)).collect();
+            part.outboxes.insert(service.clone(), rows);
+        }
+        part
+    }
 }
 
 /// The name of an event. Those of the saga cost no memory of their own.

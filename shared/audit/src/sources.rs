@@ -2,6 +2,7 @@
 //! Read-only; a dead letter that it reads stays in its queue.
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use messaging::{Env, Retention, SystemEnv};
 
 use crate::{Booking, Broker, Databases, Endpoints, Provider, Scope, Snapshot};
@@ -29,8 +30,12 @@ impl Sources {
         whole.repaired = self.databases.repaired().await?;
         whole.queues = self.broker.depths().await?;
         whole.dead_letters = self.broker.dead_letters().await?;
-        whole.keys_kept_since = Some(self.retention.since(SystemEnv.now()));
+        whole.keys_kept_since = Some(self.keys_kept_since());
         Ok(())
+    }
+
+    pub fn keys_kept_since(&self) -> DateTime<Utc> {
+        self.retention.since(SystemEnv.now())
     }
 
     /// The provider's records of these orders, if they can be read. The simulated provider keeps

@@ -27,6 +27,8 @@ pub struct Verdict {
     pub restless: Vec<String>,
     pub waited_s: f64,
     pub checked: Checked,
+    /// Orders to look at again at the next check under load: open, or with violations.
+    pub left: usize,
     pub dead_letters: Vec<DeadLetter>,
     /// Purged dead letters: their orders may stand still for ever.
     pub purged: Vec<DeadLetter>,
@@ -108,6 +110,7 @@ impl Verdict {
             restless,
             waited_s,
             checked,
+            left: 0,
             dead_letters,
             purged,
             repaired,

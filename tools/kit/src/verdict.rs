@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Checked, DeadLetter, Endpoints, Outcome, Told, Verdict, Violation};
+use audit::{Checked, DeadLetter, Endpoints, Margins, Outcome, Told, Verdict, Violation};
 
 use crate::colour::Colour;
 use crate::output::{self, LiveLine, count, some};
-use crate::verify::verify;
+use crate::verify::{verify, verify_since};
 
 /// The invariants, in the words of the design.
 const INVARIANTS: [&str; 6] = [
@@ -41,6 +41,19 @@ pub async fn judge(
     verdict
 }
 
+/// Verifies, under load, the orders that changed since the last such check.
+pub async fn judge_since(
+    endpoints: &Endpoints,
+    from_start: bool,
+    is_shown: bool,
+) -> Result<Verdict> {
+    let mut live = LiveLine::new(is_shown);
+    let verdict =
+        verify_since(endpoints, Margins::default(), from_start, |news| live.show(news)).await;
+    live.clear();
+    verdict
+}
+
 pub fn report(verdict: &Result<Verdict>, is_shown: bool) -> ExitCode {
     let verdict = match verdict {
         Ok(verdict) => verdict,
@@ -64,10 +77,11 @@ fn print(verdict: &Verdict) {
     let (keys, queues) = (verdict.checked.idempotency_keys, verdict.checked.queues);
     let statuses = verdict.checked.orders_by_status.iter();
     let statuses = statuses.map(|(status, number)| format!("{} {status}", count(*number)));
+    let statuses = statuses.collect::<Vec<_>>().join(", ");
+    let statuses = if orders == 0 { String::new() } else { format!(" ({statuses})") };
     output::line(format_args!(
-        "checked {} ({}), {}, {}, {}, {}, {}, {}",
+        "checked {}{statuses}, {}, {}, {}, {}, {}, {}",
         some(orders, "order"),
-        statuses.collect::<Vec<_>>().join(", "),
         some(facts, "fact"),
         some(payments, "payment"),
         some(reservations, "reservation"),
@@ -75,6 +89,10 @@ fn print(verdict: &Verdict) {
         some(keys, "idempotency key"),
         some(queues, "queue"),
     ));
+    if verdict.left > 0 {
+        let left = some(verdict.left, "order");
+        output::line(format_args!("{left} open, or with a violation: looked at again next time"));
+    }
     print_letters("dead letter in", &verdict.dead_letters);
     print_letters("purged from", &verdict.purged);
     if !verdict.repaired.is_empty() {

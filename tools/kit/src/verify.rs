@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Endpoints, Readers, Told, Verdict};
+use audit::{Endpoints, Margins, Readers, Told, Verdict};
 
 const READERS: Readers = Readers {
     rows: &[
@@ -22,6 +22,8 @@ const READERS: Readers = Readers {
     nth_last: |connection, scope, orders| {
         Box::pin(order::audit::nth_last(connection, scope, orders))
     },
+    progress: |connection| Box::pin(order::audit::progress(connection)),
+    keep_progress: |connection, state| Box::pin(order::audit::keep_progress(connection, state)),
     products: |connection| Box::pin(inventory::audit::products(connection)),
 };
 
@@ -32,4 +34,14 @@ pub async fn verify(
     news: impl FnMut(&str),
 ) -> Result<Verdict> {
     audit::verify(endpoints, &READERS, wait, told, news).await
+}
+
+/// Verifies, under load, the orders that changed since the last such check.
+pub async fn verify_since(
+    endpoints: &Endpoints,
+    margins: Margins,
+    from_start: bool,
+    news: impl FnMut(&str),
+) -> Result<Verdict> {
+    audit::verify_since(endpoints, &READERS, margins, from_start, news).await
 }

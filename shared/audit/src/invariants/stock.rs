@@ -2,7 +2,7 @@
 
 use super::{Found, Violation};
 use crate::{Reservation, ReservationStatus, Snapshot};
-use events::ProductId;
+use events::{OrderId, ProductId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,16 +11,23 @@ use std::collections::BTreeMap;
 pub struct Held(BTreeMap<ProductId, i64>);
 
 impl Held {
-    pub fn add(&mut self, snapshot: &Snapshot) {
-        self.count(snapshot, i64::saturating_add);
+    /// Adds the live reservations of these orders.
+    pub fn add(&mut self, snapshot: &Snapshot, is_its: impl Fn(OrderId) -> bool) {
+        self.count(snapshot, is_its, i64::saturating_add);
     }
 
-    pub fn subtract(&mut self, snapshot: &Snapshot) {
-        self.count(snapshot, i64::saturating_sub);
+    pub fn subtract(&mut self, snapshot: &Snapshot, is_its: impl Fn(OrderId) -> bool) {
+        self.count(snapshot, is_its, i64::saturating_sub);
     }
 
-    fn count(&mut self, snapshot: &Snapshot, count: fn(i64, i64) -> i64) {
-        for (product, quantity) in live(snapshot).flat_map(|reservation| &reservation.items) {
+    fn count(
+        &mut self,
+        snapshot: &Snapshot,
+        is_its: impl Fn(OrderId) -> bool,
+        count: fn(i64, i64) -> i64,
+    ) {
+        let reservations = live(snapshot).filter(|reservation| is_its(reservation.order_id));
+        for (product, quantity) in reservations.flat_map(|reservation| &reservation.items) {
             let sum = self.0.entry(*product).or_default();
             *sum = count(*sum, *quantity);
         }

@@ -101,6 +101,7 @@ fn clean(dead_letters: Vec<DeadLetter>) -> Verdict {
             idempotency_keys: 80,
             queues: 27,
         },
+        left: 0,
         dead_letters,
         purged: Vec::new(),
         repaired: Vec::new(),
