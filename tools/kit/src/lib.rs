@@ -17,5 +17,6 @@ pub mod settings;
 pub mod stop;
 pub mod system;
 pub mod target;
+pub mod textfile;
 pub mod verdict;
 pub mod verify;

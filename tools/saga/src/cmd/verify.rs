@@ -1,37 +1,76 @@
 //! `saga verify`: checks every invariant.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::Told;
+use audit::{Outcome, Told};
 use clap::Args;
-use kit::endpoints::present;
-use kit::output;
-use kit::settings::Settings;
-use kit::verdict::{judge, report};
+use kit::endpoints::endpoints;
+use kit::verdict::{judge, judge_since, report};
+use kit::{output, textfile};
+use messaging::{Env, SystemEnv};
+use tokio::time::sleep;
 
 /// Check every invariant across the four databases and the broker
+///
+/// Waits until the system is idle, and checks all orders. With --since-last it checks a working
+/// system, and only the orders that changed since the last such check; it keeps in order's database
+/// how far it is.
 ///
 /// Exits with 0 when all hold, 1 when one is broken, 2 when the check could not finish.
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga verify
-  saga verify --wait 300 --json")]
+  saga verify --wait 300 --json
+  saga verify --since-last --watch 60 --metrics /var/lib/node_exporter/saga_verify.prom")]
 pub struct Verify {
     /// Seconds to wait until the system is idle
     #[arg(long, default_value_t = 60)]
     wait: u64,
+    /// Check the orders that changed since the last such check, under load
+    #[arg(long, conflicts_with = "wait")]
+    since_last: bool,
+    /// Forget the last check: all orders, under load
+    #[arg(long, requires = "since_last")]
+    from_start: bool,
+    /// Check again and again, with a pause of so many seconds
+    #[arg(long, value_name = "SECONDS", requires = "since_last")]
+    watch: Option<u64>,
+    /// Write metrics to this file, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Endpoints file (JSON), instead of the settings
+    #[arg(long, value_name = "FILE")]
+    places: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Verify {
-    pub async fn run(self) -> Result<ExitCode> {
-        let endpoints = present(&Settings::read()?).await;
-        let wait = Duration::from_secs(self.wait);
-        let verdict = judge(&endpoints, wait, &Told::default(), !self.json).await;
+    pub async fn run(mut self) -> Result<ExitCode> {
+        loop {
+            let code = self.once().await?;
+            let Some(seconds) = self.watch else { return Ok(code) };
+            self.from_start = false;
+            sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    async fn once(&self) -> Result<ExitCode> {
+        let endpoints = endpoints(self.places.as_deref()).await?;
+        let verdict = if self.since_last {
+            judge_since(&endpoints, self.from_start, !self.json).await
+        } else {
+            let wait = Duration::from_secs(self.wait);
+            judge(&endpoints, wait, &Told::default(), !self.json).await
+        };
+        let finished = verdict.as_ref().ok().filter(|found| found.outcome != Outcome::Moving);
+        if let (Some(file), Some(verdict)) = (&self.metrics, finished) {
+            textfile::write(file, verdict, SystemEnv.now())?;
+        }
         if let (true, Ok(verdict)) = (self.json, &verdict) {
             output::json(verdict);
         }
