@@ -1,5 +1,6 @@
 //! Tests the whole system with the real binaries on real servers: one file a subject.
 
+mod audits;
 mod clocks;
 mod contract;
 mod crash_points;
