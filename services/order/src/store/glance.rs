@@ -17,7 +17,7 @@ const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
 const EACH: i64 = 10;
 /// Counting ends here: more makes no difference to a viewer.
-pub const COUNTED_MAX: i64 = 100_000;
+pub const COUNTED_MAX: i64 = 10_000;
 const OUTCOMES: [Option<Status>; 4] =
     [Some(Status::Confirmed), Some(Status::Cancelled), Some(Status::PaymentFailed), None];
 
