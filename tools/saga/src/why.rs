@@ -95,16 +95,24 @@ pub enum Place {
 pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
     let mut sources = Sources::connect(endpoints).await?;
     let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
-    let found = places::find(id, &mut sources.databases, &sources.broker).await?;
-    // Read last, so that an event that has arrived meanwhile is not missed.
+    let is_final = status.parse().is_ok_and(OrderStatus::is_final);
+    let passed = timeline(&mut sources.databases, id).await?;
+    let last = passed.iter().map(|passed| passed.step.at).max().filter(|_| is_final);
+    let now = SystemEnv.now();
+    let end = last.unwrap_or(now);
+    let Sources { databases, broker, .. } = &mut sources;
+    let mut found = places::find(id, (placed_at, end), databases, broker).await?;
+    if is_final && !pending_steps(&known(&passed, &found)).is_empty() {
+        // A repaired event may have come later, under a new id.
+        found = places::find(id, (placed_at, now), databases, broker).await?;
+    }
+    // Read again, so that an event that has arrived meanwhile is not missed.
     let timeline = timeline(&mut sources.databases, id).await?;
     let mut missing = Vec::new();
     for debt in pending_steps(&known(&timeline, &found)) {
         missing.push(explain(debt, &timeline, &found, &sources.broker).await?);
     }
-    let is_final = status.parse().is_ok_and(OrderStatus::is_final);
-    let last = timeline.iter().map(|passed| passed.step.at).max().filter(|_| is_final);
-    let took_ms = (last.unwrap_or_else(|| SystemEnv.now()) - placed_at).num_milliseconds();
+    let took_ms = (end - placed_at).num_milliseconds();
     let dead = found.aside.into_iter().filter(|aside| aside.returns_at.is_none());
     let dead_letters = dead.collect();
     Ok(Report {

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// The maximum number of messages read from a queue.
 const LOOKED_AT_MAX: usize = 10_000;
+/// The clocks of the databases may differ by so much.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
 
 /// A message in a retry tier or a dead-letter queue.
 #[derive(Clone, Debug, Serialize)]
@@ -59,8 +61,16 @@ pub struct Found {
     pub charge: Option<Charge>,
 }
 
-pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) -> Result<Found> {
+pub async fn find(
+    order: OrderId,
+    period: (DateTime<Utc>, DateTime<Utc>),
+    databases: &mut Databases,
+    broker: &Broker,
+) -> Result<Found> {
     let mut found = Found::default();
+    // Inboxes are kept by event, and an order's events are of its own time.
+    let (first_event, last_event) =
+        (first_id(period.0 - CLOCKS_APART), first_id(period.1 + CLOCKS_APART));
     // Set-aside messages first: one that moves on meanwhile is then found where it has arrived.
     let (tiers, parkings) = (broker.tiers().await?, broker.parkings().await?);
     let tiers = tiers.into_iter().map(|queue| (queue, true));
@@ -80,9 +90,9 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
         let handled = sqlx::query_scalar(
             "SELECT event_type
              FROM idempotency_keys
-             WHERE order_id = $1 AND event_id >= $2",
+             WHERE order_id = $1 AND event_id BETWEEN $2 AND $3",
         );
-        let handled = handled.bind(order).bind(no_event_before(order));
+        let handled = handled.bind(order).bind(first_event).bind(last_event);
         let handled = handled.fetch_all(&mut *database).await?;
         let purged = sqlx::query_as(
             "SELECT queue, reason, at
@@ -98,12 +108,9 @@ pub async fn find(order: OrderId, databases: &mut Databases, broker: &Broker) ->
     Ok(found)
 }
 
-/// An order's events are newer than the order, so that older inbox keys are skipped; an hour is
-/// allowed for differing clocks.
-fn no_event_before(order: OrderId) -> Uuid {
-    const AN_HOUR_MS: u128 = 3_600_000;
-    let millis = order.as_u128() >> 80;
-    Uuid::from_u128(millis.saturating_sub(AN_HOUR_MS) << 80)
+/// Below all ids of this time.
+fn first_id(at: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::from(at.timestamp_millis().unsigned_abs()) << 80)
 }
 
 async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {
