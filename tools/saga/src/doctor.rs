@@ -68,7 +68,7 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
     }
     let endpoints = present(settings).await;
     findings.extend(servers::broker(settings, &endpoints).await);
-    if settings.is_cluster {
+    if runs && settings.is_cluster {
         findings.extend(cluster::broker(settings, &home, &endpoints).await?);
         findings.extend(cluster::databases(settings, &home).await);
         findings.extend(cluster::proxy(&home)?);

@@ -1,13 +1,18 @@
-//! Tests several servers that replicate: a cluster of RabbitMQ nodes, a Postgres and its standby.
+//! Tests several servers that work together: a cluster of RabbitMQ nodes, a Postgres and its
+//! standby, HAProxy before two copies.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use servers::{
-    Lifetime, Membership, Postgres, PostgresConfig, RabbitCluster, RabbitConfig, RabbitMq,
-    Replication, ports, release,
+    HaProxy, HaProxyConfig, Lifetime, Membership, Postgres, PostgresConfig, RabbitCluster,
+    RabbitConfig, RabbitMq, Replication, ports, release,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 /// A directory of a test's own, deleted with its watchdog.
@@ -146,4 +151,57 @@ async fn a_standby_has_every_commit_is_promoted_and_followed_by_the_old_primary(
     standby.stop().await.unwrap();
     let standby = Postgres::start(other).await.unwrap();
     assert_eq!(standby.sql("SHOW synchronous_standby_names;").await.unwrap(), "standby");
+}
+
+/// A copy that answers its name, and is ready or not.
+async fn copy(name: char, is_ready: Arc<AtomicBool>) -> u16 {
+    let port = ports::free().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let length = client.read(&mut request).await.unwrap_or(0);
+            let is_probe = request[..length].starts_with(b"GET /readyz ");
+            let is_well = is_ready.load(Ordering::Relaxed) || !is_probe;
+            let status = if is_well { "200 OK" } else { "503 Service Unavailable" };
+            let head = "connection: close\r\ncontent-length: 1\r\n\r\n";
+            let answer = format!("HTTP/1.1 {status}\r\n{head}{name}");
+            client.write_all(answer.as_bytes()).await.ok();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_proxy_prefers_the_copies_that_are_ready_and_asks_the_others_if_none_is() {
+    servers::install::ensure_haproxy().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    let (one, other) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+    let copies = vec![copy('a', Arc::clone(&one)).await, copy('b', Arc::clone(&other)).await];
+    let (dir, port) = (directory(&lifetime, "haproxy"), ports::free().unwrap());
+    let config = HaProxyConfig { dir, port, copies, probe: "/readyz", lifetime };
+    let mut proxy = HaProxy::start(&config).await.unwrap();
+    let answered = async || {
+        let mut names = String::new();
+        for _ in 0..6 {
+            let answer = reqwest::get(format!("http://127.0.0.1:{port}/")).await.unwrap();
+            names += &answer.error_for_status().unwrap().text().await.unwrap();
+        }
+        names
+    };
+    let only = async |wanted: &str| {
+        let until = Instant::now() + Duration::from_secs(20);
+        while answered().await != wanted {
+            assert!(Instant::now() < until, "not {wanted}");
+        }
+    };
+    assert!(answered().await.contains('b'));
+    other.store(false, Ordering::Relaxed);
+    only("aaaaaa").await;
+    one.store(false, Ordering::Relaxed);
+    sleep(Duration::from_secs(3)).await;
+    assert!(answered().await.contains('b'), "an unready copy is better than none");
+    one.store(true, Ordering::Relaxed);
+    only("aaaaaa").await;
+    proxy.stop().await.unwrap();
 }

@@ -19,7 +19,7 @@ use servers::Postgres;
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga failover order            then `saga standby order`
-  saga failover order --force    though commits did not wait for the standby: it may lack the last")]
+  saga failover order --force    though commits did not wait for the standby")]
 pub struct Failover {
     #[arg(value_parser = SERVICES)]
     service: String,

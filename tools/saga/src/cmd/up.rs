@@ -56,7 +56,8 @@ impl Up {
         }
         let home = Home::new(&settings);
         check_ports(&home.servers()?, &services)?;
-        ensure_room(&settings.home, ROOM_MB, "free some, or name another disk by SAGA_HOME")?;
+        let room_mb = if settings.is_cluster { 2 * ROOM_MB } else { ROOM_MB };
+        ensure_room(&settings.home, room_mb, "free some, or name another disk by SAGA_HOME")?;
         install::ensure().await?;
         if settings.is_cluster {
             install::ensure_haproxy().await?;

@@ -59,8 +59,8 @@ pub struct Follower {
 }
 
 impl Postgres {
-    /// Starts a standby of this server and returns when commits wait for it. Data that cannot follow
-    /// are deleted and copied anew: those of an old primary, or of a standby that was away too long.
+    /// Starts a standby of this server and returns when commits wait for it. Data that cannot
+    /// follow, of an old primary or of a standby that was away too long, are copied anew.
     pub async fn start_standby(&self, mut config: PostgresConfig) -> Result<Self> {
         config.replication = Some(Replication::StandbyOf(self.config.port));
         self.sql(MAKE_SLOT).await?;
@@ -96,7 +96,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Makes a standby a primary, whose commits wait for nobody. The old one must have ended.
+    /// Makes a standby a primary, whose commits wait for no standby. The old one must have ended.
     pub async fn promote(&mut self) -> Result<()> {
         forget(&self.config.dir);
         self.config.replication = Some(Replication::Primary);

@@ -130,8 +130,8 @@ impl RabbitMq {
     }
 }
 
-/// Starts the epmd of all nodes where it does not run. Nodes that run register again with an epmd on
-/// the same port.
+/// Starts the epmd of all nodes where it does not run. Nodes that run register again with an epmd
+/// on the same port.
 async fn shared_epmd(config: &RabbitConfig, membership: &Membership) -> Result<Option<Running>> {
     let dir = std::path::absolute(&membership.dir)?;
     if left_epmd(&dir).is_some() {
