@@ -38,14 +38,8 @@ impl<'a> Home<'a> {
     /// Makes the directory. A directory with other content is not taken over.
     pub fn make(&self) -> Result<()> {
         let dir = self.dir();
-        let mark = dir.join(CLUSTER_MARK);
         if self.is_there() {
-            ensure!(
-                mark.exists() == self.settings.is_cluster,
-                "SAGA_HOME={} holds no cluster: `saga down` deletes it, or name another directory",
-                dir.display()
-            );
-            return Ok(());
+            return self.check_kind();
         }
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mut entries =
@@ -58,9 +52,20 @@ impl<'a> Home<'a> {
         );
         let failed = || format!("cannot write into {}", dir.display());
         if self.settings.is_cluster {
-            fs::write(mark, "").with_context(failed)?;
+            fs::write(dir.join(CLUSTER_MARK), "").with_context(failed)?;
         }
         fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)
+    }
+
+    /// What was made without a cluster does not become one.
+    pub fn check_kind(&self) -> Result<()> {
+        let is_other = self.is_there() && !self.dir().join(CLUSTER_MARK).exists();
+        ensure!(
+            !(is_other && self.settings.is_cluster),
+            "SAGA_HOME={} holds no cluster: `saga down` deletes it, or name another directory",
+            self.dir().display()
+        );
+        Ok(())
     }
 
     /// Held while anything is started or stopped: two runs at once would undo each other's work.

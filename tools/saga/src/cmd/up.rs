@@ -55,6 +55,7 @@ impl Up {
             service.check_binary()?;
         }
         let home = Home::new(&settings);
+        home.check_kind()?;
         check_ports(&home.servers()?, &services)?;
         let room_mb = if settings.is_cluster { 2 * ROOM_MB } else { ROOM_MB };
         ensure_room(&settings.home, room_mb, "free some, or name another disk by SAGA_HOME")?;
