@@ -128,8 +128,8 @@ pub async fn between(
     found.bind(first).bind(last).fetch_all(connection).await
 }
 
-/// Two at most whose ids end with these digits, hyphens not counted: slow, for it reads all ids, but
-/// only of the index.
+/// Two at most whose ids end with these digits, hyphens not counted: slow, for it reads the whole
+/// index.
 pub async fn ending(connection: &mut PlainConnection, digits: &str) -> sqlx::Result<Vec<Listed>> {
     let found = sqlx::query_as(
         "SELECT id, status, created_at

@@ -2,8 +2,8 @@
 //! its orders, and memory is bounded by the size of a part.
 //!
 //! Inboxes are kept by event, not by order. An event comes after its order, so going down in time
-//! each row is read once: with its order, or before it, and then it is carried until the part of its
-//! order. Rows that do not fit in (clocks differ) make their orders `rest`, which are read by id.
+//! each row is read once, with its order or before it, and then it is carried until the part of
+//! its order. Rows that do not fit in (clocks differ) make their orders `rest`, to be read by id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::replace;
@@ -152,4 +152,45 @@ pub fn first_id(at: DateTime<Utc>) -> Uuid {
 
 fn before(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name;
+
+    fn row(event: u128, order: u128) -> Handled {
+        let (event_id, order_id) = (Uuid::from_u128(event), Uuid::from_u128(order));
+        Handled { event_id, event: name("order.created"), order_id, digest: [0; 16] }
+    }
+
+    /// The events that were read, with those of the orders in the part.
+    fn sorted(pass: &mut Pass, rows: &[(u128, u128)], first: u128, last: u128) -> Vec<u128> {
+        let rows = rows.iter().map(|(event, order)| row(*event, *order)).collect();
+        let orders = Scope::range(Uuid::from_u128(first), Uuid::from_u128(last));
+        let rows = pass.sort("payment", rows, &orders);
+        rows.iter().map(|row| row.event_id.as_u128()).collect()
+    }
+
+    #[test]
+    fn each_row_comes_with_its_order_or_makes_it_one_to_be_read_by_id() {
+        let mut pass = Pass::down_to(Uuid::nil());
+        let newest = [(900, 800), (850, 300), (801, 100)];
+        assert_eq!(sorted(&mut pass, &newest, 700, u128::MAX), [900]);
+        let middle = [(600, 550), (510, 750)];
+        assert_eq!(sorted(&mut pass, &middle, 200, 699), [850, 600]);
+        let rest = pass.rest();
+        let rest: Vec<_> = rest.iter().map(|(order, events)| (order.as_u128(), events)).collect();
+        let events = |event| BTreeSet::from([Uuid::from_u128(event)]);
+        assert_eq!(rest, [(100, &events(801)), (750, &events(510))]);
+    }
+
+    #[test]
+    fn orders_read_by_id_are_divided_and_none_is_lost() {
+        let orders = none_seen((0..2 * PART as u128 + 1).map(Uuid::from_u128));
+        let divided = parts(orders.clone());
+        assert_eq!(divided.iter().map(Events::len).collect::<Vec<_>>(), [PART, PART, 1]);
+        assert_eq!(divided.into_iter().flatten().collect::<Events>(), orders);
+        assert_eq!(parts(Events::new()), []);
+    }
 }

@@ -139,6 +139,7 @@ impl<'a> Since<'a> {
         }
         self.checked.idempotency_keys = pass.handled;
         let mut again = pass.rest();
+        // Those from there on were in a part; only two clocks that differ put them here too.
         drop(again.split_off(&self.last.upto));
         for (order, events) in &self.last.left {
             again.entry(*order).or_default().extend(events);
@@ -210,8 +211,9 @@ fn check_both(scope: &Scope, settled: &Snapshot, open: &Snapshot) -> Vec<Violati
 
 /// Takes the orders out of the part that are still under way.
 fn set_aside(part: &mut Snapshot, settled: DateTime<Utc>, upto: OrderId) -> Snapshot {
-    let is_open =
-        |order: &&Order| !order.status.is_final() || last_said(order).is_none_or(|at| at > settled);
+    let is_open = |order: &&Order| {
+        !order.status.is_final() || last_said(order).is_some_and(|at| at > settled)
+    };
     let open: HashSet<_> = part.orders.iter().filter(is_open).map(|order| order.id).collect();
     part.split_off(|order| order >= upto || open.contains(&order))
 }

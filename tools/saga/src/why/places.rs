@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use audit::{Broker, Databases};
+use audit::{Broker, Databases, first_id};
 use chrono::{DateTime, TimeDelta, Utc};
 use dead_letters::{Letter, order_of};
 use events::OrderId;
 use messaging::{Message, header};
 use payment::audit::Charge;
 use serde::Serialize;
-use uuid::Uuid;
 
 /// The maximum number of messages read from a queue.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -106,11 +105,6 @@ pub async fn find(
     }
     found.charge = payment::audit::charge(databases.of("payment")?, order).await?;
     Ok(found)
-}
-
-/// Below all ids of this time.
-fn first_id(at: DateTime<Utc>) -> Uuid {
-    Uuid::from_u128(u128::from(at.timestamp_millis().unsigned_abs()) << 80)
 }
 
 async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {
