@@ -7,7 +7,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use audit::Endpoints;
 use futures::future::{join_all, try_join_all};
-use servers::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog};
+use servers::{
+    HaProxy, HaProxyConfig, Lifetime, Postgres, PostgresConfig, RabbitCluster, RabbitConfig,
+    RabbitMq, Watchdog, install,
+};
 
 use crate::child_process::ChildProcess;
 use crate::home::Home;
@@ -17,9 +20,14 @@ use crate::settings::{Gateway, Settings};
 /// The servers alone.
 pub struct Servers {
     pub settings: Settings,
-    pub rabbitmq: RabbitMq,
-    /// In the order of `SERVICES`.
+    /// One node, or three.
+    pub brokers: RabbitCluster,
+    /// The primaries, in the order of `SERVICES`.
     pub postgres: Vec<Postgres>,
+    /// Their standbys, in a cluster.
+    pub standbys: Vec<Postgres>,
+    /// Before order's copies, in a cluster.
+    pub proxy: Option<HaProxy>,
     /// Dropped last, it deletes the data once the servers are gone. All other processes are bound
     /// to it.
     pub watchdog: Arc<Watchdog>,
@@ -45,13 +53,37 @@ impl Servers {
         let home = Home::new(&settings);
         home.make()?;
         let bound = || Lifetime::Bound(Arc::clone(&watchdog));
-        let postgres = settings.databases.iter().map(|database| {
-            Postgres::start(PostgresConfig { lifetime: bound(), ..home.postgres(database) })
+        let pairs = settings.databases.iter().map(async |database| {
+            let config = PostgresConfig { lifetime: bound(), ..home.postgres(database) };
+            let primary = Postgres::start(config).await?;
+            let Some(standby) = home.standby(database) else { return Ok((primary, None)) };
+            let standby = PostgresConfig { lifetime: bound(), ..standby };
+            let standby = primary.start_standby(standby).await?;
+            anyhow::Ok((primary, Some(standby)))
         });
-        let rabbitmq =
-            RabbitMq::start(RabbitConfig { lifetime: bound(), ..home.brokers().swap_remove(0) });
-        let (postgres, rabbitmq) = tokio::try_join!(try_join_all(postgres), rabbitmq)?;
-        Ok(Self { settings, rabbitmq, postgres, watchdog })
+        let brokers = home.brokers().into_iter();
+        let brokers = brokers.map(|node| RabbitConfig { lifetime: bound(), ..node }).collect();
+        let (pairs, brokers) =
+            tokio::try_join!(try_join_all(pairs), RabbitCluster::start(brokers))?;
+        let (postgres, standbys): (_, Vec<_>) = pairs.into_iter().unzip();
+        let standbys = standbys.into_iter().flatten().collect();
+        let proxy = match home.proxy() {
+            Some(proxy) => {
+                install::ensure_haproxy().await?;
+                Some(HaProxy::start(&HaProxyConfig { lifetime: bound(), ..proxy }).await?)
+            }
+            None => None,
+        };
+        Ok(Self { settings, brokers, postgres, standbys, proxy, watchdog })
+    }
+
+    /// The only node, or the first.
+    pub fn rabbitmq(&self) -> &RabbitMq {
+        &self.brokers.nodes[0]
+    }
+
+    pub fn rabbitmq_mut(&mut self) -> &mut RabbitMq {
+        &mut self.brokers.nodes[0]
     }
 }
 
@@ -67,7 +99,12 @@ impl System {
         };
         let mut replicas = Vec::new();
         for seen in copies {
-            replicas.extend(Service::all(seen)?.into_iter().map(part));
+            // In a cluster the copies of a service stand together.
+            let mut all: Vec<_> = (0..).zip(Service::all(seen)?).collect();
+            if seen.is_cluster {
+                all.sort_by_key(|(place, _)| place % 2);
+            }
+            replicas.extend(all.into_iter().map(|(_, service)| part(service)));
         }
         let endpoints = Endpoints::from(settings);
         let mut system = Self { endpoints, replicas, provider, servers };

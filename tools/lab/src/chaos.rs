@@ -72,7 +72,7 @@ impl Chaos {
         let mut shown = JoinSet::new();
         live.now("starting the servers and the services");
         shown.spawn(live.clone().redraw());
-        let mut fleet = Fleet::start(dir).await?;
+        let mut fleet = Fleet::start(dir, self.faults.need_cluster()).await?;
         let outcome = self.on(&mut fleet, &live).await;
         live.clear();
         drop(shown);

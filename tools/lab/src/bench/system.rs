@@ -43,6 +43,6 @@ fn meter(System { replicas, servers, .. }: &System) -> Result<Meter> {
     let databases = servers.settings.databases.iter().zip(&servers.postgres);
     measured
         .extend(databases.map(|(database, one)| MeasuredProcess::postgres(database.service, one)));
-    measured.push(MeasuredProcess::rabbitmq(&servers.rabbitmq));
+    measured.push(MeasuredProcess::rabbitmq(servers.rabbitmq()));
     Ok(Meter::of(measured))
 }

@@ -39,9 +39,33 @@ pub enum Fault {
     Lies,
     /// A service on the next release's schema, which publishes the next release's events.
     Upgrade,
+    // The rest is for a cluster.
+    NodeKill,
+    NodeFreeze,
+    /// All nodes, one after the other, as for an upgrade.
+    NodeRoll,
+    /// Of the node that leads most queues.
+    LeaderKill,
+    LeaderFreeze,
+    /// A node that does not reach the others.
+    Partition,
+    Failover,
 }
 
+/// The number of nodes in a cluster.
+const NODES: usize = 3;
+
 impl Fault {
+    pub const OF_CLUSTERS: [Self; 7] = [
+        Self::NodeKill,
+        Self::NodeFreeze,
+        Self::NodeRoll,
+        Self::LeaderKill,
+        Self::LeaderFreeze,
+        Self::Partition,
+        Self::Failover,
+    ];
+
     pub const ALL: [Self; 21] = [
         Self::ServiceKill,
         Self::ServiceFreeze,
@@ -89,6 +113,13 @@ impl Fault {
             Self::Weight => "weight",
             Self::Lies => "lies",
             Self::Upgrade => "upgrade",
+            Self::NodeKill => "node-kill",
+            Self::NodeFreeze => "node-freeze",
+            Self::NodeRoll => "node-roll",
+            Self::LeaderKill => "leader-kill",
+            Self::LeaderFreeze => "leader-freeze",
+            Self::Partition => "partition",
+            Self::Failover => "failover",
         }
     }
 
@@ -111,7 +142,29 @@ impl Fault {
             Self::Clock | Self::Lies => 4_000..=12_000,
             Self::Weight => 5_000..=15_000,
             Self::Upgrade => 1_000..=2_000,
+            Self::NodeKill | Self::LeaderKill | Self::Partition => 3_000..=15_000,
+            Self::NodeFreeze | Self::LeaderFreeze => 5_000..=25_000,
+            Self::NodeRoll => 0..=0,
+            Self::Failover => 0..=3_000,
         }
+    }
+
+    pub fn needs_cluster(self) -> bool {
+        Self::OF_CLUSTERS.contains(&self)
+    }
+
+    /// Whether it can be injected where there are several servers of each kind, and no proxies.
+    pub fn fits_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::ServiceKill
+                | Self::ServiceFreeze
+                | Self::ProviderKill
+                | Self::MessageDuplicate
+                | Self::MessageShuffle
+                | Self::MessagePoison
+                | Self::Lies
+        ) || self.needs_cluster()
     }
 
     /// Its possible targets.
@@ -123,7 +176,10 @@ impl Fault {
             }
             Self::ProviderKill | Self::Lies => vec![Target::Provider],
             Self::Upgrade => (0..SERVICES.len()).map(Target::Service).collect(),
-            Self::PostgresKill | Self::PostgresStop => postgres.collect(),
+            Self::PostgresKill | Self::PostgresStop | Self::Failover => postgres.collect(),
+            Self::NodeKill | Self::NodeFreeze | Self::Partition => {
+                (0..NODES).map(Target::Node).collect()
+            }
             Self::Silence => postgres.chain([Target::Broker; SERVICES.len()]).collect(),
             // The broker's links as often as those of all databases together.
             Self::LinkReset | Self::LinkHalfOpen | Self::LinkLatency => {
@@ -144,6 +200,8 @@ impl Serialize for Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Broker,
+    /// One of RabbitMQ's nodes, from 0.
+    Node(usize),
     Provider,
     /// By the index of its service.
     Postgres(usize),
@@ -159,6 +217,7 @@ impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broker => out.write_str("rabbitmq"),
+            Self::Node(place) => write!(out, "rabbitmq {}", place + 1),
             Self::Provider => out.write_str("provider"),
             Self::Postgres(place) => write!(out, "postgres {}", SERVICES[*place]),
             Self::Replica(place) => {
@@ -197,9 +256,10 @@ impl FromStr for Faults {
             let is_meant = |fault: &Fault| {
                 name == fault.name() || fault.name().split('-').next() == Some(name)
             };
-            let found: Vec<_> = Fault::ALL.into_iter().filter(is_meant).collect();
+            let all = || Fault::ALL.into_iter().chain(Fault::OF_CLUSTERS);
+            let found: Vec<_> = all().filter(is_meant).collect();
             if found.is_empty() {
-                let known = Fault::ALL.map(Fault::name).join(", ");
+                let known = all().map(Fault::name).collect::<Vec<_>>().join(", ");
                 return Err(format!(
                     "{name:?} is no fault; there are {known}; the first word alone means all of a \
                      kind, such as broker"
@@ -209,7 +269,20 @@ impl FromStr for Faults {
         }
         chosen.sort_unstable();
         chosen.dedup();
-        Ok(Self(chosen))
+        let chosen = Self(chosen);
+        match chosen.0.iter().find(|fault| chosen.need_cluster() && !fault.fits_cluster()) {
+            Some(other) => Err(format!(
+                "{} needs a single node, others of these a cluster: run them apart",
+                other.name()
+            )),
+            None => Ok(chosen),
+        }
+    }
+}
+
+impl Faults {
+    pub fn need_cluster(&self) -> bool {
+        self.0.iter().any(|fault| fault.needs_cluster())
     }
 }
 
@@ -221,6 +294,9 @@ mod tests {
     fn faults_are_named_one_by_one_or_by_their_first_word() {
         let faults: Faults = "postgres, broker-kill,broker-kill".parse().unwrap();
         assert_eq!(faults.0, [Fault::BrokerKill, Fault::PostgresKill, Fault::PostgresStop]);
+        let faults: Faults = "node,service-kill".parse().unwrap();
+        assert!(faults.need_cluster() && faults.0.len() == 4);
+        assert!("node,link".parse::<Faults>().unwrap_err().starts_with("link-reset needs"));
         let unknown = "broker,earthquake".parse::<Faults>().unwrap_err();
         assert!(unknown.starts_with("\"earthquake\" is no fault; there are service-kill, "));
         assert!(unknown.contains("message-poison"));

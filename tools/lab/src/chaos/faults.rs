@@ -2,6 +2,7 @@
 
 mod bytes;
 mod clock;
+mod cluster;
 mod lies;
 mod silence;
 mod upgrade;
@@ -112,6 +113,9 @@ impl<'a> Hands<'a> {
             (Fault::Weight, _) => self.weight(step).await,
             (Fault::Lies, _) => self.lies(step).await,
             (Fault::Upgrade, Target::Service(place)) => self.upgrade(place, step).await,
+            (Fault::NodeRoll, _) => self.roll_nodes().await,
+            (Fault::Failover, Target::Postgres(place)) => self.fail_over(place, step).await,
+            (fault, _) if fault.needs_cluster() => self.disturb_node(step).await,
             (fault, _) => self.meddle(fault, step).await,
         }
     }
@@ -161,23 +165,23 @@ impl<'a> Hands<'a> {
 
     async fn end_broker(&mut self, step: &Step) -> Result<String> {
         let how = if step.fault == Fault::BrokerKill {
-            self.fleet.system.servers.rabbitmq.kill().await?;
+            self.fleet.system.servers.rabbitmq_mut().kill().await?;
             "killed"
         } else {
-            self.fleet.system.servers.rabbitmq.stop().await?;
+            self.fleet.system.servers.rabbitmq_mut().stop().await?;
             "stopped"
         };
         sleep(step.lasts).await;
-        let System { servers: Servers { rabbitmq, .. }, endpoints, .. } = &mut self.fleet.system;
+        let System { servers, endpoints, .. } = &mut self.fleet.system;
         let ready = Since::broker_answers(&endpoints.amqp_url);
-        let (started, since) = tokio::join!(rabbitmq.restart(), ready_within(ready));
+        let (started, since) = tokio::join!(servers.rabbitmq_mut().restart(), ready_within(ready));
         started?;
         self.flows(since?, &ALL, Measure::BrokerFlows).await?;
         Ok(format!("{how}, started {} later", ms(step.lasts)))
     }
 
     async fn freeze_broker(&mut self, step: &Step) -> Result<String> {
-        let (since, node) = (Since::now(), self.fleet.system.servers.rabbitmq.process());
+        let (since, node) = (Since::now(), self.fleet.system.servers.rabbitmq().process());
         node.signal(Signal::SIGSTOP);
         let noticed = since.noticed(self.fleet).await;
         sleep(step.lasts).await;
@@ -189,10 +193,10 @@ impl<'a> Hands<'a> {
 
     async fn alarm(&mut self, step: &Step) -> Result<String> {
         const TINY: f64 = 0.000_01;
-        self.fleet.system.servers.rabbitmq.limit_memory(TINY).await?;
-        let is_blocked = self.fleet.system.servers.rabbitmq.has_alarm().await;
+        self.fleet.system.servers.rabbitmq().limit_memory(TINY).await?;
+        let is_blocked = self.fleet.system.servers.rabbitmq().has_alarm().await;
         sleep(step.lasts).await;
-        self.fleet.system.servers.rabbitmq.limit_memory(MEMORY_SHARE).await?;
+        self.fleet.system.servers.rabbitmq().limit_memory(MEMORY_SHARE).await?;
         let since = Since::now();
         ensure!(is_blocked?, "RabbitMQ raised no alarm");
         self.flows(since, &ALL, Measure::Flows).await?;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use kit::child_process::ChildProcess;
 use kit::settings::{SERVICES, Settings};
@@ -27,19 +27,33 @@ pub struct Fleet {
     links: Links,
 }
 
+/// In a cluster only the customers' one: the services know all addresses of the servers.
 struct Links {
     customers: Proxy,
-    broker: Proxy,
+    broker: Option<Proxy>,
     postgres: Vec<Proxy>,
 }
 
 impl Fleet {
     /// Returns when everything is ready.
-    pub async fn start(dir: &Path) -> Result<Self> {
-        let told =
-            [("GATEWAY", "http"), ("PAYMENT_REAP_AFTER", REAP_AFTER), ("BATCH_MAX", BATCH_MAX)];
+    pub async fn start(dir: &Path, is_cluster: bool) -> Result<Self> {
+        let size = if is_cluster { "3" } else { "1" };
+        let told = [
+            ("GATEWAY", "http"),
+            ("PAYMENT_REAP_AFTER", REAP_AFTER),
+            ("BATCH_MAX", BATCH_MAX),
+            ("CLUSTER", size),
+        ];
         let servers = Servers::start(dir, &told).await?;
         let settings = &servers.settings;
+        if is_cluster {
+            let customers = Proxy::start(vec![settings.order_http_port]).await?;
+            let links = Links { customers, broker: None, postgres: Vec::new() };
+            let (seen, urls) = (settings.clone(), settings.amqp_urls().join(","));
+            let mut system = System::start(servers, &[seen]).await?;
+            system.endpoints.amqp_url = urls;
+            return Ok(Self { system, links });
+        }
         let fronts = (0..REPLICAS).map(|_| ports::free()).collect::<Result<Vec<_>>>()?;
         let links = Links::start(settings, &fronts).await?;
         let copies = (1..).zip(&fronts);
@@ -58,31 +72,34 @@ impl Fleet {
     }
 
     pub fn link(&self, target: Target) -> Result<&Proxy> {
-        match target {
-            Target::Broker => Ok(&self.links.broker),
-            Target::Customers => Ok(&self.links.customers),
-            Target::Postgres(place) => Ok(&self.links.postgres[place]),
-            Target::Replica(_) | Target::Service(_) | Target::Provider => {
-                bail!("there is no proxy before {target}")
-            }
-        }
+        let link = match target {
+            Target::Broker => self.links.broker.as_ref(),
+            Target::Customers => Some(&self.links.customers),
+            Target::Postgres(place) => self.links.postgres.get(place),
+            Target::Node(_) | Target::Replica(_) | Target::Service(_) | Target::Provider => None,
+        };
+        link.with_context(|| format!("there is no proxy before {target}"))
     }
 
     /// Restores all links, and wakes and starts everything.
     pub async fn heal(&mut self) -> Result<()> {
         let Links { customers, broker, postgres } = &self.links;
-        for link in postgres.iter().chain([customers, broker]) {
+        for link in postgres.iter().chain(broker).chain([customers]) {
             link.set(Weather::Clear);
         }
-        let Servers { rabbitmq, postgres, .. } = &mut self.system.servers;
-        rabbitmq.process().signal(Signal::SIGCONT);
-        if !rabbitmq.is_running() {
-            rabbitmq.restart().await?;
+        let Servers { brokers, postgres, standbys, .. } = &mut self.system.servers;
+        for node in &mut brokers.nodes {
+            node.process().signal(Signal::SIGCONT);
+            if !node.is_running() {
+                node.restart().await?;
+            }
         }
-        if rabbitmq.has_alarm().await? {
-            rabbitmq.limit_memory(MEMORY_SHARE).await?;
+        let only = &brokers.nodes[0];
+        if only.has_alarm().await? {
+            only.limit_memory(MEMORY_SHARE).await?;
         }
-        let stopped = postgres.iter_mut().filter(|postgres| !postgres.is_running());
+        let servers = postgres.iter_mut().chain(standbys);
+        let stopped = servers.filter(|postgres| !postgres.is_running());
         try_join_all(stopped.map(Postgres::restart)).await?;
         for part in self.system.parts_mut() {
             if part.running().is_ok() {
@@ -99,14 +116,15 @@ impl Fleet {
         let System { replicas, provider, servers, .. } = &self.system;
         let parts = replicas.iter().enumerate().map(|(place, part)| {
             let copy = place / SERVICES.len() + 1;
-            (format!("{}-{copy}.log", part.service.name), part.service.log_file())
+            (format!("{}-{copy}.log", part.service.service), part.service.log_file())
         });
         let postgres = SERVICES.iter().zip(&servers.postgres);
         let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
         let provider =
             provider.iter().map(|part| ("provider.log".to_owned(), part.service.log_file()));
-        let rabbitmq = ("rabbitmq.log".to_owned(), servers.rabbitmq.log_file());
-        parts.chain(postgres).chain(provider).chain([rabbitmq]).collect()
+        let nodes = (1..).zip(&servers.brokers.nodes);
+        let nodes = nodes.map(|(number, node)| (format!("rabbitmq-{number}.log"), node.log_file()));
+        parts.chain(postgres).chain(provider).chain(nodes).collect()
     }
 }
 
@@ -115,7 +133,7 @@ impl Links {
         let postgres = settings.databases.iter().map(|one| Proxy::start(vec![one.port]));
         Ok(Self {
             customers: Proxy::start(fronts.to_vec()).await?,
-            broker: Proxy::start(vec![settings.rabbitmq_port]).await?,
+            broker: Some(Proxy::start(vec![settings.rabbitmq_port]).await?),
             postgres: try_join_all(postgres).await?,
         })
     }
@@ -125,7 +143,7 @@ impl Links {
         let mut seen = settings.clone();
         seen.home = settings.home.join(copy.to_string());
         seen.order_http_port = front;
-        seen.rabbitmq_port = self.broker.port;
+        seen.rabbitmq_port = self.broker.as_ref().map_or(seen.rabbitmq_port, |link| link.port);
         for (database, link) in seen.databases.iter_mut().zip(&self.postgres) {
             database.port = link.port;
         }

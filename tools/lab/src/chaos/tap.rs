@@ -12,7 +12,6 @@ use events::{SAGA, SERVICES};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Connection, ConnectionProperties};
 use messaging::{
     Broker as _, Confirm, Env, Message, Publication, RabbitMq, SystemEnv, Topology, exchange_of,
     queue_name, wire,
@@ -51,7 +50,7 @@ impl Tap {
     /// Its queue is deleted with it.
     pub async fn stop(&self) -> Result<()> {
         lock(&self.listening).abort_all();
-        let connection = self.connect().await?;
+        let connection = RabbitMq::connection(&self.amqp_url, "chaos: tap").await?;
         let channel = connection.create_channel().await?;
         channel.queue_delete(QUEUE.into(), Default::default()).await?;
         connection.close(200, "done".into()).await?;
@@ -141,10 +140,6 @@ impl Tap {
         let stored = confirms.iter().filter(|confirm| **confirm == Confirm::Stored).count();
         ensure!(stored == confirms.len(), "{stored} of {} messages were taken", confirms.len());
         Ok(stored)
-    }
-
-    async fn connect(&self) -> lapin::Result<Connection> {
-        Connection::connect(&self.amqp_url, ConnectionProperties::default()).await
     }
 }
 

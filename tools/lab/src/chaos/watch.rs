@@ -45,6 +45,12 @@ pub enum Measure {
     SilentFlows,
     /// Until every earlier order is final.
     Settled,
+    /// From the promotion of a standby until its service has handled or published an event.
+    Promoted,
+    /// Between two confirmed orders, from a fault of RabbitMQ's nodes to its end.
+    NodeGap,
+    /// The same for a failover.
+    FailoverGap,
     /// From the last hostile message until all of them are dead letters.
     Parked,
 }
@@ -59,7 +65,9 @@ impl Measure {
             Self::SilentFlows => Some(Duration::from_secs(30)),
             // Some of these wait for a card that is never available.
             Self::Settled => Some(Duration::from_secs(60)),
-            Self::Parked => Some(Duration::from_secs(10)),
+            Self::Parked | Self::NodeGap => Some(Duration::from_secs(10)),
+            Self::Promoted => Some(Duration::from_secs(5)),
+            Self::FailoverGap => Some(Duration::from_secs(15)),
             Self::Flows => None,
         }
     }
@@ -73,6 +81,8 @@ impl Measure {
             Self::Noticed => "broker silent → noticed by all",
             Self::SilentFlows => "link silent → first event",
             Self::Settled => "earlier orders → all final",
+            Self::Promoted => "standby promoted → first event",
+            Self::NodeGap | Self::FailoverGap => "longest gap in confirmed orders",
             Self::Parked => "hostile → dead letter",
         }
     }
@@ -175,6 +185,25 @@ impl Since {
             Ok(found) => found,
             Err(_) => bail!("{} of before not final after {bound:?}", some(open, "order")),
         }
+    }
+
+    /// The longest time since then in which no order was confirmed.
+    pub async fn longest_gap(&self, endpoints: &Endpoints) -> Result<Duration> {
+        let url = endpoints.databases.get("order").context("every service has a database")?;
+        let mut database = PgConnection::connect(url).await?;
+        let seconds: f64 = sqlx::query_scalar(
+            "WITH moments AS (
+                 SELECT updated_at AS at FROM orders
+                 WHERE outcome = 'CONFIRMED' AND updated_at > $1
+                 UNION ALL
+                 VALUES ($1), (now()))
+             SELECT MAX(EXTRACT(EPOCH FROM gap))::FLOAT8
+             FROM (SELECT at - LAG(at) OVER (ORDER BY at) AS gap FROM moments) AS gaps",
+        )
+        .bind(self.by_clock)
+        .fetch_one(&mut database)
+        .await?;
+        Ok(Duration::from_secs_f64(seconds))
     }
 
     async fn heard_by(&self, endpoints: &Endpoints, service: &str) -> Result<()> {

@@ -27,6 +27,7 @@ const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   lab chaos --for 1m --faults broker,postgres-kill
   lab chaos --for 30s --orders 300 --faults bytes    one kind, for a while
+  lab chaos --for 10m --faults node,leader,partition,failover
   lab chaos --seed 7                                 the same faults again
   lab chaos --for 20m --orders 20000 --faults broker,postgres --every 5s..40s
   make chaos SEED=7 FOR=20m ORDERS=20000 FAULTS=broker,postgres EVERY=5s..40s";
@@ -35,7 +36,8 @@ const EXAMPLES: &str = "Examples:
 ///
 /// Starts a system of its own (RabbitMQ, four Postgres, the provider, each service twice, proxies
 /// between them) on free ports, places orders, and kills, freezes, cuts, delays, repeats and
-/// poisons by a plan that the seed tells. Then the faults stop, every order has to end, and the
+/// poisons by a plan that the seed tells. Where a named fault needs a cluster, the system is one:
+/// three nodes, a standby for each Postgres. Then the faults stop, every order has to end, and the
 /// invariants are checked. Exits with 0 only when all hold, nothing is unfinished and every fault
 /// was injected. Nothing that runs already is touched.
 #[derive(Args)]
@@ -140,7 +142,8 @@ fn clear(folder: &Path) -> Result<()> {
 
 fn after_help() -> String {
     let all = Fault::ALL.map(Fault::name).join(", ");
-    format!("Faults: {all}\n\n{EXAMPLES}")
+    let of_clusters = Fault::OF_CLUSTERS.map(Fault::name).join(", ");
+    format!("Faults: {all}\nFaults of a cluster: {of_clusters}\n\n{EXAMPLES}")
 }
 
 fn print(report: &Report, folder: &Path) {

@@ -118,6 +118,46 @@ impl RabbitMq {
         answer.map(drop).context("RabbitMQ does not spread the leaders of its queues")
     }
 
+    /// The number of the node that leads most queues.
+    pub async fn leader(&self) -> Result<usize> {
+        let request = self.request(Method::GET, "queues?columns=leader", PROBE_BOUND)?;
+        let queues: Vec<Value> = request.send().await?.error_for_status()?.json().await?;
+        let led = |number: &usize| {
+            let node = Membership::node(*number);
+            queues.iter().filter(|queue| queue["leader"] == node.as_str()).count()
+        };
+        let size = self.config.cluster.as_ref().map_or(1, |membership| membership.size);
+        (1..=size).max_by_key(led).context("a cluster has nodes")
+    }
+
+    /// Cuts the node off from the others of its cluster, which take it for dead; it takes them for
+    /// dead, too.
+    pub async fn part(&self) -> Result<()> {
+        let others = self.others().join(", ");
+        let cut = format!(
+            "[begin erlang:set_cookie(Node, cut), erlang:disconnect_node(Node) end \
+             || Node <- [{others}]], [] = nodes() -- (nodes() -- [{others}])."
+        );
+        self.eval(&cut).await.map(drop)
+    }
+
+    /// Lets the node reach the others again.
+    pub async fn rejoin(&self) -> Result<()> {
+        let others = self.others().join(", ");
+        let heal = format!(
+            "[begin erlang:set_cookie(Node, erlang:get_cookie()), net_kernel:connect_node(Node) end \
+             || Node <- [{others}]]."
+        );
+        self.eval(&heal).await.map(drop)
+    }
+
+    /// The names of the others, as Erlang has them.
+    fn others(&self) -> Vec<String> {
+        let Some(Membership { number, size, .. }) = &self.config.cluster else { return Vec::new() };
+        let others = (1..=*size).filter(|other| other != number);
+        others.map(|other| format!("'{}'", Membership::node(other))).collect()
+    }
+
     /// Loads the definitions; what is there already stays as it is.
     async fn import(&self) -> Result<()> {
         let all = definitions(&self.config, &self.config.definitions);

@@ -91,14 +91,16 @@ fn settings(config: &RabbitConfig) -> String {
 }
 
 /// Peers are found by name. A node that sees no majority pauses, since its copy of the topology may
-/// be old; and the leaders of queues are spread over the nodes.
+/// be old; the leaders of queues are spread over the nodes; and a silent node is given up after some
+/// ten seconds, not sixty.
 fn cluster_settings(membership: &Membership) -> String {
     let key = "cluster_formation.classic_config.nodes";
     let nodes = (1..=membership.size).map(|at| format!("{key}.{at} = {}\n", Membership::node(at)));
     "cluster_formation.peer_discovery_backend = classic_config\n".to_owned()
         + &nodes.collect::<String>()
         + "cluster_partition_handling = pause_minority\n\
-           queue_leader_locator = balanced\n"
+           queue_leader_locator = balanced\n\
+           net_ticktime = 10\n"
 }
 
 /// The directory of what a node shares with the others of its cluster.

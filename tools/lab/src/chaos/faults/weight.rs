@@ -33,7 +33,7 @@ impl Hands<'_> {
         goods.shelve(inventory.context("every service has a database")?).await?;
         let of = |scenario: Scenario| Draft { items: goods.one_of_each(), ..scenario.draft() };
         let drafts = [of(Scenario::Confirmed), of(Scenario::Declined)];
-        let broker = self.fleet.system.servers.rabbitmq.process();
+        let broker = self.fleet.system.servers.rabbitmq().process();
         broker.signal(Signal::SIGSTOP);
         let placed = place(&Api::at(&self.fleet.front_url()), &drafts, step.lasts).await;
         broker.signal(Signal::SIGCONT);
