@@ -87,7 +87,8 @@ impl RabbitMq {
         let name = format!("{}: declares", topology.service);
         let (connection, node) = self.open(name, Some(BODY_MAX)).await?;
         self.brokers.used(&node);
-        let declared = declare::make_sure(&connection, topology, &self.may_declare).await;
+        let declared = declare::make_sure(&connection, topology, &self.may_declare);
+        let declared = node.in_time(declared).await;
         // It may be closed already, or silent.
         let goodbye = connection.close(200, "declared".into());
         let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
@@ -138,7 +139,7 @@ impl Broker for RabbitMq {
             link(&node, format!("{service}: publishes")),
         )?;
         let Self { prefetch, rank, .. } = *self;
-        Ok(Box::new(RabbitSession { consuming, publishing, prefetch, rank }))
+        Ok(Box::new(RabbitSession { node, consuming, publishing, prefetch, rank }))
     }
 
     async fn look(&self, name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
@@ -148,6 +149,7 @@ impl Broker for RabbitMq {
 }
 
 struct RabbitSession {
+    node: Node,
     consuming: Link,
     publishing: Link,
     prefetch: u16,
@@ -157,24 +159,24 @@ struct RabbitSession {
 #[async_trait]
 impl Session for RabbitSession {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError> {
-        let channel = within(self.consuming.channel()).await?;
+        let channel = self.node.in_time(self.consuming.channel()).await?;
         let qos = Qos { prefetch_count: self.prefetch, global: false };
-        within(channel.call(AMQPClass::Basic(AMQPMethod::Qos(qos)))).await?;
+        self.node.in_time(channel.call(AMQPClass::Basic(AMQPMethod::Qos(qos)))).await?;
         let consume = Consume {
             queue: queue.into(),
             consumer_tag: CONSUMER.into(),
             arguments: wire::table([(RANK, self.rank.into())]),
             ..Consume::default()
         };
-        within(channel.call(AMQPClass::Basic(AMQPMethod::Consume(consume)))).await?;
+        self.node.in_time(channel.call(AMQPClass::Basic(AMQPMethod::Consume(consume)))).await?;
         let queue = queue.into();
         Ok(Box::new(RabbitDeliveries { channel, queue, last_tag: None, unreadable: vec![] }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        let channel = within(self.publishing.channel()).await?;
+        let channel = self.node.in_time(self.publishing.channel()).await?;
         let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
-        within(channel.call(AMQPClass::Confirm(select))).await?;
+        self.node.in_time(channel.call(AMQPClass::Confirm(select))).await?;
         Ok(Box::new(RabbitPublisher { channel }))
     }
 

@@ -17,8 +17,9 @@ use tokio::{net::lookup_host, time::timeout};
 const HEARTBEAT_S: u16 = 6;
 /// Where there is another node to go to.
 const QUICK_HEARTBEAT_S: u16 = 2;
-/// So long a node may take to let us in, where there is another.
-const NODE_MAX: Duration = Duration::from_secs(2);
+/// So long a node may take for a step of a session's start, where there is another: it may be cut
+/// off from the leader of a queue.
+const NODE_MAX: Duration = Duration::from_secs(3);
 /// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
 /// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
@@ -123,7 +124,7 @@ impl Node {
         named(&self.uri, self.address.ip())
     }
 
-    /// Bounds a wait for the node to let us in.
+    /// Bounds a wait for a step of a session's start.
     pub async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, BrokerError>>,

@@ -8,7 +8,7 @@ use kit::settings::SERVICES;
 use kit::system::Servers;
 use nix::sys::signal::Signal;
 use servers::{Lifetime, Postgres, PostgresConfig, RabbitMq};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{ALL, Hands, READY_WITHIN, ms};
 use crate::chaos::fault::{Fault, Target};
@@ -17,6 +17,7 @@ use crate::chaos::watch::{Measure, Since};
 
 /// The old primary is back for so long, and takes connections, before it becomes a standby.
 const BACK_FOR: Duration = Duration::from_secs(2);
+const FINDS_BACK_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Hands<'_> {
@@ -47,8 +48,15 @@ impl Hands<'_> {
             Fault::NodeFreeze | Fault::LeaderFreeze => node.process().signal(Signal::SIGCONT),
             _ => node.rejoin().await?,
         }
+        // RabbitMQ before Khepri does not always find back after a silence; its operator restarts
+        // the node.
+        let found_back = timeout(FINDS_BACK_WITHIN, self.whole()).await.is_ok();
+        if !found_back {
+            self.nodes()[place].restart().await?;
+        }
         self.recovered_nodes(&since).await?;
-        Ok(format!("node {} {how}, back {} later", place + 1, ms(step.lasts)))
+        let then = if found_back { "" } else { ", then restarted, since it did not find back" };
+        Ok(format!("node {} {how}, back {} later{then}", place + 1, ms(step.lasts)))
     }
 
     /// One after the other, each as soon as the last one is back.
