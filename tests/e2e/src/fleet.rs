@@ -263,7 +263,8 @@ fn given(name: &str) -> String {
     })
 }
 
-fn folder() -> PathBuf {
+/// Of a test's own.
+pub fn folder() -> PathBuf {
     let folder = crate::process::target().join("e2e").join(SystemEnv.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     folder

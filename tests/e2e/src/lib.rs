@@ -18,7 +18,7 @@ pub use clock::WrongClock;
 pub use collector::{Collector, Span};
 pub use command::{Said, saga};
 pub use fault::{mend, refuse};
-pub use fleet::{Fleet, SERVICES, given_broker};
+pub use fleet::{Fleet, SERVICES, folder, given_broker};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;
 pub use provider::Provider;

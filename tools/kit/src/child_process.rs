@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::service::Service;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
+const STOP_WITHIN: Duration = Duration::from_secs(12);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub struct ChildProcess {
@@ -45,6 +46,15 @@ impl ChildProcess {
         self.running()?;
         match self.process.take() {
             Some(mut process) => process.end(&[]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets it finish its work.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.running()?;
+        match self.process.take() {
+            Some(mut process) => process.end(&[(Signal::SIGTERM, STOP_WITHIN)]).await,
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -120,6 +120,20 @@ impl Service {
             self.binary.display()
         );
         Ok(())
+    }
+
+    /// Runs the binary of this directory from now on, or the one beside this command.
+    pub fn take_from(&mut self, dir: Option<&Path>) -> Result<()> {
+        let beside = binary(&format!("{}-service", self.service))?;
+        self.binary = match (dir, beside.file_name()) {
+            (Some(dir), Some(name)) => dir.join(name),
+            _ => beside,
+        };
+        self.check_binary()
+    }
+
+    pub fn is_of(&self, dir: &Path) -> bool {
+        self.binary.parent() == Some(dir)
     }
 
     pub fn log_file(&self) -> PathBuf {

@@ -13,7 +13,7 @@ mod report;
 mod tap;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -63,6 +63,9 @@ pub struct Chaos {
     pub in_flight: usize,
     #[serde(skip)]
     pub mix: Mix,
+    /// The directory of the previous release's binaries.
+    #[serde(skip)]
+    pub previous: Option<PathBuf>,
 }
 
 impl Chaos {
@@ -158,7 +161,8 @@ impl Chaos {
             }
             begun = Instant::now();
             live.now(format!("{} {}", step.fault.name(), step.target));
-            let one = Hands::new(fleet, tap, live).commit(step, started).await;
+            let one =
+                Hands::new(fleet, tap, live, self.previous.as_deref()).commit(step, started).await;
             live.fault_is_over(&report::line(&one));
             done.push(one);
         }

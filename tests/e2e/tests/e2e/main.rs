@@ -18,6 +18,7 @@ mod metrics;
 mod outages;
 mod past;
 mod poison;
+mod promotion;
 mod provider;
 mod rabbit;
 mod races;

@@ -39,6 +39,8 @@ pub enum Fault {
     Lies,
     /// A service on the next release's schema, which publishes the next release's events.
     Upgrade,
+    /// The previous release in place of this one, or the other way round.
+    Release,
     // The rest is for a cluster.
     NodeKill,
     NodeFreeze,
@@ -66,7 +68,7 @@ impl Fault {
         Self::Failover,
     ];
 
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ServiceKill,
         Self::ServiceFreeze,
         Self::ProviderKill,
@@ -88,6 +90,7 @@ impl Fault {
         Self::Weight,
         Self::Lies,
         Self::Upgrade,
+        Self::Release,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -113,6 +116,7 @@ impl Fault {
             Self::Weight => "weight",
             Self::Lies => "lies",
             Self::Upgrade => "upgrade",
+            Self::Release => "release",
             Self::NodeKill => "node-kill",
             Self::NodeFreeze => "node-freeze",
             Self::NodeRoll => "node-roll",
@@ -144,7 +148,7 @@ impl Fault {
             Self::Upgrade => 1_000..=2_000,
             Self::NodeKill | Self::LeaderKill | Self::Partition => 3_000..=15_000,
             Self::NodeFreeze | Self::LeaderFreeze => 5_000..=25_000,
-            Self::NodeRoll => 0..=0,
+            Self::NodeRoll | Self::Release => 0..=0,
             Self::Failover => 0..=3_000,
         }
     }
@@ -175,7 +179,7 @@ impl Fault {
                 (0..SERVICES.len() * REPLICAS).map(Target::Replica).collect()
             }
             Self::ProviderKill | Self::Lies => vec![Target::Provider],
-            Self::Upgrade => (0..SERVICES.len()).map(Target::Service).collect(),
+            Self::Upgrade | Self::Release => (0..SERVICES.len()).map(Target::Service).collect(),
             Self::PostgresKill | Self::PostgresStop | Self::Failover => postgres.collect(),
             Self::NodeKill | Self::NodeFreeze | Self::Partition => {
                 (0..NODES).map(Target::Node).collect()

@@ -4,10 +4,12 @@ mod bytes;
 mod clock;
 mod cluster;
 mod lies;
+mod release;
 mod silence;
 mod upgrade;
 mod weight;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -71,13 +73,20 @@ pub struct Hands<'a> {
     pub fleet: &'a mut Fleet,
     pub tap: &'a Tap,
     pub live: &'a Live,
+    /// The binaries of the previous release.
+    pub previous: Option<&'a Path>,
     recoveries: Vec<Recovery>,
     placed: Vec<OrderId>,
 }
 
 impl<'a> Hands<'a> {
-    pub const fn new(fleet: &'a mut Fleet, tap: &'a Tap, live: &'a Live) -> Self {
-        Self { fleet, tap, live, recoveries: Vec::new(), placed: Vec::new() }
+    pub const fn new(
+        fleet: &'a mut Fleet,
+        tap: &'a Tap,
+        live: &'a Live,
+        previous: Option<&'a Path>,
+    ) -> Self {
+        Self { fleet, tap, live, previous, recoveries: Vec::new(), placed: Vec::new() }
     }
 
     /// Errors are part of the returned value.
@@ -113,6 +122,10 @@ impl<'a> Hands<'a> {
             (Fault::Weight, _) => self.weight(step).await,
             (Fault::Lies, _) => self.lies(step).await,
             (Fault::Upgrade, Target::Service(place)) => self.upgrade(place, step).await,
+            (Fault::Release, Target::Service(place)) => {
+                let previous = self.previous.context("there is no previous release")?;
+                self.change_release(place, previous).await
+            }
             (Fault::NodeRoll, _) => self.roll_nodes().await,
             (Fault::Failover, Target::Postgres(place)) => self.fail_over(place, step).await,
             (fault, _) if fault.needs_cluster() => self.disturb_node(step).await,

@@ -66,6 +66,9 @@ pub struct ChaosCommand {
     #[arg(long, short = 'm', default_value_t = 1000)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
+    /// The directory with the binaries of the previous release, for the fault release
+    #[arg(long, env = "PREVIOUS")]
+    previous: Option<PathBuf>,
     /// Scenarios with their weights, such as confirmed=80,declined=20 [default: all of them]
     #[arg(long)]
     mix: Option<Mix>,
@@ -84,7 +87,8 @@ impl ChaosCommand {
         let chaos = Chaos {
             seed: self.seed.unwrap_or_else(|| SystemEnv.random() % 1_000_000),
             length: self.length,
-            faults: possible(self.faults.clone())?,
+            faults: possible(self.faults.clone(), self.previous.is_some())?,
+            previous: self.previous.as_deref().map(std::path::absolute).transpose()?,
             every: self.every,
             orders: self.orders,
             rate: self.rate,
@@ -118,7 +122,7 @@ impl ChaosCommand {
 }
 
 /// Faults that this machine cannot inject are left out, unless they are named.
-fn possible(named: Option<Faults>) -> Result<Faults> {
+fn possible(named: Option<Faults>, has_previous: bool) -> Result<Faults> {
     const MISSING: &str = "libfaketime is missing, which shifts a clock: apt-get install faketime";
     let is_named = named.is_some();
     let mut faults = named.unwrap_or_default();
@@ -126,6 +130,10 @@ fn possible(named: Option<Faults>) -> Result<Faults> {
         ensure!(!is_named, MISSING);
         eprintln!("the fault clock is left out: {MISSING}");
         faults.0.retain(|fault| *fault != Fault::Clock);
+    }
+    if faults.0.contains(&Fault::Release) && !has_previous {
+        ensure!(!is_named, "the fault release needs the previous release's binaries: --previous");
+        faults.0.retain(|fault| *fault != Fault::Release);
     }
     Ok(faults)
 }

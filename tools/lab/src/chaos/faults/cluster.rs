@@ -25,7 +25,7 @@ impl Hands<'_> {
         let since = Since::now();
         let place = match step.target {
             Target::Node(place) => place,
-            _ => self.nodes()[0].leader().await? - 1,
+            _ => self.leader().await? - 1,
         };
         let node = &mut self.nodes()[place];
         let how = match step.fault {
@@ -103,6 +103,17 @@ impl Hands<'_> {
         self.flows(Since::now(), &ALL, Measure::Flows).await?;
         self.nodes()[0].spread_leaders().await?;
         self.gap(since, Measure::NodeGap).await
+    }
+
+    /// A busy node may be slow to say.
+    async fn leader(&mut self) -> Result<usize> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            match self.nodes()[0].leader().await {
+                Err(_) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
+                found => return found,
+            }
+        }
     }
 
     /// Returns when every node sees all of them.

@@ -30,6 +30,7 @@ impl Run {
             orders: Some(10),
             rate: 40,
             in_flight: 8,
+            previous: None,
             mix: load::Mix::default(),
         };
         let steps = Plan::new(1, &asked.faults, every).take(3);
