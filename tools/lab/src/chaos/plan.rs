@@ -123,7 +123,7 @@ mod tests {
     const EVERY: Every = Every { least: Duration::from_secs(5), most: Duration::from_secs(40) };
 
     fn plan(seed: u64, faults: &Faults) -> Vec<Step> {
-        Plan::new(seed, faults, EVERY).take(63).collect()
+        Plan::new(seed, faults, EVERY).take(3 * Fault::ALL.len()).collect()
     }
 
     #[test]

@@ -145,8 +145,8 @@ impl RabbitMq {
     pub async fn rejoin(&self) -> Result<()> {
         let others = self.others().join(", ");
         let heal = format!(
-            "[begin erlang:set_cookie(Node, erlang:get_cookie()), net_kernel:connect_node(Node) end \
-             || Node <- [{others}]]."
+            "Cookie = erlang:get_cookie(), [begin erlang:set_cookie(Node, Cookie), \
+             net_kernel:connect_node(Node) end || Node <- [{others}]]."
         );
         self.eval(&heal).await.map(drop)
     }
