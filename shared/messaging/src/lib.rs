@@ -14,6 +14,7 @@ mod schedule;
 mod supervisor;
 
 mod env;
+pub mod history;
 mod message;
 pub mod partitions;
 mod postgres;

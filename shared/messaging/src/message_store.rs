@@ -59,7 +59,7 @@ pub trait MessageStore: Clone + Send + Sync + 'static {
     /// publishes them at once.
     async fn release(&self, unsent: &[EventId]) -> Result<(), Failure>;
 
-    /// Deletes these confirmed events.
+    /// Deletes these confirmed events from the outbox; they may be kept elsewhere as history.
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure>;
 
     /// Records in a committed row that this message, by its fingerprint, is about to be handled

@@ -2,7 +2,8 @@
 
 use crate::message_store::{FAILURES_MAX, Unsent};
 use crate::{
-    CrashPoint, Failure, Handled, MessageStore, Outgoing, Reply, Seen, crash_at, crash_is_due,
+    CrashPoint, Failure, Handled, MessageStore, Outgoing, Reply, Retention, Seen, crash_at,
+    crash_is_due, history,
 };
 use async_trait::async_trait;
 use database::{PgPool, Session, Transaction};
@@ -53,11 +54,19 @@ pub fn migrations() -> Vec<refinery_core::Migration> {
 #[derive(Clone)]
 pub struct PgMessageStore {
     pub pool: PgPool,
+    /// How long published events are kept; 0 days is not at all.
+    pub history: Retention,
 }
 
 impl PgMessageStore {
+    /// It keeps no history.
     pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, history: Retention::days(0) }
+    }
+
+    #[must_use]
+    pub fn keeping(self, history: Retention) -> Self {
+        Self { history, ..self }
     }
 
     /// For a statement that is a transaction by itself.
@@ -214,11 +223,7 @@ impl MessageStore for PgMessageStore {
     }
 
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
-        sqlx::query("DELETE FROM outbox WHERE event_id = ANY($1)")
-            .bind(sent)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        history::forget_sent(&self.pool, sent, self.history).await
     }
 
     async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
@@ -273,7 +278,7 @@ async fn digests(tx: &Session, ids: &[Uuid]) -> Result<Vec<(Uuid, Vec<u8>)>, sql
 }
 
 database::row! {
-    struct OutboxRow {
+    pub struct OutboxRow {
         event_id: Uuid,
         event_type: String,
         version: i32,

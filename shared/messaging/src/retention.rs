@@ -1,5 +1,6 @@
-//! Defines how long idempotency keys are kept. For an older event the inbox cannot tell whether it
-//! was handled, so the consumer and every replay refuse it. Pure.
+//! Defines how long idempotency keys are kept, and published events. For an event older than the
+//! keys the inbox cannot tell whether it was handled, so the consumer and every replay refuse it.
+//! Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -23,6 +24,10 @@ impl Default for Retention {
 impl Retention {
     pub const fn days(days: u16) -> Self {
         Self { days }
+    }
+
+    pub const fn in_days(self) -> u16 {
+        self.days
     }
 
     /// Events from before are refused.

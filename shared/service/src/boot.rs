@@ -9,7 +9,8 @@ use database::{Limits, PgPool, Transaction};
 use futures::{FutureExt, future::BoxFuture};
 use messaging::{
     Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, SessionSupervisor,
-    Store, SystemEnv, partitions,
+    Store, SystemEnv,
+    partitions::{HISTORY, INBOX},
 };
 use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -29,6 +30,8 @@ const BROKER_GRACE: Duration = Duration::from_secs(2);
 /// A service's environment, in production or in a test.
 pub struct Running {
     pub pool: PgPool,
+    /// How long published events are kept.
+    pub history: Retention,
     pub broker: Arc<dyn Broker>,
     /// The machine's clock and randomness; decisions use the database's clock.
     pub env: Arc<dyn Env>,
@@ -119,6 +122,7 @@ impl Boot {
         })?;
         let surroundings = Running {
             pool: self.pool(common)?,
+            history: common.history()?,
             broker: Arc::new(rabbit),
             env: SystemEnv::shared(),
             tuning,
@@ -158,8 +162,8 @@ impl Boot {
             Err(why) => return Err(why),
         };
         let env: Arc<dyn Env> = clock.clone();
-        let Running { pool, broker, tuning, health_file, stop, .. } = around;
-        let message_store = PgMessageStore::new(pool);
+        let Running { pool, history, broker, tuning, health_file, stop, .. } = around;
+        let message_store = PgMessageStore::new(pool).keeping(history);
         let publishing = Publishing::new(&message_store, &env, &tuning);
         let supervisor = supervise(broker.clone(), &message_store, &publishing, &env, &tuning);
         let Publishing { outbox, progress, .. } = publishing;
@@ -223,10 +227,11 @@ impl Boot {
     }
 }
 
-/// Applies both sets of migrations, once, and creates the inbox partitions of the days to come.
+/// Applies both sets of migrations, once, and creates the partitions of the days to come.
 async fn migrate(schema: &Schema, pool: &PgPool) -> anyhow::Result<()> {
     database::migrate(pool, "messaging_schema_history", &messaging::migrations()).await?;
-    partitions::make(pool).await?;
+    INBOX.make(pool).await?;
+    HISTORY.make(pool).await?;
     database::migrate(pool, "schema_history", &schema.migrations).await?;
     if let Some(statement) = schema.preparation {
         let session = pool.statement().await?;

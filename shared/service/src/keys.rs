@@ -1,7 +1,7 @@
-//! Maintains the partitions of the inbox: creates those to come and drops expired ones.
+//! Maintains the partitions of the inbox and the history: creates those to come and drops old ones.
 
 use crate::Context;
-use messaging::partitions;
+use messaging::partitions::{HISTORY, INBOX};
 use std::time::Duration;
 
 /// Shorter than a retry schedule: without a partition for today every message fails.
@@ -10,10 +10,13 @@ pub const PERIOD: Duration = Duration::from_secs(20);
 /// Any number of replicas may do it at once.
 pub async fn tend(context: Context) -> anyhow::Result<()> {
     let pool = &context.message_store.pool;
-    partitions::make(pool).await?;
-    let dropped = partitions::drop_old(pool, context.retention).await?;
-    if dropped > 0 {
-        tracing::info!(partitions = dropped, "dropped expired idempotency key partitions");
+    for (table, retention) in [(INBOX, context.retention), (HISTORY, context.message_store.history)]
+    {
+        table.make(pool).await?;
+        let dropped = table.drop_old(pool, retention).await?;
+        if dropped > 0 {
+            tracing::info!(partitions = dropped, "dropped old partitions of {}", table.name());
+        }
     }
     Ok(())
 }

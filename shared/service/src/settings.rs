@@ -1,8 +1,8 @@
 //! Defines the settings that every service has, from the environment or the command line.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
-use messaging::{QueueType, RetrySchedule, parse_duration};
+use messaging::{QueueType, Retention, RetrySchedule, parse_duration};
 use std::{fs, path::PathBuf, time::Duration};
 
 #[derive(Args, Clone, Debug)]
@@ -42,6 +42,10 @@ pub struct Common {
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub keep_days: u16,
+    /// Retention of published events in days, for `saga replay`; 0 keeps none, KEEP_DAYS at most
+    #[arg(long, env = "HISTORY_DAYS", default_value = "7", value_name = "HISTORY_DAYS")]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=3650))]
+    pub history_days: u16,
     /// `quorum` or `classic`: the type of the queues that it declares
     #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "QUEUE_TYPE")]
     pub queue_type: QueueType,
@@ -74,10 +78,24 @@ impl Common {
         secret("AMQP_URL", self.amqp_url.as_ref(), self.amqp_url_file.as_ref(), example)
     }
 
+    /// A replayed event that is older than the inboxes' keys would be refused.
+    pub fn history(&self) -> anyhow::Result<Retention> {
+        history(self.history_days, self.keep_days)
+    }
+
     pub fn health_file(&self, service: &str) -> PathBuf {
         let usual = || std::env::temp_dir().join(format!("{service}-service.health"));
         self.health_file.clone().unwrap_or_else(usual)
     }
+}
+
+fn history(history_days: u16, keep_days: u16) -> anyhow::Result<Retention> {
+    ensure!(
+        history_days <= keep_days,
+        "HISTORY_DAYS={history_days} is more than KEEP_DAYS={keep_days}: an event older than \
+         KEEP_DAYS is refused, also when it is replayed; lower HISTORY_DAYS or raise KEEP_DAYS"
+    );
+    Ok(Retention::days(history_days))
 }
 
 /// A value that may come from a file instead, so that it need not be in the environment.
@@ -120,6 +138,16 @@ mod tests {
     fn a_missing_secret_is_named_with_an_example() {
         let error = secret("AMQP_URL", None, None, "amqp://example").unwrap_err().to_string();
         assert_eq!(error, "AMQP_URL is not set; an example: AMQP_URL=amqp://example");
+    }
+
+    #[test]
+    fn no_history_is_kept_that_consumers_would_refuse() {
+        assert_eq!(history(7, 30).unwrap(), Retention::days(7));
+        assert_eq!(history(7, 7).unwrap(), Retention::days(7));
+        assert_eq!(history(0, 1).unwrap(), Retention::days(0));
+        let error = history(8, 7).unwrap_err().to_string();
+        assert!(error.starts_with("HISTORY_DAYS=8 is more than KEEP_DAYS=7"), "{error}");
+        assert!(error.ends_with("lower HISTORY_DAYS or raise KEEP_DAYS"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncF
     let stop = CancellationToken::new();
     let around = Running {
         pool: pool.clone(),
+        history: Retention::days(7),
         broker: Arc::new(broker.clone()),
         env: SystemEnv::shared(),
         tuning: Tuning {

@@ -55,14 +55,14 @@ async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
 }
 
 async fn names(pool: &PgPool) -> Vec<String> {
-    let there = there(&pool.statement().await.unwrap()).await.unwrap();
-    there.into_iter().map(|part| name_of(part.last_day())).collect()
+    let there = INBOX.there(&pool.statement().await.unwrap()).await.unwrap();
+    there.into_iter().map(|part| INBOX.name_of(part.last_day())).collect()
 }
 
 #[tokio::test]
 async fn every_key_has_a_place_and_is_known_there_also_at_the_boundaries() {
     let pool = migrated().await;
-    make_at(&pool, noon()).await.unwrap();
+    INBOX.make_at(&pool, noon()).await.unwrap();
     let days = TimeDelta::days(7);
     let all = [
         DateTime::UNIX_EPOCH,
@@ -86,12 +86,12 @@ async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_en
     let pool = migrated().await;
     let retention = Retention::days(3);
     let said = [midnight() - MOMENT, midnight(), noon()];
-    make_at(&pool, noon()).await.unwrap();
+    INBOX.make_at(&pool, noon()).await.unwrap();
     note(&pool, &said).await.unwrap();
     let mut now = noon();
     while now < noon() + TimeDelta::days(8) {
-        make_at(&pool, now).await.unwrap();
-        drop_at(&pool, retention, now).await.unwrap();
+        INBOX.make_at(&pool, now).await.unwrap();
+        INBOX.drop_at(&pool, retention, now).await.unwrap();
         let behind = now - TimeDelta::days(1);
         for at in said.into_iter().filter(|at| retention.check(*at, behind).is_ok()) {
             assert!(is_known(&pool, at).await, "{at} is gone at {now}");
@@ -108,15 +108,15 @@ async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_en
 #[tokio::test]
 async fn a_long_pause_leaves_no_gap() {
     let pool = migrated().await;
-    make_at(&pool, noon()).await.unwrap();
+    INBOX.make_at(&pool, noon()).await.unwrap();
     let later = noon() + TimeDelta::days(60);
-    make_at(&pool, later).await.unwrap();
+    INBOX.make_at(&pool, later).await.unwrap();
     assert_eq!(names(&pool).await.len(), 9 + 9, "one for all of the pause, and those ahead");
     let days: Vec<_> = (0..61).map(|day| noon() + TimeDelta::days(day)).collect();
     assert_eq!(note(&pool, &days).await.unwrap(), [Seen::New; 61]);
-    assert_eq!(drop_at(&pool, Retention::days(60), later).await.unwrap(), 0);
+    assert_eq!(INBOX.drop_at(&pool, Retention::days(60), later).await.unwrap(), 0);
     assert_eq!(
-        drop_at(&pool, Retention::days(30), later).await.unwrap(),
+        INBOX.drop_at(&pool, Retention::days(30), later).await.unwrap(),
         9,
         "the pause stays whole"
     );
@@ -126,37 +126,37 @@ async fn a_long_pause_leaves_no_gap() {
 #[tokio::test]
 async fn replicas_make_and_drop_at_the_same_time() {
     let pool = migrated().await;
-    let made = (0..8).map(|_| make_at(&pool, noon()));
+    let made = (0..8).map(|_| INBOX.make_at(&pool, noon()));
     assert!(futures::future::join_all(made).await.iter().all(Result::is_ok));
     assert_eq!(names(&pool).await.len(), 9);
     let later = noon() + TimeDelta::days(40);
-    make_at(&pool, later).await.unwrap();
-    let dropped = (0..8).map(|_| drop_at(&pool, Retention::default(), later));
+    INBOX.make_at(&pool, later).await.unwrap();
+    let dropped = (0..8).map(|_| INBOX.drop_at(&pool, Retention::default(), later));
     let dropped: Vec<_> = futures::future::join_all(dropped).await;
     // One that waits for another longer than a moment leaves the rest for the next time.
     let total: usize = dropped.into_iter().map(Result::unwrap_or_default).sum();
     assert!(total > 0);
-    drop_at(&pool, Retention::default(), later).await.unwrap();
+    INBOX.drop_at(&pool, Retention::default(), later).await.unwrap();
     assert_eq!(names(&pool).await[0], "idempotency_keys_20260409");
 }
 
 #[tokio::test]
 async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
     let pool = migrated().await;
-    make_at(&pool, noon()).await.unwrap();
+    INBOX.make_at(&pool, noon()).await.unwrap();
     let batch = pool.begin().await.unwrap();
     let insert = "INSERT INTO idempotency_keys VALUES ($1, 'x', $1, '')";
     batch.query(insert).bind(id(noon())).done().await.unwrap();
     let later = noon() + TimeDelta::days(99);
-    make_at(&pool, later).await.unwrap();
+    INBOX.make_at(&pool, later).await.unwrap();
     note(&pool, &[later]).await.unwrap();
 
     let began = Instant::now();
-    let dropped = drop_at(&pool, Retention::default(), later).await;
+    let dropped = INBOX.drop_at(&pool, Retention::default(), later).await;
     assert!(matches!(dropped, Err(Failure::Transient(_))), "it is tried again later: {dropped:?}");
     assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
     batch.query("ROLLBACK").done().await.unwrap();
-    assert_eq!(drop_at(&pool, Retention::default(), later).await.unwrap(), 9);
+    assert_eq!(INBOX.drop_at(&pool, Retention::default(), later).await.unwrap(), 9);
 }
 
 /// As by the clock of a replica, before it was the database's; or by a database's that was wrong.
@@ -164,14 +164,14 @@ async fn making_waits_for_nobody_and_dropping_no_longer_than_a_moment() {
 async fn whatever_a_wrong_clock_has_made_and_dropped_there_is_room_for_today() {
     for wrong in [-400, -40, -1, 1, 40, 400].map(TimeDelta::days) {
         let pool = migrated().await;
-        make_at(&pool, noon()).await.unwrap();
-        make_at(&pool, noon() + wrong).await.unwrap();
-        drop_at(&pool, Retention::default(), noon() + wrong).await.unwrap();
-        make_at(&pool, noon()).await.unwrap();
+        INBOX.make_at(&pool, noon()).await.unwrap();
+        INBOX.make_at(&pool, noon() + wrong).await.unwrap();
+        INBOX.drop_at(&pool, Retention::default(), noon() + wrong).await.unwrap();
+        INBOX.make_at(&pool, noon()).await.unwrap();
         let days: Vec<_> = (-1..=7).map(|day| noon() + TimeDelta::days(day)).collect();
         assert_eq!(note(&pool, &days).await.unwrap(), [Seen::New; 9], "{wrong}");
         let made = names(&pool).await;
-        make_at(&pool, noon()).await.unwrap();
+        INBOX.make_at(&pool, noon()).await.unwrap();
         assert_eq!(names(&pool).await, made, "{wrong}");
     }
 }
@@ -179,25 +179,25 @@ async fn whatever_a_wrong_clock_has_made_and_dropped_there_is_room_for_today() {
 #[tokio::test]
 async fn a_partition_that_is_gone_is_made_again_if_it_is_still_needed() {
     let pool = migrated().await;
-    make_at(&pool, noon()).await.unwrap();
+    INBOX.make_at(&pool, noon()).await.unwrap();
     for day in ["20260228", "20260301", "20260304"].map(|day| format!("idempotency_keys_{day}")) {
         run(&pool, format!("DROP TABLE {day}")).await;
-        make_at(&pool, noon()).await.unwrap();
+        INBOX.make_at(&pool, noon()).await.unwrap();
         assert!(names(&pool).await.contains(&day), "{day}");
     }
     // For days long ago it is unknown which events were handled.
     let later = noon() + TimeDelta::days(5);
-    make_at(&pool, later).await.unwrap();
+    INBOX.make_at(&pool, later).await.unwrap();
     run(&pool, "DROP TABLE idempotency_keys_20260302".into()).await;
-    make_at(&pool, later).await.unwrap();
+    INBOX.make_at(&pool, later).await.unwrap();
     assert!(note(&pool, &[noon() + TimeDelta::days(1)]).await.is_err());
 }
 
 #[tokio::test]
 async fn it_goes_by_the_databases_clock() {
     let pool = migrated().await;
-    make(&pool).await.unwrap();
+    INBOX.make(&pool).await.unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&pool).await.unwrap();
     assert_eq!(note(&pool, &[now]).await.unwrap(), [Seen::New]);
-    assert_eq!(drop_old(&pool, Retention::default()).await.unwrap(), 0);
+    assert_eq!(INBOX.drop_old(&pool, Retention::default()).await.unwrap(), 0);
 }
