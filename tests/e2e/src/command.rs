@@ -3,7 +3,10 @@
 use crate::{Fleet, process::binary};
 use messaging::CrashPoint;
 use serde_json::Value;
-use std::{os::unix::process::ExitStatusExt, process::Stdio};
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{Output, Stdio},
+};
 use tokio::process::Command;
 
 /// To be started, and ended with its owner.
@@ -40,16 +43,28 @@ impl Fleet {
         self.saga_with(arguments, &[("CRASH_AT", &format!("{at:?}"))]).await
     }
 
-    async fn saga_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Said {
+    /// To be started by the test.
+    pub fn saga_command(&self, arguments: &[&str]) -> Command {
         let places = self.file("places.json");
         let text = serde_json::to_string(&self.endpoints()).expect("it is plain data");
         std::fs::write(&places, text).expect("the folder is there");
         let mut command = saga(arguments);
-        command.envs(settings.iter().copied()).arg("--places").arg(places);
-        let output = command.output().await.expect("saga is built, by `cargo build`");
+        command.arg("--places").arg(places);
+        command
+    }
+
+    async fn saga_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Said {
+        let mut command = self.saga_command(arguments);
+        let output = command.envs(settings.iter().copied()).output().await;
+        Said::from(output.expect("saga is built, by `cargo build`"))
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
         let (out, error) = (text(output.stdout), text(output.stderr));
         let status = output.status;
-        Said { code: status.code(), signal: status.signal(), out, error }
+        Self { code: status.code(), signal: status.signal(), out, error }
     }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    completions, demo, dlq, docker, doctor, down, failover, logs, order, standby, status, tail,
-    topology, up, urls, verify, why,
+    completions, demo, dlq, docker, doctor, down, failover, logs, order, replay, standby, status,
+    tail, topology, up, urls, verify, why,
 };
 
 #[derive(Parser)]
@@ -36,6 +36,7 @@ enum Command {
     Tail(tail::Tail),
     Why(why::WhyCommand),
     Dlq(dlq::DlqCommand),
+    Replay(replay::ReplayCommand),
     Verify(verify::Verify),
     Topology(topology::TopologyCommand),
     Completions(completions::Completions),
@@ -45,7 +46,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
     ("Of a cluster", &["failover", "standby"]),
-    ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "verify"]),
+    ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify"]),
 ];
 const LAST_GROUP: &str = "More";
 
@@ -83,6 +84,7 @@ pub async fn run() -> Result<ExitCode> {
         Command::Tail(command) => command.run().await,
         Command::Why(command) => command.run().await,
         Command::Dlq(command) => command.run().await,
+        Command::Replay(command) => command.run().await,
         Command::Verify(command) => command.run().await,
         Command::Topology(command) => command.run().await,
         Command::Completions(completions) => Ok(completions.run(command_line())),

@@ -9,6 +9,7 @@ pub mod down;
 pub mod failover;
 pub mod logs;
 pub mod order;
+pub mod replay;
 pub mod standby;
 pub mod status;
 pub mod tail;

@@ -6,6 +6,7 @@ mod compose;
 pub mod dlq;
 mod doctor;
 mod progress;
+mod replay;
 mod topology;
 mod urls;
 mod welcome;

@@ -10,6 +10,7 @@ mod dead_letters;
 mod deadlines;
 mod endings;
 mod forgeries;
+mod history;
 mod hostile;
 mod lies;
 mod lives;
