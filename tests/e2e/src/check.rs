@@ -3,6 +3,8 @@
 use crate::{Fleet, SERVICES, fleet::BOUND};
 use audit::{Endpoints, Outcome, Told, Verdict};
 use kit::verify::verify;
+use std::collections::BTreeSet;
+use uuid::Uuid;
 
 impl Fleet {
     /// The endpoints of this fleet.
@@ -28,5 +30,24 @@ impl Fleet {
         assert!(verdict.outcome == Outcome::Clean, "{verdict:#?}");
         assert!(verdict.checked.orders > 0, "there is something to check");
         verdict
+    }
+
+    /// Once it is verified: exactly the events that were handled are kept as history.
+    pub async fn history_is_complete(&self) {
+        let (said, handled) = (self.ids("said").await, self.ids("idempotency_keys").await);
+        let differing: Vec<_> = handled.symmetric_difference(&said).collect();
+        assert!(differing.is_empty(), "{differing:?} of {}", said.len());
+    }
+
+    /// The event ids in this table of all services.
+    async fn ids(&self, table: &str) -> BTreeSet<Uuid> {
+        let select = format!("SELECT event_id FROM {table}");
+        let mut ids = BTreeSet::new();
+        for service in SERVICES {
+            let found = sqlx::query_scalar::<_, Uuid>(sqlx::AssertSqlSafe(select.clone()));
+            let found = found.fetch_all(&self.pool(service).await).await.expect(table);
+            ids.extend(found);
+        }
+        ids
     }
 }

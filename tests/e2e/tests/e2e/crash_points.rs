@@ -64,6 +64,7 @@ async fn survives(service: &str, points: &[CrashPoint]) {
     }
     fleet.drained().await;
     fleet.verify().await;
+    fleet.history_is_complete().await;
     fleet.close().await;
 }
 
