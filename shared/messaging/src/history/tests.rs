@@ -132,16 +132,3 @@ async fn what_is_too_old_or_has_no_partition_leaves_the_outbox_all_the_same() {
     assert!(ids(&message_store, "outbox").await.is_empty());
     assert_eq!(ids(&message_store, "said").await, [kept.id]);
 }
-
-#[tokio::test]
-async fn a_days_history_is_dropped_whole() {
-    let message_store = keeping(WEEK).await;
-    let one = [said("till.counted", SystemEnv.now())];
-    say(&message_store, &one).await;
-    forget(&message_store, &one).await;
-    assert_eq!(HISTORY.drop_old(&message_store.pool, WEEK).await.unwrap(), 0);
-    let name = format!("said_{}", SystemEnv.now().format("%Y%m%d"));
-    let there = "SELECT COUNT(*) FROM pg_class WHERE relname = $1";
-    let there = sqlx::query_scalar::<_, i64>(there).bind(name).fetch_one(&message_store.pool);
-    assert_eq!(there.await.unwrap(), 1);
-}

@@ -55,8 +55,12 @@ async fn is_known(pool: &PgPool, said_at: DateTime<Utc>) -> bool {
 }
 
 async fn names(pool: &PgPool) -> Vec<String> {
-    let there = INBOX.there(&pool.statement().await.unwrap()).await.unwrap();
-    there.into_iter().map(|part| INBOX.name_of(part.last_day())).collect()
+    names_of(INBOX, pool).await
+}
+
+async fn names_of(table: Daily, pool: &PgPool) -> Vec<String> {
+    let there = table.there(&pool.statement().await.unwrap()).await.unwrap();
+    there.into_iter().map(|part| table.name_of(part.last_day())).collect()
 }
 
 #[tokio::test]
@@ -103,6 +107,21 @@ async fn nothing_is_dropped_before_it_is_refused_everywhere_and_all_is_in_the_en
     }
     let left = names(&pool).await;
     assert_eq!(left.len(), 12, "three days and a margin, today and a week: {left:?}");
+}
+
+#[tokio::test]
+async fn history_is_dropped_by_its_own_retention() {
+    let pool = migrated().await;
+    for table in [INBOX, HISTORY] {
+        table.make_at(&pool, noon()).await.unwrap();
+    }
+    let kept = names(&pool).await;
+    let later = noon() + TimeDelta::days(9);
+    assert_eq!(HISTORY.drop_at(&pool, Retention::days(7), later).await.unwrap(), 2);
+    let left = names_of(HISTORY, &pool).await;
+    assert_eq!((left.len(), left[0].as_str()), (7, "said_20260302"));
+    assert_eq!(HISTORY.drop_at(&pool, Retention::days(0), later).await.unwrap(), 7);
+    assert_eq!(names(&pool).await, kept);
 }
 
 #[tokio::test]
