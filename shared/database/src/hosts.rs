@@ -56,6 +56,9 @@ pub struct Refused {
     pub may_pass: bool,
 }
 
+/// A host's connection, with its timeline.
+type Answer<C> = (usize, Result<(C, i32), Refused>);
+
 impl Hosts {
     /// `settings` are added to what the URL says of each; `writing` for the writers only.
     pub fn new(
@@ -114,7 +117,7 @@ impl Hosts {
         self.choose(answers)
     }
 
-    fn choose<C>(&self, answers: Vec<(usize, Result<(C, i32), Refused>)>) -> Result<C, Refused> {
+    fn choose<C>(&self, answers: Vec<Answer<C>>) -> Result<C, Refused> {
         let mut chosen = self.lock();
         let (mut best, mut refusals) = (None, Vec::new());
         for (at, answer) in answers {

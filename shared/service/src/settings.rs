@@ -5,6 +5,9 @@ use clap::Args;
 use messaging::{QueueType, Retention, RetrySchedule, parse_duration};
 use std::{fs, path::PathBuf, time::Duration};
 
+/// How long published events are kept, unless idempotency keys are kept for less.
+const HISTORY_DAYS: u16 = 7;
+
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders; of several hosts,
@@ -43,9 +46,9 @@ pub struct Common {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub keep_days: u16,
     /// Retention of published events in days, for `saga replay`; 0 keeps none, KEEP_DAYS at most
-    #[arg(long, env = "HISTORY_DAYS", default_value = "7", value_name = "HISTORY_DAYS")]
+    #[arg(long, env = "HISTORY_DAYS", value_name = "HISTORY_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=3650))]
-    pub history_days: u16,
+    pub history_days: Option<u16>,
     /// `quorum` or `classic`: the type of the queues that it declares
     #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "QUEUE_TYPE")]
     pub queue_type: QueueType,
@@ -89,7 +92,8 @@ impl Common {
     }
 }
 
-fn history(history_days: u16, keep_days: u16) -> anyhow::Result<Retention> {
+fn history(history_days: Option<u16>, keep_days: u16) -> anyhow::Result<Retention> {
+    let history_days = history_days.unwrap_or(keep_days.min(HISTORY_DAYS));
     ensure!(
         history_days <= keep_days,
         "HISTORY_DAYS={history_days} is more than KEEP_DAYS={keep_days}: an event older than \
@@ -142,10 +146,12 @@ mod tests {
 
     #[test]
     fn no_history_is_kept_that_consumers_would_refuse() {
-        assert_eq!(history(7, 30).unwrap(), Retention::days(7));
-        assert_eq!(history(7, 7).unwrap(), Retention::days(7));
-        assert_eq!(history(0, 1).unwrap(), Retention::days(0));
-        let error = history(8, 7).unwrap_err().to_string();
+        for (set, keep_days, days) in
+            [(None, 30, 7), (None, 3, 3), (Some(7), 7, 7), (Some(0), 1, 0), (Some(20), 30, 20)]
+        {
+            assert_eq!(history(set, keep_days).unwrap(), Retention::days(days));
+        }
+        let error = history(Some(8), 7).unwrap_err().to_string();
         assert!(error.starts_with("HISTORY_DAYS=8 is more than KEEP_DAYS=7"), "{error}");
         assert!(error.ends_with("lower HISTORY_DAYS or raise KEEP_DAYS"), "{error}");
     }

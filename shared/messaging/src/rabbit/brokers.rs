@@ -237,6 +237,6 @@ mod tests {
         let (away, login) = (BrokerError::away("refused"), BrokerError::Login("no".into()));
         assert!(sum(&[login.clone(), away]).is_transient());
         assert!(!sum(&[login.clone(), login.clone()]).is_transient());
-        assert_eq!(sum(&[login.clone()]).to_string(), login.to_string());
+        assert_eq!(sum(std::slice::from_ref(&login)).to_string(), login.to_string());
     }
 }

@@ -30,8 +30,8 @@ async fn write(pool: &PgPool, number: i32) -> Result<(), sqlx::Error> {
 }
 
 async fn count(server: &Postgres) -> i64 {
-    let url = server.superuser_url().replace("/postgres", "/orders");
-    let pool = PgPool::new(&format!("{url}?target_session_attrs=any"), "test", 2, LIMITS);
+    let url = format!("{}?target_session_attrs=any", server.url());
+    let pool = PgPool::new(&url, "test", 2, LIMITS);
     let count = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&pool.unwrap()).await;
     count.expect("it can be read")
 }
