@@ -107,6 +107,12 @@ impl Tab {
 
     /// Clicks with the mouse, at the element's place on the screen.
     pub async fn click(&self, selector: &str) {
+        let point = self.hold(selector).await;
+        self.release(&point).await;
+    }
+
+    /// Presses the button there, and returns where it is.
+    pub async fn hold(&self, selector: &str) -> Value {
         let script = format!(
             "(() => {{
                 const it = document.querySelector({});
@@ -120,12 +126,19 @@ impl Tab {
         );
         let point = self.eval(&script).await;
         assert!(point.is_array(), "{selector} is covered by something else");
-        for kind in ["mousePressed", "mouseReleased"] {
-            let params = json!({
-                "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
-            });
-            self.call("Input.dispatchMouseEvent", params).await;
-        }
+        self.mouse("mousePressed", &point).await;
+        point
+    }
+
+    pub async fn release(&self, point: &Value) {
+        self.mouse("mouseReleased", point).await;
+    }
+
+    async fn mouse(&self, kind: &str, point: &Value) {
+        let params = json!({
+            "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
+        });
+        self.call("Input.dispatchMouseEvent", params).await;
     }
 
     pub async fn press(&self, key: &str) {

@@ -274,7 +274,19 @@ detail.addEventListener('click', async (event) => {
   say('Copied.');
 });
 
+// A button that is replaced while it is pressed would not be clicked.
+let isPressed = false;
+let held = null;
+
+find('#dead').addEventListener('pointerdown', () => (isPressed = true));
+addEventListener('pointerup', () => setTimeout(() => {
+  isPressed = false;
+  if (held !== null) showDead(held);
+}));
+
 function showDead(html) {
+  held = isPressed ? html : null;
+  if (isPressed) return;
   const { queue, deed } = document.activeElement ? document.activeElement.dataset : {};
   find('#dead').innerHTML = html;
   const same = queue && find(`#dead [data-queue="${queue}"][data-deed="${deed}"]`);

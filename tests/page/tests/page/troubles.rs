@@ -1,4 +1,4 @@
-use e2e::{mend, refuse, until};
+use e2e::{PLENTY, mend, order, refuse, until};
 use page::Stage;
 use std::time::Duration;
 
@@ -24,6 +24,26 @@ async fn an_order_names_the_dead_service_that_it_waits_for() {
     let tab = &stage.tab;
     tab.says("#detail .status", "CONFIRMED").await;
     tab.says("[data-number='payment.consumers']", "1 consumer").await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_button_works_though_news_come_while_it_is_pressed() {
+    let stage = Stage::open().await;
+    let (tab, fleet) = (&stage.tab, &stage.fleet);
+    let stock = fleet.pool("inventory").await;
+    refuse(&stock, TABLE, "quantity <> 2").await;
+    fleet.place(&order("pix", PLENTY, 2)).await;
+    tab.says("#dead", DLQ).await;
+    let point = tab.hold("[data-deed=show]").await;
+    fleet.place(&order("pix", PLENTY, 2)).await;
+    tab.says("[data-number='inventory.dead']", "2").await;
+    tab.release(&point).await;
+    tab.says("#letters pre", "\"quantity\": 2").await;
+    tab.says("#dead", "2").await;
+    mend(&stock, TABLE).await;
+    tab.click("[data-deed=replay]").await;
+    tab.says("#dead", "None.").await;
     stage.close().await;
 }
 
