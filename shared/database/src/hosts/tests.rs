@@ -87,7 +87,7 @@ async fn of_two_primaries_the_one_of_the_later_timeline_is_used() {
     let hosts = hosts("two");
     stage("two", [Primary(4), Primary(5), Standby]);
     assert_eq!(found(&hosts).await.ok().unwrap(), "two");
-    // As long as nothing gives a reason to doubt it, nobody looks further.
+    // The other hosts are not asked until there is a reason to doubt this one.
     stage("two", [Primary(6), Primary(5), Standby]);
     assert_eq!(found(&hosts).await.ok().unwrap(), "two");
     hosts.doubt();
