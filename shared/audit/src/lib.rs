@@ -39,8 +39,6 @@ pub use look::Checked;
 #[cfg(feature = "verify")]
 pub use management::Management;
 #[cfg(feature = "verify")]
-pub use pass::first_id;
-#[cfg(feature = "verify")]
 pub use since::{Margins, Progress, verify_since};
 #[cfg(feature = "verify")]
 pub use sources::Sources;

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::replace;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 use events::{EventId, OrderId};
 use uuid::Uuid;
 
@@ -142,12 +141,6 @@ pub fn add_seen(orders: &mut Events, part: &Snapshot) {
             events.insert(row.event_id);
         }
     }
-}
-
-/// Lower than every id of this time.
-pub fn first_id(at: DateTime<Utc>) -> Uuid {
-    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
-    Uuid::from_u128(u128::from(millis) << TIME_SHIFT)
 }
 
 fn before(id: Uuid) -> Uuid {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{OrderId, said_at};
+use events::{OrderId, lowest_id, said_at};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::pass::{Events, Pass, add_seen, by_id, first_id, none_seen, parts};
+use crate::pass::{Events, Pass, add_seen, by_id, none_seen, parts};
 use crate::{
     Checked, Endpoints, Held, Order, Outcome, Quiet, Readers, Scope, Snapshot, Sources, Verdict,
     Violation, check_orders, check_whole, sorted,
@@ -112,7 +112,7 @@ impl<'a> Since<'a> {
         last: Progress,
     ) -> Result<Self> {
         let now = sources.databases.begin().await?;
-        let upto = first_id(now - margins.young).max(last.upto);
+        let upto = lowest_id(now - margins.young).max(last.upto);
         let (held, suspects) = (last.held.clone(), Events::new());
         let next = Progress { upto, left: Events::new(), held: held.clone() };
         Ok(Self {

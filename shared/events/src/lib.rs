@@ -68,6 +68,12 @@ pub fn said_at(id: EventId) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds.cast_signed(), nanos)
 }
 
+/// The lowest id that an event of that time, or an order, may have.
+pub fn lowest_id(at: DateTime<Utc>) -> EventId {
+    let millis = at.timestamp_millis().max(0).unsigned_abs();
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
 /// The service that publishes an event: the first word of its name.
 pub fn said_by(event: &str) -> &str {
     event.split('.').next().unwrap_or(event)

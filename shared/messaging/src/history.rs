@@ -42,12 +42,6 @@ pub async fn forget_sent(
     Ok(())
 }
 
-/// The lowest id that an event of that time may have.
-pub fn lowest_id(at: DateTime<Utc>) -> EventId {
-    let millis = at.timestamp_millis().max(0).unsigned_abs();
-    EventId::from_u128(u128::from(millis) << 80)
-}
-
 /// The events of one kind between two ids, which are not among them.
 #[derive(Clone, Debug)]
 pub struct Range {

@@ -1,9 +1,10 @@
 //! Partitions the inbox and the history by day: created a week ahead, dropped whole. The partitions
 //! are contiguous; the first one begins at the beginning of time.
 
-use crate::{Failure, Retention, history::lowest_id};
+use crate::{Failure, Retention};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use database::{PgPool, Session, Transaction};
+use events::lowest_id;
 use sqlx::types::Uuid;
 
 /// More than an event's id may be ahead of our clock, and than this job may fail unnoticed.

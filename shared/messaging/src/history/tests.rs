@@ -2,7 +2,7 @@ use super::*;
 use crate::partitions::HISTORY;
 use crate::{Env, MessageStore, PgMessageStore, SystemEnv, migrations};
 use chrono::TimeDelta;
-use events::OrderId;
+use events::{OrderId, lowest_id};
 
 const WEEK: Retention = Retention::days(7);
 

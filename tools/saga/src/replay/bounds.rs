@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{EventId, said_at};
-use messaging::history::{Kept, Range, lowest_id};
+use events::{EventId, lowest_id, said_at};
+use messaging::history::{Kept, Range};
 use messaging::{Retention, parse_duration};
 
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use audit::{Broker, Databases, first_id};
+use audit::{Broker, Databases};
 use chrono::{DateTime, TimeDelta, Utc};
 use dead_letters::{Letter, order_of};
-use events::OrderId;
+use events::{OrderId, lowest_id};
 use messaging::{Message, header};
 use payment::audit::Charge;
 use serde::Serialize;
@@ -69,7 +69,7 @@ pub async fn find(
     let mut found = Found::default();
     // Inboxes are kept by event, and an order's events are of its own time.
     let (first_event, last_event) =
-        (first_id(period.0 - CLOCKS_APART), first_id(period.1 + CLOCKS_APART));
+        (lowest_id(period.0 - CLOCKS_APART), lowest_id(period.1 + CLOCKS_APART));
     // Set-aside messages first: one that moves on meanwhile is then found where it has arrived.
     let (tiers, parkings) = (broker.tiers().await?, broker.parkings().await?);
     let tiers = tiers.into_iter().map(|queue| (queue, true));
