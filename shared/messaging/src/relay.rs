@@ -239,9 +239,10 @@ impl<L: MessageStore> Relay<L> {
         let confirms = match publisher.publish(&publications).await {
             Ok(confirms) => confirms,
             Err(why) => {
+                let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
                 match why {
-                    BrokerError::Ended(_) => self.suspect(burst, &why).await,
-                    _ => self.release(burst).await,
+                    BrokerError::Ended(_) => self.suspect(&ids, &why).await,
+                    _ => self.release(&ids).await,
                 }
                 return Err(why);
             }
@@ -265,9 +266,8 @@ impl<L: MessageStore> Relay<L> {
     }
 
     /// Most likely the link broke; but the broker may be unable to take one of these.
-    async fn suspect(&self, burst: &[Outgoing], reason: &BrokerError) {
-        let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
-        match self.message_store.suspect(&ids, &reason.to_string()).await {
+    async fn suspect(&self, unsent: &[EventId], reason: &BrokerError) {
+        match self.message_store.suspect(unsent, &reason.to_string()).await {
             Ok(parked) => {
                 for event_id in parked {
                     tracing::error!(%event_id, %reason, "event parked in the outbox: publishing it \
@@ -278,9 +278,8 @@ impl<L: MessageStore> Relay<L> {
         }
     }
 
-    async fn release(&self, burst: &[Outgoing]) {
-        let ids: Vec<_> = burst.iter().map(|event| event.id).collect();
-        if let Err(why) = self.message_store.release(&ids).await {
+    async fn release(&self, unsent: &[EventId]) {
+        if let Err(why) = self.message_store.release(unsent).await {
             tracing::warn!("cannot release unpublished events in the outbox: {why}");
         }
     }
