@@ -43,18 +43,18 @@ impl ChildProcess {
 
     /// `kill -9`, and gone.
     pub async fn kill(&mut self) -> Result<()> {
-        self.running()?;
-        match self.process.take() {
-            Some(mut process) => process.end(&[]).await,
-            None => Ok(()),
-        }
+        self.end(&[]).await
     }
 
     /// Lets it finish its work.
     pub async fn stop(&mut self) -> Result<()> {
+        self.end(&[(Signal::SIGTERM, STOP_WITHIN)]).await
+    }
+
+    async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
         self.running()?;
         match self.process.take() {
-            Some(mut process) => process.end(&[(Signal::SIGTERM, STOP_WITHIN)]).await,
+            Some(mut process) => process.end(asks).await,
             None => Ok(()),
         }
     }

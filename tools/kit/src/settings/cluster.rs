@@ -94,14 +94,16 @@ impl Settings {
 
     /// The operator's address at each node, for the default virtual host.
     pub fn amqp_urls(&self) -> Vec<String> {
-        let (user, password) = (encoded(&self.rabbitmq_user), encoded(&self.rabbitmq_password));
-        let url = |port| format!("amqp://{user}:{password}@127.0.0.1:{port}/%2f");
-        self.nodes().into_iter().map(|[(port, _), _]| url(port)).collect()
+        self.amqp_urls_of(&encoded(&self.rabbitmq_user), &encoded(&self.rabbitmq_password))
     }
 
     /// A service's address at each node: its user and password have its name.
     pub fn service_amqp_urls(&self, service: &str) -> Vec<String> {
-        let url = |port| format!("amqp://{service}:{service}@127.0.0.1:{port}/%2f");
+        self.amqp_urls_of(service, service)
+    }
+
+    fn amqp_urls_of(&self, user: &str, password: &str) -> Vec<String> {
+        let url = |port| format!("amqp://{user}:{password}@127.0.0.1:{port}/%2f");
         self.nodes().into_iter().map(|[(port, _), _]| url(port)).collect()
     }
 }
