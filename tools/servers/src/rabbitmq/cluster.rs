@@ -65,7 +65,7 @@ impl RabbitCluster {
         let nodes = try_join_all(configs.into_iter().map(RabbitMq::start_or_attach)).await?;
         let mut cluster = Self { nodes, epmd };
         if let Some(membership) = membership {
-            cluster.join(membership.size).await?;
+            cluster.whole().await?;
             cluster.nodes[0].import().await?;
             node::note_first_start(&membership.dir)?;
         }
@@ -77,7 +77,8 @@ impl RabbitCluster {
     }
 
     /// Returns when every node sees all the others.
-    async fn join(&self, size: usize) -> Result<()> {
+    pub async fn whole(&self) -> Result<()> {
+        let size = self.nodes.len();
         let deadline = Instant::now() + START_BOUND;
         for node in &self.nodes {
             while node.running_nodes().await.ok() != Some(size) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kit::home::Home;
 use kit::settings::SERVICES;
 use kit::system::Servers;
 use nix::sys::signal::Signal;
-use servers::{Lifetime, Postgres, PostgresConfig, RabbitMq};
+use servers::{Lifetime, Postgres, PostgresConfig, RabbitCluster, RabbitMq};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ALL, Hands, READY_WITHIN, ms};
@@ -50,7 +50,7 @@ impl Hands<'_> {
         }
         // RabbitMQ before Khepri does not always find back after a silence; its operator restarts
         // the node.
-        let found_back = timeout(FINDS_BACK_WITHIN, self.whole()).await.is_ok();
+        let found_back = timeout(FINDS_BACK_WITHIN, self.brokers().whole()).await.is_ok();
         if !found_back {
             self.nodes()[place].restart().await?;
         }
@@ -64,7 +64,7 @@ impl Hands<'_> {
         let since = Since::now();
         for place in 0..self.nodes().len() {
             self.nodes()[place].restart().await?;
-            self.whole().await?;
+            self.brokers().whole().await?;
         }
         self.recovered_nodes(&since).await?;
         Ok("each node stopped and started".to_owned())
@@ -99,7 +99,7 @@ impl Hands<'_> {
     }
 
     async fn recovered_nodes(&mut self, since: &Since) -> Result<()> {
-        self.whole().await?;
+        self.brokers().whole().await?;
         self.flows(Since::now(), &ALL, Measure::Flows).await?;
         self.nodes()[0].spread_leaders().await?;
         self.gap(since, Measure::NodeGap).await
@@ -116,19 +116,6 @@ impl Hands<'_> {
         }
     }
 
-    /// Returns when every node sees all of them.
-    async fn whole(&mut self) -> Result<()> {
-        let size = self.nodes().len();
-        let deadline = Instant::now() + READY_WITHIN;
-        for node in self.nodes() {
-            while node.running_nodes().await.ok() != Some(size) {
-                ensure!(Instant::now() < deadline, "the nodes do not find each other again");
-                sleep(LOOK_EVERY).await;
-            }
-        }
-        Ok(())
-    }
-
     async fn gap(&mut self, since: &Since, measure: Measure) -> Result<()> {
         let gap = since.longest_gap(&self.fleet.system.endpoints).await?;
         self.recovered(measure, gap);
@@ -137,6 +124,10 @@ impl Hands<'_> {
 
     fn nodes(&mut self) -> &mut [RabbitMq] {
         &mut self.fleet.system.servers.brokers.nodes
+    }
+
+    fn brokers(&self) -> &RabbitCluster {
+        &self.fleet.system.servers.brokers
     }
 }
 
