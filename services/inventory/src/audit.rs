@@ -19,16 +19,15 @@ pub async fn read(
     scope: &Scope,
     snapshot: &mut Snapshot,
 ) -> sqlx::Result<()> {
-    let mut rows = sqlx::query_as(
+    let mut rows = audit::select_in!(
+        sqlx::query_as,
+        scope,
         "SELECT order_id, status, ARRAY_REMOVE(ARRAY_AGG(product_id), NULL),
              ARRAY_REMOVE(ARRAY_AGG(quantity), NULL)
-         FROM reservations LEFT JOIN reservation_items USING (order_id)
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))
-         GROUP BY order_id, status",
+         FROM reservations LEFT JOIN reservation_items USING (order_id)",
+        "order_id",
+        " GROUP BY order_id, status"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch(&mut *connection);
     while let Some((order_id, status, products, quantities)) = rows.try_next().await? {
         let (status, products, quantities): (String, Vec<ProductId>, Vec<i64>) =
@@ -38,14 +37,13 @@ pub async fn read(
         snapshot.reservations.push(Reservation { order_id, status, items });
     }
     drop(rows);
-    snapshot.refusals = sqlx::query_scalar(
+    snapshot.refusals = audit::select_in!(
+        sqlx::query_scalar,
+        scope,
         "SELECT order_id
-         FROM refusals
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+         FROM refusals",
+        "order_id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch_all(connection)
     .await?;
     Ok(())

@@ -25,14 +25,13 @@ pub async fn read(
     snapshot: &mut Snapshot,
 ) -> sqlx::Result<()> {
     let mut places = HashMap::new();
-    let mut rows = sqlx::query_as(
+    let mut rows = audit::select_in!(
+        sqlx::query_as,
+        scope,
         "SELECT id, status, total_amount
-         FROM orders
-         WHERE id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR id = ANY($3))",
+         FROM orders",
+        "id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch(&mut *connection);
     while let Some((id, status, total)) = rows.try_next().await? {
         let status: String = status;
@@ -41,17 +40,16 @@ pub async fn read(
         snapshot.orders.push(Order { id, status, total, facts: Vec::new() });
     }
     drop(rows);
-    let mut rows = sqlx::query_as(
+    let mut rows = audit::select_in!(
+        sqlx::query_as,
+        scope,
         "SELECT id AS order_id, event, event_id, caused_by, detail ->> 'reason' AS reason,
              CASE WHEN event LIKE 'payment.%' THEN (detail ->> 'amount')::NUMERIC END AS amount
          FROM orders,
              jsonb_to_recordset(facts)
-                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)
-         WHERE id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR id = ANY($3))",
+                 AS fact (event TEXT, event_id UUID, caused_by UUID, detail JSONB)",
+        "id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch(connection);
     while let Some(FactRow { order_id, event, event_id, caused_by, reason, amount }) =
         rows.try_next().await?

@@ -24,14 +24,13 @@ pub async fn read(
     scope: &Scope,
     snapshot: &mut Snapshot,
 ) -> sqlx::Result<()> {
-    let mut rows = sqlx::query_as(
+    let mut rows = audit::select_in!(
+        sqlx::query_as,
+        scope,
         "SELECT order_id, status, amount, attempts, provider_ref, refund_ref
-         FROM payments
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+         FROM payments",
+        "order_id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch(connection);
     while let Some(Row { order_id, status, amount, attempts, provider_ref, refund_ref }) =
         rows.try_next().await?

@@ -9,14 +9,13 @@ pub async fn read(
     scope: &Scope,
     snapshot: &mut Snapshot,
 ) -> sqlx::Result<()> {
-    let mut rows = sqlx::query_as(
+    let mut rows = audit::select_in!(
+        sqlx::query_as,
+        scope,
         "SELECT order_id, status, tracking_code
-         FROM shipments
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+         FROM shipments",
+        "order_id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch(&mut *connection);
     while let Some((order_id, status, tracking_code)) = rows.try_next().await? {
         let status: String = status;
@@ -24,14 +23,13 @@ pub async fn read(
         snapshot.shipments.push(Shipment { order_id, status, tracking_code });
     }
     drop(rows);
-    snapshot.cancel_marks = sqlx::query_scalar(
+    snapshot.cancel_marks = audit::select_in!(
+        sqlx::query_scalar,
+        scope,
         "SELECT order_id
-         FROM cancel_marks
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+         FROM cancel_marks",
+        "order_id"
     )
-    .bind(scope.first)
-    .bind(scope.last)
-    .bind(&scope.only)
     .fetch_all(connection)
     .await?;
     Ok(())

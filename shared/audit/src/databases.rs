@@ -222,14 +222,13 @@ async fn begin(connection: &mut PlainConnection) -> Result<DateTime<Utc>> {
 
 async fn handled(connection: &mut PlainConnection, events: &Scope) -> Result<Vec<Handled>> {
     let mut found = Vec::new();
-    let mut rows = sqlx::query_as(
+    let mut rows = crate::select_in!(
+        sqlx::query_as,
+        events,
         "SELECT event_id, event_type, order_id, digest
-         FROM idempotency_keys
-         WHERE event_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR event_id = ANY($3))",
+         FROM idempotency_keys",
+        "event_id"
     )
-    .bind(events.first)
-    .bind(events.last)
-    .bind(&events.only)
     .fetch(connection);
     while let Some((event_id, event, order_id, digest)) = rows.try_next().await? {
         let (event, digest): (String, Vec<u8>) = (event, digest);
@@ -241,14 +240,13 @@ async fn handled(connection: &mut PlainConnection, events: &Scope) -> Result<Vec
 
 async fn outbox(connection: &mut PlainConnection, orders: &Scope) -> Result<Vec<Unsent>> {
     let mut found = Vec::new();
-    let mut rows = sqlx::query_as(
+    let mut rows = crate::select_in!(
+        sqlx::query_as,
+        orders,
         "SELECT event_id, event_type, order_id, body
-         FROM outbox
-         WHERE order_id BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR order_id = ANY($3))",
+         FROM outbox",
+        "order_id"
     )
-    .bind(orders.first)
-    .bind(orders.last)
-    .bind(&orders.only)
     .fetch(connection);
     while let Some((event_id, event, order_id, body)) = rows.try_next().await? {
         let (event, body): (String, String) = (event, body);

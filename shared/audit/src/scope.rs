@@ -33,3 +33,18 @@ impl Scope {
         }
     }
 }
+
+/// A query of the rows in a scope, by the column with their ids; what follows the condition comes
+/// last.
+#[macro_export]
+macro_rules! select_in {
+    ($query:path, $scope:expr, $select:literal, $id:literal $(, $rest:literal)?) => {
+        $query(concat!(
+            $select, " WHERE ", $id, " BETWEEN $1 AND $2 AND ($3::UUID[] IS NULL OR ", $id,
+            " = ANY($3))" $(, $rest)?
+        ))
+        .bind($scope.first)
+        .bind($scope.last)
+        .bind(&$scope.only)
+    };
+}
