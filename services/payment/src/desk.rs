@@ -64,13 +64,17 @@ impl Desk {
         );
     }
 
-    /// Releases expired claims: such a charge is looked up, never charged again blindly.
+    /// Releases the claims of dead copies, and expired ones: such a charge is looked up, never
+    /// charged again blindly.
     pub async fn reap<L: ChargeRepository>(self, context: Context<L>) -> anyhow::Result<()> {
         let left =
             context.message_store.put_back(self.settings.reap_after, context.batch_max).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
-            tracing::warn!(charges = left, "reclaiming expired charge claims");
+            tracing::warn!(
+                charges = left,
+                "taking over charges that a dead or frozen copy had in hand"
+            );
             self.dispatch.wake();
         }
         Ok(())

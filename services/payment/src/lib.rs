@@ -17,7 +17,7 @@ mod verdict;
 use events::{InventoryFailed, InventoryReleased, OrderCancelRequested, OrderCreated};
 use messaging::Store;
 use service::Service;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use charge_dispatch::{ChargeDispatch, Charges};
 pub use desk::{ChargeRepository, Desk};
@@ -29,6 +29,8 @@ pub use store::Payments;
 pub use verdict::{Verdict, settle};
 
 pub const NAME: &str = "payment";
+/// So soon a copy takes over from a dead one.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -50,7 +52,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
         .migrations(migrations)
         .worker("charge desk", move |context| desk.run(context))
         .samples(metrics::payments)
-        .every(settings.reap_after / 4, "reclaim expired charges", move |context| {
+        .every(REAP_EVERY, "reclaim charges of dead copies", move |context| {
             reaper.clone().reap(context)
         }))
 }

@@ -16,7 +16,7 @@ pub struct Settings {
     #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
     pub gateway_timeout: Duration,
-    /// Age at which the reaper takes over a claimed charge
+    /// Age at which another copy takes over a claimed charge; at once, where the copy is dead
     #[arg(long, env = "PAYMENT_REAP_AFTER", default_value = "60s")]
     #[arg(value_name = "PAYMENT_REAP_AFTER", value_parser = parse_duration)]
     pub reap_after: Duration,

@@ -115,10 +115,12 @@ pub fn save(tx: &Session, batch: &Batch<Payment>) {
     tx.batch(
         "INSERT INTO payments (order_id, status, payment_method, amount, items, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
-             charge_key, refund_key, claim, claimed_at, next_call, in_doubt, look_ups, due_at)
+             charge_key, refund_key, claim, claimed_at, claimed_by, next_call, in_doubt, look_ups,
+             due_at)
          SELECT order_id, status, payment_method, amount, items::JSONB, cancel_requested,
              attempts, refund_attempts, provider_ref, refund_ref, last_error, caused_by, trace,
              charge_key, refund_key, claim, CASE WHEN claim IS NOT NULL THEN now() END,
+             CASE WHEN claim IS NOT NULL THEN current_setting('application_name') END,
              next_call, in_doubt, look_ups, now() + due_in_ms * INTERVAL '1 millisecond'
          FROM UNNEST($1::UUID[], $2::TEXT[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::BOOLEAN[],
              $7::INTEGER[], $8::INTEGER[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::UUID[],
@@ -141,6 +143,8 @@ pub fn save(tx: &Session, batch: &Batch<Payment>) {
              claim = EXCLUDED.claim,
              claimed_at = CASE WHEN EXCLUDED.claim = payments.claim THEN payments.claimed_at
                  ELSE now() END,
+             claimed_by = CASE WHEN EXCLUDED.claim = payments.claim THEN payments.claimed_by
+                 ELSE EXCLUDED.claimed_by END,
              next_call = EXCLUDED.next_call,
              in_doubt = EXCLUDED.in_doubt,
              look_ups = EXCLUDED.look_ups,
@@ -193,7 +197,7 @@ pub async fn take_due(
     Ok(taken)
 }
 
-/// Releases expired claims.
+/// Releases the claims of dead copies, which have no connection any more, and expired ones.
 pub async fn put_back(
     message_store: &PgMessageStore,
     age: Duration,
@@ -206,7 +210,8 @@ pub async fn put_back(
             columns!(),
             " FROM payments
               WHERE claim IS NOT NULL
-              AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
+              AND (claimed_at <= now() - $1 * INTERVAL '1 millisecond'
+                  OR claimed_by <> ALL (ARRAY(SELECT application_name FROM pg_stat_activity)))
               LIMIT $2
               FOR UPDATE SKIP LOCKED",
         ))

@@ -140,8 +140,9 @@ impl Boot {
         self.chassis.http.is_some()
     }
 
+    /// Its connections have a name of this process's own: other copies see by it who is connected.
     fn pool(&self, common: &Common) -> anyhow::Result<PgPool> {
-        let name = format!("{}-service", self.name);
+        let name = format!("{}-service {:08x}", self.name, SystemEnv.random() >> 32);
         let limits = Limits::new(common.database_deadline);
         PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
             "DATABASE_URL is not a valid Postgres address; an example: \

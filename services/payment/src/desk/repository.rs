@@ -19,8 +19,8 @@ pub trait ChargeRepository: MessageStore {
         max: usize,
     ) -> impl Future<Output = Result<Vec<Charge>, Failure>> + Send;
 
-    /// Releases expired claims: the outcome of such a charge is unknown, and it is due for a
-    /// look-up.
+    /// Releases the claims of dead copies, and those that are older than `age`: the outcome of such
+    /// a charge is unknown, and it is due for a look-up.
     fn put_back(
         &self,
         age: Duration,

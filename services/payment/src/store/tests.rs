@@ -1,5 +1,6 @@
 use super::*;
 use crate::on::examples::{ORDER, charge as example};
+use database::Limits;
 use std::iter::once;
 
 const ME: Uuid = Uuid::from_u128(1);
@@ -128,6 +129,26 @@ async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
     assert_eq!((taken[0].next_call, taken[0].attempts), (Call::LookUp, 1));
     put_back(&message_store, Duration::ZERO, 9).await.unwrap();
     assert_eq!(get(&message_store).await.next_call, Call::LookUp);
+}
+
+#[tokio::test]
+async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
+    let long = Duration::from_hours(1);
+    let url = database::testing::throwaway_url().await;
+    let copy =
+        |name: &str| PgMessageStore::new(PgPool::new(&url, name, 4, Limits::DEFAULT).unwrap());
+    let (one, other) = (copy("copy 1"), copy("copy 2"));
+    crate::service(&crate::settings::usual()).unwrap().migrate(&one.pool).await.unwrap();
+    put(&one, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&one, ME, 9).await.unwrap();
+    put(&other, Charge { cancel_requested: true, ..get(&other).await }).await;
+    assert_eq!(put_back(&other, long, 9).await.unwrap(), 0, "its holder lives");
+    one.pool.close();
+    drop(one);
+    let gone = "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'copy 1'";
+    while sqlx::query_scalar::<_, i64>(gone).fetch_one(&other.pool).await.unwrap() > 0 {}
+    assert_eq!(put_back(&other, long, 9).await.unwrap(), 1);
+    assert_eq!(get(&other).await.next_call, Call::LookUp);
 }
 
 #[tokio::test]

@@ -31,9 +31,10 @@ async fn each_service_is_killed_in_mid_flight_and_every_order_still_ends() {
     fleet.close().await;
 }
 
+/// No claim expires within the test: who lives on must see that its holder is dead.
 #[tokio::test]
-async fn a_charge_that_a_crash_leaves_in_hand_is_finished_and_not_repeated() {
-    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "6s"), ("PAYMENT_REAP_AFTER", "7s")];
+async fn another_copy_finishes_the_charge_of_a_dead_one_and_does_not_repeat_it() {
+    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "20s"), ("PAYMENT_REAP_AFTER", "1h")];
     let mut fleet = Fleet::start_with(&settings).await;
     let id = fleet.place(&order("card_slow", PLENTY, 1)).await;
     let pool = fleet.pool("payment").await;
@@ -47,8 +48,13 @@ async fn a_charge_that_a_crash_leaves_in_hand_is_finished_and_not_repeated() {
         status.filter(|status| status == "PROCESSING").ok_or_else(|| "not in hand".into())
     })
     .await;
+    fleet.spawn_as("payment", "payment-2", &[]);
+    fleet.ready().await;
+    let holder = "SELECT claimed_by FROM payments WHERE order_id = $1 AND claim IS NOT NULL";
+    let held: Option<Option<String>> =
+        sqlx::query_scalar(holder).bind(id).fetch_optional(&pool).await.unwrap();
+    assert!(held.flatten().is_some(), "a live copy's charge is left to it");
     fleet.take("payment").kill();
-    fleet.spawn("payment");
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM payments WHERE order_id = $1")
         .bind(id)
