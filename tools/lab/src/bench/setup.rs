@@ -39,7 +39,18 @@ pub struct Pair {
 
 const USUAL: Trial = Trial { name: "", sells: Sells::Many, rate: None };
 
-pub static SETUPS: [Setup; 4] = [
+/// One copy has 32 calls of 300 ms in flight: Postgres and RabbitMQ wait for the provider.
+const SLOW_PROVIDER: &[(&str, &str)] =
+    &[("GATEWAY", "http"), ("MOCK_GATEWAY_LATENCY_MS", "300"), ("PAYMENT_IN_FLIGHT_MAX", "32")];
+
+const fn slow_provider(name: &'static str, replicas: usize) -> Setup {
+    Setup { name, settings: SLOW_PROVIDER, replicas, trials: &[USUAL] }
+}
+
+const RATE_50: Trial = Trial { name: "50/s", sells: Sells::Many, rate: Some(50) };
+const RATE_300: Trial = Trial { name: "300/s", sells: Sells::Many, rate: Some(300) };
+
+pub static SETUPS: [Setup; 7] = [
     Setup {
         name: "as it is",
         settings: &[],
@@ -48,9 +59,9 @@ pub static SETUPS: [Setup; 4] = [
             USUAL,
             Trial { name: "one product", sells: Sells::One, rate: None },
             Trial { name: "flash sale", sells: Sells::FlashSale, rate: None },
-            Trial { name: "50/s", sells: Sells::Many, rate: Some(50) },
+            RATE_50,
             Trial { name: "100/s", sells: Sells::Many, rate: Some(100) },
-            Trial { name: "300/s", sells: Sells::Many, rate: Some(300) },
+            RATE_300,
             Trial { name: "1000/s", sells: Sells::Many, rate: Some(1000) },
         ],
     },
@@ -61,24 +72,40 @@ pub static SETUPS: [Setup; 4] = [
         replicas: 1,
         trials: &[USUAL],
     },
-    Setup { name: "two of each", settings: &[], replicas: 2, trials: &[USUAL] },
+    Setup { name: "two of each", settings: &[], replicas: 2, trials: &[USUAL, RATE_50, RATE_300] },
+    slow_provider("slow provider", 1),
+    slow_provider("slow provider, two of each", 2),
+    slow_provider("slow provider, four of each", 4),
 ];
 
-pub const PAIRS: [Pair; 4] = [
+pub const PAIRS: [Pair; 8] = [
     Pair { what: "batches, to one message at a time", one: "as it is", other: "no batches" },
     Pair { what: "quorum queues, to classic ones", one: "as it is", other: "classic queues" },
     Pair { what: "one product, to many", one: "as it is, one product", other: "as it is" },
     Pair { what: "two of each service, to one", one: "two of each", other: "as it is" },
+    Pair { what: "the same at 50/s", one: "two of each, 50/s", other: "as it is, 50/s" },
+    Pair { what: "the same at 300/s", one: "two of each, 300/s", other: "as it is, 300/s" },
+    Pair {
+        what: "two, before a slow provider",
+        one: "slow provider, two of each",
+        other: "slow provider",
+    },
+    Pair {
+        what: "four, before a slow provider",
+        one: "slow provider, four of each",
+        other: "slow provider",
+    },
 ];
 
-/// The setups whose names begin with these words.
-pub fn named(beginning: &str) -> Result<Vec<&'static Setup>, String> {
-    let found: Vec<_> = SETUPS.iter().filter(|one| one.name.starts_with(beginning)).collect();
-    if found.is_empty() {
-        let all = SETUPS.iter().map(|one| one.name).collect::<Vec<_>>().join(", ");
-        return Err(format!("{beginning:?} is none of what is measured: {all}"));
+/// The setups whose names begin with one of these, which commas separate.
+pub fn named(beginnings: &str) -> Result<Vec<&'static Setup>, String> {
+    let beginnings: Vec<_> = beginnings.split(',').map(str::trim).collect();
+    let is = |one: &Setup, beginning: &str| one.name.starts_with(beginning);
+    if let Some(unknown) = beginnings.iter().find(|it| !SETUPS.iter().any(|one| is(one, it))) {
+        let all = SETUPS.iter().map(|one| one.name).collect::<Vec<_>>().join("; ");
+        return Err(format!("{unknown:?} is none of what is measured: {all}"));
     }
-    Ok(found)
+    Ok(SETUPS.iter().filter(|one| beginnings.iter().any(|it| is(one, it))).collect())
 }
 
 /// The name of a trial, with that of its setup.
@@ -110,7 +137,11 @@ mod tests {
     fn a_setup_is_known_by_how_its_name_begins() {
         assert_eq!(named("classic").unwrap()[0].name, "classic queues");
         assert_eq!(named("").unwrap().len(), SETUPS.len());
-        assert!(named("streams").err().unwrap().contains("as it is, no batches, classic queues"));
+        let two: Vec<_> = named("two, as it is").unwrap().iter().map(|one| one.name).collect();
+        assert_eq!(two, ["as it is", "two of each"]);
+        let error = named("two,streams").err().unwrap();
+        assert!(error.contains("\"streams\" is none"), "{error}");
+        assert!(error.contains("as it is; no batches; classic queues"), "{error}");
     }
 
     #[test]

@@ -27,8 +27,8 @@ const EXAMPLES: &str = "Examples:
 /// that is measured, in each round; nothing that runs already is touched. Prints medians and
 /// ratios, and verifies every system. What differs: how messages are handled (batches, or one at a
 /// time), what queues are (quorum or classic), what is sold (many products, one, a flash sale), how
-/// many orders are placed (as many as go, 50 or 1,000 a second), and how many copies there are of
-/// each service. Other work on the machine is measured with it.
+/// many orders are placed (as many as go, 50 or 1,000 a second), how many copies there are of each
+/// service, and how long the provider takes. Other work on the machine is measured with it.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchCommand {
@@ -47,7 +47,8 @@ pub struct BenchCommand {
     #[arg(long, short = 'm', default_value_t = 256)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=20_000))]
     in_flight: usize,
-    /// Measure only what begins like this: as it is, no batches, classic queues, two of each
+    /// Measure only what begins like one of these, with commas between them: as it is, no batches,
+    /// classic queues, two of each, slow provider
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,
     /// Where the report goes (report.json)
