@@ -181,7 +181,7 @@ impl<'a> Home<'a> {
                 user: self.settings.rabbitmq_user.clone(),
                 password: self.settings.rabbitmq_password.clone(),
                 definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
-                root: None,
+                root: self.settings.rabbitmq_root.clone(),
                 cluster: (!is_one).then_some(member),
                 lifetime: Lifetime::Detached,
             }

@@ -51,6 +51,8 @@ pub struct Settings {
     pub rabbitmq_management_port: u16,
     pub rabbitmq_user: String,
     pub rabbitmq_password: String,
+    /// Holds another RabbitMQ than the machine's.
+    pub rabbitmq_root: Option<PathBuf>,
     pub databases: [Database; 4],
     /// Whether RabbitMQ runs as three nodes, each database as two servers, each service as two.
     pub is_cluster: bool,
@@ -162,6 +164,7 @@ impl Settings {
             rabbitmq_management_port: port("RABBITMQ_MANAGEMENT_PORT", "15672")?,
             rabbitmq_user: text("RABBITMQ_USER", "admin"),
             rabbitmq_password: text("RABBITMQ_PASSWORD", "admin"),
+            rabbitmq_root: variable("RABBITMQ_ROOT").filter(|it| !it.is_empty()).map(PathBuf::from),
             databases: [
                 database(0, "orders", "ORDER_DB_PORT", "5433")?,
                 database(1, "payments", "PAYMENT_DB_PORT", "5434")?,

@@ -63,6 +63,9 @@ pub struct Chaos {
     pub in_flight: usize,
     #[serde(skip)]
     pub mix: Mix,
+    /// The directory of another RabbitMQ than the machine's.
+    #[serde(skip)]
+    pub rabbitmq: Option<PathBuf>,
     /// The directory of the previous release's binaries.
     #[serde(skip)]
     pub previous: Option<PathBuf>,
@@ -75,7 +78,8 @@ impl Chaos {
         let mut shown = JoinSet::new();
         live.now("starting the servers and the services");
         shown.spawn(live.clone().redraw());
-        let mut fleet = Fleet::start(dir, self.faults.need_cluster()).await?;
+        let mut fleet =
+            Fleet::start(dir, self.faults.need_cluster(), self.rabbitmq.as_deref()).await?;
         let outcome = self.on(&mut fleet, &live).await;
         live.clear();
         drop(shown);

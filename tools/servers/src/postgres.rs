@@ -157,6 +157,21 @@ impl Postgres {
         Ok(())
     }
 
+    /// Stops it and its children where they are, as if its machine stood still.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for process in self.process().children().into_iter().chain([self.process()]) {
+            process.signal(signal);
+        }
+    }
+
     /// Starts it again on the same data, in any state; it is stopped first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
         if self.is_running() {

@@ -10,6 +10,9 @@ use tokio::process::Command;
 /// Debian's releases with RabbitMQ 4.0 and 4.3.
 pub const NEWER: [&str; 2] = ["trixie", "forky"];
 
+/// Where they are kept, from the root of the source tree.
+pub const FOLDER: &str = "target/rabbitmq";
+
 /// A directory below `dir` with the RabbitMQ of this release, by its code name. Downloads 70 MB
 /// where it is missing. The error says why this machine cannot run it.
 pub async fn rabbitmq(dir: &Path, release: &str) -> Result<PathBuf> {

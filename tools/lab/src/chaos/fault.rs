@@ -52,13 +52,15 @@ pub enum Fault {
     /// A node that does not reach the others.
     Partition,
     Failover,
+    /// The primary is not killed, but frozen.
+    FailoverFreeze,
 }
 
 /// The number of nodes in a cluster.
 const NODES: usize = 3;
 
 impl Fault {
-    pub const OF_CLUSTERS: [Self; 7] = [
+    pub const OF_CLUSTERS: [Self; 8] = [
         Self::NodeKill,
         Self::NodeFreeze,
         Self::NodeRoll,
@@ -66,6 +68,7 @@ impl Fault {
         Self::LeaderFreeze,
         Self::Partition,
         Self::Failover,
+        Self::FailoverFreeze,
     ];
 
     pub const ALL: [Self; 22] = [
@@ -124,6 +127,7 @@ impl Fault {
             Self::LeaderFreeze => "leader-freeze",
             Self::Partition => "partition",
             Self::Failover => "failover",
+            Self::FailoverFreeze => "failover-freeze",
         }
     }
 
@@ -149,7 +153,7 @@ impl Fault {
             Self::NodeKill | Self::LeaderKill | Self::Partition => 3_000..=15_000,
             Self::NodeFreeze | Self::LeaderFreeze => 5_000..=25_000,
             Self::NodeRoll | Self::Release => 0..=0,
-            Self::Failover => 0..=3_000,
+            Self::Failover | Self::FailoverFreeze => 0..=3_000,
         }
     }
 
@@ -180,7 +184,9 @@ impl Fault {
             }
             Self::ProviderKill | Self::Lies => vec![Target::Provider],
             Self::Upgrade | Self::Release => (0..SERVICES.len()).map(Target::Service).collect(),
-            Self::PostgresKill | Self::PostgresStop | Self::Failover => postgres.collect(),
+            Self::PostgresKill | Self::PostgresStop | Self::Failover | Self::FailoverFreeze => {
+                postgres.collect()
+            }
             Self::NodeKill | Self::NodeFreeze | Self::Partition => {
                 (0..NODES).map(Target::Node).collect()
             }

@@ -127,7 +127,9 @@ impl<'a> Hands<'a> {
                 self.change_release(place, previous).await
             }
             (Fault::NodeRoll, _) => self.roll_nodes().await,
-            (Fault::Failover, Target::Postgres(place)) => self.fail_over(place, step).await,
+            (Fault::Failover | Fault::FailoverFreeze, Target::Postgres(place)) => {
+                self.fail_over(place, step).await
+            }
             (fault, _) if fault.needs_cluster() => self.disturb_node(step).await,
             (fault, _) => self.meddle(fault, step).await,
         }

@@ -35,10 +35,12 @@ struct Links {
 }
 
 impl Fleet {
-    /// Returns when everything is ready.
-    pub async fn start(dir: &Path, is_cluster: bool) -> Result<Self> {
+    /// Returns when everything is ready. `rabbitmq` holds another RabbitMQ than the machine's.
+    pub async fn start(dir: &Path, is_cluster: bool, rabbitmq: Option<&Path>) -> Result<Self> {
         let size = if is_cluster { "3" } else { "1" };
+        let rabbitmq = rabbitmq.map(|root| root.display().to_string());
         let told = [
+            ("RABBITMQ_ROOT", rabbitmq.as_deref().unwrap_or_default()),
             ("GATEWAY", "http"),
             ("PAYMENT_REAP_AFTER", REAP_AFTER),
             ("BATCH_MAX", BATCH_MAX),

@@ -13,7 +13,7 @@ use kit::disk::{REPORT, ensure_room, write_report};
 use kit::output::{self, count, some};
 use kit::stop::Stop;
 use messaging::{Env, SystemEnv, parse_duration};
-use servers::install;
+use servers::{install, release};
 
 use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks};
 use crate::load::Mix;
@@ -69,6 +69,9 @@ pub struct ChaosCommand {
     /// The directory with the binaries of the previous release, for the fault release
     #[arg(long, env = "PREVIOUS")]
     previous: Option<PathBuf>,
+    /// Take RabbitMQ from another Debian release, by its code name (downloads it once)
+    #[arg(long, env = "RABBITMQ", value_name = "RELEASE")]
+    rabbitmq: Option<String>,
     /// Scenarios with their weights, such as confirmed=80,declined=20 [default: all of them]
     #[arg(long)]
     mix: Option<Mix>,
@@ -84,7 +87,12 @@ impl ChaosCommand {
     pub async fn run(self) -> Result<ExitCode> {
         ensure_room(&self.report, ROOM_MB, "free some, or name another disk by --report")?;
         install::ensure().await?;
+        let rabbitmq = match &self.rabbitmq {
+            Some(release) => Some(release::rabbitmq(Path::new(release::FOLDER), release).await?),
+            None => None,
+        };
         let chaos = Chaos {
+            rabbitmq,
             seed: self.seed.unwrap_or_else(|| SystemEnv.random() % 1_000_000),
             length: self.length,
             faults: possible(self.faults.clone(), self.previous.is_some())?,

@@ -44,7 +44,7 @@ impl WithServers {
 
         let starting = async {
             let root = match self.rabbitmq.as_deref() {
-                Some(name) => Some(release::rabbitmq(Path::new("target/rabbitmq"), name).await?),
+                Some(name) => Some(release::rabbitmq(Path::new(release::FOLDER), name).await?),
                 None => None,
             };
             let postgres = scratch::postgres(&dir, &watchdog);

@@ -73,10 +73,15 @@ impl Hands<'_> {
     pub(super) async fn fail_over(&mut self, place: usize, step: &Step) -> Result<String> {
         let service = SERVICES[place];
         let since = Since::now();
-        let comes_back = step.seed.is_multiple_of(2);
+        let is_frozen = step.fault == Fault::FailoverFreeze;
+        let comes_back = is_frozen || step.seed.is_multiple_of(2);
         let Servers { settings, postgres, standbys, watchdog, .. } = &mut self.fleet.system.servers;
         let (primary, standby) = (&mut postgres[place], &mut standbys[place]);
-        primary.kill().await?;
+        if is_frozen {
+            primary.freeze();
+        } else {
+            primary.kill().await?;
+        }
         sleep(step.lasts).await;
         let (home, database) = (Home::new(settings), &settings.databases[place]);
         home.note_failover(database)?;
@@ -90,12 +95,13 @@ impl Hands<'_> {
         self.flows(promoted, &[place], Measure::Promoted).await?;
         let Servers { postgres, standbys, .. } = &mut self.fleet.system.servers;
         if comes_back {
-            come_back(&mut standbys[place]).await?;
+            come_back(&mut standbys[place], is_frozen).await?;
         }
         standbys[place] = postgres[place].start_standby(standby).await?;
         self.gap(&since, Measure::FailoverGap).await?;
         let back = if comes_back { ", the old primary back as one" } else { "" };
-        Ok(format!("killed, its standby promoted {} later{back}", ms(step.lasts)))
+        let how = if is_frozen { "frozen" } else { "killed" };
+        Ok(format!("{how}, its standby promoted {} later{back}", ms(step.lasts)))
     }
 
     async fn recovered_nodes(&mut self, since: &Since) -> Result<()> {
@@ -131,8 +137,13 @@ impl Hands<'_> {
     }
 }
 
-async fn come_back(old: &mut Postgres) -> Result<()> {
-    old.restart().await?;
+/// As a primary, one that was frozen with the connections that it had.
+async fn come_back(old: &mut Postgres, is_frozen: bool) -> Result<()> {
+    if is_frozen {
+        old.thaw();
+    } else {
+        old.restart().await?;
+    }
     sleep(BACK_FOR).await;
     old.kill().await
 }

@@ -30,6 +30,7 @@ impl Run {
             orders: Some(10),
             rate: 40,
             in_flight: 8,
+            rabbitmq: None,
             previous: None,
             mix: load::Mix::default(),
         };
