@@ -51,6 +51,11 @@ pub fn is_read_only(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| state == "25006")
 }
 
+/// Whether the password was refused, or the user.
+pub fn is_login(error: &sqlx::Error) -> bool {
+    state(error).is_some_and(|state| matches!(&*state, "28P01" | "28000"))
+}
+
 /// Whether a value was refused that no state of the database would accept: class 22.
 pub fn is_value(why: &anyhow::Error) -> bool {
     let mut states = why.chain().filter_map(|cause| state(cause.downcast_ref()?));
@@ -74,6 +79,6 @@ pub fn hopeless(why: &anyhow::Error) -> Option<&'static str> {
         }
         let state = state(cause.downcast_ref()?)?;
         matches!(&*state, "28P01" | "28000" | "3D000" | "42501")
-            .then_some("the database rejected the connection; check DATABASE_URL")
+            .then_some("the database rejected the connection; check DATABASE_URL, or its file")
     })
 }

@@ -4,16 +4,20 @@
 //! begins a new timeline, so the primary of the highest one is chosen, and none of a lower one is
 //! used again.
 
+mod current;
+
 use crate::wire::Login;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use sqlx::{Error, postgres::PgConnectOptions};
 use std::{
     io::{self, ErrorKind},
     str::FromStr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::timeout;
+
+pub use current::CurrentHosts;
 
 /// Says that a server takes no writes, and of several servers which timeline each is on.
 const TAKES_WRITES: &str = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
@@ -24,7 +28,7 @@ const TIMELINE: &str = "SELECT CASE WHEN current_setting('transaction_read_only'
 pub struct Hosts {
     all: Vec<Host>,
     must_take_writes: bool,
-    chosen: Mutex<Chosen>,
+    chosen: Arc<Mutex<Chosen>>,
 }
 
 pub struct Host {
@@ -74,7 +78,19 @@ impl Hosts {
         });
         let all = all.collect::<Result<Vec<_>, Error>>()?;
         let chosen = Chosen { complaints: vec![None; all.len()], ..Chosen::default() };
-        Ok(Self { all, must_take_writes, chosen: Mutex::new(chosen) })
+        Ok(Self { all, must_take_writes, chosen: Arc::new(Mutex::new(chosen)) })
+    }
+
+    /// The same servers with another login keep what is known of them; of others, some of which are
+    /// the same, at least the timeline.
+    fn after(mut self, before: &Self) -> Self {
+        let is_known = |host: &Host| before.all.iter().any(|other| other.name == host.name);
+        if self.all.iter().map(|it| &it.name).eq(before.all.iter().map(|it| &it.name)) {
+            self.chosen = before.chosen.clone();
+        } else if self.all.iter().any(is_known) {
+            self.lock().timeline = before.lock().timeline;
+        }
+        self
     }
 
     /// The host that was chosen last.

@@ -5,13 +5,14 @@
 use crate::{
     Backoff, FromRow, Limits, PgConnection, Session, Transaction,
     erased::{self, Done, ErasedStatement, Rows, Steps},
-    hosts::{Connect, Host, Hosts},
+    hosts::{Connect, CurrentHosts, Host},
     idle::{Idle, IdleConnections, Lane, Live},
     limits::late,
     statement::Statement,
     wire::Wire,
 };
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use secret::Secret;
 use sqlx::{
     Error, Execute, Executor, Postgres, Row, SqlStr,
     postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
@@ -52,7 +53,7 @@ const LIFETIME: Duration = Duration::from_mins(10);
 pub struct PgPool(Arc<Inner>);
 
 struct Inner {
-    hosts: Hosts,
+    hosts: CurrentHosts,
     connections_max: u32,
     idle: Arc<IdleConnections>,
     opened: AtomicU32,
@@ -60,11 +61,18 @@ struct Inner {
 
 impl PgPool {
     /// Connects at the first use: the caller reports a wait for the database.
-    pub fn new(url: &str, name: &str, connections_max: u32, limits: Limits) -> Result<Self, Error> {
-        let settings = |options: PgConnectOptions| {
-            options.application_name(name).options(SESSION).options(limits.session())
+    pub fn new(
+        url: impl Into<Secret>,
+        name: &str,
+        connections_max: u32,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let name = name.to_owned();
+        let settings = move |options: PgConnectOptions| {
+            options.application_name(&name).options(SESSION).options(limits.session())
         };
-        let hosts = Hosts::new(url, settings, |options| options.options([PLAN_ONCE]))?;
+        let writing = |options: PgConnectOptions| options.options([PLAN_ONCE]);
+        let hosts = CurrentHosts::new(url.into(), Box::new(settings), Box::new(writing))?;
         let writers = (connections_max / 2).max(1);
         let readers = connections_max.saturating_sub(writers).max(1);
         let idle = Arc::new(IdleConnections::new(limits, readers, writers));
@@ -102,7 +110,7 @@ impl PgPool {
     /// How to connect without the pool; to the primary, where the URL names several hosts.
     pub async fn options(&self) -> Result<PgConnectOptions, Error> {
         self.acquire().await?;
-        Ok(self.0.hosts.chosen().options.clone())
+        Ok(self.0.hosts.get().chosen().options.clone())
     }
 
     pub fn limits(&self) -> Limits {
@@ -155,19 +163,26 @@ impl PgPool {
     async fn connect<C: Connect>(&self, until: Instant) -> Result<C, Error> {
         let longest = self.limits().acquire() / 5;
         let backoff = Backoff { first: Duration::from_millis(10), longest };
-        let mut waits = 0;
+        let (mut waits, mut last) = (0, None);
         loop {
             if self.0.idle.is_in_doubt() {
-                self.0.hosts.doubt();
+                self.0.hosts.get().doubt();
             }
-            let refused = match self.0.hosts.connect(self.limits().ping()).await {
-                Ok(connection) => return Ok(connection),
-                Err(refused) => refused,
+            let connected = timeout_at(until, self.0.hosts.connect(self.limits().ping())).await;
+            let refused = match connected {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(refused)) => refused,
+                // An earlier refusal says more than its silence now.
+                Err(_) => {
+                    let late = || late("a connection", self.limits().acquire());
+                    return Err(last.unwrap_or_else(late));
+                }
             };
             let pause = backoff.after(waits);
             if !refused.may_pass || Instant::now() + pause >= until {
                 return Err(refused.why);
             }
+            last = Some(refused.why);
             sleep(pause).await;
             waits += 1;
         }

@@ -26,6 +26,7 @@ use errors::{in_time, within};
 use futures::future::join_all;
 use lapin::{Connection, ConnectionProperties};
 use link::{Arrived, Link, LinkChannel};
+use secret::Secret;
 use std::{sync::atomic::AtomicBool, time::Duration};
 use telemetry::metrics;
 
@@ -55,9 +56,9 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// `urls` is one URL, or several with commas between them. `prefetch` is the number of
     /// unacknowledged messages for each queue.
-    pub fn new(urls: &str, prefetch: u16) -> Result<Self, String> {
+    pub fn new(urls: impl Into<Secret>, prefetch: u16) -> Result<Self, String> {
         let rank = (SystemEnv.random() % RANKS).cast_signed();
-        Ok(Self { brokers: Brokers::new(urls)?, prefetch, rank, may_declare: true.into() })
+        Ok(Self { brokers: Brokers::new(urls.into())?, prefetch, rank, may_declare: true.into() })
     }
 
     /// A connection of lapin's to the first node that lets us in.

@@ -9,20 +9,30 @@ use tokio_util::sync::CancellationToken;
 pub struct Retry {
     env: Arc<dyn Env>,
     failures: u32,
+    /// The beginnings of the failures that are logged.
+    logged: Vec<String>,
 }
 
 impl Retry {
     const BACKOFF: Backoff =
         Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(3) };
+    const KINDS_MAX: usize = 8;
 
     pub const fn new(env: Arc<dyn Env>) -> Self {
-        Self { env, failures: 0 }
+        Self { env, failures: 0, logged: Vec::new() }
     }
 
-    /// Logs the first failure, and every twentieth.
+    /// Logs the first failure of each kind, which is the text before its colon, and every
+    /// twentieth.
     pub fn failed(&mut self, what: &str) {
         self.failures += 1;
-        if self.failures == 1 || self.failures.is_multiple_of(20) {
+        let kind = what.split(':').next().unwrap_or_default();
+        let is_new =
+            self.logged.len() < Self::KINDS_MAX && !self.logged.iter().any(|it| it == kind);
+        if is_new {
+            self.logged.push(kind.to_owned());
+        }
+        if is_new || self.failures.is_multiple_of(20) {
             tracing::warn!(failures = self.failures, "{what}; retrying");
         }
     }
@@ -33,6 +43,7 @@ impl Retry {
             tracing::info!(after_failures = self.failures, "{what}");
         }
         self.failures = 0;
+        self.logged.clear();
     }
 
     /// False if the service stops meanwhile.

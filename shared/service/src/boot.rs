@@ -117,7 +117,7 @@ impl Boot {
         // The next batches wait here while one is being handled.
         let prefetch = common.batch_max.saturating_mul(4);
         let example = "an example: AMQP_URL=amqp://admin:admin@127.0.0.1:5672/%2f";
-        let rabbit = RabbitMq::new(&common.amqp_url()?, prefetch).map_err(|why| {
+        let rabbit = RabbitMq::new(common.amqp_url()?, prefetch).map_err(|why| {
             anyhow::anyhow!("AMQP_URL is not a valid AMQP address ({why}); {example}")
         })?;
         let surroundings = Running {
@@ -144,7 +144,7 @@ impl Boot {
     fn pool(&self, common: &Common) -> anyhow::Result<PgPool> {
         let name = format!("{}-service {:08x}", self.name, SystemEnv.random() >> 32);
         let limits = Limits::new(common.database_deadline);
-        PgPool::new(&common.database_url()?, &name, common.database_connections, limits).context(
+        PgPool::new(common.database_url()?, &name, common.database_connections, limits).context(
             "DATABASE_URL is not a valid Postgres address; an example: \
              DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
         )

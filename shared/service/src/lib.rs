@@ -35,6 +35,7 @@ pub use command::main;
 pub use health::Health;
 pub use messaging::parse_duration;
 pub use sampling::seconds_since;
+pub use secret::Secret;
 pub use settings::Common;
 
 /// For all four services: twice as fast as the C library's.

@@ -1,9 +1,10 @@
 //! Defines the settings that every service has, from the environment or the command line.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use messaging::{QueueType, Retention, RetrySchedule, parse_duration};
-use std::{fs, path::PathBuf, time::Duration};
+use secret::Secret;
+use std::{path::PathBuf, time::Duration};
 
 /// How long published events are kept, unless idempotency keys are kept for less.
 const HISTORY_DAYS: u16 = 7;
@@ -13,15 +14,15 @@ pub struct Common {
     /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders; of several hosts,
     /// `@host-1:5432,host-2:5432/`, the primary is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "DATABASE_URL")]
-    database_url: Option<String>,
-    /// A file that holds DATABASE_URL
+    database_url: Option<Secret>,
+    /// A file that holds DATABASE_URL; read again for each new connection
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "DATABASE_URL_FILE")]
     database_url_file: Option<PathBuf>,
     /// RabbitMQ, e.g. amqp://admin:admin@127.0.0.1:5672/%2f; of a cluster several such URLs, with
     /// commas between them, or a name with several addresses
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "AMQP_URL")]
-    amqp_url: Option<String>,
-    /// A file that holds AMQP_URL
+    amqp_url: Option<Secret>,
+    /// A file that holds AMQP_URL; read again for each new connection
     #[arg(long, env = "AMQP_URL_FILE", value_name = "AMQP_URL_FILE")]
     amqp_url_file: Option<PathBuf>,
     /// Log filter: a level, or `crate=level` pairs
@@ -71,12 +72,12 @@ pub struct Common {
 }
 
 impl Common {
-    pub fn database_url(&self) -> anyhow::Result<String> {
+    pub fn database_url(&self) -> anyhow::Result<Secret> {
         let example = "postgres://orders:orders@127.0.0.1:5433/orders";
         secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_ref(), example)
     }
 
-    pub fn amqp_url(&self) -> anyhow::Result<String> {
+    pub fn amqp_url(&self) -> anyhow::Result<Secret> {
         let example = "amqp://admin:admin@127.0.0.1:5672/%2f";
         secret("AMQP_URL", self.amqp_url.as_ref(), self.amqp_url_file.as_ref(), example)
     }
@@ -104,20 +105,13 @@ fn history(history_days: Option<u16>, keep_days: u16) -> anyhow::Result<Retentio
 
 /// A value that may come from a file instead, so that it need not be in the environment.
 fn secret(
-    name: &str,
-    value: Option<&String>,
+    name: &'static str,
+    value: Option<&Secret>,
     file: Option<&PathBuf>,
     example: &str,
-) -> anyhow::Result<String> {
-    match (value, file) {
-        (Some(value), _) => Ok(value.clone()),
-        (None, Some(path)) => {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}, set in {name}_FILE", path.display()))?;
-            Ok(text.trim().into())
-        }
-        (None, None) => bail!("{name} is not set; an example: {name}={example}"),
-    }
+) -> anyhow::Result<Secret> {
+    let secret = Secret::of(name, value, file.map(PathBuf::as_path))?;
+    secret.with_context(|| format!("{name} is not set; an example: {name}={example}"))
 }
 
 fn parse_deadline(text: &str) -> Result<Duration, String> {
@@ -154,13 +148,5 @@ mod tests {
         let error = history(Some(8), 7).unwrap_err().to_string();
         assert!(error.starts_with("HISTORY_DAYS=8 is more than KEEP_DAYS=7"), "{error}");
         assert!(error.ends_with("lower HISTORY_DAYS or raise KEEP_DAYS"), "{error}");
-    }
-
-    #[test]
-    fn a_secret_comes_from_its_file_without_the_newline() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "amqp://from-a-file\n").unwrap();
-        let path = file.path().to_path_buf();
-        assert_eq!(secret("AMQP_URL", None, Some(&path), "").unwrap(), "amqp://from-a-file");
     }
 }

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, request::Parts},
 };
 use messaging::{Env, SystemEnv};
+use secret::Secret;
 use service::http::{Client, Problem, is_local};
 use std::{
     fs,
@@ -20,9 +21,12 @@ pub struct Acting {
 }
 
 impl Acting {
-    pub fn new(settings: &PageSettings) -> Self {
+    pub fn new(settings: &PageSettings) -> anyhow::Result<Self> {
         let token = format!("{:016x}{:016x}", SystemEnv.random(), SystemEnv.random());
-        Self { token, operator: Operator::new(&settings.operator_amqp_url) }
+        let PageSettings { operator_amqp_url, operator_amqp_url_file, .. } = settings;
+        let (value, file) = (operator_amqp_url.as_ref(), operator_amqp_url_file.as_deref());
+        let operator = Secret::of("OPERATOR_AMQP_URL", value, file)?.map(Operator::new);
+        Ok(Self { token, operator })
     }
 }
 

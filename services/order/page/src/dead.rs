@@ -178,7 +178,7 @@ async fn act_on(
     deed: Deed,
 ) -> Result<Vec<(String, bool)>> {
     if deed == Deed::Replay {
-        let mut post = Post::connect(&operator.amqp_url, "order: operator").await?;
+        let mut post = Post::connect(&operator.amqp_url.read(), "order: operator").await?;
         let done = replay(books, books.retention, &mut post, lease).await?;
         let told = |letter: &Letter| {
             let mut same = done.iter().filter(|done| done.message_id == letter.message.id);

@@ -33,6 +33,7 @@ use messaging::{Env, SystemEnv};
 use operator::Operator;
 use order::{Feeds, Orders, http::App};
 use scene::Scene;
+use secret::Secret;
 use serde::Deserialize;
 use service::{
     Service,
@@ -41,7 +42,7 @@ use service::{
         pages::{file, guard},
     },
 };
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// None without the demonstration.
 #[cfg(not(feature = "demo"))]
@@ -78,9 +79,12 @@ pub struct PageSettings {
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub demo: bool,
     /// How an operator comes to RabbitMQ; for the dead letters, with DEMO=1
-    #[arg(long, env = "OPERATOR_AMQP_URL", hide_env_values = true, default_value = "")]
+    #[arg(long, env = "OPERATOR_AMQP_URL", hide_env_values = true)]
     #[arg(value_name = "OPERATOR_AMQP_URL")]
-    pub operator_amqp_url: String,
+    pub operator_amqp_url: Option<Secret>,
+    /// A file that holds OPERATOR_AMQP_URL
+    #[arg(long, env = "OPERATOR_AMQP_URL_FILE", value_name = "OPERATOR_AMQP_URL_FILE")]
+    pub operator_amqp_url_file: Option<PathBuf>,
     /// RabbitMQ's own page, to be linked to
     #[arg(long, env = "RABBITMQ_PAGE", default_value = "", value_name = "RABBITMQ_PAGE")]
     pub rabbitmq_page: String,
@@ -99,7 +103,7 @@ struct Page {
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let Settings { order, page } = settings;
     let orders = Orders { feeds: Feeds::with_capacity(order.feed_bytes()) };
-    let acting = page.demo.then(|| Arc::new(Acting::new(page)));
+    let acting = page.demo.then(|| Acting::new(page)).transpose()?.map(Arc::new);
     let operator = acting.as_ref().and_then(|acting| acting.operator.clone());
     let feed =
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());

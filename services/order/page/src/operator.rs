@@ -4,12 +4,13 @@
 use anyhow::Result;
 use dead_letters::Lease;
 use messaging::{Broker, RabbitMq};
+use secret::Secret;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 #[derive(Clone)]
 pub struct Operator {
-    pub amqp_url: String,
+    pub amqp_url: Secret,
     /// Two concurrent reads of ours would hide dead letters from each other.
     hands: Arc<Mutex<()>>,
 }
@@ -18,14 +19,12 @@ pub struct Operator {
 pub type Hold = (dead_letters::Connection, OwnedMutexGuard<()>);
 
 impl Operator {
-    /// `None` if no operator is configured.
-    pub fn new(amqp_url: &str) -> Option<Self> {
-        let operator = || Self { amqp_url: amqp_url.into(), hands: Arc::default() };
-        (!amqp_url.is_empty()).then(operator)
+    pub fn new(amqp_url: Secret) -> Self {
+        Self { amqp_url, hands: Arc::default() }
     }
 
     pub fn broker(&self) -> Option<Arc<dyn Broker>> {
-        let broker = RabbitMq::new(&self.amqp_url, 1);
+        let broker = RabbitMq::new(self.amqp_url.clone(), 1);
         broker
             .map_err(|why| tracing::warn!("OPERATOR_AMQP_URL is not a valid address: {why}"))
             .ok()
@@ -34,7 +33,7 @@ impl Operator {
 
     pub async fn take(&self, queue: &str, limit: usize) -> Result<(Lease, Hold)> {
         let hands = self.hands.clone().lock_owned().await;
-        let connection = dead_letters::connect(&self.amqp_url).await?;
+        let connection = dead_letters::connect(&self.amqp_url.read()).await?;
         let lease = Lease::take(&connection, [queue.to_owned()], limit, |_| true).await?;
         Ok((lease, (connection, hands)))
     }

@@ -171,9 +171,10 @@ async fn an_open_page_is_one_of_its_clients_streams() {
 async fn without_the_demonstration_the_page_places_no_order() {
     let bench = Bench::new().await;
     let feed = feed(&bench);
-    let (operator_amqp_url, rabbitmq_page) = (String::new(), String::new());
-    let settings = PageSettings { demo: true, operator_amqp_url, rabbitmq_page };
-    let acting = Some(Arc::new(Acting::new(&settings)));
+    let (operator_amqp_url, operator_amqp_url_file, rabbitmq_page) = Default::default();
+    let settings =
+        PageSettings { demo: true, operator_amqp_url, operator_amqp_url_file, rabbitmq_page };
+    let acting = Some(Arc::new(Acting::new(&settings).unwrap()));
     let router = bench.router_with(|app| {
         routes(Page { app: app.clone(), feed, acting, rabbitmq_page: "".into() })
     });

@@ -3,6 +3,7 @@
 
 use super::*;
 use futures::FutureExt;
+use secret::Secret;
 use std::collections::HashMap;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -127,4 +128,36 @@ fn an_address_is_read_as_libpq_reads_it() {
     assert!(error("mysql://one").contains("it does not begin with postgres://"));
     let error = error("postgres://one/orders?target_session_attrs=standby");
     assert!(error.contains("target_session_attrs=standby: a service writes"), "{error}");
+}
+
+#[tokio::test]
+async fn with_another_password_the_old_primary_is_still_known() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let write = |login: &str, hosts: [&str; 3]| {
+        let all = hosts.map(|host| format!("changed-{host}")).join(",");
+        std::fs::write(file.path(), format!("postgres://{login}@{all}/orders")).unwrap();
+    };
+    write("till:old", ["one", "two", "three"]);
+    let url = Secret::of("DATABASE_URL", None, Some(file.path())).unwrap().unwrap();
+    let as_it_is = || Box::new(|options| options) as _;
+    let current = CurrentHosts::new(url, as_it_is(), as_it_is()).unwrap();
+    let found = async || {
+        let Actor(name, _) = current.connect(SOON).await.map_err(|refused| refused.why)?;
+        Ok::<_, Error>(name)
+    };
+    stage("changed", [Primary(2), Away, Away]);
+    assert_eq!(found().await.unwrap(), "changed-one");
+    stage("changed", [Away, Primary(1), Away]);
+    for (login, hosts) in [
+        ("till:new", ["one", "two", "three"]),
+        ("till:new", ["two", "three", "one"]),
+        ("till:newer", ["two"; 3]),
+    ] {
+        write(login, hosts);
+        assert!(found().await.unwrap_err().to_string().contains("old primary"), "{login}");
+    }
+    std::fs::write(file.path(), "not an address").unwrap();
+    stage("changed", [Away, Primary(3), Away]);
+    assert_eq!(found().await.unwrap(), "changed-two", "the last one is used");
+    assert_eq!(current.get().chosen().options.get_username(), "till");
 }

@@ -4,11 +4,12 @@
 use super::errors::within;
 use crate::{BrokerError, Env, SystemEnv};
 use amq_protocol::uri::{AMQPAuthority, AMQPUri};
+use secret::Secret;
 use std::{
     collections::HashSet,
     fmt::Display,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{net::lookup_host, time::timeout};
@@ -23,14 +24,17 @@ const NODE_MAX: Duration = Duration::from_secs(3);
 /// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
 /// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
+const SCHEMES: [&str; 2] = ["amqp://", "amqps://"];
 
 pub struct Brokers {
-    uris: Vec<AMQPUri>,
+    urls: Secret,
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
 struct Known {
+    /// What was read last, valid or not.
+    urls: Arc<str>,
+    uris: Arc<[AMQPUri]>,
     /// The node of the last session, which has ended.
     last: Option<SocketAddr>,
     /// All of them, at the first session.
@@ -52,21 +56,36 @@ pub struct Node {
 pub struct Refusals(Vec<(String, String, BrokerError)>);
 
 impl Brokers {
-    pub fn new(urls: &str) -> Result<Self, String> {
-        let mut uris = split(urls).iter().map(|url| url.parse()).collect::<Result<Vec<_>, _>>()?;
-        let heartbeat = if uris.len() > 1 { QUICK_HEARTBEAT_S } else { HEARTBEAT_S };
-        for AMQPUri { query, .. } in &mut uris {
-            query.heartbeat.get_or_insert(heartbeat);
-            query.frame_max.get_or_insert(FRAME_MAX);
+    pub fn new(urls: Secret) -> Result<Self, String> {
+        let text = urls.read();
+        let uris = parse(&text)?;
+        let (last, were_tried, complaints) = Default::default();
+        let known = Known { urls: text, uris, last, were_tried, complaints };
+        Ok(Self { urls, known: Mutex::new(known) })
+    }
+
+    /// As the secret names them now.
+    fn uris(&self) -> Arc<[AMQPUri]> {
+        let urls = self.urls.read();
+        let mut known = self.known();
+        if urls != known.urls {
+            match parse(&urls) {
+                Ok(uris) => known.uris = uris,
+                Err(why) => {
+                    let name = self.urls.name();
+                    tracing::error!("{name}_FILE has no valid address ({why}); using the last one");
+                }
+            }
+            known.urls = urls;
         }
-        Ok(Self { uris, known: Mutex::default() })
+        known.uris.clone()
     }
 
     /// All nodes, in an order of their own for each attempt, so that the services spread over them;
     /// the last session's node comes last. Adds the names without an address to the refusals.
     pub async fn nodes(&self, refusals: &mut Refusals) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
-        for uri in &self.uris {
+        for uri in &*self.uris() {
             let (host, port) = (&uri.authority.host, uri.authority.port);
             let found = async {
                 let found = lookup_host((host.as_str(), port)).await;
@@ -89,7 +108,7 @@ impl Brokers {
 
     /// All nodes, the first time that there are several; later none.
     pub async fn untried(&self, refusals: &mut Refusals) -> Vec<Node> {
-        if self.uris.len() == 1 || std::mem::replace(&mut self.known().were_tried, true) {
+        if self.uris().len() == 1 || std::mem::replace(&mut self.known().were_tried, true) {
             return Vec::new();
         }
         self.nodes(refusals).await
@@ -161,13 +180,31 @@ fn named(uri: &AMQPUri, host: impl Display) -> String {
     format!("{}@{host}:{port}", userinfo.username)
 }
 
+fn parse(urls: &str) -> Result<Arc<[AMQPUri]>, String> {
+    let mut uris = split(urls).iter().map(|url| parse_one(url)).collect::<Result<Vec<_>, _>>()?;
+    let heartbeat = if uris.len() > 1 { QUICK_HEARTBEAT_S } else { HEARTBEAT_S };
+    for AMQPUri { query, .. } in &mut uris {
+        query.heartbeat.get_or_insert(heartbeat);
+        query.frame_max.get_or_insert(FRAME_MAX);
+    }
+    Ok(uris.into())
+}
+
+/// The parser's reason for refusing another beginning has the whole URL in it.
+fn parse_one(url: &str) -> Result<AMQPUri, String> {
+    match SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+        true => url.parse(),
+        false => Err("it does not begin with amqp:// or amqps://".into()),
+    }
+}
+
 /// Whole URLs with commas between them; a comma elsewhere belongs to a URL.
 fn split(urls: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for part in urls.split(',') {
         let part = part.trim();
         match all.last_mut() {
-            Some(last) if !part.starts_with("amqp://") && !part.starts_with("amqps://") => {
+            Some(last) if !SCHEMES.iter().any(|scheme| part.starts_with(scheme)) => {
                 *last += ",";
                 *last += part;
             }
@@ -194,17 +231,25 @@ mod tests {
         let urls = "amqp://a:b,c@one/%2f, amqps://two:5671/%2f";
         assert_eq!(split(urls), ["amqp://a:b,c@one/%2f", "amqps://two:5671/%2f"]);
         let heartbeats = |urls| {
-            let brokers = Brokers::new(urls).unwrap();
-            brokers.uris.iter().map(|uri| uri.query.heartbeat.unwrap()).collect::<Vec<_>>()
+            let brokers = Brokers::new(Secret::from(urls)).unwrap();
+            brokers.uris().iter().map(|uri| uri.query.heartbeat.unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(heartbeats("amqp://one/%2f"), [6]);
         assert_eq!(heartbeats("amqp://one/%2f,amqp://two/%2f?heartbeat=9"), [2, 9]);
-        assert!(Brokers::new("amqp://one/%2f,amqp://two:x/%2f").is_err());
+        assert!(Brokers::new("amqp://one/%2f,amqp://two:x/%2f".into()).is_err());
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_without_its_password() {
+        for wrong in ["amqp:user:hunter2@one", "amqp://user:hunter2@one:x", "user:hunter2@one"] {
+            let why = Brokers::new(wrong.into()).err().unwrap();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
     }
 
     #[tokio::test]
     async fn sessions_spread_over_the_nodes_and_the_last_one_is_tried_last() {
-        let brokers = Brokers::new(NODES).unwrap();
+        let brokers = Brokers::new(NODES.into()).unwrap();
         let mut firsts = std::collections::HashMap::new();
         for _ in 0..300 {
             *firsts.entry(order(&brokers).await[0]).or_insert(0) += 1;
@@ -219,7 +264,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_an_address_is_refused_and_the_others_are_there() {
-        let brokers = Brokers::new("amqp://nowhere.invalid/%2f,amqp://127.0.0.1:5672/%2f").unwrap();
+        let urls = "amqp://nowhere.invalid/%2f,amqp://127.0.0.1:5672/%2f";
+        let brokers = Brokers::new(urls.into()).unwrap();
         let mut refusals = Refusals::default();
         let nodes = brokers.nodes(&mut refusals).await;
         assert_eq!(nodes.len(), 1);
