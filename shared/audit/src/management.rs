@@ -17,7 +17,10 @@ pub struct Management {
 
 impl Management {
     pub fn at(endpoints: &Endpoints) -> Result<Self> {
-        let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+        let http = https::client(&endpoints.management_url, None)?
+            .no_proxy()
+            .timeout(ANSWER_WITHIN)
+            .build()?;
         Ok(Self { endpoints: endpoints.clone(), http })
     }
 

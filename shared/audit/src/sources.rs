@@ -61,6 +61,7 @@ impl Sources {
 }
 
 async fn books(provider_url: &str) -> Result<Provider> {
-    let answer = reqwest::get(format!("{provider_url}/charges")).await?;
+    let client = https::client(provider_url, None)?.build()?;
+    let answer = client.get(format!("{provider_url}/charges")).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }

@@ -154,6 +154,9 @@ impl Boot {
         if let Some(reason) = self.chassis.refusal.take() {
             return Err(reason);
         }
+        if let Some(http) = &self.chassis.http {
+            http.listen.check()?;
+        }
         // A file that an earlier process left is no longer true.
         let _ = std::fs::remove_file(&around.health_file);
         let Self { name, chassis, supervise } = self;

@@ -84,6 +84,8 @@ fn push(endpoint: &str, resource: &Resource) -> anyhow::Result<(Spans, Metrics)>
         )
     };
     ensure!(endpoint.starts_with("http://"), wrong());
+    // Its clients are reqwest's.
+    https::provider();
     let health = Arc::new(Health { endpoint: endpoint.into(), failing: AtomicBool::new(false) });
 
     let exporter = MetricExporter::builder()

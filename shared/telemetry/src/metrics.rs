@@ -54,6 +54,11 @@ metrics! {
             "from `order.created` to the event that made the order final";
         REQUESTS: Seconds, "http_request_duration_seconds", ["method", "route", "status"],
             "duration of HTTP requests";
+        REFUSED_CONNECTIONS: Counter, "http_connections_refused_total", ["reason"],
+            "connections that were closed without a request: `full`, `plain-http` on a port for \
+             HTTPS, `handshake` or `handshake-timeout`";
+        CERTIFICATE_EXPIRES: Gauge, "http_certificate_expires_timestamp_seconds", [],
+            "when the certificate for HTTPS expires, in seconds since 1970";
     }
     "payment" {
         CALLS: Seconds, "gateway_call_duration_seconds", ["call", "result"],

@@ -28,7 +28,7 @@ impl BrokerView {
             management_url: management_url.into(),
             vhost: vhost.into(),
             // The management server closes idle connections, perhaps just as one is used again.
-            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
+            http: https::plain().pool_max_idle_per_host(0).build().expect("a client"),
         };
         view.ask(Method::PUT, &format!("vhosts/{vhost}"), json!({})).await;
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});

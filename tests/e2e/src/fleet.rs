@@ -139,7 +139,7 @@ impl Fleet {
         broker.import(messaging::users(&SERVICES, &vhost, str::to_owned)).await;
         Self {
             // A pooled connection from before a service was killed would get no answer.
-            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
+            http: https::plain().pool_max_idle_per_host(0).build().expect("a client"),
             order_url: format!("http://127.0.0.1:{port}"),
             broker,
             own_rabbit: None,

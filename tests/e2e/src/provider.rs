@@ -28,7 +28,7 @@ impl Provider {
             url: format!("http://{}", free_address()),
             folder: folder.into(),
             watchdog,
-            http: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
+            http: https::plain().pool_max_idle_per_host(0).build().expect("a client"),
             process: None,
         };
         provider.restart().await;

@@ -51,7 +51,7 @@ impl Browser {
             port.ok_or_else(|| format!("no port in {text:?}"))
         })
         .await;
-        Self { child, port, http: Client::new(), _watchdog: watchdog }
+        Self { child, port, http: https::plain().build().expect("a client"), _watchdog: watchdog }
     }
 
     /// A new tab, with nothing in it.

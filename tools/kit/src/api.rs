@@ -5,11 +5,13 @@ mod problem;
 mod steps;
 mod stream;
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use events::{EventId, Item, Money, OrderId};
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,6 +37,11 @@ pub enum ApiError {
          ORDER_HTTP_PORT or --url"
     )]
     Unreachable { url: String, why: String },
+    #[error(
+        "the order service at {url} is not trusted ({why}): name the file of its authority in \
+         ORDER_CA_FILE, and the service as its certificate does"
+    )]
+    Untrusted { url: String, why: String },
     #[error("{0}")]
     Refused(Problem),
     #[error("unexpected answer from {url}, is it the order service? {why}")]
@@ -104,13 +111,23 @@ pub struct Filter {
 }
 
 impl Api {
+    /// By plain HTTP.
     pub fn at(url: &str) -> Self {
+        Self::with(url, https::plain()).expect("a client without TLS needs nothing from outside")
+    }
+
+    /// Over https, the service's certificate is from an authority in this file, or from one that
+    /// the machine trusts.
+    pub fn trusting(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let client = https::client(url, ca_file)
+            .with_context(|| format!("ORDER_CA_FILE is to verify the order service at {url}"))?;
+        Ok(Self::with(url, client)?)
+    }
+
+    fn with(url: &str, client: ClientBuilder) -> reqwest::Result<Self> {
         // Never through a proxy: it is a service on this machine, or one that the user named.
-        let http = Client::builder().connect_timeout(CONNECT_WITHIN).no_proxy().build();
-        Self {
-            url: url.trim_end_matches('/').into(),
-            http: http.expect("a client without TLS needs nothing from its surroundings"),
-        }
+        let http = client.connect_timeout(CONNECT_WITHIN).no_proxy().build()?;
+        Ok(Self { url: url.trim_end_matches('/').into(), http })
     }
 
     pub fn url(&self) -> &str {
@@ -185,7 +202,11 @@ impl Api {
     }
 
     fn unreachable(&self, why: &reqwest::Error) -> ApiError {
-        ApiError::Unreachable { url: self.url.clone(), why: innermost(why) }
+        let (url, why) = (self.url.clone(), innermost(why));
+        match why.starts_with("invalid peer certificate") {
+            true => ApiError::Untrusted { url, why },
+            false => ApiError::Unreachable { url, why },
+        }
     }
 
     fn strange(&self, why: impl std::fmt::Display) -> ApiError {

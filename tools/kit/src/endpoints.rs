@@ -58,7 +58,7 @@ pub async fn present(settings: &Settings) -> Endpoints {
 }
 
 async fn answers(settings: &Settings, management_url: &str) -> bool {
-    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build();
+    let client = https::plain().no_proxy().timeout(ANSWER_WITHIN).build();
     let Ok(client) = client else { return false };
     let request = client.get(format!("{management_url}/api/overview"));
     let request = request.basic_auth(&settings.rabbitmq_user, Some(&settings.rabbitmq_password));

@@ -24,6 +24,10 @@ pub struct Service {
     /// What it is a copy of.
     pub service: &'static str,
     pub port: Option<u16>,
+    /// Answers `/readyz`, where it has a port.
+    url: Option<String>,
+    /// To verify it by.
+    ca_file: Option<PathBuf>,
     /// Sets the port.
     pub variable: &'static str,
     binary: PathBuf,
@@ -80,7 +84,9 @@ impl Service {
         let (binary, home) = (binary(&format!("{service}-service"))?, settings.home.clone());
         let (port, variable) = listener.unzip();
         let variable = variable.unwrap_or_default();
-        Ok(Self { name, service, port, variable, binary, environment, home })
+        let url = port.map(|port| settings.order_url_at(port));
+        let ca_file = settings.order_ca_file.clone();
+        Ok(Self { name, service, port, url, ca_file, variable, binary, environment, home })
     }
 
     /// The mock payment provider. Its books are stored with the other data.
@@ -96,6 +102,8 @@ impl Service {
             name: MOCK_GATEWAY,
             service: MOCK_GATEWAY,
             port: Some(port),
+            url: Some(format!("http://127.0.0.1:{port}")),
+            ca_file: None,
             variable: "MOCK_GATEWAY_PORT",
             binary: binary(MOCK_GATEWAY)?,
             environment,
@@ -194,12 +202,18 @@ impl Service {
             return false;
         }
         let probe = async {
-            match self.port {
-                Some(port) => answers(&format!("http://127.0.0.1:{port}/readyz")).await,
+            match &self.url {
+                Some(url) => self.answers(url).await.unwrap_or(false),
                 None => self.passes_healthcheck().await,
             }
         };
         timeout(PROBE_BOUND, probe).await.unwrap_or(false)
+    }
+
+    async fn answers(&self, url: &str) -> Result<bool> {
+        let client = https::client(url, self.ca_file.as_deref())?.no_proxy().build()?;
+        let answer = client.get(format!("{url}/readyz")).send().await?;
+        Ok(answer.status().is_success())
     }
 
     async fn passes_healthcheck(&self) -> bool {
@@ -253,10 +267,6 @@ fn page(settings: &Settings) -> [(String, String); 3] {
         ("OPERATOR_AMQP_URL".to_owned(), operator),
         ("RABBITMQ_PAGE".to_owned(), settings.management_url()),
     ]
-}
-
-async fn answers(url: &str) -> bool {
-    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// The services' binaries are built and installed beside this command.

@@ -47,6 +47,10 @@ pub struct Settings {
     /// Where `up` keeps data and logs; absolute.
     pub home: PathBuf,
     pub order_http_port: u16,
+    /// Whether order has a certificate, `HTTP_TLS_CERT_FILE`.
+    pub is_order_https: bool,
+    /// To verify it by; none is by the machine's authorities.
+    pub order_ca_file: Option<PathBuf>,
     pub rabbitmq_port: u16,
     pub rabbitmq_management_port: u16,
     pub rabbitmq_user: String,
@@ -160,6 +164,10 @@ impl Settings {
         let settings = Self {
             home: std::path::absolute(&home).with_context(|| format!("SAGA_HOME={home}"))?,
             order_http_port: port("ORDER_HTTP_PORT", "3001")?,
+            is_order_https: !text("HTTP_TLS_CERT_FILE", "").is_empty(),
+            order_ca_file: Some(text("ORDER_CA_FILE", ""))
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             rabbitmq_port: port("RABBITMQ_PORT", "5672")?,
             rabbitmq_management_port: port("RABBITMQ_MANAGEMENT_PORT", "15672")?,
             rabbitmq_user: text("RABBITMQ_USER", "admin"),
@@ -242,7 +250,13 @@ impl Settings {
 
     /// The address of the order service.
     pub fn order_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.order_http_port)
+        self.order_url_at(self.order_http_port)
+    }
+
+    /// The address of a copy of it.
+    pub fn order_url_at(&self, port: u16) -> String {
+        let scheme = if self.is_order_https { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}")
     }
 
     /// The mock provider's address, where payment calls one by HTTP.

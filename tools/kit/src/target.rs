@@ -1,6 +1,9 @@
 //! Defines the options that several commands share: the order service, the output format, the
 //! product.
 
+use std::convert::Infallible;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 use events::ProductId;
@@ -14,6 +17,9 @@ pub struct Target {
     /// The order service [default: http://127.0.0.1:$ORDER_HTTP_PORT]
     #[arg(long, global = true)]
     url: Option<String>,
+    /// The authorities of an https service, in PEM [default: those of the machine]
+    #[arg(long, global = true, env = "ORDER_CA_FILE", value_name = "FILE", value_parser = path)]
+    ca_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -21,11 +27,19 @@ pub struct Target {
 
 impl Target {
     pub fn api(&self) -> Result<Api> {
-        Ok(match &self.url {
-            Some(url) => Api::at(url),
-            None => Api::at(&Settings::read()?.order_url()),
-        })
+        let ca_file = self.ca_file.clone().filter(|path| !path.as_os_str().is_empty());
+        if let Some(url) = &self.url {
+            return Api::trusting(url, ca_file.as_deref());
+        }
+        let settings = Settings::read()?;
+        let ca_file = ca_file.or_else(|| settings.order_ca_file.clone());
+        Api::trusting(&settings.order_url(), ca_file.as_deref())
     }
+}
+
+/// Empty in the environment is none.
+fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
 }
 
 pub fn product(text: &str) -> Result<ProductId, String> {

@@ -209,7 +209,7 @@ impl RabbitMq {
     /// A request to its management API.
     fn request(&self, method: Method, path: &str, bound: Duration) -> Result<RequestBuilder> {
         let RabbitConfig { user, password, .. } = &self.config;
-        let client = reqwest::Client::builder().no_proxy().timeout(bound).build()?;
+        let client = https::plain().no_proxy().timeout(bound).build()?;
         let url = format!("{}/api/{path}", self.management_url());
         Ok(client.request(method, url).basic_auth(user, Some(password)))
     }

@@ -43,7 +43,7 @@ fn node(dir: &Path, number: usize, root: Option<PathBuf>, lifetime: &Lifetime) -
 
 async fn queue(node: &RabbitMq) -> Result<Value, reqwest::Error> {
     let url = format!("{}/api/queues/%2f/orders", node.management_url());
-    let request = reqwest::Client::new().get(url).basic_auth("admin", Some("admin"));
+    let request = https::plain().build().unwrap().get(url).basic_auth("admin", Some("admin"));
     request.timeout(Duration::from_secs(2)).send().await?.error_for_status()?.json().await
 }
 
@@ -181,10 +181,11 @@ async fn a_proxy_prefers_the_copies_that_are_ready_and_asks_the_others_if_none_i
     let (dir, port) = (directory(&lifetime, "haproxy"), ports::free().unwrap());
     let config = HaProxyConfig { dir, port, copies, probe: "/readyz", lifetime };
     let mut proxy = HaProxy::start(&config).await.unwrap();
+    let http = https::plain().pool_max_idle_per_host(0).build().unwrap();
     let answered = async || {
         let mut names = String::new();
         for _ in 0..6 {
-            let answer = reqwest::get(format!("http://127.0.0.1:{port}/")).await.unwrap();
+            let answer = http.get(format!("http://127.0.0.1:{port}/")).send().await.unwrap();
             names += &answer.error_for_status().unwrap().text().await.unwrap();
         }
         names

@@ -37,7 +37,7 @@ impl Http {
             "PAYMENT_GATEWAY_URL={url} must be a plain http:// address; {example}. \
              For https, put a proxy that does TLS beside this service and name that"
         );
-        let client = Client::builder()
+        let client = https::plain()
             .connect_timeout(timeout / 4)
             .timeout(timeout)
             .redirect(redirect::Policy::none())

@@ -49,6 +49,11 @@ impl Problem {
         self.status
     }
 
+    /// As its answer's body has it.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("a problem is plain data")
+    }
+
     pub const fn title(&self) -> &'static str {
         self.title
     }
@@ -92,6 +97,10 @@ impl Problem {
     pub fn no_host() -> Self {
         let detail = "the header Host must name this service, once";
         Self::malformed(detail, Errors::new())
+    }
+
+    pub fn plain_http() -> Self {
+        Self::malformed("this port speaks HTTPS: write https:// in the address", Errors::new())
     }
 
     pub fn wrong_media_type() -> Self {
@@ -183,7 +192,7 @@ impl From<Failure> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_string(&self).expect("a problem is plain data");
+        let body = self.text();
         let media_type = (header::CONTENT_TYPE, "application/problem+json");
         let mut response = (self.status, [media_type], body).into_response();
         if let Some(seconds) = self.retry_after_s {

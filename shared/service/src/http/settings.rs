@@ -1,13 +1,21 @@
 //! Defines the settings of HTTP, from the environment or the command line.
 
 use super::{client::Proxies, hosts::Hosts, server::Listen};
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct HttpSettings {
     /// Where HTTP listens
     #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:3001", value_name = "HTTP_ADDR")]
     pub http_addr: SocketAddr,
+    /// The certificate and its chain in PEM, for HTTPS instead of HTTP; read again when it changes
+    #[arg(long, env = "HTTP_TLS_CERT_FILE", default_value = "", hide_default_value = true)]
+    #[arg(value_name = "HTTP_TLS_CERT_FILE", value_parser = path)]
+    pub tls_cert_file: PathBuf,
+    /// Its private key in PEM
+    #[arg(long, env = "HTTP_TLS_KEY_FILE", default_value = "", hide_default_value = true)]
+    #[arg(value_name = "HTTP_TLS_KEY_FILE", value_parser = path)]
+    pub tls_key_file: PathBuf,
     /// Host names of this service besides localhost and addresses, e.g.
     /// shop.example,*.shop.example; or * for any
     #[arg(long, env = "ALLOWED_HOSTS", default_value = "", value_name = "ALLOWED_HOSTS")]
@@ -42,8 +50,17 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    pub const fn listen(&self) -> Listen {
-        Listen { address: self.http_addr, connections_max: self.connections_max as usize }
+    pub fn listen(&self) -> Listen {
+        let Self { http_addr, tls_cert_file, tls_key_file, .. } = self;
+        let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
+        Listen {
+            address: *http_addr,
+            connections_max: self.connections_max as usize,
+            tls: (is_set(tls_cert_file) || is_set(tls_key_file)).then(|| https::Files {
+                certificate: ("HTTP_TLS_CERT_FILE", tls_cert_file.clone()),
+                key: ("HTTP_TLS_KEY_FILE", tls_key_file.clone()),
+            }),
+        }
     }
 
     pub const fn request_bytes(&self) -> usize {
@@ -61,4 +78,9 @@ impl HttpSettings {
     const fn memory_bytes(&self) -> usize {
         (self.memory_mib as usize) << 20
     }
+}
+
+/// Empty is none.
+fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
 }

@@ -1,6 +1,6 @@
 use e2e::Fleet;
 use page::Stage;
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, StatusCode};
 
 async fn status(request: RequestBuilder) -> StatusCode {
     request.send().await.expect("it answers").status()
@@ -24,7 +24,7 @@ async fn only_the_page_itself_may_act() {
     let stage = Stage::open().await;
     let url = format!("{}/page/scenarios/happy", stage.fleet.order_url);
     let token = stage.tab.eval("token").await.as_str().unwrap().to_owned();
-    let http = Client::new();
+    let http = https::plain().build().unwrap();
     assert_eq!(status(http.post(&url)).await, 403);
     assert_eq!(status(http.post(&url).header("x-csrf-token", "0".repeat(32))).await, 403);
     let rebound = http.post(&url).header("x-csrf-token", &token).header("host", "evil.example");

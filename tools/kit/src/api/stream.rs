@@ -83,7 +83,7 @@ fn is_passing(why: &ApiError) -> bool {
     match why {
         ApiError::Unreachable { .. } => true,
         ApiError::Refused(problem) => problem.status >= 500 || problem.status == 429,
-        ApiError::Strange { .. } => false,
+        ApiError::Untrusted { .. } | ApiError::Strange { .. } => false,
     }
 }
 

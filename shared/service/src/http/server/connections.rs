@@ -3,6 +3,7 @@
 
 use axum::body::Body;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use hyper_util::server::graceful::GracefulConnection;
 use std::{
     collections::BTreeMap,
     pin::{Pin, pin},
@@ -13,6 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub struct Connections {
     max: usize,
@@ -89,18 +91,30 @@ impl Open {
         Work(self.entry.clone())
     }
 
-    pub async fn until_done_or_pushed_out(self, connection: impl Future) {
+    /// Until its client is done or it is pushed out; a service that stops ends it after the request
+    /// in hand.
+    pub async fn drive(self, connection: impl GracefulConnection, stop: &CancellationToken) {
         let mut connection = pin!(connection);
+        let mut is_stopping = false;
         loop {
             tokio::select! {
                 biased;
                 _ = connection.as_mut() => return,
-                () = self.entry.push_out.notified() => {
-                    // A request may have come at the last moment.
-                    if self.entry.in_hand.load(Ordering::Relaxed) == 0 {
-                        return;
-                    }
+                () = self.pushed_out() => return,
+                () = stop.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
                 }
+            }
+        }
+    }
+
+    /// Never while a request is in hand: one may have come at the last moment.
+    pub async fn pushed_out(&self) {
+        loop {
+            self.entry.push_out.notified().await;
+            if self.entry.in_hand.load(Ordering::Relaxed) == 0 {
+                return;
             }
         }
     }

@@ -1,3 +1,5 @@
+mod encrypted;
+
 use super::*;
 use axum::{
     body::{Body, Bytes},
@@ -14,7 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Serves until the test ends.
 async fn serve(routes: Router, connections_max: usize, stalled: Duration) -> SocketAddr {
-    let listen = Listen { address: ([127, 0, 0, 1], 0).into(), connections_max };
+    let listen = Listen { address: ([127, 0, 0, 1], 0).into(), connections_max, tls: None };
     let server = Server { stalled, ..Server::bind(listen).await.unwrap() };
     let address = server.listener.local_addr().unwrap();
     tokio::spawn(server.run(routes, CancellationToken::new()));
@@ -33,10 +35,14 @@ async fn send(address: SocketAddr, text: &str) -> TcpStream {
 }
 
 /// All that comes until the end; nothing where the connection is reset.
-async fn all(client: &mut TcpStream) -> String {
+async fn all(client: &mut (impl AsyncRead + Unpin)) -> String {
+    String::from_utf8(all_bytes(client).await).unwrap()
+}
+
+async fn all_bytes(client: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut answer = Vec::new();
     let _ = timeout(SOON, client.read_to_end(&mut answer)).await.expect("it ends in time");
-    String::from_utf8(answer).unwrap()
+    answer
 }
 
 const WHOLE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -99,16 +105,23 @@ impl Drop for Big {
     }
 }
 
+/// A route with a large answer, and when that is let go.
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn an_answer_that_is_not_read_is_let_go() {
+fn big() -> (Router, oneshot::Receiver<()>) {
     let (gone, goes) = oneshot::channel();
     let gone = Arc::new(Mutex::new(Some(gone)));
     let big = async move || {
         let big = Big(vec![0; 64 << 20], gone.lock().unwrap().take());
         Body::from(Bytes::from_owner(big))
     };
-    let address = serve(Router::new().route("/", get(big)), 9, Duration::from_secs(1)).await;
+    (Router::new().route("/", get(big)), goes)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_let_go() {
+    let (routes, goes) = big();
+    let address = serve(routes, 9, Duration::from_secs(1)).await;
     let _silent = send(address, WHOLE).await;
     timeout(SOON, goes).await.expect("it is let go in time").unwrap();
 }

@@ -12,7 +12,6 @@ use messaging::{Env, Message, SystemEnv, exchange_of, queue_name};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use reqwest::Client;
 use serde_json::{Value, json};
 use servers::raw::{Hostile, Property, RawProperties, RawPublisher, RawTable, RawValue, hostile};
 use sqlx::{Connection, PgConnection};
@@ -91,7 +90,7 @@ impl Hands<'_> {
     /// Publishes by the management API, as any user with a login there can.
     async fn by_management(&self, queues: &[&SagaStep]) -> Result<()> {
         let endpoints = &self.fleet.system.endpoints;
-        let client = Client::builder().no_proxy().build()?;
+        let client = https::plain().no_proxy().build()?;
         let url = format!("{}/api/exchanges/%2F/amq.default/publish", endpoints.management_url);
         for (what, properties) in by_management() {
             let step = queues[what.len() % queues.len()];

@@ -47,7 +47,7 @@ fn lie(seed: u64) -> Value {
 }
 
 async fn behave(url: &str, method: reqwest::Method, change: Option<&Value>) -> Result<Value> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = https::plain().no_proxy().build()?;
     let request = client.request(method, format!("{url}/behaviour"));
     let request = match change {
         Some(change) => request.json(change),
