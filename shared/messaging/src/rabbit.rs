@@ -2,12 +2,14 @@
 //! connection that publishes, acknowledgements included. A failed session is dropped, and its owner
 //! builds a new one.
 
+mod address;
 mod brokers;
 mod declare;
 mod errors;
 mod frames;
 mod link;
 mod look;
+mod maybe_tls;
 mod properties;
 mod transport;
 
@@ -22,7 +24,7 @@ use amq_protocol::protocol::{
 };
 use async_trait::async_trait;
 use brokers::{Brokers, Node, Refusals};
-use errors::{in_time, within};
+use errors::within;
 use futures::future::join_all;
 use lapin::{Connection, ConnectionProperties};
 use link::{Arrived, Link, LinkChannel};
@@ -71,7 +73,7 @@ impl RabbitMq {
         for node in self.brokers.nodes(&mut refusals).await {
             let properties =
                 ConnectionProperties::default().with_connection_name(name.as_str().into());
-            let connect = in_time(transport::connect(&node, properties, body_max));
+            let connect = transport::connect(&node, properties, body_max);
             match node.in_time(connect).await {
                 Ok(connection) => {
                     self.brokers.found(&node, refusals);

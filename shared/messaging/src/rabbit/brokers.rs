@@ -1,7 +1,10 @@
 //! Chooses among the nodes of a broker's cluster: `AMQP_URL` names several, or one name stands for
 //! several addresses. A session is on one node, and the next session on another.
 
-use super::errors::within;
+use super::{
+    address::{Address, SCHEMES, Tls},
+    errors::within,
+};
 use crate::{BrokerError, Env, SystemEnv};
 use amq_protocol::uri::{AMQPAuthority, AMQPUri};
 use secret::Secret;
@@ -24,7 +27,6 @@ const NODE_MAX: Duration = Duration::from_secs(3);
 /// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
 /// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
-const SCHEMES: [&str; 2] = ["amqp://", "amqps://"];
 
 pub struct Brokers {
     urls: Secret,
@@ -34,7 +36,7 @@ pub struct Brokers {
 struct Known {
     /// What was read last, valid or not.
     urls: Arc<str>,
-    uris: Arc<[AMQPUri]>,
+    addresses: Arc<[Address]>,
     /// The node of the last session, which has ended.
     last: Option<SocketAddr>,
     /// All of them, at the first session.
@@ -47,6 +49,7 @@ struct Known {
 #[derive(Clone)]
 pub struct Node {
     pub uri: AMQPUri,
+    pub tls: Option<Tls>,
     pub address: SocketAddr,
     has_others: bool,
 }
@@ -58,19 +61,19 @@ pub struct Refusals(Vec<(String, String, BrokerError)>);
 impl Brokers {
     pub fn new(urls: Secret) -> Result<Self, String> {
         let text = urls.read();
-        let uris = parse(&text)?;
+        let addresses = parse(&text)?;
         let (last, were_tried, complaints) = Default::default();
-        let known = Known { urls: text, uris, last, were_tried, complaints };
+        let known = Known { urls: text, addresses, last, were_tried, complaints };
         Ok(Self { urls, known: Mutex::new(known) })
     }
 
     /// As the secret names them now.
-    fn uris(&self) -> Arc<[AMQPUri]> {
+    fn addresses(&self) -> Arc<[Address]> {
         let urls = self.urls.read();
         let mut known = self.known();
         if urls != known.urls {
             match parse(&urls) {
-                Ok(uris) => known.uris = uris,
+                Ok(addresses) => known.addresses = addresses,
                 Err(why) => {
                     let name = self.urls.name();
                     tracing::error!("{name}_FILE has no valid address ({why}); using the last one");
@@ -78,14 +81,14 @@ impl Brokers {
             }
             known.urls = urls;
         }
-        known.uris.clone()
+        known.addresses.clone()
     }
 
     /// All nodes, in an order of their own for each attempt, so that the services spread over them;
     /// the last session's node comes last. Adds the names without an address to the refusals.
     pub async fn nodes(&self, refusals: &mut Refusals) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
-        for uri in &*self.uris() {
+        for Address { uri, tls } in &*self.addresses() {
             let (host, port) = (&uri.authority.host, uri.authority.port);
             let found = async {
                 let found = lookup_host((host.as_str(), port)).await;
@@ -94,6 +97,7 @@ impl Brokers {
             match within(found).await {
                 Ok(found) => nodes.extend(found.into_iter().map(|address| Node {
                     uri: uri.clone(),
+                    tls: tls.clone(),
                     address,
                     has_others: false,
                 })),
@@ -108,7 +112,7 @@ impl Brokers {
 
     /// All nodes, the first time that there are several; later none.
     pub async fn untried(&self, refusals: &mut Refusals) -> Vec<Node> {
-        if self.uris().len() == 1 || std::mem::replace(&mut self.known().were_tried, true) {
+        if self.addresses().len() == 1 || std::mem::replace(&mut self.known().were_tried, true) {
             return Vec::new();
         }
         self.nodes(refusals).await
@@ -139,7 +143,7 @@ impl Brokers {
 }
 
 impl Node {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         named(&self.uri, self.address.ip())
     }
 
@@ -177,25 +181,22 @@ impl Refusals {
 
 fn named(uri: &AMQPUri, host: impl Display) -> String {
     let AMQPAuthority { userinfo, port, .. } = &uri.authority;
-    format!("{}@{host}:{port}", userinfo.username)
+    match &*userinfo.username {
+        // It logs in by its certificate.
+        "" => format!("{host}:{port}"),
+        user => format!("{user}@{host}:{port}"),
+    }
 }
 
-fn parse(urls: &str) -> Result<Arc<[AMQPUri]>, String> {
-    let mut uris = split(urls).iter().map(|url| parse_one(url)).collect::<Result<Vec<_>, _>>()?;
-    let heartbeat = if uris.len() > 1 { QUICK_HEARTBEAT_S } else { HEARTBEAT_S };
-    for AMQPUri { query, .. } in &mut uris {
+fn parse(urls: &str) -> Result<Arc<[Address]>, String> {
+    let addresses = split(urls).into_iter().map(|url| Address::read(&url));
+    let mut addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let heartbeat = if addresses.len() > 1 { QUICK_HEARTBEAT_S } else { HEARTBEAT_S };
+    for Address { uri: AMQPUri { query, .. }, .. } in &mut addresses {
         query.heartbeat.get_or_insert(heartbeat);
         query.frame_max.get_or_insert(FRAME_MAX);
     }
-    Ok(uris.into())
-}
-
-/// The parser's reason for refusing another beginning has the whole URL in it.
-fn parse_one(url: &str) -> Result<AMQPUri, String> {
-    match SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
-        true => url.parse(),
-        false => Err("it does not begin with amqp:// or amqps://".into()),
-    }
+    Ok(addresses.into())
 }
 
 /// Whole URLs with commas between them; a comma elsewhere belongs to a URL.
@@ -232,7 +233,8 @@ mod tests {
         assert_eq!(split(urls), ["amqp://a:b,c@one/%2f", "amqps://two:5671/%2f"]);
         let heartbeats = |urls| {
             let brokers = Brokers::new(Secret::from(urls)).unwrap();
-            brokers.uris().iter().map(|uri| uri.query.heartbeat.unwrap()).collect::<Vec<_>>()
+            let addresses = brokers.addresses();
+            addresses.iter().map(|one| one.uri.query.heartbeat.unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(heartbeats("amqp://one/%2f"), [6]);
         assert_eq!(heartbeats("amqp://one/%2f,amqp://two/%2f?heartbeat=9"), [2, 9]);

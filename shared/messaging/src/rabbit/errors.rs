@@ -24,9 +24,8 @@ pub fn explain(why: &lapin::Error) -> BrokerError {
         lapin::ErrorKind::ProtocolError(refusal) => meaning(refusal.kind(), why.to_string()),
         // A broker that closes in the middle of a frame often resets the link before its reason
         // is read.
-        lapin::ErrorKind::IOError(_) | lapin::ErrorKind::SerialisationError(_) => {
-            BrokerError::Ended(why.to_string())
-        }
+        lapin::ErrorKind::IOError(why) => BrokerError::Ended(why.to_string()),
+        lapin::ErrorKind::SerialisationError(_) => BrokerError::Ended(why.to_string()),
         _ => BrokerError::away(why),
     }
 }

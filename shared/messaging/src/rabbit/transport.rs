@@ -1,30 +1,23 @@
 //! Opens the sockets to the broker, which detect a dead peer. Under lapin, one passes on only bytes
 //! that lapin can read.
 
-use super::{brokers::Node, frames::Frames};
+use super::{brokers::Node, errors::explain, frames::Frames, maybe_tls::MaybeTls};
+use crate::BrokerError;
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures::{AsyncRead, AsyncWrite, Stream};
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, uri::AMQPScheme};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
     future::ready,
     io::{self, Read, Write},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-};
-use tokio_util::{
-    compat::{Compat, TokioAsyncReadCompatExt},
-    either::Either,
-};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 /// A peer that answers nothing for so long has gone.
 const GONE_AFTER: Duration = Duration::from_secs(15);
@@ -36,14 +29,17 @@ pub async fn connect(
     node: &Node,
     properties: ConnectionProperties,
     body_max: Option<usize>,
-) -> lapin::Result<Connection> {
+) -> Result<Connection, BrokerError> {
+    let opened =
+        Mutex::new(Some(open(node, Frames::new(body_max)).await.map_err(BrokerError::away)?));
+    let once = async move |_, _| {
+        let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(AsyncTcpStream::Plain(opened.ok_or_else(not_asked_for)?))
+    };
     let tokio = Tokio::current();
     let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), Guarding(tokio)));
-    let uri = node.uri.clone();
-    let node = node.clone();
-    let open =
-        async move |_, _| Ok(AsyncTcpStream::Plain(open(&node, Frames::new(body_max)).await?));
-    Connection::connector(uri, runtime, open, properties).await
+    let connected = Connection::connector(node.uri.clone(), runtime, once, properties).await;
+    connected.map_err(|why| explain(&why))
 }
 
 async fn open(node: &Node, frames: Frames) -> io::Result<Guarded> {
@@ -51,7 +47,7 @@ async fn open(node: &Node, frames: Frames) -> io::Result<Guarded> {
     Ok(Guarded { stream, frames, readable: Vec::new(), given: 0 })
 }
 
-pub async fn socket(node: &Node) -> io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
+pub async fn socket(node: &Node) -> io::Result<MaybeTls> {
     let socket = TcpStream::connect(node.address).await?;
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
@@ -59,37 +55,11 @@ pub async fn socket(node: &Node) -> io::Result<Either<TcpStream, TlsStream<TcpSt
         &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
     )?;
     options.set_tcp_user_timeout(Some(GONE_AFTER))?;
-    Ok(match node.uri.scheme {
-        AMQPScheme::AMQP => Either::Left(socket),
-        AMQPScheme::AMQPS => Either::Right(encrypted(socket, &node.uri.authority.host).await?),
-    })
-}
-
-/// Verifies the server by the machine's certificates (or those that `SSL_CERT_FILE` names).
-async fn encrypted(socket: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
-    let found = rustls_native_certs::load_native_certs();
-    for why in &found.errors {
-        tracing::warn!("cannot read a certificate to verify the broker by: {why}");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
-            "there is no certificate to verify the broker by: install Debian's package \
-             ca-certificates, or name a file in SSL_CERT_FILE",
-        ));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, socket).await
+    MaybeTls::over(socket, node.tls.clone(), node.name()).await
 }
 
 pub struct Guarded {
-    stream: Compat<Either<TcpStream, TlsStream<TcpStream>>>,
+    stream: Compat<MaybeTls>,
     frames: Frames,
     /// The bytes for lapin, and how many of them lapin has read.
     readable: Vec<u8>,
