@@ -11,7 +11,6 @@ use futures::TryStreamExt;
 use futures::future::{BoxFuture, try_join_all};
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
-use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     DeadLetter, Digest, Handled, Product, Progress, Repair, Scope, Snapshot, Unsent, name,
@@ -66,9 +65,8 @@ impl Databases {
     pub async fn connect(urls: &BTreeMap<String, String>) -> Result<Self> {
         let mut connections = BTreeMap::new();
         for (service, url) in urls {
-            let options: PgConnectOptions = url.parse()?;
-            let place = format!("{}:{}", options.get_host(), options.get_port());
-            let connected = PlainConnection::connect(&options).await.with_context(|| {
+            let connected = PlainConnection::open(url).await.with_context(|| {
+                let place = place(url);
                 let variable = service.to_uppercase();
                 format!(
                     "the database of {service} is not reachable at {place}: run `make up`, or set \
@@ -205,6 +203,13 @@ impl Databases {
     pub fn of(&mut self, service: &str) -> Result<&mut PlainConnection> {
         self.connections.get_mut(service).with_context(|| format!("no database of {service}"))
     }
+}
+
+/// The host and port of a URL.
+fn place(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, place)| place)
 }
 
 /// A connection that broke half-way is not used again, so no transaction is left open for others.

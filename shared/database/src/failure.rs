@@ -77,8 +77,24 @@ pub fn hopeless(why: &anyhow::Error) -> Option<&'static str> {
                  history: start the release that made it, or name another database (DATABASE_URL)",
             );
         }
-        let state = state(cause.downcast_ref()?)?;
-        matches!(&*state, "28P01" | "28000" | "3D000" | "42501")
-            .then_some("the database rejected the connection; check DATABASE_URL, or its file")
+        let error = cause.downcast_ref()?;
+        let state = state(error)?;
+        matches!(&*state, "28P01" | "28000" | "3D000" | "42501").then(|| advice(error))
     })
+}
+
+/// A server without an entry for plain connections, or that wants a certificate, says so only in
+/// words.
+fn advice(error: &sqlx::Error) -> &'static str {
+    let text = error.to_string();
+    if text.contains("no encryption") {
+        "the database takes no plain connection; add sslmode=verify-full and sslrootcert to \
+         DATABASE_URL"
+    } else if text.contains("certificate") {
+        "the database wants a certificate of ours that has the user's name; name its files in \
+         DATABASE_URL, by sslcert and sslkey"
+    } else {
+        "the database rejected the connection; check DATABASE_URL or its file, and that the \
+         certificate of sslcert, if there is one, has the user's name"
+    }
 }

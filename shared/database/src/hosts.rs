@@ -6,9 +6,10 @@
 
 mod current;
 
-use crate::wire::Login;
+use crate::{encryption::Encryption, wire::Login};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use sqlx::{Error, postgres::PgConnectOptions};
+use sqlx_core::Url;
 use std::{
     io::{self, ErrorKind},
     str::FromStr,
@@ -33,6 +34,7 @@ pub struct Hosts {
 
 pub struct Host {
     name: String,
+    encryption: Encryption,
     pub options: PgConnectOptions,
     pub login: Login,
 }
@@ -71,11 +73,7 @@ impl Hosts {
         writing: impl Fn(PgConnectOptions) -> PgConnectOptions,
     ) -> Result<Self, Error> {
         let Address { urls, must_take_writes } = Address::read(url)?;
-        let all = urls.iter().map(|(name, url)| {
-            let options = settings(PgConnectOptions::from_str(url)?);
-            let login = Login::new(url, writing(options.clone()))?;
-            Ok(Host { name: name.clone(), options, login })
-        });
+        let all = urls.iter().map(|(name, url)| Host::new(name, url, &settings, &writing));
         let all = all.collect::<Result<Vec<_>, Error>>()?;
         let chosen = Chosen { complaints: vec![None; all.len()], ..Chosen::default() };
         Ok(Self { all, must_take_writes, chosen: Arc::new(Mutex::new(chosen)) })
@@ -196,7 +194,7 @@ impl Hosts {
 
     /// With its timeline, where there are several.
     async fn open<C: Connect>(&self, host: &Host) -> Result<(C, i32), Refused> {
-        let mut connection = C::connect(host).await?;
+        let mut connection = C::connect(host).await.map_err(|why| host.explained(why))?;
         if !self.must_take_writes {
             return Ok((connection, 0));
         }
@@ -215,6 +213,36 @@ impl Hosts {
 
     fn lock(&self) -> MutexGuard<'_, Chosen> {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    fn new(
+        name: &str,
+        url: &str,
+        settings: impl Fn(PgConnectOptions) -> PgConnectOptions,
+        writing: impl Fn(PgConnectOptions) -> PgConnectOptions,
+    ) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(url)?;
+        let url = Url::parse(url).map_err(|why| Error::Configuration(why.into()))?;
+        let encryption = Encryption::read(&url, options.get_ssl_mode())?;
+        let options = settings(options.ssl_mode(encryption.mode));
+        let login = Login::new(&url, writing(options.clone()), encryption.clone());
+        Ok(Self { name: name.to_owned(), encryption, options, login })
+    }
+
+    /// The only one of this URL, with no settings of ours.
+    pub fn only(url: &str) -> Result<Self, Error> {
+        let Address { urls, .. } = Address::read(url)?;
+        match &*urls {
+            [(name, url)] => Self::new(name, url, |options| options, |options| options),
+            _ => Err(Error::Configuration("it names several hosts: name one".into())),
+        }
+    }
+
+    /// With the file or the setting to look at, where encryption is the cause.
+    pub fn explained(&self, why: Error) -> Error {
+        self.encryption.explained(&self.name, why)
     }
 }
 

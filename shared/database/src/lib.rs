@@ -3,6 +3,7 @@
 
 mod backoff;
 mod connection;
+mod encryption;
 mod erased;
 mod failure;
 mod hosts;

@@ -1,10 +1,13 @@
 //! Connects without a pool.
 
-use crate::erased::{self, Done, ErasedStatement, Rows, Steps};
-use futures::{FutureExt, TryFutureExt};
+use crate::{
+    erased::{self, Done, ErasedStatement, Rows, Steps},
+    hosts::Host,
+};
+use futures::FutureExt;
 use sqlx::{
     Execute, Executor, Postgres, SqlStr,
-    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
 /// A connection as sqlx makes it, without pool and deadlines: for tools.
@@ -12,8 +15,15 @@ use sqlx::{
 pub struct PlainConnection(sqlx::PgConnection);
 
 impl PlainConnection {
-    pub fn connect(options: &PgConnectOptions) -> Done<'_, Self> {
-        erased::connect(options).map_ok(Self).boxed()
+    /// To the one host of this URL.
+    pub fn open(url: &str) -> Done<'static, Self> {
+        let host = Host::only(url);
+        async move {
+            let host = host?;
+            let raw = erased::connect(&host.options).await;
+            raw.map(Self).map_err(|why| host.explained(why))
+        }
+        .boxed()
     }
 
     fn steps(&mut self, statement: ErasedStatement) -> Steps<'_> {

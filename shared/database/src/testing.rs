@@ -42,6 +42,7 @@ pub async fn throwaway_url_on(server: &str) -> String {
         .execute(&mut connection)
         .await
         .expect("a new database can be made");
-    let (stem, _) = server.rsplit_once('/').expect("the URL ends in a database");
-    format!("{stem}/{name}")
+    let (place, parameters) = server.split_at(server.find('?').unwrap_or(server.len()));
+    let (stem, _) = place.rsplit_once('/').expect("the URL has a database");
+    format!("{stem}/{name}{parameters}")
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use database::PlainConnection;
 use futures::future::join_all;
-use sqlx::postgres::PgConnectOptions;
 use tokio::time::timeout;
 
 use crate::settings::{Database, Listener, Settings};
@@ -45,8 +44,7 @@ pub async fn url(settings: &Settings, database: &Database) -> Option<String> {
 }
 
 async fn part(url: &str) -> Result<Part> {
-    let options: PgConnectOptions = url.parse()?;
-    let connected = PlainConnection::connect(&options).await;
+    let connected = PlainConnection::open(url).await;
     let mut connection = connected.context("it does not answer")?;
     let is_standby = sqlx::query_scalar("SELECT pg_is_in_recovery()");
     let is_standby: bool = is_standby.fetch_one(&mut connection).await?;

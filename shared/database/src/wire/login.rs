@@ -1,7 +1,10 @@
 //! Connects and logs in, with the settings that sqlx has read from the URL.
 
 use super::{State, Wire, refusal};
-use crate::erased::Done;
+use crate::{
+    encryption::{Encryption, NOT_OFFERED},
+    erased::Done,
+};
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use futures::FutureExt;
@@ -20,7 +23,7 @@ use sqlx_core::{
     Url,
     net::{
         Socket, SocketIntoBox, connect_tcp, connect_uds,
-        tls::{self, CertificateInput, TlsConfig},
+        tls::{self, TlsConfig},
     },
     percent_encoding::percent_decode_str,
 };
@@ -31,28 +34,16 @@ pub struct Login {
     options: PgConnectOptions,
     // What sqlx does not give out.
     password: Option<String>,
-    root: Option<CertificateInput>,
-    certificate: Option<CertificateInput>,
-    key: Option<CertificateInput>,
+    encryption: Encryption,
 }
 
 impl Login {
-    pub fn new(url: &str, options: PgConnectOptions) -> Result<Self, Error> {
-        let url = Url::parse(url).map_err(|why| Error::Configuration(why.into()))?;
-        let setting = |names: [&str; 3], variable: &str| {
-            let named = url.query_pairs().find(|(key, _)| names.contains(&&**key));
-            named.map(|(_, value)| value.into_owned()).or_else(|| env::var(variable).ok())
-        };
-        let password = setting(["password"; 3], "PGPASSWORD");
+    pub fn new(url: &Url, options: PgConnectOptions, encryption: Encryption) -> Self {
+        let named = url.query_pairs().find(|(key, _)| key == "password");
+        let password = named.map(|(_, value)| value.into_owned());
+        let password = password.or_else(|| env::var("PGPASSWORD").ok());
         let in_front = url.password().map(|it| percent_decode_str(it).decode_utf8_lossy().into());
-        let file = |names, variable| setting(names, variable).map(CertificateInput::from);
-        Ok(Self {
-            options,
-            password: in_front.or(password),
-            root: file(["sslrootcert", "ssl-root-cert", "ssl-ca"], "PGSSLROOTCERT"),
-            certificate: file(["sslcert", "ssl-cert", "sslcert"], "PGSSLCERT"),
-            key: file(["sslkey", "ssl-key", "sslkey"], "PGSSLKEY"),
-        })
+        Self { options, password: in_front.or(password), encryption }
     }
 
     /// The caller bounds the wait.
@@ -90,9 +81,9 @@ impl Login {
             accept_invalid_certs: !matches!(mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull),
             accept_invalid_hostnames: !matches!(mode, PgSslMode::VerifyFull),
             hostname: host,
-            root_cert_path: self.root.as_ref(),
-            client_cert_path: self.certificate.as_ref(),
-            client_key_path: self.key.as_ref(),
+            root_cert_path: self.encryption.authorities.as_ref(),
+            client_cert_path: self.encryption.certificate.as_ref(),
+            client_key_path: self.encryption.key.as_ref(),
         };
         encrypted(socket, config).await
     }
@@ -163,9 +154,7 @@ async fn offers_tls(socket: &mut Box<dyn Socket>, mode: PgSslMode) -> Result<boo
     match (answer[0], mode) {
         (b'S', _) => Ok(true),
         (b'N', PgSslMode::Prefer) => Ok(false),
-        (b'N', _) => {
-            Err(Error::Tls("the server does not offer TLS, which sslmode asks for".into()))
-        }
+        (b'N', _) => Err(Error::Tls(NOT_OFFERED.into())),
         _ => Err(Error::Io(io::ErrorKind::InvalidData.into())),
     }
 }
