@@ -26,7 +26,7 @@ saga: ## build the saga command alone
 lab: ## build the services, the saga command and the lab command
 	@$(RELEASE) -p lab
 
-up: build ## start everything in the background: RabbitMQ, four Postgres, four services
+up: build ## start everything in the background: RabbitMQ, four Postgres, four services (TLS=1: encrypted)
 	@$(SAGA) up
 
 stop: $(SAGA) ## stop everything and keep the data
@@ -44,7 +44,7 @@ logs: $(SAGA) ## follow the services' logs
 doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
 
-docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces)
+docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted)
 	@$(SAGA) docker up
 
 docker-down: $(SAGA) ## remove the containers and their data

@@ -93,6 +93,7 @@ impl<'a> Home<'a> {
         let line = |(port, variable)| format!("{variable}={port}\n");
         let mut ports: String = self.settings.ports().into_iter().map(line).collect();
         ports += &format!("GATEWAY={}\n", self.settings.gateway.name());
+        ports += &format!("TLS={}\n", u8::from(self.settings.tls.is_some()));
         let noted = fs::read_to_string(&file).unwrap_or_else(|_| ports.clone());
         let changed = noted.lines().find(|line| !ports.lines().any(|other| other == *line));
         if let Some(changed) = changed
@@ -141,6 +142,7 @@ impl<'a> Home<'a> {
                 true => Replication::Primary,
                 false => Replication::StandbyOf(ports[primary].0),
             }),
+            tls: self.settings.tls.clone(),
             lifetime: Lifetime::Detached,
         };
         (0..).zip(ports.iter().copied()).map(server).collect()
@@ -183,6 +185,7 @@ impl<'a> Home<'a> {
                 definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
                 root: self.settings.rabbitmq_root.clone(),
                 cluster: (!is_one).then_some(member),
+                tls: self.settings.tls.clone(),
                 lifetime: Lifetime::Detached,
             }
         };

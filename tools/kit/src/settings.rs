@@ -3,6 +3,7 @@
 
 mod cluster;
 mod dotenv;
+mod encryption;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use messaging::{QueueType, RetrySchedule};
-use servers::ports;
+use servers::{Certificates, ports};
 
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
 
@@ -73,6 +74,8 @@ pub struct Settings {
     pub observers: [Listener; 4],
     /// Whether the live page may place orders and replay dead letters.
     pub is_demo: bool,
+    /// Those of all links between services and servers; without them, the links are plain.
+    pub tls: Option<Certificates>,
     /// Variables of `.env` that the environment does not set.
     pub dotenv: BTreeMap<String, String>,
 }
@@ -93,6 +96,7 @@ pub struct Database {
     pub name: &'static str,
     pub port: u16,
     pub variable: &'static str,
+    pub tls: Option<Certificates>,
 }
 
 impl Gateway {
@@ -112,6 +116,10 @@ impl Settings {
         let mut settings = Self::from(variable)?;
         if settings.home.join(CLUSTER_MARK).exists() {
             settings = settings.clustered()?;
+        }
+        // Without a word on it, it stays as it was made.
+        if variable("TLS").is_none_or(|value| value.is_empty()) && settings.has_certificates() {
+            settings = settings.encrypted();
         }
         Ok(Self { dotenv, ..settings })
     }
@@ -151,7 +159,7 @@ impl Settings {
         };
         let database = |at: usize, name, variable, default| -> Result<Database> {
             let port = port(variable, default)?;
-            Ok(Database { service: SERVICES[at], name, port, variable })
+            Ok(Database { service: SERVICES[at], name, port, variable, tls: None })
         };
         let observer =
             |variable, default| -> Result<_> { Ok((port(variable, default)?, variable)) };
@@ -204,10 +212,11 @@ impl Settings {
                 observer("OTLP_PORT", "4318")?,
             ],
             is_demo: yes("DEMO", "1")?,
+            tls: None,
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;
-        Ok(settings)
+        Ok(if yes("TLS", "0")? { settings.encrypted() } else { settings })
     }
 
     /// Every port that `up` listens on, with the variable that sets it.
@@ -288,7 +297,9 @@ impl Database {
     /// The same at another of its servers.
     pub fn url_at(&self, port: u16) -> String {
         let name = self.name;
-        format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}")
+        let tls = self.tls.as_ref().map(|tls| format!("?{}", tls.postgres_parameters(name)));
+        let tls = tls.unwrap_or_default();
+        format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}{tls}")
     }
 }
 

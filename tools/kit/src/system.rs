@@ -52,6 +52,7 @@ impl Servers {
         let settings = Settings::private(dir, told)?;
         let home = Home::new(&settings);
         home.make()?;
+        settings.certify()?;
         let bound = || Lifetime::Bound(Arc::clone(&watchdog));
         let pairs = settings.databases.iter().map(async |database| {
             let config = PostgresConfig { lifetime: bound(), ..home.postgres(database) };

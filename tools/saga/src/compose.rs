@@ -183,16 +183,19 @@ impl Container {
     }
 }
 
-/// The chosen profiles, and the addresses of their containers for the services.
+/// The files, the chosen profiles, and the addresses of their containers for the services.
 fn variables(settings: &Settings) -> Vec<(&'static str, &'static str)> {
     let with_gateway = settings.gateway == Gateway::Http;
-    let profiles = match (with_gateway, settings.is_observed) {
-        (false, false) => return Vec::new(),
-        (true, false) => "http-gateway",
-        (false, true) => "observability",
-        (true, true) => "http-gateway,observability",
-    };
-    let mut variables = vec![("COMPOSE_PROFILES", profiles)];
+    let mut variables = Vec::new();
+    if settings.tls.is_some() {
+        variables.push(("COMPOSE_FILE", "docker-compose.yml:deploy/docker/tls.yml"));
+    }
+    match (with_gateway, settings.is_observed) {
+        (false, false) => return variables,
+        (true, false) => variables.push(("COMPOSE_PROFILES", "http-gateway")),
+        (false, true) => variables.push(("COMPOSE_PROFILES", "observability")),
+        (true, true) => variables.push(("COMPOSE_PROFILES", "http-gateway,observability")),
+    }
     if with_gateway {
         variables.push(("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002"));
     }

@@ -14,6 +14,7 @@
 //!     database: "orders".into(),
 //!     superuser_password: "postgres".into(),
 //!     replication: None,
+//!     tls: None,
 //!     lifetime: Lifetime::bound()?,
 //! })
 //! .await?;
@@ -24,6 +25,7 @@
 //! ```
 
 mod account;
+pub mod certificates;
 mod haproxy;
 pub mod install;
 mod lifetime;
@@ -41,6 +43,7 @@ mod until;
 mod usage;
 mod watchdog;
 
+pub use certificates::Certificates;
 pub use haproxy::{HaProxy, HaProxyConfig};
 pub use lifetime::Lifetime;
 pub use postgres::{Follower, Postgres, PostgresConfig, Replication};

@@ -1,6 +1,7 @@
 //! A private Postgres: one data directory, one port on 127.0.0.1, passwords always, no socket file.
 
 mod cluster;
+mod encryption;
 mod initdb;
 mod psql;
 mod standby;
@@ -13,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::running::Running;
 use crate::tail::with_log;
-use crate::{Lifetime, Process, background, install, ports, until};
+use crate::{Certificates, Lifetime, Process, background, install, ports, until};
 
 pub use standby::{Follower, Replication};
 
@@ -35,6 +36,8 @@ pub struct PostgresConfig {
     pub superuser_password: String,
     /// None for a server that has no standby and is none.
     pub replication: Option<Replication>,
+    /// Those of its connections; without them, they are plain.
+    pub tls: Option<Certificates>,
     pub lifetime: Lifetime,
 }
 
@@ -61,6 +64,7 @@ impl Postgres {
         if config.replication.is_some() {
             // A standby logs in to its primary.
             command.env("PGPASSWORD", &config.superuser_password);
+            command.envs(encryption::copied_variables(&config));
         }
         account.lend_to(&mut command);
         let log = log_file(&config.dir);
@@ -121,14 +125,20 @@ impl Postgres {
     }
 
     pub fn url(&self) -> String {
-        let PostgresConfig { port, database, user, password, .. } = &self.config;
-        format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
+        let PostgresConfig { database, user, password, .. } = &self.config;
+        self.url_of(user, password, database)
     }
 
     /// The URL of the superuser `postgres`, for the database of that name.
     pub fn superuser_url(&self) -> String {
-        let PostgresConfig { port, superuser_password, .. } = &self.config;
-        format!("postgres://postgres:{superuser_password}@127.0.0.1:{port}/postgres")
+        self.url_of("postgres", &self.config.superuser_password, "postgres")
+    }
+
+    fn url_of(&self, user: &str, password: &str, database: &str) -> String {
+        let PostgresConfig { port, tls, .. } = &self.config;
+        let tls = tls.as_ref().map(|tls| format!("?{}", tls.postgres_parameters(user)));
+        let tls = tls.unwrap_or_default();
+        format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}{tls}")
     }
 
     pub fn log_file(&self) -> PathBuf {

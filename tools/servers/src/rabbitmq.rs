@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::running::Running;
 use crate::tail::with_log;
-use crate::{Lifetime, Process, install, ports, until};
+use crate::{Certificates, Lifetime, Process, install, ports, until};
 
 pub use cluster::{Membership, RabbitCluster};
 
@@ -46,6 +46,8 @@ pub struct RabbitConfig {
     pub root: Option<PathBuf>,
     /// None for a node that is a cluster of its own.
     pub cluster: Option<Membership>,
+    /// Those of its AMQP connections; without them, they are plain.
+    pub tls: Option<Certificates>,
     pub lifetime: Lifetime,
 }
 
@@ -165,10 +167,12 @@ impl RabbitMq {
         self.node.process
     }
 
-    /// Without a virtual host: with `/%2f` behind it, it is the default one.
+    /// Without a virtual host: with `/%2f` behind it, it is the default one. With TLS, parameters
+    /// come behind that.
     pub fn url(&self) -> String {
-        let RabbitConfig { port, user, password, .. } = &self.config;
-        format!("amqp://{user}:{password}@127.0.0.1:{port}")
+        let RabbitConfig { port, user, password, tls, .. } = &self.config;
+        let scheme = if tls.is_some() { "amqps" } else { "amqp" };
+        format!("{scheme}://{user}:{password}@127.0.0.1:{port}")
     }
 
     pub fn management_url(&self) -> String {

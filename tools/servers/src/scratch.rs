@@ -5,9 +5,20 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::{Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports};
+use crate::{
+    Certificates, Lifetime, Postgres, PostgresConfig, RabbitConfig, RabbitMq, Watchdog, ports,
+};
 
 pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> {
+    postgres_with(dir, watchdog, None).await
+}
+
+/// With these certificates, it takes only encrypted connections.
+pub async fn postgres_with(
+    dir: &Path,
+    watchdog: &Arc<Watchdog>,
+    tls: Option<&Certificates>,
+) -> Result<Postgres> {
     Postgres::start(PostgresConfig {
         dir: dir.join("postgres"),
         port: ports::free()?,
@@ -16,6 +27,7 @@ pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> 
         password: "postgres".into(),
         superuser_password: "postgres".into(),
         replication: None,
+        tls: tls.cloned(),
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
     .await
@@ -27,6 +39,16 @@ pub async fn rabbitmq(
     watchdog: &Arc<Watchdog>,
     root: Option<PathBuf>,
 ) -> Result<RabbitMq> {
+    rabbitmq_with(dir, watchdog, root, None).await
+}
+
+/// With these certificates, it takes only encrypted connections.
+pub async fn rabbitmq_with(
+    dir: &Path,
+    watchdog: &Arc<Watchdog>,
+    root: Option<PathBuf>,
+    tls: Option<&Certificates>,
+) -> Result<RabbitMq> {
     RabbitMq::start(RabbitConfig {
         dir: dir.join("rabbitmq"),
         port: ports::free()?,
@@ -36,6 +58,7 @@ pub async fn rabbitmq(
         definitions: Vec::new(),
         root,
         cluster: None,
+        tls: tls.cloned(),
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
     .await

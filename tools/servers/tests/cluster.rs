@@ -37,6 +37,7 @@ fn node(dir: &Path, number: usize, root: Option<PathBuf>, lifetime: &Lifetime) -
         definitions: vec![json!({ "queues": [queue] })],
         root,
         cluster: Some(Membership { dir: dir.to_owned(), number, size: 3 }),
+        tls: None,
         lifetime: lifetime.clone(),
     }
 }
@@ -112,6 +113,7 @@ fn pair(dir: &Path, lifetime: &Lifetime) -> [PostgresConfig; 2] {
         password: "orders".into(),
         superuser_password: "it's \"secret\"".into(),
         replication: Some(Replication::Primary),
+        tls: None,
         lifetime: lifetime.clone(),
     })
 }

@@ -29,6 +29,7 @@ fn postgres(lifetime: &Lifetime, name: &str) -> PostgresConfig {
         password: "or'ders".into(),
         superuser_password: "secret".into(),
         replication: None,
+        tls: None,
         lifetime: lifetime.clone(),
     }
 }
@@ -116,6 +117,7 @@ fn rabbit(lifetime: &Lifetime, name: &str) -> RabbitConfig {
         ],
         root: None,
         cluster: None,
+        tls: None,
         lifetime: lifetime.clone(),
     }
 }

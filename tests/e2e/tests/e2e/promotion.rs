@@ -19,6 +19,7 @@ fn server(folder: &Path, name: &str, watchdog: &Arc<Watchdog>) -> PostgresConfig
         password: "orders".into(),
         superuser_password: "postgres".into(),
         replication: Some(Replication::Primary),
+        tls: None,
         lifetime: Lifetime::Bound(watchdog.clone()),
     }
 }

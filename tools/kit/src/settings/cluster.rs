@@ -89,12 +89,14 @@ impl Settings {
         }
         let hosts: Vec<_> = servers.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
         let (name, hosts) = (database.name, hosts.join(","));
-        format!("postgres://{name}:{name}@{hosts}/{name}?target_session_attrs=read-write")
+        let tls = database.tls.as_ref().map(|tls| format!("&{}", tls.postgres_parameters(name)));
+        let tls = tls.unwrap_or_default();
+        format!("postgres://{name}:{name}@{hosts}/{name}?target_session_attrs=read-write{tls}")
     }
 
     /// The operator's address at each node, for the default virtual host.
     pub fn amqp_urls(&self) -> Vec<String> {
-        self.amqp_urls_of(&encoded(&self.rabbitmq_user), &encoded(&self.rabbitmq_password))
+        self.amqp_urls_of(&self.rabbitmq_user, &self.rabbitmq_password)
     }
 
     /// A service's address at each node: its user and password have its name.
@@ -103,7 +105,14 @@ impl Settings {
     }
 
     fn amqp_urls_of(&self, user: &str, password: &str) -> Vec<String> {
-        let url = |port| format!("amqp://{user}:{password}@127.0.0.1:{port}/%2f");
+        let (name, password) = (encoded(user), encoded(password));
+        let url = |port| match &self.tls {
+            None => format!("amqp://{name}:{password}@127.0.0.1:{port}/%2f"),
+            // The certificate is the login.
+            Some(tls) => {
+                format!("amqps://{name}@127.0.0.1:{port}/%2f?{}", tls.amqp_parameters(user))
+            }
+        };
         self.nodes().into_iter().map(|[(port, _), _]| url(port)).collect()
     }
 }

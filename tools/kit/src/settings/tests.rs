@@ -32,6 +32,20 @@ fn a_cluster_has_further_addresses() {
 }
 
 #[test]
+fn encrypted_links_have_certificates_instead_of_passwords() {
+    let settings = with(&[("TLS", "1"), ("SAGA_HOME", "/a b")]).unwrap();
+    let dir = "/a%20b/certificates";
+    let own = format!("certfile={dir}/order.pem&keyfile={dir}/order.key");
+    let amqp = format!("amqps://order@127.0.0.1:5672/%2f?cacertfile={dir}/ca.pem&{own}");
+    let amqp = format!("{amqp}&auth_mechanism=external");
+    assert_eq!(settings.service_amqp_urls("order"), [amqp]);
+    let own = format!("sslcert={dir}/orders.pem&sslkey={dir}/orders.key");
+    let database = format!("verify-full&sslrootcert={dir}/ca.pem&{own}");
+    let database = format!("postgres://orders:orders@127.0.0.1:5433/orders?sslmode={database}");
+    assert_eq!(settings.service_database_url(settings.database("order").unwrap()), database);
+}
+
+#[test]
 fn a_password_may_hold_any_character() {
     let settings = with(&[("RABBITMQ_PASSWORD", "a/b@c é")]).unwrap();
     assert_eq!(settings.amqp_url(), "amqp://admin:a%2Fb%40c%20%C3%A9@127.0.0.1:5672/%2f");

@@ -102,7 +102,7 @@ impl LoadCommand {
         let api = self.target.api()?;
         // One line about a service that is down is enough.
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
-        let settings = Settings::read()?;
+        let settings = Settings::read()?.as_started();
         let load = self.load(&settings)?;
         let endpoints = present(&settings).await;
         load.goods.shelve(&endpoints.databases["inventory"]).await?;

@@ -48,7 +48,7 @@ struct Logs {
 
 impl DockerCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let compose = Compose::find(&Settings::read()?).await?;
+        let compose = Compose::find(&Settings::read()?.in_containers()).await?;
         match self.command {
             Command::Up(command) => command.run(&compose).await,
             Command::Build(command) => command.run(&compose).await,
@@ -63,6 +63,7 @@ impl Down {
         let everything = ["--profile", "*", "down", "--volumes", "--remove-orphans"];
         let removed = compose.show(&everything).await?;
         ensure!(removed.success(), "not everything could be removed");
+        Settings { tls: None, ..Settings::read()? }.certify_containers()?;
         say!("nothing is left but the images, which the next start needs");
         Ok(ExitCode::SUCCESS)
     }

@@ -65,7 +65,11 @@ impl Up {
         }
         home.make()?;
         let _lock = home.lock()?;
-        home.note_ports(services.iter().any(|service| service.running().is_some()))?;
+        let services_run = services.iter().any(|service| service.running().is_some());
+        home.note_ports(services_run)?;
+        if !services_run && !home.servers()?.any() {
+            settings.certify()?;
+        }
 
         let mut stop = Stop::listen()?;
         let launch =

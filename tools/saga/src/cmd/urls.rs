@@ -22,7 +22,7 @@ pub struct UrlsCommand {
 
 impl UrlsCommand {
     pub fn run(self) -> Result<ExitCode> {
-        let urls = Urls::of(&Settings::read()?);
+        let urls = Urls::of(&Settings::read()?.as_started());
         if self.json {
             output::json(&urls);
         } else {

@@ -18,6 +18,7 @@ struct Saga {
     variables: Vec<(&'static str, u16)>,
     gateway: &'static str,
     retry_delays: &'static str,
+    tls: &'static str,
     watchdog: Watchdog,
 }
 
@@ -28,8 +29,8 @@ impl Saga {
         let watchdog = Watchdog::start().unwrap();
         watchdog.deletes(&home).unwrap();
         let variables = PORTS.map(|name| (name, ports::free().unwrap())).to_vec();
-        let (gateway, retry_delays) = ("simulated", "1s,5s,30s");
-        Self { home, variables, gateway, retry_delays, watchdog }
+        let (gateway, retry_delays, tls) = ("simulated", "1s,5s,30s", "");
+        Self { home, variables, gateway, retry_delays, tls, watchdog }
     }
 
     fn port(&self, variable: &str) -> u16 {
@@ -41,6 +42,7 @@ impl Saga {
         let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
         command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
         command.env("GATEWAY", self.gateway).env("RETRY_DELAYS", self.retry_delays);
+        command.env("TLS", self.tls);
         command.envs(self.variables.iter().map(|(name, port)| (*name, port.to_string())));
         command
     }
@@ -139,6 +141,48 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     saga.run(&["down"]);
     assert!(!saga.home.exists());
     saga.run(&["down"]);
+}
+
+#[test]
+fn with_tls_every_link_is_encrypted_and_the_commands_find_the_certificates() {
+    let mut saga = Saga::new("saga-tls");
+    saga.tls = "1";
+    let said = saga.run(&["up"]);
+    assert!(saga.parts().iter().all(|part| part.ready) && saga.parts().len() == 9, "{said}");
+    saga.tls = "";
+    let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
+    let [amqp, database] = [&urls["amqp"], &urls["databases"]["order"]].map(|url| {
+        let url = url.as_str().unwrap();
+        url.split_once('?').unwrap_or_else(|| panic!("{url} has no certificates"))
+    });
+    assert!(amqp.0.starts_with("amqps://") && amqp.1.contains("auth_mechanism=external"));
+    assert!(database.1.starts_with("sslmode=verify-full&sslrootcert="), "{database:?}");
+
+    let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
+    assert!(placed.contains("CONFIRMED"), "{placed}");
+    saga.run(&["verify"]);
+    saga.run(&["dlq", "list"]);
+    let said = saga.run(&["doctor"]);
+    assert!(said.contains("nothing is wrong"), "{said}");
+
+    // The servers take nothing else.
+    let mut psql = Command::new("psql");
+    psql.arg(format!("{}?sslmode=disable", database.0)).args(["-c", "SELECT 1"]);
+    let (_, complained) = text(&psql.output().unwrap());
+    assert!(complained.contains("no encryption"), "{complained}");
+
+    let authority = saga.home.join("certificates/ca.pem");
+    let made = std::fs::read(&authority).unwrap();
+    saga.tls = "0";
+    let (_, complained) = text(&saga.command(&["up"]).output().unwrap());
+    assert!(complained.contains("it runs with TLS=1"), "{complained}");
+    saga.tls = "";
+    saga.run(&["stop"]);
+    saga.run(&["up"]);
+    assert_eq!(std::fs::read(&authority).unwrap(), made, "they are kept");
+    saga.run(&["verify"]);
+    saga.run(&["down"]);
+    assert!(!saga.home.exists());
 }
 
 #[test]

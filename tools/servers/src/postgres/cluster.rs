@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::initdb::{self, remove};
-use super::{PostgresConfig, Replication, psql, standby};
+use super::{PostgresConfig, Replication, encryption, psql, standby};
 use crate::account::Account;
 
 /// For a small machine that has other things to do; nothing here gives up durability.
@@ -59,7 +59,9 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
         && !data.starts_with(dir)
     {
         watchdog.deletes(&data)?;
+        watchdog.deletes(&encryption::dir(dir))?;
     }
+    encryption::prepare(config, account)?;
     let settings = data.join(SETTINGS_FILE);
     if let Some(Replication::StandbyOf(primary)) = config.replication {
         standby::copy(config, primary, &data, account, bin).await?;
@@ -76,7 +78,8 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
 
 pub fn write_settings(config: &PostgresConfig) -> Result<()> {
     let file = data(&config.dir).join(SETTINGS_FILE);
-    let text = format!("{SETTINGS}{}port = {}\n", standby::settings(config), config.port);
+    let (standby, encryption) = (standby::settings(config), encryption::settings(config));
+    let text = format!("{SETTINGS}{standby}{encryption}port = {}\n", config.port);
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
@@ -128,6 +131,7 @@ pub async fn create_database(config: &PostgresConfig) -> Result<()> {
 /// Deletes the data, also where it is kept elsewhere, and then `dir`.
 pub fn delete(dir: &Path) -> Result<()> {
     if let Ok(target) = fs::read_link(data(dir)) {
+        remove(&encryption::dir(dir))?;
         remove(&target)?;
     }
     remove(dir)

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::PostgresConfig;
+use super::{PostgresConfig, encryption};
 use crate::install;
 
 /// The rows, their fields separated by `|`. The script can read these variables.
@@ -22,6 +22,7 @@ pub async fn run(
         .args(["--host=127.0.0.1", "--username=postgres", "--dbname=postgres"])
         .arg(format!("--port={}", config.port))
         .env("PGPASSWORD", &config.superuser_password)
+        .envs(config.tls.iter().flat_map(encryption::variables))
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -11,8 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::initdb;
-use super::{KILLED_BY, Postgres, PostgresConfig, cluster, psql};
+use super::{KILLED_BY, Postgres, PostgresConfig, cluster, encryption, initdb, psql};
 use crate::account::Account;
 use crate::running::Running;
 use crate::{background, tail};
@@ -208,6 +207,7 @@ pub async fn copy(
         .args([format!("--port={port}"), format!("--slot={NAME}")])
         .arg(format!("--pgdata={}", data.display()))
         .env("PGPASSWORD", &config.superuser_password)
+        .envs(encryption::copied_variables(config))
         .current_dir("/");
     account.lend_to(&mut command);
     let log = config.dir.join("copy.log");

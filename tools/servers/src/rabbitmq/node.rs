@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Membership, RabbitConfig, definitions};
-use crate::{background, install};
+use crate::{Certificates, background, install};
 
 /// The ports that only the node itself uses, chosen anew at each start.
 pub struct Network {
@@ -35,7 +35,7 @@ pub fn write_settings(
     let definitions = serde_json::to_string_pretty(&definitions::definitions(config, additions))?;
     let files = [
         ("definitions.json", definitions),
-        ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
+        ("enabled_plugins", plugins(config)),
         ("rabbitmq.conf", settings(config)),
         ("advanced.config", ADVANCED.to_owned()),
         // For an operator who wants to use rabbitmqctl on this node.
@@ -71,12 +71,21 @@ const ADVANCED: &str = "\
  {rabbit, [{quorum_wal_max_size_bytes, 64000000}]}].
 ";
 
+fn plugins(config: &RabbitConfig) -> String {
+    let login = if config.tls.is_some() { ",rabbitmq_auth_mechanism_ssl" } else { "" };
+    format!("[rabbitmq_management{login}].\n")
+}
+
 fn settings(config: &RabbitConfig) -> String {
     let RabbitConfig { port, management_port, .. } = config;
+    let listener = match &config.tls {
+        None => format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+        Some(certificates) => encrypted_listener(*port, certificates),
+    };
     let definitions = config.dir.join("definitions.json");
     let definitions = definitions.display();
     format!(
-        "listeners.tcp.1 = 127.0.0.1:{port}\n\
+        "{listener}\
          management.tcp.ip = 127.0.0.1\n\
          management.tcp.port = {management_port}\n\
          load_definitions = {definitions}\n\
@@ -88,6 +97,26 @@ fn settings(config: &RabbitConfig) -> String {
          log.file.level = info\n\
          log.console = false\n"
     ) + &config.cluster.as_ref().map(cluster_settings).unwrap_or_default()
+}
+
+/// A client without a certificate of the authority is refused; with one, it needs no password.
+fn encrypted_listener(port: u16, certificates: &Certificates) -> String {
+    let (certificate, key) = certificates.server();
+    format!(
+        "listeners.tcp = none\n\
+         listeners.ssl.1 = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\n\
+         auth_mechanisms.1 = EXTERNAL\n\
+         auth_mechanisms.2 = PLAIN\n\
+         ssl_cert_login_from = common_name\n",
+        certificates.authority().display(),
+        certificate.display(),
+        key.display()
+    )
 }
 
 /// Peers are found by name. A node that sees no majority pauses, since its copy of the topology may

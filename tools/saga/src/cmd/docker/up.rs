@@ -35,7 +35,7 @@ pub struct Up {
 
 impl Up {
     pub async fn run(self, compose: &Compose) -> Result<ExitCode> {
-        let settings = Settings::read()?;
+        let settings = Settings::read()?.in_containers();
         check_user(&settings)?;
         let before = compose.containers().await?;
         check_ports(&settings, &before)?;
@@ -45,7 +45,8 @@ impl Up {
             build(compose).await?;
         }
         let is_new = |one: &Container| !before.iter().any(|old| old.id == one.id);
-        let after = start(compose, Duration::from_secs(self.wait), is_new).await?;
+        let renewed = settings.certify_containers()?.then_some("--force-recreate");
+        let after = start(compose, Duration::from_secs(self.wait), renewed, is_new).await?;
         let took = after.iter().any(is_new).then(|| started.elapsed());
         welcome::print(&Urls::with_logs(&settings, "make docker-logs"), took);
         Ok(ExitCode::SUCCESS)
@@ -97,13 +98,17 @@ fn container_of(settings: &Settings, variable: &str) -> String {
 async fn start(
     compose: &Compose,
     wait: Duration,
+    option: Option<&str>,
     is_new: impl Fn(&Container) -> bool,
 ) -> Result<Vec<Container>> {
     let is_looping = |one: &Container| is_new(one) && one.is_looping();
     let started = Instant::now();
+    let mut is_first = true;
     loop {
         let left = wait.saturating_sub(started.elapsed()).as_secs().max(1).to_string();
-        let up = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", &left];
+        let mut up = vec!["up", "--detach", "--no-build", "--wait", "--wait-timeout", &left];
+        up.extend(option.filter(|_| is_first));
+        is_first = false;
         let is_up = tokio::select! {
             up = compose.show(&up) => up?.success(),
             () = any(compose, is_looping) => false,
