@@ -8,6 +8,7 @@ use lapin::{
 use messaging::{Message, Publication, RabbitMq, wire};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use servers::Certificates;
 
 const TAP: &str = "tap";
 
@@ -23,8 +24,20 @@ pub struct BrokerView {
 impl BrokerView {
     /// A new virtual host on a running broker.
     pub async fn create(amqp_url: &str, management_url: &str, vhost: &str) -> Self {
+        Self::create_with(amqp_url, management_url, vhost, None).await
+    }
+
+    /// On a broker with these certificates, which are the logins.
+    pub async fn create_with(
+        amqp_url: &str,
+        management_url: &str,
+        vhost: &str,
+        tls: Option<&Certificates>,
+    ) -> Self {
+        let parameters = tls.map(|tls| format!("?{}", tls.amqp_parameters("admin")));
+        let parameters = parameters.unwrap_or_default();
         let view = Self {
-            amqp_url: format!("{amqp_url}/{vhost}"),
+            amqp_url: format!("{amqp_url}/{vhost}{parameters}"),
             management_url: management_url.into(),
             vhost: vhost.into(),
             // The management server closes idle connections, perhaps just as one is used again.
@@ -43,7 +56,9 @@ impl BrokerView {
 
     /// Connects as this service's user.
     pub fn amqp_url_of(&self, service: &str) -> String {
-        self.amqp_url.replace("admin:admin", &format!("{service}:{service}"))
+        let url = self.amqp_url.replace("admin:admin", &format!("{service}:{service}"));
+        // Its certificate, where that is the login.
+        url.replace("/admin.", &format!("/{service}."))
     }
 
     pub async fn delete(&self) {

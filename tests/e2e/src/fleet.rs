@@ -7,12 +7,12 @@ use crate::{BrokerView, Provider, ServiceProcess, until};
 use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
 use messaging::{Env, RetrySchedule, SystemEnv, Topology};
 use reqwest::Client;
-use servers::{Postgres, RabbitMq, Watchdog, ports, release, scratch};
+use servers::{Certificates, Postgres, RabbitMq, Watchdog, ports, release, scratch};
 use sqlx::PgPool;
 use std::{
     collections::BTreeMap,
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -65,23 +65,27 @@ impl Fleet {
 
     /// On servers of its own.
     pub async fn start_on_own_servers() -> Self {
+        let root = env::var_os("TEST_RABBITMQ_ROOT").map(Into::into);
+        Self::prepare_on_own_servers(root, false).await.launch().await
+    }
+
+    /// Everything but the services, on servers of its own: plain ones, or such as take only
+    /// encrypted connections of known clients.
+    pub async fn prepare_on_own_servers(root: Option<PathBuf>, is_encrypted: bool) -> Self {
         let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
         let folder = folder();
         watchdog.deletes(&folder).expect("the watchdog listens");
+        let tls = is_encrypted.then(|| certificates(&folder));
         let (rabbit, postgres) = tokio::try_join!(
-            scratch::rabbitmq(
-                &folder,
-                &watchdog,
-                env::var_os("TEST_RABBITMQ_ROOT").map(Into::into)
-            ),
-            scratch::postgres(&folder, &watchdog)
+            scratch::rabbitmq_with(&folder, &watchdog, root, tls.as_ref()),
+            scratch::postgres_with(&folder, &watchdog, tls.as_ref())
         )
         .expect("the servers start");
         let urls = (postgres.superuser_url(), rabbit.url(), scratch::management_url(&rabbit));
-        let mut fleet = Self::on(urls, folder, watchdog, &[]).await;
+        let mut fleet = Self::on_with(urls, folder, watchdog, &[], tls).await;
         fleet.own_rabbit = Some(rabbit);
         fleet.own_postgres = Some(postgres);
-        fleet.launch().await
+        fleet
     }
 
     /// A fleet with the RabbitMQ of this Debian release; `None` if this machine cannot run it.
@@ -112,10 +116,20 @@ impl Fleet {
     }
 
     async fn on(
+        urls: (String, String, String),
+        folder: PathBuf,
+        watchdog: Arc<Watchdog>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        Self::on_with(urls, folder, watchdog, settings, None).await
+    }
+
+    async fn on_with(
         (postgres, amqp, management): (String, String, String),
         folder: PathBuf,
         watchdog: Arc<Watchdog>,
         settings: &[(&str, &str)],
+        tls: Option<Certificates>,
     ) -> Self {
         let vhost = format!("test-{}", SystemEnv.new_id().simple());
         let mut databases = BTreeMap::new();
@@ -134,7 +148,7 @@ impl Fleet {
             ("DATABASE_CONNECTIONS".into(), "6".into()),
         ]);
         usual.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-        let broker = BrokerView::create(&amqp, &management, &vhost).await;
+        let broker = BrokerView::create_with(&amqp, &management, &vhost, tls.as_ref()).await;
         broker.import(Topology::whole(&schedule()).definitions(&vhost)).await;
         broker.import(messaging::users(&SERVICES, &vhost, str::to_owned)).await;
         Self {
@@ -251,6 +265,12 @@ pub async fn given_broker() -> BrokerView {
     let (amqp, management) = (given("TEST_AMQP_URL"), given("TEST_RABBITMQ_MANAGEMENT_URL"));
     let vhost = format!("test-{}", SystemEnv.new_id().simple());
     BrokerView::create(&amqp, &management, &vhost).await
+}
+
+fn certificates(folder: &Path) -> Certificates {
+    let logins: Vec<&str> = SERVICES.into_iter().chain(["admin", "postgres"]).collect();
+    let made = Certificates::make(&folder.join("certificates"), &["127.0.0.1"], &logins);
+    made.expect("certificates can be made")
 }
 
 fn schedule() -> RetrySchedule {

@@ -11,6 +11,7 @@ mod orders;
 mod process;
 mod provider;
 mod python;
+mod recorder;
 mod surely;
 
 pub use broker::BrokerView;
@@ -23,6 +24,7 @@ pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
 pub use process::ServiceProcess;
 pub use provider::Provider;
 pub use python::Python;
+pub use recorder::Recorder;
 
 use std::{future::Future, time::Duration};
 

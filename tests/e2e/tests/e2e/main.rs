@@ -1,11 +1,13 @@
 //! Tests the whole system with the real binaries on real servers: one file a subject.
 
+mod amqps;
 mod audits;
 mod clocks;
 mod contract;
 mod crash_points;
 mod crashes;
 mod crashing_replays;
+mod databases;
 mod dead_letters;
 mod deadlines;
 mod endings;
@@ -32,3 +34,4 @@ mod traces;
 mod upgrades;
 mod versions;
 mod why;
+mod wires;
