@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the Secrets for RabbitMQ, with new passwords: each service's address, the password of `admin`, KEDA's
+# Prints the Secrets for RabbitMQ, with new passwords: each service's address (with TLS), the password of `admin`, KEDA's
 # address, and the users as RabbitMQ imports them. `kubectl create` takes them, and refuses to replace what is there.
 set -eu
 users=$(cat "$(dirname "$0")/../../rabbitmq/users.json")
@@ -34,8 +34,10 @@ for service in order payment inventory shipping; do
   password=$(password)
   users=$(printf '%s\n' "$users" | with_password "$service" "$password")
   secret "$service-amqp"
-  # The nodes' own name: it has the addresses of all three, so that a service finds another by itself.
-  entry uri "amqp://$service:$password@rabbitmq-nodes:5672/%2f"
+  # The nodes' own name: it has the addresses of all three, so that a service finds another by itself. Its
+  # certificate is the login; the user's password is for nobody.
+  files=/run/secrets/quadrille/amqp
+  entry uri "amqps://$service@rabbitmq-nodes:5671/%2f?cacertfile=$files-ca.crt&certfile=$files.crt&keyfile=$files.key&auth_mechanism=external"
 done
 
 # It may look at the queues' lengths over HTTP, and touch nothing.

@@ -1,6 +1,7 @@
 //! Reads the manifests of `deploy/kubernetes` as Kubernetes does, without a cluster.
 
 mod backups;
+mod cert_manager;
 mod keda;
 mod kustomization;
 mod network;

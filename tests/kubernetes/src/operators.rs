@@ -24,8 +24,16 @@ pub struct RabbitmqCluster {
     replicas: i32,
     persistence: Persistence,
     resources: ResourceRequirements,
+    tls: Encryption,
     rabbitmq: Configuration,
     r#override: Override,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Encryption {
+    secret_name: String,
+    ca_secret_name: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -36,6 +44,7 @@ struct Persistence {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Configuration {
+    additional_plugins: Vec<String>,
     additional_config: String,
 }
 
@@ -65,6 +74,8 @@ pub struct Cluster {
     instances: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bootstrap: Option<Bootstrap>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificates: Option<Certificates>,
     #[serde(skip_serializing_if = "Option::is_none")]
     postgresql: Option<Postgresql>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,9 +107,23 @@ struct InitDb {
     owner: String,
 }
 
+/// The names of Secrets.
+#[derive(Deserialize, Serialize)]
+struct Certificates {
+    #[serde(rename = "serverCASecret")]
+    server_ca: String,
+    #[serde(rename = "serverTLSSecret")]
+    server: String,
+    #[serde(rename = "clientCASecret")]
+    client_ca: String,
+    #[serde(rename = "replicationTLSSecret")]
+    replication: String,
+}
+
 #[derive(Deserialize, Serialize)]
 struct Postgresql {
     synchronous: Synchronous,
+    pg_hba: Vec<String>,
 }
 
 #[derive(Deserialize, Serialize)]

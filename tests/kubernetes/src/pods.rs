@@ -83,8 +83,13 @@ fn broker(name: &str) -> Pod {
         ("app.kubernetes.io/component", "rabbitmq"),
         ("app.kubernetes.io/part-of", "rabbitmq"),
     ];
-    let ports =
-        [("epmd", 4369), ("amqp", 5672), ("management", 15672), ("prometheus", 15692), ("", 25672)];
+    let ports = [
+        ("epmd", 4369),
+        ("amqps", 5671),
+        ("management", 15672),
+        ("prometheus", 15692),
+        ("", 25672),
+    ];
     pod(name, NAMESPACE, &labels, &ports)
 }
 

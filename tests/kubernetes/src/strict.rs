@@ -3,6 +3,7 @@
 
 use crate::{
     backups::{ObjectStore, ScheduledBackup},
+    cert_manager::{Certificate, Issuer},
     keda::{ScaledObject, TriggerAuthentication},
     operators::{Cluster, RabbitmqCluster, Resource},
     prometheus::PodMonitor,
@@ -54,6 +55,8 @@ fn typed(kind: (&str, &str), manifest: &Value) -> Option<serde_json::Result<Valu
         ("rabbitmq.com/v1beta1", "RabbitmqCluster") => reread::<Resource<RabbitmqCluster>>,
         ("postgresql.cnpg.io/v1", "Cluster") => reread::<Resource<Cluster>>,
         ("postgresql.cnpg.io/v1", "ScheduledBackup") => reread::<Resource<ScheduledBackup>>,
+        ("cert-manager.io/v1", "Issuer") => reread::<Resource<Issuer>>,
+        ("cert-manager.io/v1", "Certificate") => reread::<Resource<Certificate>>,
         ("barmancloud.cnpg.io/v1", "ObjectStore") => reread::<Resource<ObjectStore>>,
         ("keda.sh/v1alpha1", "ScaledObject") => reread::<Resource<ScaledObject>>,
         ("keda.sh/v1alpha1", "TriggerAuthentication") => reread::<Resource<TriggerAuthentication>>,

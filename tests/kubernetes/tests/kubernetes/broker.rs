@@ -34,7 +34,7 @@ pub fn imported(secrets: &BTreeMap<String, Value>, file: &str) -> Value {
 }
 
 #[test]
-fn each_service_has_a_user_of_its_own_with_the_password_that_its_address_has() {
+fn each_service_has_a_user_of_its_own_whose_password_nobody_knows() {
     let secrets = secrets();
     let users = imported(&secrets, "users.json")["users"].take();
     let names: Vec<_> = items(&users).iter().map(|user| text(&user["name"])).collect();
@@ -43,10 +43,9 @@ fn each_service_has_a_user_of_its_own_with_the_password_that_its_address_has() {
     for (at, password) in passwords.iter().enumerate() {
         assert!(password.len() >= 32 && !passwords[..at].contains(password), "{passwords:?}");
     }
-    let (broker, _) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
-    for (service, password) in SERVICES.iter().zip(passwords) {
+    for service in SERVICES {
         let address = text(&secrets[&format!("{service}-amqp")]["uri"]);
-        assert_eq!(address, format!("amqp://{service}:{password}@{broker}-nodes:5672/%2f"));
+        assert!(passwords.iter().all(|password| !address.contains(password)), "{address}");
     }
 }
 

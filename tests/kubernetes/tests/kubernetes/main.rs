@@ -2,6 +2,7 @@
 
 mod backups;
 mod broker;
+mod certificates;
 mod manifests;
 mod monitoring;
 mod network;

@@ -19,7 +19,7 @@ fn needed() -> BTreeSet<Connection> {
         need(&pod.name, "dns", &[53]);
     }
     for service in SERVICES {
-        need(service, "rabbitmq", &[5672]);
+        need(service, "rabbitmq", &[5671]);
         need(service, &format!("{service}-db"), &[5432]);
     }
     need("ingress", "order", &[3001]);

@@ -2,8 +2,8 @@
 //! and has no Kubernetes API token.
 
 use kubernetes::{
-    BASE, Kustomization, OPERATORS, Target, container, documents, items, of_kind, patch_of_all,
-    text,
+    BASE, Kustomization, OPERATORS, Target, container, document, documents, items, of_kind,
+    patch_of_all, text,
 };
 use serde_json::{Value, json};
 use tidy::read;
@@ -49,7 +49,13 @@ fn no_service_gets_round_the_patch() {
         assert_eq!(own, [&Value::Null; 2], "{name}");
     }
     assert!(of_kind(OPERATORS, "Deployment").is_empty());
-    for patch in Kustomization::read(OPERATORS).patches {
+    let patches = Kustomization::read(OPERATORS).patches;
+    let [databases, links] = patches.as_slice() else { panic!("two patches are expected") };
+    assert_eq!(links.target, Target { kind: "Deployment".into(), ..Target::default() });
+    let added = document(&format!("{OPERATORS}/{}", links.path));
+    let added = container(&added).as_object().expect("a container").keys().collect::<Vec<_>>();
+    assert_eq!(added, ["env", "name"], "variables only");
+    for patch in [databases] {
         let databases = Target {
             group: "postgresql.cnpg.io".into(),
             kind: "Cluster".into(),
