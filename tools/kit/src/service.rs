@@ -74,6 +74,7 @@ impl Service {
         if let Some((port, _)) = listener {
             environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
             environment.extend(page(settings));
+            environment.extend(settings.order_variables());
         }
         if settings.is_cluster && listener.is_some() {
             environment.push(("TRUSTED_PROXIES".to_owned(), "127.0.0.1/32".to_owned()));
@@ -85,7 +86,7 @@ impl Service {
         let (port, variable) = listener.unzip();
         let variable = variable.unwrap_or_default();
         let url = port.map(|port| settings.order_url_at(port));
-        let ca_file = settings.order_ca_file.clone();
+        let ca_file = settings.order_authority();
         Ok(Self { name, service, port, url, ca_file, variable, binary, environment, home })
     }
 

@@ -264,7 +264,7 @@ impl Settings {
 
     /// The address of a copy of it.
     pub fn order_url_at(&self, port: u16) -> String {
-        let scheme = if self.is_order_https { "https" } else { "http" };
+        let scheme = self.order_scheme();
         format!("{scheme}://127.0.0.1:{port}")
     }
 

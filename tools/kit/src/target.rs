@@ -31,8 +31,8 @@ impl Target {
         if let Some(url) = &self.url {
             return Api::trusting(url, ca_file.as_deref());
         }
-        let settings = Settings::read()?;
-        let ca_file = ca_file.or_else(|| settings.order_ca_file.clone());
+        let settings = Settings::read()?.as_started();
+        let ca_file = ca_file.or_else(|| settings.order_authority());
         Api::trusting(&settings.order_url(), ca_file.as_deref())
     }
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub struct Urls {
     pub page: String,
     pub orders: String,
+    /// To verify order by, where it has a certificate of its own authority.
+    pub authority: Option<String>,
     /// RabbitMQ's page.
     pub rabbitmq: String,
     pub amqp: String,
@@ -40,6 +42,7 @@ impl Urls {
         Self {
             page: format!("{order}/"),
             orders: format!("{order}/orders"),
+            authority: settings.order_authority().map(|path| path.display().to_string()),
             rabbitmq: settings.management_url(),
             amqp: settings.amqp_url(),
             databases: databases.collect(),

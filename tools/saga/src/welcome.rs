@@ -21,5 +21,10 @@ pub fn print(urls: &Urls, took: Option<Duration>) {
         None => say!("\nQuadrille is up already.\n"),
     }
     urls.print();
-    say!("\nA first order:\n\n{}", FIRST_ORDER.replace("URL", &urls.orders));
+    say!("\nA first order:\n\n{}", first_order(urls));
+}
+
+fn first_order(urls: &Urls) -> String {
+    let trust = urls.authority.as_ref().map(|path| format!("--cacert {path} "));
+    FIRST_ORDER.replace("URL", &format!("{}{}", trust.unwrap_or_default(), urls.orders))
 }

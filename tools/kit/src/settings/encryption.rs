@@ -11,7 +11,8 @@ use super::{SERVICES, Settings};
 /// Of the servers, all on this machine.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
 /// The same for each other, in containers.
-const CONTAINERS: [&str; 5] = ["rabbitmq", "order-db", "payment-db", "inventory-db", "shipping-db"];
+const CONTAINERS: [&str; 6] =
+    ["order", "rabbitmq", "order-db", "payment-db", "inventory-db", "shipping-db"];
 /// The certificates of the containers, beside docker-compose.yml, which names it.
 const OF_CONTAINERS: &str = ".certificates";
 
@@ -29,6 +30,33 @@ impl Settings {
         }
         self.tls = Some(certificates);
         self
+    }
+
+    /// Where order has a certificate of this system's. HAProxy, which stands before its copies in
+    /// a cluster, speaks plain HTTP.
+    fn order_certificates(&self) -> Option<&Certificates> {
+        self.tls.as_ref().filter(|_| !self.is_cluster && !self.is_order_https)
+    }
+
+    pub fn order_scheme(&self) -> &'static str {
+        let is_https = self.is_order_https || self.order_certificates().is_some();
+        if is_https { "https" } else { "http" }
+    }
+
+    /// To verify order by; none is by the machine's authorities.
+    pub fn order_authority(&self) -> Option<PathBuf> {
+        let own = || self.order_certificates().map(Certificates::authority);
+        self.order_ca_file.clone().or_else(own)
+    }
+
+    /// The variables of order's certificate.
+    pub fn order_variables(&self) -> Vec<(String, String)> {
+        let Some((certificate, key)) = self.order_certificates().map(Certificates::server) else {
+            return Vec::new();
+        };
+        [("HTTP_TLS_CERT_FILE", certificate), ("HTTP_TLS_KEY_FILE", key)]
+            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+            .into()
     }
 
     /// The same for the system in containers, with their own certificates.

@@ -151,6 +151,16 @@ fn with_tls_every_link_is_encrypted_and_the_commands_find_the_certificates() {
     assert!(saga.parts().iter().all(|part| part.ready) && saga.parts().len() == 9, "{said}");
     saga.tls = "";
     let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
+    let authority = saga.home.join("certificates/ca.pem");
+    let page = format!("https://127.0.0.1:{}/", saga.port("ORDER_HTTP_PORT"));
+    assert_eq!([&urls["page"], &urls["authority"]], [&*page, authority.to_str().unwrap()]);
+    assert!(said.contains(&format!("curl -i --cacert {} https://", authority.display())), "{said}");
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", &page]);
+    assert_eq!(curl.output().unwrap().status.code(), Some(60), "its authority is not known");
+    curl.arg("--cacert").arg(&authority);
+    let (seen, complained) = text(&curl.output().unwrap());
+    assert!(seen.contains("<html"), "{seen}{complained}");
     let [amqp, database] = [&urls["amqp"], &urls["databases"]["order"]].map(|url| {
         let url = url.as_str().unwrap();
         url.split_once('?').unwrap_or_else(|| panic!("{url} has no certificates"))
@@ -171,7 +181,6 @@ fn with_tls_every_link_is_encrypted_and_the_commands_find_the_certificates() {
     let (_, complained) = text(&psql.output().unwrap());
     assert!(complained.contains("no encryption"), "{complained}");
 
-    let authority = saga.home.join("certificates/ca.pem");
     let made = std::fs::read(&authority).unwrap();
     saga.tls = "0";
     let (_, complained) = text(&saga.command(&["up"]).output().unwrap());
