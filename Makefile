@@ -84,7 +84,7 @@ test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian 
 fuzz: ## feed random input to all parsers of external input, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz
 
-simulate: ## simulate the four services in memory with every fault: SEEDS runs, or SEED=n again
+simulate: ## simulate the four services in memory with every fault: SEEDS runs, or SEED=n again; CELLS=3: cells that share stock
 	@cargo run --release --locked -p simulation
 
 mutants: ## mutate the deciding code (.cargo/mutants.toml), and list the mutants that no test catches

@@ -16,14 +16,23 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 /// The answers that they got, and answers that they should not have got.
-#[derive(Default)]
 pub struct Customers {
+    /// Each order is for one of these.
+    products: &'static [u128],
     placed: Mutex<Vec<OrderId>>,
     cancelled: Mutex<Vec<OrderId>>,
     lies: Mutex<Vec<String>>,
 }
 
+/// Those with ample stock most often.
+pub const PRODUCTS: &[u128] = &[1, 1, 1, 1, 1, 2, 2, 3, 4, 9];
+
 impl Customers {
+    pub fn of(products: &'static [u128]) -> Self {
+        let (placed, cancelled, lies) = Default::default();
+        Self { products, placed, cancelled, lies }
+    }
+
     pub fn told(&self) -> Told {
         let list = |list: &Mutex<Vec<_>>| Some(lock(list).clone());
         Told { placed: list(&self.placed), cancelled: list(&self.cancelled) }
@@ -38,7 +47,7 @@ impl Customers {
         let chaos = fleet.chaos.clone();
         sleep(chaos.within(0..within.as_millis() as u64)).await;
         let key = (chaos.below(10) > 0).then(|| format!("customer {number}"));
-        let request = Request { draft: draft(&chaos, number), key, trace: None };
+        let request = Request { draft: draft(&chaos, number, self.products), key, trace: None };
         let Some(order) = self.place(&fleet, &request).await else {
             return;
         };
@@ -93,8 +102,12 @@ impl Customers {
     }
 }
 
-fn draft(chaos: &Chaos, number: usize) -> Draft {
-    let product_id = ProductId::from_u128(chaos.among(&[1, 1, 1, 1, 1, 2, 2, 3, 4, 9]));
+pub fn customer(number: usize) -> Uuid {
+    Uuid::from_u128(number as u128)
+}
+
+fn draft(chaos: &Chaos, number: usize, products: &[u128]) -> Draft {
+    let product_id = ProductId::from_u128(chaos.among(products));
     let quantity = chaos.among(&[1, 2, 5]);
     let unit_price = Money::cents(4990);
     let mut items = vec![Item { product_id, quantity, unit_price }];
@@ -103,7 +116,7 @@ fn draft(chaos: &Chaos, number: usize) -> Draft {
     }
     let pieces = items.iter().map(|item| item.quantity).sum();
     Draft {
-        customer_id: Uuid::from_u128(number as u128),
+        customer_id: customer(number),
         payment_method: chaos.among(PaymentMethod::ALL),
         total_amount: unit_price.times(pieces).expect("it is little"),
         items,

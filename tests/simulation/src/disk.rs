@@ -1,12 +1,13 @@
 //! A service's database in memory: it survives its service, and fails now and then.
 
 use crate::{
+    cells::allotment::AllotmentMoved,
     chaos::{Chaos, Place, lock},
     faults::Mutant,
 };
 use async_trait::async_trait;
 use database::Failure;
-use events::{EventId, OrderId};
+use events::{Event, EventId, OrderId};
 use futures::FutureExt;
 use messaging::{
     Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Reply, Seen, Unsent, reply,
@@ -23,7 +24,11 @@ pub struct Disk<D> {
     pub place: Place,
     /// Events that a mutant deletes too early, at the next access.
     pub doomed: Arc<Mutex<Vec<EventId>>>,
+    /// Sees the data at each commit.
+    pub observer: Option<Observer<D>>,
 }
+
+pub type Observer<D> = Arc<dyn Fn(&D) + Send + Sync>;
 
 /// A transaction that records its orders, for the trace.
 pub struct Tx<D> {
@@ -44,7 +49,8 @@ impl<D> Tx<D> {
 impl<D: Clone + Default + Send + Sync + 'static> Disk<D> {
     pub fn new(chaos: &Arc<Chaos>, service: usize) -> Self {
         let (chaos, place) = (chaos.clone(), Place { service, replica: 0 });
-        Self { tables: MemoryMessageStore::default(), chaos, place, doomed: Arc::default() }
+        let tables = MemoryMessageStore::default();
+        Self { tables, chaos, place, doomed: Arc::default(), observer: None }
     }
 
     /// The disk, as one of its service's processes sees it.
@@ -86,7 +92,7 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         Ok(Tx { inner: self.tables.begin().await?, about: BTreeSet::new() })
     }
 
-    async fn commit(&self, tx: Tx<D>) -> Result<(), Failure> {
+    async fn commit(&self, mut tx: Tx<D>) -> Result<(), Failure> {
         let Self { chaos, place, .. } = self;
         let (about, faults) = (tx.about(), &chaos.faults);
         chaos.step(*place, "commit", &about).await;
@@ -94,6 +100,9 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         if chaos.chance(faults.data) {
             chaos.note(place.name(), "data refused", &about);
             return Err(Failure::permanent("chaos: a constraint is violated"));
+        }
+        if let Some(observer) = &self.observer {
+            observer(tx.data());
         }
         self.tables.commit(tx.inner).await?;
         chaos.step(*place, "committed", &about).await;
@@ -108,15 +117,21 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         } else {
             self.tables.insert_inbox(&mut tx.inner, handled)
         };
+        let is_again = |row: &Handled| {
+            self.chaos.is_broken(Mutant::AppliesTransfersTwice) && row.event == AllotmentMoved::NAME
+        };
+        let again: Vec<_> =
+            (0..).zip(handled).filter(|(_, row)| is_again(row)).map(|(place, _)| place).collect();
         let seen = async move {
             self.chaos.step(self.place, "begin", &about).await;
             self.fails("cannot note", &about)?;
             let mut answers = answers.await?;
             let news = answers.iter().filter(|seen_before| **seen_before == Seen::New).count();
             self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
-            for seen_before in &mut answers {
+            for (place, seen_before) in answers.iter_mut().enumerate() {
                 *seen_before = match *seen_before {
                     Seen::Before if self.chaos.is_broken(Mutant::HandlesAgain) => Seen::New,
+                    Seen::Before if again.contains(&place) => Seen::New,
                     Seen::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => Seen::Before,
                     other => other,
                 };

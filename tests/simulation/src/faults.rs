@@ -57,6 +57,14 @@ pub enum Mutant {
     DeadlineByItsOwnClock,
     /// A 503 to a charge is treated as a request that was never sent.
     Takes503ForNo,
+    /// A cell adds the pieces of a repeated transfer once more.
+    AppliesTransfersTwice,
+    /// A cell gives pieces in another transaction than the one that says so.
+    ReducesAfterSaying,
+    /// No request of a cell reaches another.
+    LosesRequests,
+    /// A cell that has not answered is treated as one that has nothing.
+    TakesSilenceForNothing,
 }
 
 const HOUR_MS: f64 = 3_600_000.0;

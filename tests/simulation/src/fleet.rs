@@ -2,6 +2,7 @@
 //! They run the shipped code: only databases, broker, provider and clock are replaced.
 
 use crate::{
+    cells::store::{BEYOND, DepotStore, reactions, tick},
     chaos::{Chaos, Machine, Place, REPLICAS_MAX, lock},
     disk::Disk,
     faults::Mutant,
@@ -12,15 +13,18 @@ use crate::{
         payment::{PaymentStore, Payments},
         shipping::{ShipmentStore, Shipments},
     },
-    wire::{Wire, waiting_queues},
+    wire::Wire,
 };
 use clap::{Args, Command};
-use events::{EventId, SERVICES};
-use messaging::{Broker, Env, MemoryBroker, QueueType, Retention, RetrySchedule, Store};
+use events::{EventId, SAGA, SERVICES};
+use messaging::{
+    Broker, Env, MemoryBroker, QueueShape, QueueType, Retention, RetrySchedule, Store, Topology,
+};
 use order::{Deadline, Placing};
 use payment::Desk;
 use service::{Clock, Context, Health, Publishing, Service, Tuning};
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -45,8 +49,9 @@ pub struct Fleet {
     pub stock: Disk<Stock>,
     pub shipments: Disk<Shipments>,
     pub provider: Arc<Provider>,
-    /// The queues that are empty when the system is idle.
-    pub queues: Vec<String>,
+    pub queues: BTreeMap<String, QueueShape>,
+    /// Inventory's, where it shares its stock with other cells.
+    pub depot: Option<DepotStore>,
     settings: payment::Settings,
     order_deadline: Duration,
     /// Of each service.
@@ -74,6 +79,10 @@ struct Process {
 
 impl Fleet {
     pub fn new(chaos: &Arc<Chaos>) -> Arc<Self> {
+        Self::with(chaos, Disk::new(chaos, INVENTORY), None)
+    }
+
+    pub fn with(chaos: &Arc<Chaos>, stock: Disk<Stock>, depot: Option<DepotStore>) -> Arc<Self> {
         let mut settings: payment::Settings = usual();
         settings.reap_after = Duration::from_secs(chaos.among(&[10, 60]));
         Arc::new(Self {
@@ -81,10 +90,11 @@ impl Fleet {
             broker: MemoryBroker::default(),
             orders: Disk::new(chaos, ORDER),
             payments: Disk::new(chaos, PAYMENT),
-            stock: Disk::new(chaos, INVENTORY),
+            stock,
             shipments: Disk::new(chaos, SHIPPING),
             provider: Arc::new(Provider::new(chaos)),
-            queues: waiting_queues(),
+            queues: all_queues(depot.is_some()),
+            depot,
             settings,
             order_deadline: Duration::from_secs(chaos.among(&[15, 60, 600])),
             replicas: chaos.among(&[1, REPLICAS_MAX]),
@@ -94,6 +104,19 @@ impl Fleet {
 
     pub fn front(&self) -> Option<Front> {
         lock(&self.fronts)[self.chaos.below(self.replicas)].clone()
+    }
+
+    /// The queues that are empty when the system is idle: all but those of dead letters.
+    pub fn waiting_queues(&self) -> impl Iterator<Item = &str> {
+        let queues = self.queues.iter().filter(|(_, shape)| **shape != QueueShape::Parked);
+        queues.map(|(queue, _)| queue.as_str())
+    }
+
+    /// Which service hears which event.
+    pub fn steps(&self) -> Vec<(&'static str, &'static str)> {
+        let saga = SAGA.iter().map(|step| (step.service, step.hears));
+        let beyond = BEYOND.iter().filter(|_| self.depot.is_some());
+        saga.chain(beyond.map(|event| (inventory::NAME, *event))).collect()
     }
 
     /// The processes, each of which is kept running.
@@ -148,7 +171,7 @@ impl Fleet {
         match service {
             ORDER => self.start_order(replica),
             PAYMENT => self.start_payment(replica),
-            INVENTORY => self.run(&inventory::reactions(StockStore), &self.stock.of(replica)).0,
+            INVENTORY => self.start_inventory(replica),
             _ => self.run(&shipping::reactions(ShipmentStore), &self.shipments.of(replica)).0,
         }
     }
@@ -176,6 +199,18 @@ impl Fleet {
         process.every(self.settings.reap_after / 4, context, move |context| {
             let desk = desk.clone();
             async move { desk.reap(context).await.is_ok() }
+        });
+        process
+    }
+
+    fn start_inventory(&self, replica: usize) -> Process {
+        let stock = self.stock.of(replica);
+        let Some(depot) = self.depot else {
+            return self.run(&inventory::reactions(StockStore), &stock).0;
+        };
+        let (mut process, context) = self.run(&reactions(depot), &stock);
+        process.every(Duration::from_secs(1), context, move |context| async move {
+            tick(context, depot).await.is_ok()
         });
         process
     }
@@ -237,6 +272,13 @@ impl Fleet {
         });
         (process, context)
     }
+}
+
+fn all_queues(is_cell: bool) -> BTreeMap<String, QueueShape> {
+    let schedule = RetrySchedule::default();
+    let hears: &[&str] = if is_cell { &BEYOND } else { &[] };
+    let inventory = Topology::of(inventory::NAME, hears, &schedule).queues;
+    Topology::whole(&schedule).queues.into_iter().chain(inventory).collect()
 }
 
 /// At once, and then as `service::Health` does it.

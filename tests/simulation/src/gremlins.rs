@@ -3,7 +3,7 @@
 
 use crate::{chaos::lock, fleet::Fleet};
 use chrono::TimeDelta;
-use events::{SAGA, SERVICES};
+use events::SERVICES;
 use messaging::{Env, Message, Retention, dead_letters, header, queue_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,8 +127,8 @@ impl Gremlins {
     /// Replays every dead letter that may succeed; returns their number.
     pub fn replay(&self, fleet: &Fleet) -> usize {
         let mut replayed = 0;
-        for step in SAGA {
-            let queue = queue_name(step.service, step.hears);
+        for (service, event) in fleet.steps() {
+            let queue = queue_name(service, event);
             for letter in fleet.broker.drain(&dead_letters(&queue)) {
                 let id = letter.id.clone().unwrap_or_default();
                 if lock(&self.poisoned).contains(&id) {
@@ -172,6 +172,6 @@ impl Gremlins {
 }
 
 fn pick_queue(fleet: &Fleet) -> String {
-    let step = &SAGA[fleet.chaos.below(SAGA.len())];
-    queue_name(step.service, step.hears)
+    let (service, event) = fleet.chaos.among(&fleet.steps());
+    queue_name(service, event)
 }

@@ -3,6 +3,7 @@
 //! stop, and every invariant must hold. The same seed gives the same run.
 
 pub mod books;
+mod cells;
 mod chaos;
 mod customers;
 mod disk;
@@ -15,7 +16,7 @@ mod stores;
 mod trace;
 mod wire;
 
-use audit::{Quiet, Violation, check};
+use audit::{Quiet, Told, Violation, check};
 use chaos::Chaos;
 use customers::Customers;
 use events::OrderId;
@@ -23,10 +24,12 @@ use fleet::Fleet;
 use gremlins::Gremlins;
 use std::{
     collections::BTreeSet,
+    ops::AddAssign,
     sync::{Arc, atomic::Ordering},
 };
 use tokio::{runtime, task::JoinSet, time::sleep};
 
+pub use cells::{Cells, Rule, run_cells};
 pub use faults::Mutant;
 pub use trace::{Line, Trace};
 
@@ -40,8 +43,32 @@ pub struct Outcome {
     /// A hash of all events and their times.
     pub hash: u64,
     pub broken: Vec<Violation>,
+    /// One, without sharing.
+    pub cells: u16,
+    pub sales: Sales,
     /// Empty, unless the trace was kept.
     pub trace: Vec<Line>,
+}
+
+/// What became of orders that were short of stock, and of the stock, in several cells.
+#[derive(Clone, Copy, Default)]
+pub struct Sales {
+    /// Out of stock.
+    pub refused: usize,
+    /// Refused, although for longer than the bound another cell had free what they lacked.
+    pub starved: usize,
+    /// Transactions that gave pieces to another cell, and those pieces.
+    pub transfers: u64,
+    pub pieces: u64,
+}
+
+impl AddAssign for Sales {
+    fn add_assign(&mut self, more: Self) {
+        self.refused += more.refused;
+        self.starved += more.starved;
+        self.transfers += more.transfers;
+        self.pieces += more.pieces;
+    }
 }
 
 impl Outcome {
@@ -54,10 +81,14 @@ impl Outcome {
     }
 }
 
-/// One run, from the first order to the last invariant.
+/// One run of one system, from the first order to the last invariant.
 pub fn run(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
+    on_virtual_time(live(seed, mutant, trace))
+}
+
+fn on_virtual_time<T>(work: impl Future<Output = T>) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without I/O").block_on(live(seed, mutant, trace))
+    runtime.expect("a runtime without I/O").block_on(work)
 }
 
 async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
@@ -73,7 +104,7 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
         let (gremlins, fleet) = (gremlins.clone(), fleet.clone());
         async move { gremlins.run(&fleet).await }
     });
-    let customers = Arc::new(Customers::default());
+    let customers = Arc::new(Customers::of(customers::PRODUCTS));
     let span = chaos.within(10_000..90_000);
     for number in 0..chaos.among(&[2, 10, 30]) {
         at_work.spawn(customers.clone().visit(fleet.clone(), number, span));
@@ -92,27 +123,36 @@ async fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Outcome {
             broken.push(plainly(1, "it does not come to rest within an hour".into()));
         }
     }
-    let mut snapshot = fleet.snapshot().await;
-    snapshot.told = customers.told();
-    snapshot.poisoned = Some(gremlins.poisoned());
-    broken.extend(check(&snapshot, Quiet::Yes));
-    broken.extend(chaos.early().into_iter().map(|order| Violation {
-        order_id: Some(order),
-        ..plainly(1, "it is cancelled for its age before it has it".into())
-    }));
+    let (orders, found) = judge(&fleet, &gremlins, customers.told()).await;
+    broken.extend(found);
     broken.extend(customers.lies().into_iter().map(|lie| plainly(1, lie)));
-    broken.extend(gremlins.innocent().into_iter().map(|letter| plainly(5, letter)));
-    broken.extend(gremlins.unrefused().into_iter().map(|forged| plainly(6, forged)));
     let mut trace = chaos.trace();
     Outcome {
         seed,
-        orders: snapshot.orders.len(),
+        orders,
         events: chaos.handled.load(Ordering::Relaxed),
         steps: trace.steps(),
         hash: trace.hash(),
         broken,
+        cells: 1,
+        sales: Sales::default(),
         trace: trace.take_lines(),
     }
+}
+
+/// The number of orders, and the violations of a system at rest.
+async fn judge(fleet: &Fleet, gremlins: &Gremlins, told: Told) -> (usize, Vec<Violation>) {
+    let mut snapshot = fleet.snapshot().await;
+    snapshot.told = told;
+    snapshot.poisoned = Some(gremlins.poisoned());
+    let mut broken = check(&snapshot, Quiet::Yes);
+    broken.extend(fleet.chaos.early().into_iter().map(|order| Violation {
+        order_id: Some(order),
+        ..plainly(1, "it is cancelled for its age before it has it".into())
+    }));
+    broken.extend(gremlins.innocent().into_iter().map(|letter| plainly(5, letter)));
+    broken.extend(gremlins.unrefused().into_iter().map(|forged| plainly(6, forged)));
+    (snapshot.orders.len(), broken)
 }
 
 const fn plainly(invariant: u8, why: String) -> Violation {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use events::{EventId, OrderId, SAGA};
 use messaging::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, MemoryBroker, Message, Publication,
-    Publisher, QueueShape, RetrySchedule, Session, Topology, queue_name,
+    Publisher, Session, Topology, queue_name,
 };
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
@@ -21,12 +21,6 @@ pub struct Wire {
     pub place: Place,
     /// Passed to the service's disk, where a mutant deletes before the confirm.
     pub doomed: Arc<Mutex<Vec<EventId>>>,
-}
-
-/// All queues but those of dead letters: nothing may wait in them in the end.
-pub fn waiting_queues() -> Vec<String> {
-    let queues = Topology::whole(&RetrySchedule::default()).queues.into_iter();
-    queues.filter(|(_, shape)| *shape != QueueShape::Parked).map(|(queue, _)| queue).collect()
 }
 
 struct Through<T: ?Sized> {

@@ -1,6 +1,6 @@
 //! Products, reservations and refusals; the batch is the service's own.
 
-use crate::disk::Tx;
+use crate::{cells::store::DepotTables, disk::Tx};
 use database::Failure;
 use events::{OrderId, ProductId};
 use inventory::{Product, Reservation, Shelf, Shelves};
@@ -15,15 +15,27 @@ pub struct Stock {
     pub products: BTreeMap<ProductId, Product>,
     pub reservations: BTreeMap<OrderId, Arc<Reservation>>,
     pub refused: BTreeSet<OrderId>,
+    /// Empty without cells.
+    pub depot: DepotTables,
 }
 
 /// Ample stock, a little, none, and ample stock of a product that no carrier takes.
 impl Default for Stock {
     fn default() -> Self {
         let totals = [(1, 1_000_000_000), (2, 10), (3, 0), (4, 1_000_000_000)];
-        let products =
-            totals.map(|(id, total)| (ProductId::from_u128(id), Product { total, reserved: 0 }));
-        Self { products: products.into(), reservations: BTreeMap::new(), refused: BTreeSet::new() }
+        Self::of(totals.map(|(id, total)| (ProductId::from_u128(id), total)))
+    }
+}
+
+impl Stock {
+    pub fn of(totals: impl IntoIterator<Item = (ProductId, u64)>) -> Self {
+        let products = totals.into_iter();
+        Self {
+            products: products.map(|(id, total)| (id, Product { total, reserved: 0 })).collect(),
+            reservations: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            depot: DepotTables::default(),
+        }
     }
 }
 

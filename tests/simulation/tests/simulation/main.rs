@@ -1,6 +1,7 @@
 //! Runs seeds, each mutant with its seed, and compares the in-memory databases with the real ones.
 
 mod books;
+mod cells;
 
 use simulation::{Mutant, Outcome, Trace, run};
 
