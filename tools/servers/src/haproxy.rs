@@ -1,6 +1,5 @@
 //! A private HAProxy before the copies of an HTTP service, on 127.0.0.1.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,8 +41,12 @@ impl HaProxy {
         }
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let file = dir.join("haproxy.cfg");
-        fs::write(&file, settings(config))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let address = format!("127.0.0.1:{}", config.port);
+        fs::write(
+            &file,
+            settings(&address, config.probe, &servers(config, CHECK), &servers(config, "")),
+        )
+        .with_context(|| format!("cannot write {}", file.display()))?;
 
         let mut command = background(install::haproxy()?);
         command.args(["-db", "-f"]).arg(&file).current_dir("/");
@@ -96,9 +99,10 @@ fn pid_file(dir: &Path) -> PathBuf {
 ///
 /// A stream of events sends something every few seconds, so that only a dead one is cut. A request
 /// whose copy cannot be reached goes to another; one that a copy may have begun is not repeated.
-fn settings(config: &HaProxyConfig) -> String {
-    let HaProxyConfig { port, probe, .. } = config;
-    let mut text = format!(
+///
+/// The copies stand in both backends, in `checked` with a health check.
+fn settings(address: &str, probe: &str, checked: &str, unchecked: &str) -> String {
+    format!(
         "global
     log stdout format raw local0 notice
     maxconn 4096
@@ -117,23 +121,58 @@ defaults
     option forwardfor
 
 frontend requests
-    bind 127.0.0.1:{port}
+    bind {address}
     http-request del-header X-Forwarded-For
+    use_backend unready if {{ nbsrv(copies) eq 0 }}
     default_backend copies
 
 backend copies
     balance leastconn
-    option allbackups
     option httpchk
     http-check send meth GET uri {probe} ver HTTP/1.1 hdr Host 127.0.0.1
-"
-    );
-    let mut server = |name: &str, port: u16, options: &str| {
-        writeln!(text, "    server {name} 127.0.0.1:{port} {options}").expect("a String takes all");
-    };
-    for (number, port) in (1..).zip(config.copies.iter().copied()) {
-        server(&format!("copy-{number}"), port, "check inter 500ms fall 2 rise 1");
-        server(&format!("unready-{number}"), port, "backup");
+{checked}
+backend unready
+    balance leastconn
+{unchecked}"
+    )
+}
+
+const CHECK: &str = " check inter 500ms fall 2 rise 1";
+
+fn servers(config: &HaProxyConfig, check: &str) -> String {
+    let copies = (1..).zip(&config.copies);
+    copies
+        .map(|(number, port)| format!("    server copy-{number} 127.0.0.1:{port}{check}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There the copies have one name, whose addresses come and go with them.
+    fn of_compose(check: &str) -> String {
+        let from = "resolvers docker init-addr none";
+        format!("    server-template copy- 2 order:3001 {from}{check}\n")
     }
-    text
+
+    const RESOLVERS: &str = "
+resolvers docker
+    nameserver docker 127.0.0.11:53
+    resolve_retries 3
+    timeout resolve 500ms
+    timeout retry 500ms
+    hold valid 1s
+";
+
+    #[test]
+    fn the_proxy_of_compose_has_the_same_settings() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/docker/haproxy.cfg");
+        let expected = settings("0.0.0.0:3001", "/readyz", &of_compose(CHECK), &of_compose(""));
+        let expected = expected + RESOLVERS;
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(file, &expected).unwrap();
+        }
+        assert_eq!(fs::read_to_string(file).unwrap(), expected, "UPDATE_DOCS=1 writes it");
+    }
 }
