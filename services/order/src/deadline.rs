@@ -149,7 +149,8 @@ mod tests {
             run(&bench, Duration::from_secs(deadline)).await.unwrap();
             assert_eq!(bench.count(SAID).await, said);
         }
-        let known = store::order(&bench.context.message_store.pool, order).await.unwrap().unwrap();
+        let known =
+            store::order(&bench.context.message_store.pool, order, None).await.unwrap().unwrap();
         let detail = &known.fact("order.cancel-requested").unwrap().detail;
         assert_eq!(detail["reason"], serde_json::to_value(CancelReason::Deadline).unwrap());
     }

@@ -5,6 +5,7 @@ mod watchers;
 
 use crate::{
     order::{Fact, Order, Status},
+    store::Changed,
     view::Step,
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -12,7 +13,7 @@ use events::{EventId, OrderId, said_at};
 use serde::Serialize;
 use service::http::{Feed, Listener, write_event};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,9 +26,14 @@ pub struct Feeds {
     pub news: NewsFeed,
 }
 
+/// Whose clients hear of it; none where keys are not required.
+type Owner = Option<Arc<str>>;
+
 /// The outcome of a transaction for one order.
 pub struct Change<'a> {
     pub order_id: OrderId,
+    /// Who has placed it, where keys are required.
+    pub client: Owner,
     pub order: &'a Order,
     /// The facts that it has recorded.
     pub news: &'a [Fact],
@@ -80,16 +86,21 @@ impl Feeds {
 
     pub fn tell(&self, changes: &[Change]) {
         self.watchers.tell(changes.iter().map(|one| (&one.order_id, one.order)));
-        let ended = changes.iter().filter(|one| one.has_ended);
-        let ended = ended.map(|one| Ending { order_id: one.order_id, status: one.order.status() });
-        let ended: Vec<_> = ended.collect();
-        if self.endings.is_heard() && !ended.is_empty() {
-            let mut text = String::new();
-            write_event(&mut text, "ended", &ended, None::<EventId>);
-            self.endings.send(text);
+        if self.endings.is_heard() {
+            let mut ended: BTreeMap<Owner, Vec<Ending>> = BTreeMap::new();
+            for one in changes.iter().filter(|one| one.has_ended) {
+                let ending = Ending { order_id: one.order_id, status: one.order.status() };
+                ended.entry(one.client.clone()).or_default().push(ending);
+            }
+            for (owner, ended) in ended {
+                let mut text = String::new();
+                write_event(&mut text, "ended", &ended, None::<EventId>);
+                self.endings.send(owner, text);
+            }
         }
         self.news.tell(changes.iter().flat_map(|one| {
-            one.news.iter().flat_map(move |fact| News::of(one.order_id, one.order, fact))
+            let news = one.news.iter().flat_map(|fact| News::of(one.order_id, one.order, fact));
+            news.map(|news| (one.client.clone(), news))
         }));
     }
 }
@@ -99,22 +110,22 @@ impl NewsFeed {
         Self { feed: Feed::new(bytes_max), told: Arc::default() }
     }
 
-    /// The events from that moment on, or a little earlier.
-    pub fn listen(&self, now: DateTime<Utc>) -> Listener {
+    /// The events from that moment on, or a little earlier; of one client's orders, or of all.
+    pub fn listen(&self, now: DateTime<Utc>, owner: Owner) -> Listener {
         let mut told = self.lock();
         // An id has no finer time.
         told.since.get_or_insert(now.trunc_subsecs(3));
-        self.feed.listen()
+        self.feed.listen(owner)
     }
 
-    pub fn tell(&self, all: impl Iterator<Item = News>) {
+    pub fn tell(&self, all: impl Iterator<Item = (Owner, News)>) {
         if !self.feed.is_heard() {
             return;
         }
-        let (mut told, mut text) = (self.lock(), String::new());
-        for news in all {
+        let (mut told, mut texts) = (self.lock(), BTreeMap::<Owner, String>::new());
+        for (owner, news) in all {
             if told.ids.insert(news.fact.event_id) {
-                news.write(&mut text);
+                news.write(texts.entry(owner).or_default());
             }
         }
         while told.ids.len() > TOLD_MAX
@@ -124,7 +135,7 @@ impl NewsFeed {
             told.since = told.since.max(later);
         }
         // In the order in which they were found new.
-        self.feed.send(text);
+        texts.into_iter().for_each(|(owner, text)| self.feed.send(owner, text));
     }
 
     /// The time since which to poll other processes' writes; none without listeners.
@@ -175,10 +186,12 @@ impl News {
     }
 
     /// The events of these orders since then, by time.
-    pub fn since(since: DateTime<Utc>, orders: &[(OrderId, Order)]) -> Vec<Self> {
-        let all = orders.iter().flat_map(|(id, order)| Self::all(*id, order));
-        let mut news: Vec<_> = all.filter(|news| news.fact.at >= since).collect();
-        news.sort_by_key(|news| news.fact.at);
+    pub fn since(since: DateTime<Utc>, orders: &[Changed]) -> Vec<(Owner, Self)> {
+        let all = orders.iter().flat_map(|(id, order, client)| {
+            Self::all(*id, order).map(|news| (client.clone(), news))
+        });
+        let mut news: Vec<_> = all.filter(|(_, news)| news.fact.at >= since).collect();
+        news.sort_by_key(|(_, news)| news.fact.at);
         news
     }
 }

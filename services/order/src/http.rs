@@ -1,5 +1,6 @@
 //! Routes requests. Every refusal is `application/problem+json`.
 
+pub mod access;
 mod app;
 mod cancel;
 mod docs;
@@ -11,12 +12,14 @@ mod news;
 mod place;
 pub mod problem;
 
-use crate::{store, view::View};
+use crate::{keys::Role, store, view::View};
+use access::{Caller, authenticate};
 pub use app::{App, order_id};
 use axum::{
     Json, Router,
     extract::{Path, State, rejection::PathRejection},
     middleware,
+    response::IntoResponse,
     routing::{get, post},
 };
 pub use draft::{ITEMS_MAX, QUANTITY_MAX};
@@ -25,8 +28,16 @@ pub use list::{LIMIT, LIMIT_MAX, Listed};
 pub use news::CAUGHT_UP_MAX;
 use service::http::{Problem, guarded, health, in_time, limited, metrics, pages};
 
-/// `more` are limited as the service's own are.
-pub fn routes(app: App, more: Router<App>) -> Router {
+/// Routes of others, beside the service's own.
+#[derive(Default)]
+pub struct More {
+    /// Limited and behind the keys, as the service's own are.
+    pub routes: Router<App>,
+    /// For everybody.
+    pub open: Router<App>,
+}
+
+pub fn routes(app: App, more: More) -> Router {
     let of_orders = Router::new()
         .route("/orders", get(list::list))
         .route("/orders/endings", get(endings::listen))
@@ -34,13 +45,15 @@ pub fn routes(app: App, more: Router<App>) -> Router {
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/cancel", post(cancel::cancel))
         .route("/orders/{id}/events", get(follow::follow))
-        .merge(more)
+        .merge(more.routes)
         .layer(middleware::from_fn(in_time))
         .route("/orders", post(place::place));
     let all = limited(of_orders, app.limits())
+        .route("/metrics", get(read_metrics))
+        .layer(middleware::from_fn_with_state(app.clone(), authenticate))
+        .merge(more.open)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::page))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page).layer(middleware::from_fn(pages::guard)))
         .merge(docs::files());
@@ -49,11 +62,17 @@ pub fn routes(app: App, more: Router<App>) -> Router {
 
 async fn show(
     State(app): State<App>,
+    caller: Caller,
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Json<View>, Problem> {
     let id = order_id(id)?;
-    let found = store::get(&app.context.message_store.pool, id).await?;
+    let found = store::get(&app.context.message_store.pool, id, caller.scope()).await?;
     found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| problem::no_such_order(id))
+}
+
+async fn read_metrics(caller: Caller) -> Result<impl IntoResponse, Problem> {
+    caller.must(Role::sees_all)?;
+    metrics::page().await
 }
 
 #[cfg(test)]

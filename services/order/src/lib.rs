@@ -1,11 +1,13 @@
 //! The order service on one screen: its settings, the events it consumes, its jobs and its routes.
 //! Its binary is in `page/`, which adds the live page.
 
+pub mod acts;
 pub mod audit;
 mod cancelling;
 mod deadline;
 mod feed;
 pub mod http;
+pub mod keys;
 mod metrics;
 mod on;
 mod order;
@@ -19,7 +21,6 @@ mod waiting;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-use axum::Router;
 use events::{
     InventoryFailed, InventoryReserved, PaymentApproved, PaymentFailed, PaymentReversed,
     ShippingFailed, ShippingScheduled,
@@ -31,7 +32,8 @@ use std::{sync::Arc, time::Duration};
 pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
 pub use feed::{Ending, Feeds, News, WatchAll, Watchers};
-pub use http::{App, routes};
+pub use http::{App, More, routes};
+use keys::{ApiKeys, Keys};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use root_event::root_event;
@@ -55,11 +57,21 @@ pub struct Settings {
     #[arg(long, env = "HTTP_KEYS_KEPT", default_value = "24h", value_name = "HTTP_KEYS_KEPT")]
     #[arg(value_parser = parse_duration)]
     pub keys_kept: Duration,
+    /// Whether requests need an API key: as Authorization: Bearer qk_…; `saga keys` makes them
+    #[arg(long, env = "API_KEYS", default_value = "off", value_name = "API_KEYS")]
+    pub api_keys: ApiKeys,
     #[command(flatten)]
     pub http: HttpSettings,
 }
 
 impl Settings {
+    pub fn keys(&self) -> Keys {
+        match self.api_keys {
+            ApiKeys::Off => Keys::default(),
+            ApiKeys::Required => Keys::required(),
+        }
+    }
+
     /// For each of the three kinds of streams: news, endings and the live page.
     pub const fn feed_bytes(&self) -> usize {
         self.http.stream_bytes() / 3
@@ -68,18 +80,19 @@ impl Settings {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::with_capacity(settings.feed_bytes()) };
-    Ok(service_with(settings, orders, Box::new(|_| Router::new())))
+    Ok(service_with(settings, orders, Box::new(|_| More::default())))
 }
 
 /// Routes beside the service's own.
-pub type MoreRoutes = Box<dyn FnOnce(&App) -> Router<App> + Send>;
+pub type MoreRoutes = Box<dyn FnOnce(&App) -> More + Send>;
 
 pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Service<Orders> {
     let (placing, writer) = Placing::channel(settings.http.in_flight_max as usize);
+    let keys = settings.keys();
     let routes = {
-        let (settings, orders) = (settings.clone(), orders.clone());
+        let (settings, orders, keys) = (settings.clone(), orders.clone(), keys.clone());
         move |context| {
-            let app = App::new(&settings, context, orders, placing);
+            let app = App::new(&settings, context, orders, placing, keys);
             let more = more(&app);
             routes(app, more)
         }
@@ -91,12 +104,14 @@ pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Se
     reactions(orders)
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
+        .worker("look for API keys", |context| keys.run(context))
         .worker("look for streams", |context| replicas::run(context, feeds))
         .samples(move |context| metrics::orders(context, order_deadline))
         .every(Duration::from_secs(1), "cancel overdue orders", move |context| {
             let deadline = deadline.clone();
             async move { deadline.enforce(&context).await }
         })
+        .every(Duration::from_secs(1), "log operators' acts", acts::log)
         .every(Duration::from_mins(1), "report stuck orders", move |context| {
             cancelling::complain(context, order_deadline)
         })

@@ -41,6 +41,8 @@ pub struct Draft {
 pub struct Request {
     pub draft: Draft,
     pub key: Option<String>,
+    /// Whose order it is, where keys are required.
+    pub client: Option<Arc<str>>,
     /// The `traceparent` of the customer.
     pub trace: Option<String>,
 }
@@ -108,6 +110,7 @@ impl Placing {
     }
 
     pub async fn place(&self, mut request: Request) -> Verdict {
+        request.key = request.key.map(|key| own_key(request.client.as_deref(), &key));
         let held = match &request.key {
             Some(key) => Some(self.busy.hold(key).ok_or(Refusal::KeyBusy)?),
             None => None,
@@ -133,6 +136,11 @@ impl Placing {
         // Without a reply the writer has gone: the service is stopping.
         said.unwrap_or(Err(Refusal::Away))
     }
+}
+
+/// Each client has idempotency keys of its own: neither its name nor a key has a line break.
+fn own_key(client: Option<&str>, key: &str) -> String {
+    client.map_or_else(|| key.into(), |client| format!("{client}\n{key}"))
 }
 
 impl Waiting {

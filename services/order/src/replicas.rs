@@ -39,7 +39,7 @@ async fn look(context: &Context, feeds: &Feeds) -> Result<(), Failure> {
     }
     if let Some(since) = feeds.news.looked_for_since() {
         let earliest = context.env.now() - BACK;
-        let lately = store::lately(pool, since, NEWEST).await?.orders;
+        let lately = store::lately(pool, since, NEWEST, None).await?.orders;
         feeds.news.tell(News::since(since, &lately).into_iter());
         feeds.news.looked(earliest);
     }

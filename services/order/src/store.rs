@@ -1,7 +1,9 @@
 //! Holds all SQL of the service. Here: the loading and saving of facts for the consumer.
 
+mod acts;
 mod answers;
 mod glance;
+mod keys;
 mod place;
 mod read;
 mod repository;
@@ -20,13 +22,16 @@ use serde_json::Value;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 use telemetry::metrics;
 
+pub use acts::{LoggedAct, begin_acts, end_acts, list_acts, take_unlogged};
 pub use answers::{Answer, forget_answers};
-pub use glance::{COUNTED_MAX, count, further, glance, lately, running, trace};
+pub use glance::{COUNTED_MAX, Changed, count, further, glance, lately, running, trace};
+pub use keys::{KeyRow, ListedKey, client_of, create_key, list_keys, revoke_key, valid_keys};
 pub use place::{Placed, Unwritten};
-pub use read::{Cancellable, Cursor, Filter, get, list, order, stuck};
+pub use read::{Cancellable, Cursor, Filter, get, is_of, list, order, stuck};
 pub use repository::OrderRepository;
 
 #[derive(Clone, Default)]
@@ -39,6 +44,8 @@ pub struct Orders {
 #[derive(Default)]
 pub struct Loaded {
     known: BTreeMap<OrderId, Order>,
+    /// Who has placed them, where keys are required.
+    clients: BTreeMap<OrderId, Arc<str>>,
     news: BTreeMap<OrderId, Vec<Fact>>,
     ended: BTreeSet<OrderId>,
 }
@@ -70,12 +77,15 @@ impl Store for Orders {
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Reply<'static, Loaded> {
-        let query = tx.query("SELECT id, facts::TEXT FROM orders WHERE id = ANY($1)");
-        let rows = query.bind(orders).rows::<(OrderId, String)>();
+        let query = tx.query("SELECT id, facts::TEXT, client FROM orders WHERE id = ANY($1)");
+        let rows = query.bind(orders).rows::<(OrderId, String, Option<String>)>();
         let loaded = async move {
-            let known = rows.await?.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?)));
-            let known = known.collect::<Result<_, Failure>>()?;
-            Ok(Loaded { known, ..Loaded::default() })
+            let mut loaded = Loaded::default();
+            for (id, facts, client) in rows.await? {
+                loaded.known.insert(id, read_facts(&facts)?);
+                loaded.clients.extend(client.map(|client| (id, client.into())));
+            }
+            Ok(loaded)
         };
         loaded.boxed()
     }
@@ -112,7 +122,8 @@ impl Store for Orders {
     fn committed(&self, batch: Loaded) {
         let changes = batch.news.iter().filter_map(|(id, news)| {
             let (order, has_ended) = (batch.known.get(id)?, batch.ended.contains(id));
-            Some(Change { order_id: *id, order, news, has_ended })
+            let client = batch.clients.get(id).cloned();
+            Some(Change { order_id: *id, client, order, news, has_ended })
         });
         let changes: Vec<_> = changes.collect();
         for Change { order, .. } in changes.iter().filter(|change| change.has_ended) {

@@ -1,6 +1,12 @@
 //! Runs the service on a database of its own, without a broker.
 
-use crate::{App, Draft, Order, Orders, Placing, Request, Settings, Writer, replicas, routes};
+use crate::{
+    App, Draft, More, Order, Orders, Placing, Request, Settings, Writer, replicas, routes,
+};
+use crate::{
+    keys::{ApiKey, Role},
+    store,
+};
 use axum::{
     Router,
     extract::Request as HttpRequest,
@@ -86,18 +92,20 @@ impl Bench {
     }
 
     pub fn router(&self) -> Router {
-        self.router_with(|_| Router::new())
+        self.router_with(|_| More::default())
     }
 
-    pub fn router_with(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
+    pub fn router_with(&self, more: impl FnOnce(&App) -> More) -> Router {
         self.bare_router(more).layer(middleware::map_request(with_host))
     }
 
     /// For requests with a host of their own.
-    pub fn bare_router(&self, more: impl FnOnce(&App) -> Router<App>) -> Router {
+    pub fn bare_router(&self, more: impl FnOnce(&App) -> More) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
         tokio::spawn(replicas::run(self.context.clone(), orders.feeds.clone()));
-        let app = App::new(&self.settings, self.context.clone(), orders, placing);
+        let keys = self.settings.keys();
+        tokio::spawn(keys.clone().run(self.context.clone()));
+        let app = App::new(&self.settings, self.context.clone(), orders, placing, keys);
         let more = more(&app);
         routes(app, more)
     }
@@ -109,6 +117,14 @@ impl Bench {
 
     pub async fn placed(&self) -> OrderId {
         self.placing.place(request(None)).await.unwrap().order_id
+    }
+
+    /// A new key of this client.
+    pub async fn key(&self, client: &str, role: Role) -> String {
+        let key = ApiKey::new(&SystemEnv);
+        let pool = &self.context.message_store.pool;
+        store::create_key(pool, &key, client, role).await.unwrap();
+        key.to_string()
     }
 
     /// Handles it as the consumer does.
@@ -197,7 +213,7 @@ pub fn draft() -> Draft {
 }
 
 pub fn request(key: Option<&str>) -> Request {
-    Request { draft: draft(), key: key.map(Into::into), trace: None }
+    Request { draft: draft(), key: key.map(Into::into), client: None, trace: None }
 }
 
 pub fn approved(order_id: OrderId) -> PaymentApproved {

@@ -20,9 +20,9 @@ mod trace;
 use axum::{Router, middleware};
 use std::sync::Arc;
 
-pub use client::Client;
+pub use client::{Account, Client};
 pub use feed::{Feed, Listener, write_event};
-pub use hosts::is_local;
+pub use hosts::{is_local, is_local_name};
 pub use limits::{Limits, in_time, survive_panics};
 pub use problem::{Errors, Problem};
 pub use server::Listen;

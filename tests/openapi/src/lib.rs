@@ -6,6 +6,7 @@ mod examples;
 mod html;
 mod model;
 mod operations;
+mod parameters;
 mod schemas;
 
 use serde_json::{Map, Value, json};
@@ -19,6 +20,9 @@ const ABOUT: &str = "Places, shows and cancels orders. A POST is answered as soo
     gain fields. \
     Every error is `application/problem+json` (RFC 9457) with a stable `type`, also for an unknown \
     path (404), a wrong method (405), a missing `Host` (400) and an unknown one (421).";
+
+const KEY: &str = "With `API_KEYS=required`. A key belongs to a client, which sees and cancels \
+    its own orders only; another's is a 404. `saga keys create` makes keys.";
 
 /// The service's two builds: with the demonstration, and without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +70,12 @@ fn document(build: Build) -> Value {
         "servers": [{ "url": "/", "description": "Where this document came from." }],
         "tags": operations::GROUPS.map(|(name, about)| json!({ "name": name, "description": about })),
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "securitySchemes": { "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "qk_<id>_<secret>",
+            "description": KEY,
+        } } },
     })
 }
 

@@ -46,6 +46,7 @@ pub struct Example {
     pub text: String,
 }
 
+const RETRY_AFTER: &str = "Retry-After";
 pub const JSON: &str = "application/json";
 pub const PROBLEM: &str = "application/problem+json";
 
@@ -67,6 +68,10 @@ impl Operation {
             "description": self.about,
             "responses": answers,
         });
+        // Without a key too, where none is required.
+        if self.answers.iter().any(|answer| answer.status == StatusCode::UNAUTHORIZED) {
+            json["security"] = json!([{}, { "key": [] }]);
+        }
         if !self.parameters.is_empty() {
             json["parameters"] = self.parameters.iter().map(Parameter::json).collect();
         }
@@ -150,14 +155,18 @@ impl Answer {
                     answer.about = but_one;
                     answer.examples.push(example);
                     // A header that not every one of them has is not promised.
-                    answer.headers.retain(|_| problem.retry_after_s().is_some());
+                    answer.headers.retain(|header| {
+                        header.name != RETRY_AFTER || problem.retry_after_s().is_some()
+                    });
                 }
                 None => {
                     let about = problem.title();
                     let new = Self::new(problem.status(), about, "Problem", vec![example]);
                     let new = Self { media_type: PROBLEM, ..new };
                     let retry = problem.retry_after_s().map(retry_after);
-                    answers.push(retry.into_iter().fold(new, Self::with_header));
+                    let challenge = (problem.status() == StatusCode::UNAUTHORIZED).then(challenge);
+                    let headers = retry.into_iter().chain(challenge);
+                    answers.push(headers.fold(new, Self::with_header));
                 }
             }
         }
@@ -182,10 +191,20 @@ impl Answer {
     }
 }
 
+fn challenge() -> Parameter {
+    Parameter {
+        place: "header",
+        name: "WWW-Authenticate",
+        about: "The scheme of a key.".into(),
+        schema: json!({ "type": "string" }),
+        example: "Bearer realm=\"orders\"".into(),
+    }
+}
+
 fn retry_after(seconds: u32) -> Parameter {
     Parameter {
         place: "header",
-        name: "Retry-After",
+        name: RETRY_AFTER,
         about: "Seconds until it is worth asking again.".into(),
         schema: json!({ "type": "integer", "minimum": 1 }),
         example: seconds.into(),

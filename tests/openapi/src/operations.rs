@@ -3,16 +3,15 @@
 use crate::{
     examples,
     model::{Answer, Example, Operation, Parameter, schema_of},
+    parameters::{id, key, query, reason, traceparent},
     schemas::uuid,
 };
 use axum::http::StatusCode;
 use demo::CUSTOMER;
 use order::{
     Ending, Status,
-    http::{
-        CAUGHT_UP_MAX, LIMIT, LIMIT_MAX, Listed,
-        problem::{self, KEY_MAX},
-    },
+    http::{CAUGHT_UP_MAX, LIMIT, LIMIT_MAX, Listed, problem},
+    keys::Role,
 };
 use serde_json::{Value, json};
 use service::http::{Errors, Problem};
@@ -64,6 +63,7 @@ fn place() -> Operation {
         ])),
         problem::key_reused(),
         problem::outcome_unknown(examples::order_id()),
+        problem::role_may_not(Role::Viewer),
     ];
     Operation {
         method: "post",
@@ -156,11 +156,15 @@ fn cancel() -> Operation {
         about: "Possible until the order is final; completed steps are compensated. A repeated \
             cancel, or one of an order that is already being compensated, is accepted and changes \
             nothing.",
-        parameters: vec![id(), traceparent()],
+        parameters: vec![id(), reason(), traceparent()],
         body: vec![],
         answers: limited(
             [Answer::new(StatusCode::ACCEPTED, about, "Cancellation", vec![accepted])],
-            vec![unknown(), problem::too_late(Status::Confirmed)],
+            vec![
+                problem::role_may_not(Role::Viewer),
+                unknown(),
+                problem::too_late(Status::Confirmed),
+            ],
         ),
     }
 }
@@ -295,8 +299,18 @@ fn service() -> [Operation; 5] {
             "/metrics",
             "readMetrics",
             "Metrics",
-            "For Prometheus.",
-            with(Answer::text("text/plain", "All of them.", METRICS), vec![Problem::internal()]),
+            "For Prometheus. Where keys are required, for viewers and operators.",
+            with(
+                Answer::text("text/plain", "All of them.", METRICS),
+                vec![
+                    problem::no_key(),
+                    problem::unknown_key(),
+                    problem::role_may_not(Role::Client),
+                    Problem::internal(),
+                    Problem::too_many_requests(1),
+                    Problem::database_away(),
+                ],
+            ),
         ),
         get("/openapi.json", "readContract", "This contract", "OpenAPI 3.1.", vec![openapi]),
         get(
@@ -318,6 +332,8 @@ const METRICS: &str = "# HELP orders_placed_total orders answered 201 for the fi
 /// Adds the answers of any route that is limited and needs the database.
 fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> Vec<Answer> {
     refusals.extend([
+        problem::no_key(),
+        problem::unknown_key(),
         Problem::too_many_requests(1),
         Problem::internal(),
         Problem::overloaded(),
@@ -346,41 +362,4 @@ fn errors(wrong: &[(&str, &str)]) -> Errors {
 fn link(operation: &str, about: &str) -> Value {
     let parameters = json!({ "id": "$response.body#/order_id" });
     json!({ "operationId": operation, "parameters": parameters, "description": about })
-}
-
-fn id() -> Parameter {
-    Parameter {
-        place: "path",
-        name: "id",
-        about: "The order's id.".into(),
-        schema: uuid(),
-        example: json!(examples::order_id()),
-    }
-}
-
-fn query(name: &'static str, about: &str, schema: Value, example: Value) -> Parameter {
-    Parameter { place: "query", name, about: about.into(), schema, example }
-}
-
-fn key() -> Parameter {
-    let schema = json!({
-        "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[\\t -~]*[!-~][\\t -~]*$",
-    });
-    let about = format!(
-        "A text chosen by the client, 1 to {KEY_MAX} visible ASCII characters, new for each order."
-    );
-    let example = "a3f1c2d4-checkout-17".into();
-    Parameter { place: "header", name: "Idempotency-Key", about, schema, example }
-}
-
-fn traceparent() -> Parameter {
-    Parameter {
-        place: "header",
-        name: "traceparent",
-        about: "W3C Trace Context: the order continues the client's trace. An invalid value is \
-             ignored."
-            .into(),
-        schema: json!({ "type": "string" }),
-        example: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
-    }
 }

@@ -47,7 +47,8 @@ impl Customers {
         let chaos = fleet.chaos.clone();
         sleep(chaos.within(0..within.as_millis() as u64)).await;
         let key = (chaos.below(10) > 0).then(|| format!("customer {number}"));
-        let request = Request { draft: draft(&chaos, number, self.products), key, trace: None };
+        let draft = draft(&chaos, number, self.products);
+        let request = Request { draft, key, client: None, trace: None };
         let Some(order) = self.place(&fleet, &request).await else {
             return;
         };

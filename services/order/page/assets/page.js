@@ -266,6 +266,13 @@ if (find('#twenty')) {
   });
 }
 
+if (find('#sign-out')) {
+  find('#sign-out').addEventListener('click', async () => {
+    await fetch('/page/sign-in', { method: 'DELETE' });
+    location.assign('/page/sign-in');
+  });
+}
+
 detail.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy], [data-copy-curl]');
   if (!button) return;

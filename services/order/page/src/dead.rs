@@ -13,7 +13,11 @@ use dead_letters::{
 };
 use labels::span;
 use messaging::{Retention, header, is_parking};
-use order::NAME;
+use order::{
+    NAME,
+    acts::{Actor, acts_of, outcomes},
+    store,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use service::{Context, http::Problem};
@@ -44,6 +48,7 @@ struct Reason {
 struct OwnBooks {
     pool: PgPool,
     retention: Retention,
+    by: Actor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -126,7 +131,7 @@ struct Shown {
 }
 
 pub async fn act(
-    _: Allowed,
+    Allowed(caller): Allowed,
     State(page): State<Page>,
     Path((queue, deed)): Path<(String, Deed)>,
 ) -> Result<Html<String>, Problem> {
@@ -135,7 +140,11 @@ pub async fn act(
         return Err(Problem::no_such_page());
     }
     let Context { message_store, retention, .. } = page.app.context;
-    let books = OwnBooks { pool: message_store.pool, retention };
+    let by = match caller.key() {
+        Some(key) => Actor::of_key(key, "page", None),
+        None => Actor { who: "anyone on this machine".into(), via: "page", ..Actor::default() },
+    };
+    let books = OwnBooks { pool: message_store.pool, retention, by };
     // Completes even if the page disconnects.
     let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
@@ -179,7 +188,10 @@ async fn act_on(
 ) -> Result<Vec<(String, bool)>> {
     if deed == Deed::Replay {
         let mut post = Post::connect(&operator.amqp_url.read(), "order: operator").await?;
+        let acts = acts_of(&books.by, "dlq.replay", &lease.letters());
+        store::begin_acts(&books.pool, &acts).await.context("cannot record the replay")?;
         let done = replay(books, books.retention, &mut post, lease).await?;
+        store::end_acts(&books.pool, &outcomes(&acts, &done)).await?;
         let told = |letter: &Letter| {
             let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
             same.next().map_or((String::new(), false), said)

@@ -1,7 +1,9 @@
 //! Serves `GET /page/orders/{id}`: one order in its lanes, as a fragment of the page.
 
 use crate::{
-    Page, lanes,
+    Page,
+    acting::Viewer,
+    lanes,
     order_labels::{self, Ending},
     steps::{Kind, Step, steps},
 };
@@ -33,6 +35,7 @@ struct Detail {
 
 pub async fn show(
     State(Page { app, .. }): State<Page>,
+    _: Viewer,
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Html<String>, Problem> {
     html(&app, order_id(id)?).await.map(Html)
@@ -40,7 +43,7 @@ pub async fn show(
 
 pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
     let pool = &app.context.message_store.pool;
-    let view = store::get(pool, id).await?.ok_or_else(|| problem::no_such_order(id))?;
+    let view = store::get(pool, id, None).await?.ok_or_else(|| problem::no_such_order(id))?;
     let trace = store::trace(pool, id).await?;
     let view = app.as_of_now(view);
     let waiting = view.waits_for.clone().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Serves `GET /page/frames`: the page's changes as a stream. A page that reconnects resumes at its
 //! last frame.
 
-use crate::{Page, feed::Subscriber};
+use crate::{Page, acting::Viewer, feed::Subscriber};
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
@@ -34,6 +34,7 @@ struct Follower {
 
 pub async fn follow(
     State(page): State<Page>,
+    Viewer(caller): Viewer,
     place: OpenStream,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
@@ -42,7 +43,7 @@ pub async fn follow(
     // address.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let subscriber = page.feed.subscribe(last.or(asked.after.as_deref()));
-    let token = page.acting.as_ref().map(|acting| acting.token.as_str());
+    let token = page.acting.as_ref().map(|acting| acting.token(&caller));
     // A browser ignores an event without data.
     let hello = sse::event("hello", &json!({ "token": token })).retry(COME_BACK);
     let stop = page.app.context.stop;

@@ -1,5 +1,5 @@
 //! The live page of the order service, and its binary: shows the events that order consumes and the
-//! depths of the queues, as they change. Read-only, unless `DEMO=1` lets it act.
+//! depths of the queues, as they change. It acts for operators, and with `DEMO=1`.
 
 mod acting;
 mod dead;
@@ -15,10 +15,11 @@ mod rows;
 #[cfg(feature = "demo")]
 mod scenarios;
 mod scene;
+mod sign_in;
 mod steps;
 
 use crate::order_labels::Ending;
-use acting::Acting;
+use acting::{Acting, Viewer};
 use askama::Template;
 use axum::{
     Router,
@@ -31,7 +32,11 @@ use events::OrderId;
 use feed::PageFeed;
 use messaging::{Env, SystemEnv};
 use operator::Operator;
-use order::{Feeds, Orders, http::App};
+use order::{
+    Feeds, Orders,
+    http::{App, More},
+    keys::{ApiKeys, Role},
+};
 use scene::Scene;
 use secret::Secret;
 use serde::Deserialize;
@@ -72,13 +77,13 @@ pub struct Settings {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
-    /// Lets the page replay dead letters, and place a demonstration's orders, for anyone on this
-    /// machine
+    /// Lets the page replay dead letters, and place a demonstration's orders: for anyone on this
+    /// machine, or for operators where API keys are required
     #[arg(long, env = "DEMO", value_name = "DEMO", num_args = 0..=1)]
     #[arg(default_value = "0", default_missing_value = "1")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub demo: bool,
-    /// How an operator comes to RabbitMQ; for the dead letters, with DEMO=1
+    /// How an operator comes to RabbitMQ; for the dead letters, with DEMO=1 or API_KEYS=required
     #[arg(long, env = "OPERATOR_AMQP_URL", hide_env_values = true)]
     #[arg(value_name = "OPERATOR_AMQP_URL")]
     pub operator_amqp_url: Option<Secret>,
@@ -103,7 +108,8 @@ struct Page {
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let Settings { order, page } = settings;
     let orders = Orders { feeds: Feeds::with_capacity(order.feed_bytes()) };
-    let acting = page.demo.then(|| Acting::new(page)).transpose()?.map(Arc::new);
+    let may_act = page.demo || order.api_keys == ApiKeys::Required;
+    let acting = may_act.then(|| Acting::new(page)).transpose()?.map(Arc::new);
     let operator = acting.as_ref().and_then(|acting| acting.operator.clone());
     let feed =
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
@@ -127,17 +133,21 @@ impl FromRef<Page> for Arc<Limits> {
     }
 }
 
-fn routes(page: Page) -> Router<App> {
-    Router::new()
+fn routes(page: Page) -> More {
+    let open = Router::new()
+        .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
+        .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
+        .merge(sign_in::routes())
+        .layer(middleware::from_fn(guard));
+    let routes = Router::new()
         .route("/", get(show))
         .route("/page/frames", get(follow::follow))
         .route("/page/orders/{id}", get(detail::show))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
-        .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
-        .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
         .merge(scenarios::routes())
         .layer(middleware::from_fn(guard))
-        .with_state(page)
+        .with_state(page);
+    More { routes, open }
 }
 
 #[derive(Template)]
@@ -149,7 +159,10 @@ struct Whole<'a> {
     detail: String,
     selected: Option<OrderId>,
     buttons: String,
-    acting: Option<&'a Acting>,
+    /// For acts; none for who may only look.
+    token: Option<String>,
+    /// Whose key it is.
+    client: Option<Arc<str>>,
     rabbitmq_page: &'a str,
 }
 
@@ -166,6 +179,7 @@ struct Asked {
 
 async fn show(
     State(page): State<Page>,
+    Viewer(caller): Viewer,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> impl IntoResponse {
     let mut subscriber = page.feed.subscribe(None);
@@ -176,14 +190,16 @@ async fn show(
         Some(id) => detail::html(&page.app, id).await.ok(),
         None => None,
     };
+    let acting = page.acting.as_deref().filter(|_| caller.must(Role::operates).is_ok());
     let whole = Whole {
         map: map::draw(&scene.numbers),
         detail: detail.unwrap_or_default(),
         selected,
         scene,
         frame,
-        buttons: page.acting.as_ref().map(|_| scenarios::buttons()).unwrap_or_default(),
-        acting: page.acting.as_deref(),
+        buttons: acting.filter(|it| it.is_demo).map(|_| scenarios::buttons()).unwrap_or_default(),
+        token: acting.map(|it| it.token(&caller)),
+        client: caller.client(),
         rabbitmq_page: &page.rabbitmq_page,
     };
     Html(whole.render().expect("a page is text"))

@@ -44,17 +44,21 @@ const SCENARIOS: [Scenario; 6] = [
 ];
 
 async fn place(
-    _: Allowed,
-    State(Page { app, .. }): State<Page>,
+    Allowed(caller): Allowed,
+    State(Page { app, acting, .. }): State<Page>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
+    if !acting.is_some_and(|acting| acting.is_demo) {
+        return Err(Problem::no_such_page());
+    }
     let scenario = SCENARIOS.iter().find(|known| known.name == name);
     let scenario = scenario.ok_or_else(Problem::no_such_page)?;
     let DemoOrder { method: payment_method, cancel_after, .. } = scenario.asking;
     let items = scenario.asking.items();
     let total_amount = PRICE.times(scenario.asking.quantity).map_err(|_| Problem::internal())?;
     let draft = Draft { customer_id: CUSTOMER, payment_method, items, total_amount };
-    let order_id = app.placing.place(Request { draft, key: None, trace: None }).await?.order_id;
+    let request = Request { draft, key: None, client: caller.client(), trace: None };
+    let order_id = app.placing.place(request).await?.order_id;
     if let Some(wait) = cancel_after {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;

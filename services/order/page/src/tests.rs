@@ -1,3 +1,5 @@
+mod acting;
+
 use super::*;
 use crate::{
     feed::Subscriber,
@@ -144,7 +146,8 @@ async fn the_list_tells_the_end_in_a_persons_words() {
     bench.hear(approved(other)).await;
     bench.hear(short(other)).await;
     let pool = &bench.context.message_store.pool;
-    let told = async |id| order_labels::ending(&store::order(pool, id).await.unwrap().unwrap());
+    let told =
+        async |id| order_labels::ending(&store::order(pool, id, None).await.unwrap().unwrap());
     assert_eq!(told(one).await, "TRK-00000001");
     assert_eq!(told(other).await, "sold out");
 }

@@ -1,7 +1,7 @@
 //! Holds the state that every route gets, and the request parsing that several routes share.
 
 use super::problem;
-use crate::{Settings, placing::Placing, store::Orders, view::View};
+use crate::{Settings, keys::Keys, placing::Placing, store::Orders, view::View};
 use axum::extract::{FromRef, Path, rejection::PathRejection};
 use events::OrderId;
 use service::{
@@ -15,14 +15,21 @@ pub struct App {
     pub context: Context,
     pub orders: Orders,
     pub placing: Placing,
+    pub keys: Keys,
     limits: Arc<Limits>,
     order_deadline: Duration,
 }
 
 impl App {
-    pub fn new(settings: &Settings, context: Context, orders: Orders, placing: Placing) -> Self {
+    pub fn new(
+        settings: &Settings,
+        context: Context,
+        orders: Orders,
+        placing: Placing,
+        keys: Keys,
+    ) -> Self {
         let (limits, order_deadline) = (Limits::new(&settings.http), settings.order_deadline);
-        Self { context, orders, placing, limits: Arc::new(limits), order_deadline }
+        Self { context, orders, placing, keys, limits: Arc::new(limits), order_deadline }
     }
 
     pub(super) fn limits(&self) -> Arc<Limits> {

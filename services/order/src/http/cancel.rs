@@ -1,28 +1,53 @@
-//! Serves `POST /orders/{id}/cancel`: 202 as long as the order can still be compensated.
+//! Serves `POST /orders/{id}/cancel`: 202 as long as the order can still be compensated. An
+//! operator's is recorded as an act.
 
 use super::{
+    access::Caller,
     app::{App, order_id},
     problem,
 };
-use crate::cancelling::{self, Outcome};
+use crate::{
+    acts::Actor,
+    cancelling::{self, Outcome},
+    keys::Role,
+    store,
+};
 use axum::{
     Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{Path, Query, State, rejection::PathRejection},
+    http::{HeaderMap, StatusCode, Uri},
 };
+use database::Failure;
 use events::{CancelReason, OrderId};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use service::http::{Problem, traceparent};
 
+#[derive(Default, Deserialize)]
+struct Asked {
+    reason: Option<String>,
+}
+
 pub async fn cancel(
     State(app): State<App>,
+    caller: Caller,
     id: Result<Path<OrderId>, PathRejection>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let id = order_id(id)?;
-    let App { context, orders, .. } = app;
-    let (reason, trace) = (CancelReason::Customer, traceparent(&headers));
-    let cancelled = tokio::spawn(cancelling::cancel(context, orders, id, reason, trace)).await;
+    caller.must(Role::places)?;
+    // An order's client never changes.
+    if let Some(client) = caller.scope()
+        && !store::is_of(&app.context.message_store.pool, id, client).await?
+    {
+        return Err(problem::no_such_order(id));
+    }
+    let reason = Query::<Asked>::try_from_uri(&uri).ok().and_then(|Query(asked)| asked.reason);
+    let operator = caller.key().filter(|key| key.role.operates());
+    let operator = operator.map(|key| Actor::of_key(key, "api", reason.as_deref()));
+    let trace = traceparent(&headers);
+    let cancelled = tokio::spawn(by(app, operator, id, trace)).await;
     match cancelled.map_err(|_| Problem::internal())?? {
         Outcome::Accepted(status) => {
             let body = json!({ "order_id": id, "status": status, "cancel": "accepted" });
@@ -31,4 +56,33 @@ pub async fn cancel(
         Outcome::TooLate(status) => Err(problem::too_late(status)),
         Outcome::Unknown => Err(problem::no_such_order(id)),
     }
+}
+
+/// Completes even if the client disconnects.
+async fn by(
+    app: App,
+    operator: Option<Actor>,
+    id: OrderId,
+    trace: Option<String>,
+) -> Result<Outcome, Failure> {
+    let App { context, orders, .. } = app;
+    let (pool, env) = (context.message_store.pool.clone(), context.env.clone());
+    let act = operator.map(|by| by.act(&*env, "order.cancel", id.to_string()).on(Some(id)));
+    if act.is_some() {
+        store::begin_acts(&pool, act.as_slice()).await?;
+    }
+    let cancelled = cancelling::cancel(context, orders, id, CancelReason::Customer, trace).await;
+    if let Some(act) = act {
+        let outcome = match &cancelled {
+            Ok(Outcome::Accepted(_)) => "accepted",
+            Ok(Outcome::TooLate(_)) => "too late",
+            Ok(Outcome::Unknown) => "no such order",
+            Err(_) => "failed",
+        };
+        // The order is cancelled all the same.
+        if let Err(why) = store::end_acts(&pool, &[(act.id, outcome)]).await {
+            tracing::warn!(act = %act.id, "an act stays without its outcome, {outcome}: {why}");
+        }
+    }
+    cancelled
 }

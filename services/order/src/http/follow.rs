@@ -1,6 +1,7 @@
 //! Serves `GET /orders/{id}/events`: the timeline as it grows, and the final status.
 
 use super::{
+    access::Caller,
     app::{App, order_id},
     problem,
 };
@@ -23,13 +24,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 pub async fn follow(
     State(app): State<App>,
+    caller: Caller,
     id: Result<Path<OrderId>, PathRejection>,
     place: OpenStream,
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
     // Before the first read, so that no event falls between the two.
     let watch = app.orders.feeds.watchers.watch(id);
-    let order = store::order(&app.context.message_store.pool, id).await?;
+    let order = store::order(&app.context.message_store.pool, id, caller.scope()).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;
     let mut follower = Follower::new(app.context, watch, place);
     follower.show(&order);

@@ -1,6 +1,6 @@
 //! Serves `GET /orders`: newest first, page by page.
 
-use super::app::App;
+use super::{access::Caller, app::App};
 use crate::{
     store::{self, Cursor, Filter},
     view::View,
@@ -33,10 +33,11 @@ pub struct Listed {
 
 pub async fn list(
     State(app): State<App>,
+    caller: Caller,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, Problem> {
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
-    let filter = asked.filter()?;
+    let filter = Filter { client: caller.scope().cloned(), ..asked.filter()? };
     let (orders, next) = store::list(&app.context.message_store.pool, &filter).await?;
     let orders = orders.into_iter().map(|view| app.as_of_now(view)).collect();
     Ok(Json(Listed { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
@@ -49,6 +50,7 @@ impl Asked {
             status: parse(&mut errors, "status", self.status.as_deref()),
             customer_id: parse::<Uuid>(&mut errors, "customer_id", self.customer_id.as_deref()),
             after: parse::<Cursor>(&mut errors, "cursor", self.cursor.as_deref()),
+            client: None,
             limit: parse(&mut errors, "limit", self.limit.as_deref()).unwrap_or(LIMIT),
         };
         if !(1..=LIMIT_MAX).contains(&filter.limit) {

@@ -2,7 +2,7 @@
 //! client that reconnects with `Last-Event-ID` gets the events that it missed, some perhaps twice;
 //! or a notice that they are too many.
 
-use super::app::App;
+use super::{access::Caller, app::App};
 use crate::{feed::News, replicas::BACK, store};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};
@@ -11,19 +11,22 @@ use service::http::{
     OpenStream, Problem,
     sse::{Feeding, missed},
 };
+use std::sync::Arc;
 
 /// So many of the newest orders are looked at for what was missed.
 pub const CAUGHT_UP_MAX: u32 = 2000;
 
 pub async fn listen(
     State(app): State<App>,
+    caller: Caller,
     stream: OpenStream,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Before the read, so that no event falls between the two.
-    let feed = app.orders.feeds.news.listen(app.context.env.now());
+    let scope = caller.scope();
+    let feed = app.orders.feeds.news.listen(app.context.env.now(), scope.cloned());
     let first = match last_event(&headers) {
-        Some(last) => caught_up(&app, last).await?,
+        Some(last) => caught_up(&app, last, scope).await?,
         None => String::new(),
     };
     Ok(Feeding { first, feed, stream, stop: app.context.stop }.answer())
@@ -35,13 +38,17 @@ fn last_event(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     said_at(id)
 }
 
-async fn caught_up(app: &App, last: DateTime<Utc>) -> Result<String, Problem> {
-    let since = last - BACK;
-    let lately = store::lately(&app.context.message_store.pool, since, CAUGHT_UP_MAX).await?;
+async fn caught_up(
+    app: &App,
+    last: DateTime<Utc>,
+    scope: Option<&Arc<str>>,
+) -> Result<String, Problem> {
+    let (pool, since) = (&app.context.message_store.pool, last - BACK);
+    let lately = store::lately(pool, since, CAUGHT_UP_MAX, scope).await?;
     let mut text = String::new();
     if lately.back_to.is_some_and(|oldest| oldest > since) {
         text += &missed(1);
     }
-    News::since(since, &lately.orders).iter().for_each(|news| news.write(&mut text));
+    News::since(since, &lately.orders).iter().for_each(|(_, news)| news.write(&mut text));
     Ok(text)
 }

@@ -1,6 +1,7 @@
 //! Serves `POST /orders`: answers once the order is committed, independently of the broker.
 
-use super::{app::App, draft, problem};
+use super::{access::Caller, app::App, draft, problem};
+use crate::keys::Role;
 use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
     body::Bytes,
@@ -13,15 +14,18 @@ use service::http::{Problem, traceparent};
 /// The body has come whole and in time.
 pub async fn place(
     State(app): State<App>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    caller.must(Role::places)?;
     let key = idempotency_key(&headers)?;
     if !is_json(&headers) {
         return Err(Problem::wrong_media_type());
     }
     let (draft, trace) = (draft::read(&body)?, traceparent(&headers));
-    Ok(created(app.placing.place(Asked { draft, key, trace }).await?))
+    let request = Asked { draft, key, client: caller.client(), trace };
+    Ok(created(app.placing.place(request).await?))
 }
 
 impl From<Refusal> for Problem {

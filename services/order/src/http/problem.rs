@@ -1,5 +1,6 @@
 //! Builds the problems that only orders have; those of any route are in `service::http`.
 
+use crate::keys::Role;
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};
 use std::fmt::Display;
@@ -18,6 +19,22 @@ pub fn impossible(errors: Errors) -> Problem {
     let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "Validation failed");
     let detail = "validation failed; see errors";
     Problem::new(status, "impossible-order", title, detail).with_errors(errors)
+}
+
+pub fn no_key() -> Problem {
+    let detail = "send an API key: Authorization: Bearer qk_…; `saga keys create` makes one";
+    Problem::new(StatusCode::UNAUTHORIZED, "key-missing", "An API key is required", detail)
+}
+
+/// Of another form, or unknown, or revoked.
+pub fn unknown_key() -> Problem {
+    let detail = "the API key is not valid; it may have been revoked";
+    Problem::new(StatusCode::UNAUTHORIZED, "key-invalid", "The API key is not valid", detail)
+}
+
+pub fn role_may_not(role: Role) -> Problem {
+    let detail = format!("the role of this API key, {}, does not allow this", role.name());
+    Problem::new(StatusCode::FORBIDDEN, "role-insufficient", "Forbidden", detail)
 }
 
 pub fn no_such_order(which: impl Display) -> Problem {

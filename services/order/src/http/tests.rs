@@ -4,11 +4,12 @@ mod cancelling;
 mod documents;
 mod following;
 mod fuzz;
+mod keys;
 mod limiting;
 mod placing;
 mod reading;
 
-use crate::testing::Bench;
+use crate::{store, testing::Bench};
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},

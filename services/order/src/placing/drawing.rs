@@ -39,7 +39,8 @@ pub fn draw_up(env: &dyn Env, request: &Request) -> (Placed, Answered) {
         order_id,
         body: body.clone(),
     });
-    (Placed { view, said, answer }, Answered { order_id, body })
+    let client = request.client.clone();
+    (Placed { view, said, answer, client }, Answered { order_id, body })
 }
 
 /// Of the request's content, independent of its formatting.

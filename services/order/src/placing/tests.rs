@@ -99,7 +99,10 @@ async fn who_goes_while_his_order_is_written_has_it() {
     };
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
     assert!(
-        store::get(&bench.context.message_store.pool, answered.order_id).await.unwrap().is_some()
+        store::get(&bench.context.message_store.pool, answered.order_id, None)
+            .await
+            .unwrap()
+            .is_some()
     );
 }
 
@@ -193,7 +196,7 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
         assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
     };
     let ((fresh, repeated, ()), ()) = tokio::join!(placing, breaking);
-    assert!(store::get(pool, fresh.unwrap().order_id).await.unwrap().is_some());
+    assert!(store::get(pool, fresh.unwrap().order_id, None).await.unwrap().is_some());
     assert_eq!(repeated.unwrap().order_id, first.view.id);
     assert_eq!(bench.count("SELECT count(*) FROM orders").await, 2);
     assert_eq!(bench.count("SELECT count(*) FROM outbox").await, 2);
@@ -210,7 +213,7 @@ async fn an_order_whose_connection_breaks_is_placed_once_all_the_same() {
     };
     let (placed, ()) = tokio::join!(bench.placing.place(request(None)), breaking);
     assert!(
-        store::get(&bench.context.message_store.pool, placed.unwrap().order_id)
+        store::get(&bench.context.message_store.pool, placed.unwrap().order_id, None)
             .await
             .unwrap()
             .is_some()
@@ -235,7 +238,7 @@ async fn while_the_outcome_is_not_known_the_order_to_look_for_is_named() {
     let (placed, ()) = tokio::join!(bench.placing.place(request(None)), breaking);
     let Err(Refusal::Unknown(order)) = placed else { panic!("{placed:?}") };
     drop(gate);
-    assert_eq!(store::get(&watching, order).await.unwrap(), None);
+    assert_eq!(store::get(&watching, order, None).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -143,7 +143,9 @@ impl Writer {
                 trace_id = trace_id(said.trace.as_deref()), "order placed");
         }
         metrics::PLACED.add(placed.len(), []);
-        self.news.tell(placed.iter().flat_map(|new| News::all(new.view.id, &new.view.order)));
+        self.news.tell(placed.iter().flat_map(|Placed { view, client, .. }| {
+            News::all(view.id, &view.order).map(|news| (client.clone(), news))
+        }));
         context.outbox.wake(placed.into_iter().map(|new| new.said).collect());
         verdicts
     }

@@ -1,7 +1,7 @@
 //! Reads what the page shows of all orders: bounded by index reads, however many orders there are.
 
 use super::{
-    read::{VIEW, ViewRow},
+    read::{VIEW, ViewRow, of_client},
     read_facts,
 };
 use crate::{
@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use database::{Failure, PgPool};
 use events::{OrderId, said_at};
 use sqlx::{Postgres, QueryBuilder};
+use std::sync::Arc;
 
 const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
@@ -68,31 +69,40 @@ pub async fn running(pool: &PgPool) -> Result<i64, Failure> {
     Ok(sqlx::query_scalar(count).fetch_one(pool).await?)
 }
 
+/// An order, and the client that has placed it.
+pub type Changed = (OrderId, Order, Option<Arc<str>>);
+
 /// The recent changes of the newest orders.
 pub struct Lately {
-    pub orders: Vec<(OrderId, Order)>,
+    pub orders: Vec<Changed>,
     /// The creation time of the oldest order read; none if all orders were read.
     pub back_to: Option<DateTime<Utc>>,
 }
 
-/// Those of so many of the newest orders that have changed since then.
-pub async fn lately(pool: &PgPool, since: DateTime<Utc>, newest: u32) -> Result<Lately, Failure> {
-    let rows: Vec<(OrderId, String)> = sqlx::query_as(
-        "SELECT id, facts::TEXT
-         FROM (SELECT id, facts, updated_at FROM orders ORDER BY id DESC LIMIT $1) AS newest
-         WHERE updated_at >= $2
-         ORDER BY id",
-    )
-    .bind(i64::from(newest))
-    .bind(since)
-    .fetch_all(pool)
-    .await?;
-    let oldest: Option<OrderId> =
-        sqlx::query_scalar("SELECT id FROM orders ORDER BY id DESC OFFSET $1 LIMIT 1")
-            .bind(i64::from(newest) - 1)
-            .fetch_optional(pool)
-            .await?;
-    let orders = rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?)));
+/// Those of so many of the newest orders that have changed since then; of one client's, where one
+/// is given.
+pub async fn lately(
+    pool: &PgPool,
+    since: DateTime<Utc>,
+    newest: u32,
+    client: Option<&Arc<str>>,
+) -> Result<Lately, Failure> {
+    let mut query = QueryBuilder::<Postgres>::new(
+        "SELECT id, facts::TEXT, client
+         FROM (SELECT id, facts, client, updated_at FROM orders WHERE TRUE",
+    );
+    of_client(&mut query, client);
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(newest));
+    query.push(") AS newest WHERE updated_at >= ").push_bind(since).push(" ORDER BY id");
+    let rows: Vec<(OrderId, String, Option<String>)> =
+        query.build_query_as().fetch_all(pool).await?;
+    let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM orders WHERE TRUE");
+    of_client(&mut query, client);
+    query.push(" ORDER BY id DESC LIMIT 1 OFFSET ").push_bind(i64::from(newest) - 1);
+    let oldest: Option<OrderId> = query.build_query_scalar().fetch_optional(pool).await?;
+    let orders = rows
+        .into_iter()
+        .map(|(id, facts, client)| Ok((id, read_facts(&facts)?, client.map(Into::into))));
     Ok(Lately {
         orders: orders.collect::<Result<_, Failure>>()?,
         back_to: oldest.and_then(said_at),

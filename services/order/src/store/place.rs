@@ -9,6 +9,7 @@ use messaging::{Outgoing, PgMessageStore, insert_events, insert_into_outbox};
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
+    sync::Arc,
 };
 
 /// Why new orders are not known to be written.
@@ -39,6 +40,8 @@ pub struct Placed {
     pub said: Outgoing,
     /// Where the customer gave an idempotency key.
     pub answer: Option<Answer>,
+    /// Whose order it is, where keys are required.
+    pub client: Option<Arc<str>>,
 }
 
 const OF_INSERTED_ORDERS: &str = concat!(
@@ -111,13 +114,14 @@ fn insert_orders(
     writing
         .batch(
             "INSERT INTO orders (id, customer_id, payment_method, total_amount, items, trace,
-                 created_at, facts, status, updated_at)
+                 created_at, facts, status, updated_at, client)
              SELECT id, customer_id, payment_method, total_amount, items::JSONB, trace,
-                 created_at, facts::JSONB, status, updated_at
+                 created_at, facts::JSONB, status, updated_at, client
              FROM UNNEST($1::UUID[], $2::UUID[], $3::TEXT[], $4::NUMERIC[], $5::TEXT[], $6::TEXT[],
-                 $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[], $11::TEXT[])
+                 $7::TIMESTAMPTZ[], $8::TEXT[], $9::TEXT[], $10::TIMESTAMPTZ[], $11::TEXT[],
+                 $12::TEXT[])
                  AS new (id, customer_id, payment_method, total_amount, items, trace,
-                 created_at, facts, status, updated_at, key)
+                 created_at, facts, status, updated_at, client, key)
              WHERE key IS NULL
                  OR id = (SELECT order_id FROM http_idempotency_keys AS given
                      WHERE given.key = new.key AND given.xmin = pg_current_xact_id()::XID)
@@ -134,6 +138,7 @@ fn insert_orders(
         .each(views().map(|view| write_facts(view.order.timeline())))
         .each(views().map(|view| view.order.status().name()))
         .each(views().map(View::updated_at))
+        .each(placed.iter().map(|new| new.client.as_deref()))
         .each(placed.iter().map(key))
         .rows()
 }

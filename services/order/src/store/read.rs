@@ -12,7 +12,7 @@ use futures::FutureExt;
 use messaging::Reply;
 use rust_decimal::Decimal;
 use sqlx::{Postgres, QueryBuilder};
-use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 pub(super) const VIEW: &str = "
@@ -20,27 +20,43 @@ pub(super) const VIEW: &str = "
     FROM orders
     WHERE ";
 
-pub async fn get(pool: &PgPool, id: OrderId) -> Result<Option<View>, Failure> {
-    let row: Option<ViewRow> = QueryBuilder::<Postgres>::new(VIEW)
-        .push("id = ")
-        .push_bind(id)
-        .build_query_as()
-        .fetch_optional(pool)
-        .await?;
+/// `None` for an unknown order, and for one that is not this client's, where one is given.
+pub async fn get(
+    pool: &PgPool,
+    id: OrderId,
+    client: Option<&Arc<str>>,
+) -> Result<Option<View>, Failure> {
+    let mut query = QueryBuilder::<Postgres>::new(VIEW);
+    query.push("id = ").push_bind(id);
+    of_client(&mut query, client);
+    let row: Option<ViewRow> = query.build_query_as().fetch_optional(pool).await?;
     row.map(ViewRow::view).transpose()
 }
 
-/// Only its facts; `None` for an unknown order.
-pub async fn order(pool: &PgPool, id: OrderId) -> Result<Option<Order>, Failure> {
-    let facts: Option<String> = sqlx::query_scalar(
-        "SELECT facts::TEXT
-         FROM orders
-         WHERE id = $1",
-    )
-    .bind(id)
-    .fetch_optional(pool)
-    .await?;
+/// Only its facts; `None` as in `get`.
+pub async fn order(
+    pool: &PgPool,
+    id: OrderId,
+    client: Option<&Arc<str>>,
+) -> Result<Option<Order>, Failure> {
+    let mut query = QueryBuilder::<Postgres>::new("SELECT facts::TEXT FROM orders WHERE id = ");
+    query.push_bind(id);
+    of_client(&mut query, client);
+    let facts: Option<String> = query.build_query_scalar().fetch_optional(pool).await?;
     facts.map(|facts| read_facts(&facts)).transpose()
+}
+
+/// Whether this client has placed it.
+pub async fn is_of(pool: &PgPool, id: OrderId, client: &str) -> Result<bool, Failure> {
+    let is_there = "SELECT EXISTS (SELECT FROM orders WHERE id = $1 AND client = $2)";
+    Ok(sqlx::query_scalar(is_there).bind(id).bind(client).fetch_one(pool).await?)
+}
+
+/// Narrows a query that has a condition already.
+pub(super) fn of_client(query: &mut QueryBuilder<Postgres>, client: Option<&Arc<str>>) {
+    if let Some(client) = client {
+        query.push(" AND client = ").push_bind(client.to_string());
+    }
 }
 
 /// Which orders a list shows.
@@ -48,6 +64,8 @@ pub async fn order(pool: &PgPool, id: OrderId) -> Result<Option<Order>, Failure>
 pub struct Filter {
     pub status: Option<Status>,
     pub customer_id: Option<Uuid>,
+    /// Of those, only the ones that this client has placed.
+    pub client: Option<Arc<str>>,
     /// Where the last page ended.
     pub after: Option<Cursor>,
     pub limit: usize,
@@ -72,6 +90,7 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
     if let Some(customer) = filter.customer_id {
         query.push(" AND customer_id = ").push_bind(customer);
     }
+    of_client(&mut query, filter.client.as_ref());
     if let Some(Cursor(id)) = filter.after {
         query.push(" AND id < ").push_bind(id);
     }

@@ -19,14 +19,16 @@ fn ids(views: &[crate::view::View]) -> Vec<OrderId> {
 async fn a_placed_order_is_read_as_it_was_written() {
     let bench = Bench::new().await;
     let placed = bench.placing.place(crate::testing::request(None)).await.unwrap();
-    let view = get(&bench.context.message_store.pool, placed.order_id).await.unwrap().unwrap();
+    let view =
+        get(&bench.context.message_store.pool, placed.order_id, None).await.unwrap().unwrap();
     assert_eq!(serde_json::to_string(&view).unwrap(), placed.body);
     assert_eq!(view.items, crate::testing::draft().items);
     assert!(placed.body.contains(r#""total_amount":99.85"#), "{}", placed.body);
-    let known = order(&bench.context.message_store.pool, placed.order_id).await.unwrap().unwrap();
+    let known =
+        order(&bench.context.message_store.pool, placed.order_id, None).await.unwrap().unwrap();
     assert_eq!(known, view.order);
-    assert_eq!(get(&bench.context.message_store.pool, OrderId::nil()).await.unwrap(), None);
-    assert_eq!(order(&bench.context.message_store.pool, OrderId::nil()).await.unwrap(), None);
+    assert_eq!(get(&bench.context.message_store.pool, OrderId::nil(), None).await.unwrap(), None);
+    assert_eq!(order(&bench.context.message_store.pool, OrderId::nil(), None).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -41,7 +43,7 @@ async fn an_order_and_its_event_are_written_together() {
     assert_eq!(row.get::<Option<Uuid>, _>("caused_by"), None);
     let created: OrderCreated = serde_json::from_str(row.get("body")).unwrap();
     assert_eq!((created.order_id, created.total_amount), (order_id, Money::cents(9985)));
-    let known = order(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
+    let known = order(&bench.context.message_store.pool, order_id, None).await.unwrap().unwrap();
     assert_eq!(known.timeline()[0].event_id, row.get::<Uuid, _>("event_id"));
 }
 
@@ -51,7 +53,7 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
     let order_id = bench.placed().await;
     bench.hear(approved(order_id)).await;
     bench.hear(approved(order_id)).await;
-    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id, None).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
     assert_eq!(view.order.fact(PaymentApproved::NAME).unwrap().detail["provider_ref"], "ch_1");
     assert!(view.updated_at() >= view.created_at);
@@ -62,7 +64,7 @@ async fn what_was_heard_is_kept_with_the_status_that_follows() {
         .await
         .unwrap();
     assert_eq!(row.get::<&str, _>("status"), "CONFIRMED");
-    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id, None).await.unwrap().unwrap();
     let updated_at: DateTime<Utc> = row.get("updated_at");
     assert_eq!(updated_at.timestamp_micros(), view.updated_at().timestamp_micros());
 }
@@ -88,7 +90,7 @@ async fn a_batch_is_saved_at_once_and_an_untouched_order_stays() {
     for (id, expected) in
         orders.into_iter().zip([Status::PaymentReversed, Status::PaymentReversed, Status::Pending])
     {
-        let view = get(&bench.context.message_store.pool, id).await.unwrap().unwrap();
+        let view = get(&bench.context.message_store.pool, id, None).await.unwrap().unwrap();
         assert_eq!(view.order.status(), expected);
     }
     assert_eq!(bench.count("SELECT sum(jsonb_array_length(facts)) FROM orders").await, 3 + 2 * 2);
@@ -123,7 +125,7 @@ async fn a_list_is_filtered_by_status_and_customer() {
     let (confirmed, pending) = (bench.placed().await, bench.placed().await);
     bench.confirm(confirmed).await;
     let of = async |status, customer_id| {
-        let filter = Filter { status, customer_id, after: None, limit: 10 };
+        let filter = Filter { status, customer_id, limit: 10, ..Filter::default() };
         ids(&list(&bench.context.message_store.pool, &filter).await.unwrap().0)
     };
     assert_eq!(of(Some(Status::Confirmed), None).await, [confirmed]);
@@ -187,7 +189,7 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
     .unwrap();
     bench.hear(approved(order_id)).await;
     assert_eq!(bench.count("SELECT jsonb_array_length(facts)::BIGINT FROM orders").await, 3);
-    let view = get(&bench.context.message_store.pool, order_id).await.unwrap().unwrap();
+    let view = get(&bench.context.message_store.pool, order_id, None).await.unwrap().unwrap();
     assert_eq!(view.order.status(), Status::PaymentApproved);
 }
 

@@ -1,13 +1,15 @@
-//! Determines the client of a request: the peer's address, or the one that a trusted proxy names.
+//! Determines the client of a request: the peer's address, or the one that a trusted proxy names;
+//! and its own name, where it has shown a key.
 
 use axum::{
     extract::{ConnectInfo, Request},
-    http::HeaderMap,
+    http::{HeaderMap, HeaderName},
 };
 use ipnet::IpNet;
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     str::FromStr,
+    sync::Arc,
 };
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -16,12 +18,38 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
-/// The address of the client, in the extensions of its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The client, in the extensions of its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     pub address: IpAddr,
     /// The request came through a proxy, trusted or not.
     pub is_forwarded: bool,
+    /// By its key, where keys are required.
+    pub name: Option<Arc<str>>,
+}
+
+/// Whose rate and streams are limited together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    Named(Arc<str>),
+    At(IpAddr),
+}
+
+impl Client {
+    pub fn account(&self) -> Account {
+        self.name.clone().map_or_else(|| Account::At(network(self.address)), Account::Named)
+    }
+}
+
+/// One host has a whole /64 of IPv6 to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let network = v6.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 impl FromStr for Proxies {
@@ -46,9 +74,9 @@ impl Proxies {
             return;
         };
         let headers = request.headers();
-        let is_forwarded = [FORWARDED_FOR, "forwarded"].iter().any(|it| headers.contains_key(*it));
+        let is_forwarded = headers.keys().any(is_of_a_proxy);
         let address = self.client(peer.ip(), headers);
-        request.extensions_mut().insert(Client { address, is_forwarded });
+        request.extensions_mut().insert(Client { address, is_forwarded, name: None });
     }
 
     fn trust(&self, address: IpAddr) -> bool {
@@ -69,6 +97,12 @@ impl Proxies {
         }
         client
     }
+}
+
+/// Proxies that write the client's address write other headers too, and some only others.
+fn is_of_a_proxy(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded") || ["forwarded", "via", "x-real-ip"].contains(&name)
 }
 
 /// Some proxies append the port.

@@ -1,5 +1,6 @@
 //! Broadcasts pieces of text to listeners: each is written once for all, and kept for slow
-//! listeners up to a bound in bytes. Without listeners it costs nothing.
+//! listeners up to a bound in bytes. A piece with an owner goes to listeners of that owner, and of
+//! all. Without listeners it costs nothing.
 
 use axum::body::Bytes;
 use serde::Serialize;
@@ -29,14 +30,21 @@ struct Inner {
 
 #[derive(Default)]
 struct Pieces {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     bytes: usize,
     /// The number that the next piece will have.
     next: u64,
 }
 
+struct Piece {
+    text: Bytes,
+    owner: Option<Arc<str>>,
+}
+
 pub struct Listener {
     feed: Feed,
+    /// Whose pieces it receives; none is everyone's.
+    owner: Option<Arc<str>>,
     news: watch::Receiver<u64>,
     /// The number of the next piece that it receives.
     at: u64,
@@ -65,29 +73,30 @@ impl Feed {
         self.0.next.receiver_count() > 0
     }
 
-    pub fn send(&self, text: String) {
+    pub fn send(&self, owner: Option<Arc<str>>, text: String) {
         if text.is_empty() || !self.is_heard() {
             return;
         }
         let mut buffer = self.lock();
         buffer.bytes += text.len() + OVERHEAD;
-        buffer.pieces.push_back(text.into());
+        buffer.pieces.push_back(Piece { text: text.into(), owner });
         buffer.next += 1;
         while buffer.bytes > self.0.bytes_max
             && let Some(gone) = buffer.pieces.pop_front()
         {
-            buffer.bytes -= gone.len() + OVERHEAD;
+            buffer.bytes -= gone.text.len() + OVERHEAD;
         }
         let next = buffer.next;
         drop(buffer);
         self.0.next.send_replace(next);
     }
 
-    pub fn listen(&self) -> Listener {
+    /// To the pieces of this owner, or to all.
+    pub fn listen(&self, owner: Option<Arc<str>>) -> Listener {
         let buffer = self.lock();
         let (news, at) = (self.0.next.subscribe(), buffer.next);
         drop(buffer);
-        Listener { feed: self.clone(), news, at }
+        Listener { feed: self.clone(), owner, news, at }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pieces> {
@@ -114,22 +123,29 @@ impl Listener {
         if self.at < oldest {
             let missed = oldest - self.at;
             self.at = oldest;
-            return Some(Heard::Missed(missed));
+            // How many of them were another's is not its business.
+            return Some(Heard::Missed(if self.owner.is_some() { 1 } else { missed }));
         }
         let place = usize::try_from(self.at - oldest).ok()?;
-        let mut waiting = buffer.pieces.iter().skip(place).peekable();
-        let first = waiting.next()?.clone();
-        self.at += 1;
-        if waiting.peek().is_none() {
-            return Some(Heard::Piece(first));
+        let owner = self.owner.as_ref();
+        let is_own = |piece: &Piece| owner.is_none() || piece.owner.as_ref() == owner;
+        let waiting = (self.at + 1..).zip(buffer.pieces.iter().skip(place));
+        let mut own = waiting.filter(|(_, piece)| is_own(piece)).peekable();
+        let Some((after, first)) = own.next() else {
+            self.at = buffer.next;
+            return None;
+        };
+        self.at = after;
+        if own.peek().is_none() {
+            return Some(Heard::Piece(first.text.clone()));
         }
-        let mut together = first.to_vec();
-        for piece in waiting.take_while(|piece| piece.len() <= TOGETHER) {
-            if together.len() + piece.len() > TOGETHER {
+        let mut together = first.text.to_vec();
+        for (after, Piece { text, .. }) in own {
+            if together.len() + text.len() > TOGETHER {
                 break;
             }
-            together.extend_from_slice(piece);
-            self.at += 1;
+            together.extend_from_slice(text);
+            self.at = after;
         }
         Some(Heard::Piece(together.into()))
     }
@@ -177,28 +193,28 @@ mod tests {
     #[test]
     fn all_who_listen_hear_what_comes_from_then_on() {
         let feed = Feed::default();
-        feed.send("nobody".into());
-        let mut one = feed.listen();
-        feed.send("a".into());
-        let mut other = feed.listen();
+        feed.send(None, "nobody".into());
+        let mut one = feed.listen(None);
+        feed.send(None, "a".into());
+        let mut other = feed.listen(None);
         assert_eq!(now(&mut one), piece("a"));
         assert_eq!((now(&mut one), now(&mut other)), (None, None));
-        feed.send("b".into());
-        feed.send("c".into());
+        feed.send(None, "b".into());
+        feed.send(None, "c".into());
         assert_eq!((now(&mut one), now(&mut other)), (piece("bc"), piece("bc")));
     }
 
     #[test]
     fn what_is_kept_has_a_bound_in_bytes_and_who_is_behind_is_told() {
         let feed = Feed::new(3 * (10 + OVERHEAD));
-        let mut slow = feed.listen();
+        let mut slow = feed.listen(None);
         for number in 0..10 {
-            feed.send(format!("{number:010}"));
+            feed.send(None, format!("{number:010}"));
             assert!(feed.lock().bytes <= feed.0.bytes_max);
         }
         assert_eq!(now(&mut slow), Some(Heard::Missed(7)));
         assert_eq!(now(&mut slow), piece("000000000700000000080000000009"));
-        feed.send("x".repeat(1000));
+        feed.send(None, "x".repeat(1000));
         assert_eq!(now(&mut slow), Some(Heard::Missed(1)), "larger than the bound");
         drop(slow);
         let buffer = feed.lock();
@@ -208,13 +224,34 @@ mod tests {
     #[test]
     fn large_pieces_go_alone() {
         let feed = Feed::default();
-        let mut listener = feed.listen();
+        let mut listener = feed.listen(None);
         let large = "x".repeat(TOGETHER);
         for text in ["a", &large, "b"] {
-            feed.send(text.into());
+            feed.send(None, text.into());
         }
         for text in ["a", &large, "b"] {
             assert_eq!(now(&mut listener), piece(text));
         }
+    }
+
+    #[test]
+    fn who_listens_for_one_owner_hears_of_no_other() {
+        let feed = Feed::new(4 * (1 + OVERHEAD));
+        let owner = |name: &str| Some(Arc::from(name));
+        let (mut a, mut all) = (feed.listen(owner("a")), feed.listen(None));
+        for (of, text) in [("a", "1"), ("b", "2"), ("a", "3")] {
+            feed.send(owner(of), text.into());
+        }
+        feed.send(None, "4".into());
+        assert_eq!((now(&mut a), now(&mut all)), (piece("13"), piece("1234")));
+        assert_eq!(now(&mut a), None);
+        feed.send(owner("b"), "5".into());
+        assert_eq!(now(&mut a), None);
+        feed.send(owner("a"), "6".into());
+        assert_eq!((now(&mut a), now(&mut all)), (piece("6"), piece("56")));
+        for _ in 0..7 {
+            feed.send(owner("b"), "7".into());
+        }
+        assert_eq!(now(&mut a), Some(Heard::Missed(1)), "not how many others have");
     }
 }

@@ -108,7 +108,11 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
 /// Whether the name is one of this machine alone.
 pub fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(authority);
-    host.is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host.host()))
+    host.is_some_and(|host| is_local_name(host.host()))
+}
+
+pub fn is_local_name(host: &str) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
 }
 
 #[cfg(test)]

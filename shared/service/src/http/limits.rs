@@ -44,6 +44,16 @@ impl Limits {
             memory: Memory::new(settings.request_bytes(), settings.answer_bytes()),
         }
     }
+
+    /// Counts a request against its client's rate.
+    pub fn admit(&self, client: Option<&Client>) -> Result<(), Problem> {
+        match (&self.rate, client) {
+            (Some(rate), Some(client)) => {
+                rate.admit(client.account()).map_err(Problem::too_many_requests)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 pub async fn in_flight(
@@ -79,13 +89,10 @@ pub async fn per_client(
     request: Request,
     next: Next,
 ) -> Response {
-    let client = request.extensions().get::<Client>();
-    if let (Some(rate), Some(client)) = (&limits.rate, client)
-        && let Err(wait_s) = rate.admit(client.address)
-    {
-        return Problem::too_many_requests(wait_s).into_response();
+    match limits.admit(request.extensions().get::<Client>()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
-    next.run(request).await
 }
 
 pub async fn client(
@@ -124,7 +131,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let client = parts.extensions.get::<Client>().map(|client| client.address);
+        let client = parts.extensions.get::<Client>().map(Client::account);
         Arc::<Limits>::from_ref(state).streams.open(client)
     }
 }

@@ -195,6 +195,10 @@ impl IntoResponse for Problem {
         let body = self.text();
         let media_type = (header::CONTENT_TYPE, "application/problem+json");
         let mut response = (self.status, [media_type], body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"orders\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

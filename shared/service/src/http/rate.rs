@@ -1,8 +1,8 @@
 //! Limits the rate of requests per client: one token bucket each.
 
+use super::client::Account;
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +14,7 @@ const CLIENTS_MAX: usize = 10_000;
 /// A token bucket per client, of one second's requests.
 pub struct Rate {
     per_second: f64,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    buckets: Mutex<HashMap<Account, Bucket>>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl Rate {
     }
 
     /// The error is the number of seconds until the next attempt can succeed.
-    pub fn admit(&self, client: IpAddr) -> Result<(), u32> {
+    pub fn admit(&self, client: Account) -> Result<(), u32> {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= CLIENTS_MAX {
@@ -40,22 +40,11 @@ impl Rate {
             }
         }
         let full = Bucket { tokens: self.per_second, at: now };
-        let bucket = buckets.entry(network(client)).or_insert(full);
+        let bucket = buckets.entry(client).or_insert(full);
         let elapsed_s = (now - bucket.at).as_secs_f64();
         let tokens = elapsed_s.mul_add(self.per_second, bucket.tokens).min(self.per_second);
         let admitted = tokens >= 1.0;
         *bucket = Bucket { tokens: if admitted { tokens - 1.0 } else { tokens }, at: now };
         if admitted { Ok(()) } else { Err(1) }
-    }
-}
-
-/// One host has a whole /64 of IPv6 to itself.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let network = v6.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }

@@ -23,7 +23,7 @@ pub struct HttpSettings {
     /// Trusted proxies, whose X-Forwarded-For is used: addresses and networks, 10.0.0.0/8,fd00::/8
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_name = "TRUSTED_PROXIES")]
     pub trusted_proxies: Proxies,
-    /// Requests a second that one client address may send; 0 is no limit
+    /// Requests a second that one client may send (by its key, else its address); 0 is no limit
     #[arg(long, env = "RATE_LIMIT", default_value = "0", value_name = "RATE_LIMIT")]
     pub rate_limit: u32,
     /// Maximum of open connections; one more closes an idle one
@@ -38,7 +38,8 @@ pub struct HttpSettings {
     #[arg(long, env = "HTTP_STREAMS_MAX", default_value = "1024")]
     #[arg(value_name = "HTTP_STREAMS_MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_max: u32,
-    /// Event streams that one client address may have open; one more is answered 429
+    /// Event streams that one client (by its key, else its address) may have open; one more is
+    /// answered 429
     #[arg(long, env = "HTTP_STREAMS_PER_CLIENT", default_value = "256")]
     #[arg(value_name = "HTTP_STREAMS_PER_CLIENT", value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_per_client: u32,

@@ -1,9 +1,8 @@
 //! Limits the open event streams: in total, and per client.
 
-use super::{problem::Problem, rate::network};
+use super::{client::Account, problem::Problem};
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,13 +19,13 @@ pub struct Streams {
     open: Arc<Open>,
 }
 
-type Open = Mutex<HashMap<IpAddr, usize>>;
+type Open = Mutex<HashMap<Account, usize>>;
 
 /// The permit for an open stream, while it is held.
 pub struct OpenStream {
     _permit: OwnedSemaphorePermit,
     /// None if the client is unknown, as in tests.
-    client: Option<IpAddr>,
+    client: Option<Account>,
     open: Arc<Open>,
     max: usize,
     free: Arc<Semaphore>,
@@ -37,13 +36,12 @@ impl Streams {
         Self { max, free: Arc::new(Semaphore::new(max)), per_client, open: Arc::default() }
     }
 
-    pub fn open(&self, client: Option<IpAddr>) -> Result<OpenStream, Problem> {
+    pub fn open(&self, client: Option<Account>) -> Result<OpenStream, Problem> {
         let (free, open) = (self.free.clone(), self.open.clone());
         let permit = free.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
-        let client = client.map(network);
-        if let Some(client) = client {
+        if let Some(client) = &client {
             let mut open = lock(&open);
-            let count = open.entry(client).or_default();
+            let count = open.entry(client.clone()).or_default();
             if *count >= self.per_client {
                 return Err(Problem::too_many_streams(self.per_client));
             }
@@ -63,17 +61,17 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let Some(client) = self.client else { return };
+        let Some(client) = &self.client else { return };
         let mut open = lock(&self.open);
-        if let Some(count) = open.get_mut(&client) {
+        if let Some(count) = open.get_mut(client) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&client);
+                open.remove(client);
             }
         }
     }
 }
 
-fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+fn lock(open: &Open) -> MutexGuard<'_, HashMap<Account, usize>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }

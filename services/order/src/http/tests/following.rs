@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
     order::Fact,
-    store,
     testing::{Still, approved, reversed, short},
 };
 use axum::{body::BodyDataStream, http::request::Builder};
@@ -11,7 +10,7 @@ use messaging::{Env, SystemEnv};
 use std::time::Duration;
 
 /// What the stream says, event by event.
-struct Stream {
+pub(super) struct Stream {
     body: BodyDataStream,
     text: String,
 }
@@ -20,7 +19,7 @@ async fn follow(router: &Router, id: OrderId) -> Stream {
     open(router, Request::get(format!("/orders/{id}/events"))).await
 }
 
-async fn open(router: &Router, request: Builder) -> Stream {
+pub(super) async fn open(router: &Router, request: Builder) -> Stream {
     let request = request.body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -30,7 +29,7 @@ async fn open(router: &Router, request: Builder) -> Stream {
 
 impl Stream {
     /// The next event's kind and data; `None` at the end.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub(super) async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let line = |name| event.lines().find_map(|line| line.strip_prefix(name));
@@ -50,7 +49,7 @@ impl Stream {
     }
 
     /// The next event of any order: whose it is, what it is, and what it answers.
-    async fn news(&mut self) -> (OrderId, String, Value) {
+    pub(super) async fn news(&mut self) -> (OrderId, String, Value) {
         let (kind, said) = self.next().await.unwrap();
         assert_eq!(kind, "said");
         let text = |name: &str| said[name].as_str().unwrap();
@@ -221,7 +220,8 @@ async fn a_stream_asks_no_database_once_it_is_open() {
     let (router, id) = (bench.router(), bench.placed().await);
     let mut stream = follow(&router, id).await;
     assert_eq!(stream.step().await, "order.created");
-    let mut order = store::order(&bench.context.message_store.pool, id).await.unwrap().unwrap();
+    let mut order =
+        store::order(&bench.context.message_store.pool, id, None).await.unwrap().unwrap();
     bench.lose_database();
     order.remember(Fact {
         event: "payment.approved",

@@ -1,6 +1,7 @@
 //! Sends arbitrary requests: every answer follows the contract, and none is an internal error.
 
 use super::*;
+use crate::keys::ApiKeys;
 use axum::{extract::ConnectInfo, http::HeaderValue};
 use proptest::{
     prelude::*,
@@ -18,6 +19,14 @@ fn whatever<T: std::fmt::Debug>(
     of: impl Strategy<Value = T>,
     is_well: impl AsyncFn(&Bench, &Router, T),
 ) {
+    whatever_with(ApiKeys::Off, of, is_well);
+}
+
+fn whatever_with<T: std::fmt::Debug>(
+    api_keys: ApiKeys,
+    of: impl Strategy<Value = T>,
+    is_well: impl AsyncFn(&Bench, &Router, T),
+) {
     let more = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let cases = more.unwrap_or(CASES);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
@@ -25,6 +34,7 @@ fn whatever<T: std::fmt::Debug>(
     let bench = runtime.block_on(async {
         let mut bench = Bench::new().await;
         bench.settings.http.trusted_proxies = "127.0.0.0/8".parse().unwrap();
+        bench.settings.api_keys = api_keys;
         let router = bench.router();
         (bench, router)
     });
@@ -209,5 +219,25 @@ fn any_last_event() {
         let request = Request::get("/orders/events").header("last-event-id", &id);
         let request = request.body(Body::empty()).unwrap();
         assert_eq!(router.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
+    });
+}
+
+#[test]
+fn any_key() {
+    let names = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+    let nearly = "(Bearer|bearer|BEARER|Basic|quadrille_key)[ =]{0,2}qk_[0-9a-f]{16}_[0-9a-f]{64}";
+    let values = prop_oneof![
+        any_header(),
+        nearly.prop_map(|text| text.parse().unwrap()),
+        "(Bearer |quadrille_key=)[ -~]{0,100}".prop_map(|text| text.parse().unwrap()),
+    ];
+    let headers = prop::collection::vec((select(names.to_vec()), values), 0..4);
+    whatever_with(ApiKeys::Required, headers, async |bench, router, headers| {
+        let mut request = post(order().to_string());
+        for (name, value) in headers {
+            request.headers_mut().append(name, value);
+        }
+        ask(router, request).await.problem(401);
+        assert_eq!(bench.count("SELECT count(*) FROM orders").await, 0);
     });
 }

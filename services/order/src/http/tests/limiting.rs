@@ -197,7 +197,7 @@ async fn a_client_may_have_so_many_streams_and_others_theirs() {
 async fn under_a_name_that_is_not_ours_nothing_is_served() {
     let mut bench = Bench::new().await;
     bench.settings.http.allowed_hosts = "order,*.shop.example".parse().unwrap();
-    let router = bench.bare_router(|_| Router::new());
+    let router = bench.bare_router(|_| crate::More::default());
     let status = async |version: Version, hosts: &[&str], path: &str| {
         let mut request = Request::get(path).version(version);
         for host in hosts {

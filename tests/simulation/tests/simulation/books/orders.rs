@@ -75,7 +75,7 @@ where
             order,
             waits_for,
         };
-        Placed { view, said, answer }
+        Placed { view, said, answer, client: None }
     }
 }
 

@@ -1,0 +1,106 @@
+//! Records what operators do: who, what, when and why. The order service logs each act, whichever
+//! program has written it, and exports a span.
+
+use crate::{keys::Key, store};
+use dead_letters::{Done, Letter, storable};
+use events::OrderId;
+use messaging::{Env, SystemEnv};
+use service::Context;
+use std::collections::HashMap;
+use telemetry::{Span, SpanKind};
+use uuid::Uuid;
+
+/// Acts in one statement.
+const LOGGED_MAX: i64 = 100;
+/// Of a reason, in characters.
+pub const REASON_MAX: usize = 500;
+
+/// Who acts, from where, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Actor {
+    pub who: String,
+    pub key_id: Option<String>,
+    pub via: &'static str,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Act {
+    pub id: Uuid,
+    pub by: Actor,
+    pub what: &'static str,
+    pub subject: String,
+    pub order_id: Option<OrderId>,
+}
+
+impl Actor {
+    pub fn of_key(key: &Key, via: &'static str, reason: Option<&str>) -> Self {
+        let (who, key_id) = (key.client.to_string(), Some(key.id.clone()));
+        let reason = reason.map(|reason| reason.chars().take(REASON_MAX).collect());
+        Self { who, key_id, via, reason }
+    }
+
+    pub fn act(&self, env: &dyn Env, what: &'static str, subject: String) -> Act {
+        let (id, by) = (env.new_id(), self.clone());
+        Act { id, by, what, subject, order_id: None }
+    }
+}
+
+impl Act {
+    #[must_use]
+    pub fn on(self, order_id: Option<OrderId>) -> Self {
+        Self { order_id, ..self }
+    }
+}
+
+/// One for each of these dead letters.
+pub fn acts_of(by: &Actor, what: &'static str, letters: &[&Letter]) -> Vec<Act> {
+    let act = |letter: &&Letter| {
+        let subject = subject(&letter.parked, letter.message.id.as_deref());
+        by.act(&SystemEnv, what, subject).on(letter.order_id())
+    };
+    letters.iter().map(act).collect()
+}
+
+/// Pairs them with what has become of their dead letters.
+pub fn outcomes(acts: &[Act], done: &[Done]) -> Vec<(Uuid, &'static str)> {
+    let of = |one: &Done| (subject(&one.queue, one.message_id.as_deref()), one.outcome.word());
+    let done: HashMap<_, _> = done.iter().map(of).collect();
+    let outcome = |act: &Act| Some((act.id, *done.get(&act.subject)?));
+    acts.iter().filter_map(outcome).collect()
+}
+
+/// Any client may publish anything: without a NUL, and no longer than a line.
+fn subject(queue: &str, message_id: Option<&str>) -> String {
+    let id: String = message_id.unwrap_or("no id").chars().take(100).collect();
+    storable(&format!("{queue} {id}"))
+}
+
+/// Logs new acts, once by all replicas; a crash may lose a line, and never the row.
+pub async fn log(context: Context) -> anyhow::Result<()> {
+    for act in store::take_unlogged(&context.message_store.pool, LOGGED_MAX).await? {
+        let store::LoggedAct { who, what, subject, reason, outcome, order_id, .. } = &act;
+        let reason = reason.as_deref().unwrap_or("none given");
+        let outcome = outcome.as_deref().unwrap_or("unknown");
+        let key = act.key_id.as_deref().unwrap_or_default();
+        let order = order_id.map(|id| id.to_string()).unwrap_or_default();
+        let (via, at) = (&act.via, act.at.to_rfc3339());
+        tracing::info!(
+            who,
+            key,
+            via,
+            what,
+            subject,
+            order_id = order,
+            reason,
+            outcome,
+            at,
+            "operator's act"
+        );
+        let span = Span::begin(None, SpanKind::Internal, format_args!("act {what}"));
+        let span = span.with("who", who).with("key", key).with("via", via).with("what", what);
+        let span = span.with("subject", subject).with("order_id", order);
+        span.with("reason", reason).with("outcome", outcome).with("at", at).end();
+    }
+    Ok(())
+}
