@@ -5,12 +5,15 @@ mod problem;
 mod steps;
 mod stream;
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use events::{EventId, Item, Money, OrderId};
+use order::keys::ApiKey;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -21,6 +24,9 @@ pub use problem::Problem;
 pub use steps::{Happened, Steps};
 use stream::Stream;
 
+use crate::keys;
+use crate::settings::Settings;
+
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -28,6 +34,17 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 pub struct Api {
     url: String,
     http: Client,
+    key: Option<Key>,
+}
+
+/// It is not shown by `Debug`.
+#[derive(Clone)]
+struct Key(Arc<str>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("…")
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +144,18 @@ impl Api {
     fn with(url: &str, client: ClientBuilder) -> reqwest::Result<Self> {
         // Never through a proxy: it is a service on this machine, or one that the user named.
         let http = client.connect_timeout(CONNECT_WITHIN).no_proxy().build()?;
-        Ok(Self { url: url.trim_end_matches('/').into(), http })
+        Ok(Self { url: url.trim_end_matches('/').into(), http, key: None })
+    }
+
+    /// At the address of these settings, with their key.
+    pub fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let api = Self::trusting(&settings.order_url(), settings.order_authority().as_deref())?;
+        Ok(api.with_key(keys::of(settings)?.as_ref()))
+    }
+
+    #[must_use]
+    pub fn with_key(self, key: Option<&ApiKey>) -> Self {
+        Self { key: key.map(|key| Key(key.to_string().into())), ..self }
     }
 
     pub fn url(&self) -> &str {
@@ -159,7 +187,14 @@ impl Api {
     }
 
     pub async fn cancel(&self, id: OrderId) -> Result<Answer, ApiError> {
-        self.answer(self.request(Method::POST, &format!("/orders/{id}/cancel"))).await
+        self.cancel_for(id, None).await
+    }
+
+    /// An operator's reason is recorded.
+    pub async fn cancel_for(&self, id: OrderId, reason: Option<&str>) -> Result<Answer, ApiError> {
+        let request = self.request(Method::POST, &format!("/orders/{id}/cancel"));
+        let query: Vec<_> = reason.map(|reason| ("reason", reason)).into_iter().collect();
+        self.answer(request.query(&query)).await
     }
 
     /// The order's steps, past and future, to its end.
@@ -178,7 +213,11 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.key {
+            Some(Key(key)) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Answer, ApiError> {
@@ -209,7 +248,7 @@ impl Api {
         }
     }
 
-    fn strange(&self, why: impl std::fmt::Display) -> ApiError {
+    fn strange(&self, why: impl fmt::Display) -> ApiError {
         ApiError::Strange { url: self.url.clone(), why: why.to_string() }
     }
 }

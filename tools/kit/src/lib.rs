@@ -8,6 +8,7 @@ pub mod definitions;
 pub mod disk;
 pub mod endpoints;
 pub mod home;
+pub mod keys;
 pub mod output;
 pub mod primary;
 mod say;

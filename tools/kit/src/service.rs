@@ -12,6 +12,7 @@ use servers::{Process, background, spawn};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::keys;
 use crate::settings::{COPIES, Database, Gateway, Listener, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -75,6 +76,8 @@ impl Service {
             environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
             environment.extend(page(settings));
             environment.extend(settings.order_variables());
+            let keys = if settings.are_keys_required { "required" } else { "off" };
+            environment.push(("API_KEYS".to_owned(), keys.to_owned()));
         }
         if settings.is_cluster && listener.is_some() {
             environment.push(("TRUSTED_PROXIES".to_owned(), "127.0.0.1/32".to_owned()));
@@ -194,6 +197,8 @@ impl Service {
         let mut command = background(&self.binary);
         command.arg("run").envs(self.environment.iter().cloned());
         command.envs(environment.iter().copied());
+        // A service needs none of it.
+        command.env_remove(keys::VARIABLE);
         Ok(command)
     }
 

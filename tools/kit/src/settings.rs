@@ -76,6 +76,8 @@ pub struct Settings {
     pub is_demo: bool,
     /// Those of all links between services and servers; without them, the links are plain.
     pub tls: Option<Certificates>,
+    /// Whether the order service requires API keys.
+    pub are_keys_required: bool,
     /// Variables of `.env` that the environment does not set.
     pub dotenv: BTreeMap<String, String>,
 }
@@ -140,9 +142,12 @@ impl Settings {
         for name in PORTS {
             variables.insert(name.into(), ports::free()?.to_string());
         }
-        // The services inherit it, and the retry tiers are derived from it.
-        if let Ok(delays) = std::env::var("RETRY_DELAYS") {
-            variables.insert("RETRY_DELAYS".into(), delays);
+        // The services inherit them: the retry tiers are derived from the one, and our own
+        // requests need a key by the other.
+        for name in ["RETRY_DELAYS", "API_KEYS"] {
+            if let Ok(value) = std::env::var(name) {
+                variables.insert(name.into(), value);
+            }
         }
         let settings = Self::from(|name| variables.get(name).cloned())?;
         Ok(Self { dotenv: told, ..settings })
@@ -213,6 +218,11 @@ impl Settings {
             ],
             is_demo: yes("DEMO", "1")?,
             tls: None,
+            are_keys_required: match text("API_KEYS", "off").as_str() {
+                "off" => false,
+                "required" => true,
+                other => bail!("API_KEYS={other} is not known: it is off or required"),
+            },
             dotenv: BTreeMap::new(),
         };
         settings.check_ports_differ()?;

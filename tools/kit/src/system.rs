@@ -14,6 +14,7 @@ use servers::{
 
 use crate::child_process::ChildProcess;
 use crate::home::Home;
+use crate::keys;
 use crate::service::Service;
 use crate::settings::{Gateway, Settings};
 
@@ -111,6 +112,7 @@ impl System {
         let mut system = Self { endpoints, replicas, provider, servers };
         system.parts_mut().try_for_each(ChildProcess::start)?;
         system.ready().await?;
+        keys::ensure_operator(&system.servers.settings).await?;
         Ok(system)
     }
 

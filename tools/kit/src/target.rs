@@ -9,6 +9,7 @@ use clap::Args;
 use events::ProductId;
 
 use crate::api::Api;
+use crate::keys;
 use crate::settings::Settings;
 
 /// Which order service, and for whom to print.
@@ -20,6 +21,9 @@ pub struct Target {
     /// The authorities of an https service, in PEM [default: those of the machine]
     #[arg(long, global = true, env = "ORDER_CA_FILE", value_name = "FILE", value_parser = path)]
     ca_file: Option<PathBuf>,
+    /// File with the API key, instead of QUADRILLE_KEY and of the one that `saga up` makes
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -28,12 +32,18 @@ pub struct Target {
 impl Target {
     pub fn api(&self) -> Result<Api> {
         let ca_file = self.ca_file.clone().filter(|path| !path.as_os_str().is_empty());
-        if let Some(url) = &self.url {
-            return Api::trusting(url, ca_file.as_deref());
+        let api = if let Some(url) = &self.url {
+            Api::trusting(url, ca_file.as_deref())?.with_key(keys::of_environment()?.as_ref())
+        } else {
+            let settings = Settings::read()?.as_started();
+            let ca_file = ca_file.or_else(|| settings.order_authority());
+            let api = Api::trusting(&settings.order_url(), ca_file.as_deref())?;
+            api.with_key(keys::of(&settings)?.as_ref())
+        };
+        match &self.key_file {
+            Some(path) => Ok(api.with_key(Some(&keys::of_file(path)?))),
+            None => Ok(api),
         }
-        let settings = Settings::read()?.as_started();
-        let ca_file = ca_file.or_else(|| settings.order_authority());
-        Api::trusting(&settings.order_url(), ca_file.as_deref())
     }
 }
 

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kit::api::Api;
 use kit::verify::verify;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -93,7 +92,7 @@ impl Chaos {
     async fn on(&self, fleet: &mut Fleet, live: &std::sync::Arc<Live>) -> Result<Report> {
         let started = Instant::now();
         let (enough, over) = (CancellationToken::new(), CancellationToken::new());
-        let api = Api::at(&fleet.front_url());
+        let api = fleet.api()?;
         let load = Load {
             orders: self.orders.unwrap_or(usize::MAX),
             in_flight: self.in_flight,

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    completions, demo, dlq, docker, doctor, down, failover, logs, order, replay, standby, status,
-    tail, topology, up, urls, verify, why,
+    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, order, replay,
+    standby, status, tail, topology, up, urls, verify, why,
 };
 
 #[derive(Parser)]
@@ -38,15 +38,18 @@ enum Command {
     Dlq(dlq::DlqCommand),
     Replay(replay::ReplayCommand),
     Verify(verify::Verify),
+    Keys(keys::KeysCommand),
+    Audit(audit::Audit),
     Topology(topology::TopologyCommand),
     Completions(completions::Completions),
 }
 
 /// Commands in none of these groups come last.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
     ("Of a cluster", &["failover", "standby"]),
     ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify"]),
+    ("Who may, and who did", &["keys", "audit"]),
 ];
 const LAST_GROUP: &str = "More";
 
@@ -86,6 +89,8 @@ pub async fn run() -> Result<ExitCode> {
         Command::Dlq(command) => command.run().await,
         Command::Replay(command) => command.run().await,
         Command::Verify(command) => command.run().await,
+        Command::Keys(command) => command.run().await,
+        Command::Audit(command) => command.run().await,
         Command::Topology(command) => command.run().await,
         Command::Completions(completions) => Ok(completions.run(command_line())),
     }

@@ -1,5 +1,6 @@
 //! The subcommands.
 
+pub mod audit;
 pub mod completions;
 pub mod demo;
 pub mod dlq;
@@ -7,6 +8,7 @@ pub mod docker;
 pub mod doctor;
 pub mod down;
 pub mod failover;
+pub mod keys;
 pub mod logs;
 pub mod order;
 pub mod replay;

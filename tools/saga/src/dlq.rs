@@ -7,13 +7,17 @@ mod pick;
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use audit::{Broker, Databases, Endpoints};
 use dead_letters::{Done, Lease, Letter, Outcome, Past, Post, ReplayPlan, finish};
 use events::OrderId;
 use messaging::{Publication, Retention};
+use order::acts::{Act, Actor, acts_of, outcomes};
+use order::store;
 
 use books::Books;
+
+use crate::actor::ActorArgs;
 
 pub use import::How;
 pub use line::{Line, hex, value};
@@ -24,6 +28,7 @@ pub struct DeadLetters {
     books: Books,
     post: Post,
     retention: Retention,
+    by: Actor,
 }
 
 /// The matching messages among the first `limit` of each queue.
@@ -33,11 +38,23 @@ pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Lease> {
 }
 
 impl DeadLetters {
+    /// Acts are recorded as of this machine's user.
     pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
+        Self::connect_as(endpoints, &ActorArgs::default(), None).await
+    }
+
+    /// Acts are recorded as of this actor, for this reason.
+    pub async fn connect_as(
+        endpoints: &Endpoints,
+        by: &ActorArgs,
+        reason: Option<String>,
+    ) -> Result<Self> {
         let broker = Broker::connect(endpoints).await?;
-        let books = Books::new(Databases::connect(&endpoints.databases).await?);
+        let mut databases = Databases::connect(&endpoints.databases).await?;
+        let by = by.actor(databases.of("order")?, reason).await?;
+        let books = Books::new(databases);
         let post = Post::connect(&endpoints.amqp_url, "saga dlq").await?;
-        Ok(Self { broker, books, post, retention: endpoints.retention() })
+        Ok(Self { broker, books, post, retention: endpoints.retention(), by })
     }
 
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Lease> {
@@ -54,7 +71,28 @@ impl DeadLetters {
     }
 
     pub async fn replay(&mut self, lease: &Lease) -> Result<Vec<Done>> {
-        dead_letters::replay(&mut self.books, self.retention, &mut self.post, lease).await
+        let acts = self.begin("dlq.replay", &lease.letters()).await?;
+        let done = dead_letters::replay(&mut self.books, self.retention, &mut self.post, lease);
+        let done = done.await?;
+        self.end(&acts, &done).await;
+        Ok(done)
+    }
+
+    /// Records acts before they are done.
+    async fn begin(&mut self, what: &'static str, letters: &[&Letter]) -> Result<Vec<Act>> {
+        let acts = acts_of(&self.by, what, letters);
+        store::begin_acts(self.books.orders()?, &acts).await.context("cannot record the acts")?;
+        Ok(acts)
+    }
+
+    /// They are done, whether that can be recorded or not.
+    async fn end(&mut self, acts: &[Act], done: &[Done]) {
+        let ended = async {
+            anyhow::Ok(store::end_acts(self.books.orders()?, &outcomes(acts, done)).await?)
+        };
+        if let Err(why) = ended.await {
+            eprintln!("saga: the outcome is not recorded: {why:#}");
+        }
     }
 
     pub async fn send_back(&mut self, letters: &[(&Letter, &str)]) -> Vec<Result<(), String>> {
@@ -67,11 +105,13 @@ impl DeadLetters {
 
     /// Records the purge in the consumers' databases, and only then removes the messages.
     pub async fn purge(&mut self, lease: &Lease) -> Result<Vec<Done>> {
+        let acts = self.begin("dlq.purge", &lease.letters()).await?;
         self.books.purge(&lease.letters()).await?;
         let mut all = Vec::with_capacity(lease.taken.len());
         for taken in &lease.taken {
             all.push(finish(lease, taken, Outcome::Purged, taken.letter.reason()).await);
         }
+        self.end(&acts, &all).await;
         Ok(all)
     }
 }

@@ -1,8 +1,10 @@
 //! Runs the `saga` command, for operators: one file a subcommand in `cmd`, shared code beside it.
 
+mod actor;
 pub mod cli;
 mod cmd;
 mod compose;
+mod database;
 pub mod dlq;
 mod doctor;
 mod progress;

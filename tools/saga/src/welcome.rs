@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use kit::keys;
 use kit::say;
+use kit::settings::Settings;
 
 use crate::urls::Urls;
 
@@ -15,16 +17,22 @@ const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -
 "#;
 
 /// `took` is none where everything ran already.
-pub fn print(urls: &Urls, took: Option<Duration>) {
+pub fn print(settings: &Settings, urls: &Urls, took: Option<Duration>) {
     match took {
         Some(took) => say!("\nQuadrille is up, after {:.1} s.\n", took.as_secs_f32()),
         None => say!("\nQuadrille is up already.\n"),
     }
     urls.print();
-    say!("\nA first order:\n\n{}", first_order(urls));
+    say!("\nA first order:\n\n{}", first_order(settings, urls));
 }
 
-fn first_order(urls: &Urls) -> String {
+fn first_order(settings: &Settings, urls: &Urls) -> String {
     let trust = urls.authority.as_ref().map(|path| format!("--cacert {path} "));
-    FIRST_ORDER.replace("URL", &format!("{}{}", trust.unwrap_or_default(), urls.orders))
+    let url = format!("{}{}", trust.unwrap_or_default(), urls.orders);
+    let order = FIRST_ORDER.replace("URL", &url);
+    if !settings.are_keys_required {
+        return order;
+    }
+    let bearer = format!("\"Authorization: Bearer $(cat {})\"", keys::file(settings).display());
+    order.replacen(" -H ", &format!(" -H {bearer} -H "), 1)
 }

@@ -7,8 +7,19 @@ const CASES_MIN: u64 = 2000;
 
 #[tokio::test]
 async fn a_stranger_asks_thousands_of_things_and_is_answered_as_promised() {
+    asks(Fleet::start().await, None).await;
+}
+
+#[tokio::test]
+async fn a_client_with_a_key_asks_thousands_of_things_and_is_answered_as_promised() {
+    let fleet = Fleet::start_with(&[("API_KEYS", "required")]).await;
+    let said = fleet.saga(&["keys", "create", "stranger", "--role", "operator", "--json"]).await;
+    let key = said.json()["key"].as_str().unwrap().to_owned();
+    asks(fleet, Some(&format!("Authorization: Bearer {key}"))).await;
+}
+
+async fn asks(fleet: Fleet, header: Option<&str>) {
     let python = Python::with_tools().await;
-    let fleet = Fleet::start().await;
     let url = format!("{}/openapi.json", fleet.order_url);
     let text = fleet.http.get(&url).send().await.unwrap().text().await.unwrap();
     let document = fleet.file("openapi.json");
@@ -21,7 +32,9 @@ async fn a_stranger_asks_thousands_of_things_and_is_answered_as_promised() {
     let report = fleet.file("schemathesis.json");
     let path = report.display().to_string();
     let arguments = ["-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", &url];
-    let arguments = [&arguments[..], &["--report", "json", "--report-json-path", &path]].concat();
+    let mut arguments =
+        [&arguments[..], &["--report", "json", "--report-json-path", &path]].concat();
+    arguments.extend(header.map(|header| ["--header", header]).into_iter().flatten());
     let said = python.run(&arguments).await.unwrap_or_else(|failures| panic!("{failures}"));
     let summary = said.split_once("SUMMARY").map_or(said.as_str(), |(_, summary)| summary);
     eprintln!("{}", summary.trim_start_matches(['=', ' ']));

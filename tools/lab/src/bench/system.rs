@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use kit::api::Api;
+use kit::keys;
+use kit::settings::Settings;
 use kit::system::{Servers, System};
 use servers::ports;
 
@@ -28,8 +30,10 @@ impl Measured {
             seen.order_http_port = ports::free()?;
             copies.push(seen);
         }
-        let apis = copies.iter().map(|seen| Api::at(&seen.order_url())).collect();
         let system = System::start(servers, &copies).await?;
+        let key = keys::of(&system.servers.settings)?;
+        let api = |seen: &Settings| Api::at(&seen.order_url()).with_key(key.as_ref());
+        let apis = copies.iter().map(api).collect();
         Ok(Self { apis, meter: meter(&system)?, system })
     }
 }

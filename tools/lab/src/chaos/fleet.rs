@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
+use kit::api::Api;
 use kit::child_process::ChildProcess;
+use kit::keys;
 use kit::settings::{SERVICES, Settings};
 use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
@@ -68,9 +70,11 @@ impl Fleet {
         self.system.provider.as_mut().context("there is a provider")
     }
 
-    /// The address at which customers place their orders.
-    pub fn front_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.links.customers.port)
+    /// By which customers place their orders.
+    pub fn api(&self) -> Result<Api> {
+        let key = keys::of(&self.system.servers.settings)?;
+        let url = format!("http://127.0.0.1:{}", self.links.customers.port);
+        Ok(Api::at(&url).with_key(key.as_ref()))
     }
 
     pub fn link(&self, target: Target) -> Result<&Proxy> {

@@ -14,7 +14,11 @@ use dead_letters::{Done, Lease, Letter, Outcome};
 use events::OrderId;
 use kit::endpoints::endpoints;
 use kit::output::{self, Table, some};
+use order::acts::acts_of;
+use order::store;
 
+use crate::actor::ActorArgs;
+use crate::database;
 use crate::dlq::{self, DeadLetters, Pick};
 
 const PARTLY_DONE: u8 = 3;
@@ -43,6 +47,12 @@ struct DlqArgs {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Why; recorded with each act on a dead letter
+    #[arg(long, global = true, value_name = "REASON")]
+    because: Option<String>,
+    /// Act under this name [default: the client of QUADRILLE_KEY, else the user of this machine]
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    name: Option<String>,
     /// Maximum of messages to read per queue
     #[arg(long, global = true, default_value_t = 10_000)]
     limit: usize,
@@ -98,7 +108,29 @@ impl DlqCommand {
 
 impl DlqArgs {
     async fn connect(&self) -> Result<DeadLetters> {
-        DeadLetters::connect(&endpoints(self.places.as_deref()).await?).await
+        let endpoints = endpoints(self.places.as_deref()).await?;
+        DeadLetters::connect_as(&endpoints, &self.by(), self.because.clone()).await
+    }
+
+    fn by(&self) -> ActorArgs {
+        ActorArgs { name: self.name.clone() }
+    }
+
+    /// An export reads only, and goes on where order's database is down.
+    async fn record_export(&self, letters: &[&Letter]) {
+        let recorded = async {
+            let endpoints = endpoints(self.places.as_deref()).await?;
+            let mut databases = database::of_order(&endpoints).await?;
+            let orders = databases.of("order")?;
+            let by = self.by().actor(orders, self.because.clone()).await?;
+            let acts = acts_of(&by, "dlq.export", letters);
+            store::begin_acts(&mut *orders, &acts).await?;
+            let ends: Vec<_> = acts.iter().map(|act| (act.id, "exported")).collect();
+            anyhow::Ok(store::end_acts(orders, &ends).await?)
+        };
+        if let Err(why) = recorded.await {
+            eprintln!("saga: the export is not recorded: {why:#}");
+        }
     }
 
     async fn take(&self, letters: &DeadLetters, pick: &Pick) -> Result<Lease> {

@@ -41,6 +41,9 @@ enum Command {
     /// Ask for an order to be cancelled
     Cancel {
         order: OrderId,
+        /// Why; recorded with an operator's cancel
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -72,8 +75,8 @@ impl OrderCommand {
             }
             Command::List(list) => list.run(&api, json).await?,
             Command::Watch { order } => watch(&api, order, json).await?,
-            Command::Cancel { order } => {
-                let answer = api.cancel(order).await?;
+            Command::Cancel { order, reason } => {
+                let answer = api.cancel_for(order, reason.as_deref()).await?;
                 let told = "the cancel is accepted: the order will not be CONFIRMED";
                 output::line(if json { &answer.text } else { told });
             }

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use kit::disk::ensure_room;
 use kit::home::{Home, Servers};
+use kit::keys;
 use kit::output;
 use kit::service::Service;
 use kit::settings::Settings;
@@ -75,7 +76,10 @@ impl Up {
         let launch =
             Launch::new(&settings, &home, &services, Duration::from_secs(self.wait), !self.json);
         let outcome = tokio::select! {
-            outcome = launch.run() => outcome.map(|()| None),
+            outcome = async {
+                launch.run().await?;
+                keys::ensure_operator(&settings).await
+            } => outcome.map(|()| None),
             code = stop.asked() => Ok(Some(code)),
         };
         match outcome {
@@ -86,7 +90,7 @@ impl Up {
                     let took_s = took.map(|took| took.as_secs_f64());
                     output::json(&json!({ "started_in_s": took_s, "urls": urls }));
                 } else {
-                    welcome::print(&urls, took);
+                    welcome::print(&settings, &urls, took);
                 }
                 Ok(ExitCode::SUCCESS)
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
 use audit::Databases;
+use database::PlainConnection;
 use dead_letters::{Key, Letter, Past, pasts_in, revive_in, storable};
 use events::{EventId, OrderId};
 use messaging::{CrashPoint, crash_at};
@@ -25,6 +26,11 @@ pub struct Repair {
 impl Books {
     pub const fn new(databases: Databases) -> Self {
         Self { databases }
+    }
+
+    /// Where acts are recorded.
+    pub fn orders(&mut self) -> Result<&mut PlainConnection> {
+        self.databases.of("order")
     }
 
     /// The states of these letters' orders, where order knows them.

@@ -51,6 +51,8 @@ impl DeadLetters {
             let lease = self.take(&pick, how.limit).await?;
             hands.insert(queue, lease);
         }
+        let letters: Vec<_> = read.iter().map(|(letter, _)| letter).collect();
+        let acts = self.begin("dlq.import", &letters).await?;
         let mut all = Vec::with_capacity(read.len());
         for (letter, old_digest) in read {
             let lease = hands.get_mut(&letter.parked).expect("each queue is in lease");
@@ -67,6 +69,7 @@ impl DeadLetters {
                 Done::of(&letter, Outcome::Refused, kit::output::reason(&why))
             }));
         }
+        self.end(&acts, &all).await;
         for lease in hands.into_values() {
             lease.give_back().await?;
         }

@@ -4,6 +4,7 @@
 mod documents;
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -19,6 +20,7 @@ struct Saga {
     gateway: &'static str,
     retry_delays: &'static str,
     tls: &'static str,
+    api_keys: &'static str,
     watchdog: Watchdog,
 }
 
@@ -29,8 +31,9 @@ impl Saga {
         let watchdog = Watchdog::start().unwrap();
         watchdog.deletes(&home).unwrap();
         let variables = PORTS.map(|name| (name, ports::free().unwrap())).to_vec();
-        let (gateway, retry_delays, tls) = ("simulated", "1s,5s,30s", "");
-        Self { home, variables, gateway, retry_delays, tls, watchdog }
+        let (gateway, retry_delays) = ("simulated", "1s,5s,30s");
+        let (tls, api_keys) = ("", "off");
+        Self { home, variables, gateway, retry_delays, tls, api_keys, watchdog }
     }
 
     fn port(&self, variable: &str) -> u16 {
@@ -43,6 +46,7 @@ impl Saga {
         command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
         command.env("GATEWAY", self.gateway).env("RETRY_DELAYS", self.retry_delays);
         command.env("TLS", self.tls);
+        command.env("API_KEYS", self.api_keys).env_remove("QUADRILLE_KEY");
         command.envs(self.variables.iter().map(|(name, port)| (*name, port.to_string())));
         command
     }
@@ -212,6 +216,48 @@ fn with_a_gateway_by_http_the_mock_one_runs_beside_the_services() {
     assert!(complained.contains("it runs with"), "payment still asks by HTTP: {complained}");
     saga.run(&["down"]);
     assert!(!saga.home.exists());
+}
+
+#[test]
+fn where_keys_are_required_the_commands_have_an_operators() {
+    let mut saga = Saga::new("saga-keys");
+    saga.api_keys = "required";
+    let file = saga.home.join("operator.key");
+    let asks = |key: &str, arguments: &[&str]| {
+        let mut command = saga.command(arguments);
+        text(&command.env("QUADRILLE_KEY", key.trim()).output().unwrap())
+    };
+    asks("qk_not-for-services", &["up"]);
+    saga.run(&["up"]);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let key = std::fs::read_to_string(&file).unwrap();
+    saga.run(&["up"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), key, "a second `up` keeps it");
+    let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
+    assert!(placed.contains("CONFIRMED"), "{placed}");
+
+    let client = saga.run(&["keys", "create", "shop", "--as", "anna"]);
+    let others = asks(&client, &["order", "list", "--json"]);
+    assert!(others.0.contains("\"orders\":[]"), "{others:?}");
+    let id = client[3..19].to_owned();
+    saga.run(&["keys", "revoke", &id, "--reason", "a test"]);
+    assert!(asks("qk_1", &["order", "list"]).1.contains("QUADRILLE_KEY: it is not a key"));
+    let audit = saga.run(&["audit", "--json"]);
+    let told: Vec<Value> = serde_json::from_str(&audit).unwrap();
+    let what = |at: usize| (told[at]["what"].clone(), told[at]["reason"].clone());
+    assert_eq!((what(0), &told[0]["who"]), (("key.create".into(), Value::Null), &"anna".into()));
+    assert_eq!(what(1), ("key.revoke".into(), "a test".into()));
+    // It is in no environment of theirs, and in no log.
+    for part in saga.parts() {
+        let Some(process) = part.process else { continue };
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains("qk_"), "{}", part.name);
+    }
+    let log = std::fs::read_to_string(saga.home.join("logs/order.log")).unwrap();
+    assert!(!log.contains(key.trim()) && !log.contains(client.trim()));
+    saga.run(&["down"]);
+    assert!(!file.exists());
 }
 
 #[test]

@@ -34,8 +34,9 @@ impl Hands<'_> {
         let of = |scenario: Scenario| Draft { items: goods.one_of_each(), ..scenario.draft() };
         let drafts = [of(Scenario::Confirmed), of(Scenario::Declined)];
         let broker = self.fleet.system.servers.rabbitmq().process();
+        let api = self.fleet.api()?;
         broker.signal(Signal::SIGSTOP);
-        let placed = place(&Api::at(&self.fleet.front_url()), &drafts, step.lasts).await;
+        let placed = place(&api, &drafts, step.lasts).await;
         broker.signal(Signal::SIGCONT);
         let since = Since::now();
         let number = placed.len();

@@ -45,6 +45,9 @@ impl Export {
         let lines =
             lease.letters().into_iter().map(|letter| serde_json::to_string(&Line::of(letter)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        if !lines.is_empty() {
+            args.record_export(&lease.letters()).await;
+        }
         lease.give_back().await?;
         if lines.is_empty() {
             return Ok(args.nothing(&pick));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use kit::home::Home;
+use kit::keys;
 use kit::service::MOCK_GATEWAY;
 use kit::settings::Settings;
 use servers::ports;
@@ -47,8 +49,12 @@ impl Up {
         let is_new = |one: &Container| !before.iter().any(|old| old.id == one.id);
         let renewed = settings.certify_containers()?.then_some("--force-recreate");
         let after = start(compose, Duration::from_secs(self.wait), renewed, is_new).await?;
+        if settings.are_keys_required {
+            Home::new(&settings).make()?;
+            keys::ensure_operator(&settings).await?;
+        }
         let took = after.iter().any(is_new).then(|| started.elapsed());
-        welcome::print(&Urls::with_logs(&settings, "make docker-logs"), took);
+        welcome::print(&settings, &Urls::with_logs(&settings, "make docker-logs"), took);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,0 +1,40 @@
+//! Determines who acts by this command.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use database::PlainConnection;
+use nix::unistd::{Uid, User};
+use order::acts::{Actor, REASON_MAX};
+use order::store;
+
+#[derive(Args, Clone, Default)]
+pub struct ActorArgs {
+    /// Act under this name [default: the client of QUADRILLE_KEY, else the user of this machine]
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl ActorArgs {
+    pub async fn actor(
+        &self,
+        orders: &mut PlainConnection,
+        reason: Option<String>,
+    ) -> Result<Actor> {
+        let reason = reason.map(|reason| reason.chars().take(REASON_MAX).collect());
+        let via = "saga";
+        if let Some(who) = self.name.clone() {
+            return Ok(Actor { who, key_id: None, via, reason });
+        }
+        if let Some(key) = kit::keys::of_environment()? {
+            let client = store::client_of(orders, &key).await?;
+            let who = client.context("the key in QUADRILLE_KEY is not valid: see `saga keys`")?;
+            return Ok(Actor { who, key_id: Some(key.id().into()), via, reason });
+        }
+        Ok(Actor { who: user(), key_id: None, via, reason })
+    }
+}
+
+fn user() -> String {
+    let user = User::from_uid(Uid::current()).ok().flatten();
+    user.map_or_else(|| format!("uid {}", Uid::current()), |user| user.name)
+}
