@@ -5,7 +5,7 @@ use super::allotment::{Account, AllotmentAsked, AllotmentMoved, Cell, Share, Wai
 use chrono::{DateTime, Utc};
 use events::{InventoryFailed, OrderCancelRequested, PaymentApproved, ProductId, ShippingFailed};
 use inventory::Shelf;
-use reaction::{Decision, Heard, On};
+use reaction::{Decision, Heard, On, Said};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The state of an order, or of the product of a transfer.
@@ -106,7 +106,7 @@ impl Depot {
     /// Nowhere is enough of one of its products.
     fn is_sold_out(&self, refusal: &Decision<Shelf>, now: DateTime<Utc>) -> bool {
         let Decision::Change { says, .. } = refusal else { return false };
-        let short = says.iter().filter_map(|said| said.read::<InventoryFailed>());
+        let short = says.iter().filter_map(Said::read::<InventoryFailed>);
         let mut short = short.flat_map(|failed| failed.short);
         short.any(|short| {
             let account = self.accounts.get(&short.product_id);
