@@ -44,7 +44,7 @@ logs: $(SAGA) ## follow the services' logs
 doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
 
-docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted)
+docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted; CLUSTER=3)
 	@$(SAGA) docker up
 
 docker-down: $(SAGA) ## remove the containers and their data

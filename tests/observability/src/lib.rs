@@ -18,8 +18,14 @@ pub fn compose() -> Value {
     parse("docker-compose.yml")
 }
 
+/// What is added to it for a cluster, without the tags that say how.
+pub fn cluster() -> Value {
+    parse("deploy/docker/cluster.yml")
+}
+
 fn parse(path: &str) -> Value {
-    serde_saphyr::from_str(&tidy::read(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+    let file = tidy::read(path).replace("!override", "").replace("!reset", "");
+    serde_saphyr::from_str(&file).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
 pub fn dashboard(name: &str) -> Value {

@@ -30,7 +30,7 @@ impl From<&Settings> for Endpoints {
 
 /// The endpoints of the file, else of the settings.
 pub async fn endpoints(file: Option<&Path>) -> Result<Endpoints> {
-    let Some(file) = file else { return Ok(present(&Settings::read()?.as_started()).await) };
+    let Some(file) = file else { return Ok(present(&Settings::of_running()?).await) };
     let failed = || format!("cannot read the endpoints from {}", file.display());
     serde_json::from_str(&fs::read_to_string(file).with_context(failed)?).with_context(failed)
 }

@@ -12,7 +12,7 @@ use servers::{
 
 pub use self::parts::{Server, Servers};
 use crate::definitions::{logins, topology};
-use crate::settings::{CLUSTER_MARK, Database, Listener, Settings, VHOST};
+use crate::settings::{CLUSTER_MARK, Database, Listener, SUPERUSER_PASSWORD, Settings, VHOST};
 
 /// Marks a directory as made by us, so that we may delete it.
 const MARK: &str = ".saga";
@@ -33,6 +33,11 @@ impl<'a> Home<'a> {
 
     pub fn is_there(&self) -> bool {
         self.dir().join(MARK).exists()
+    }
+
+    /// Whether it was made as one.
+    pub fn is_cluster(&self) -> bool {
+        self.dir().join(CLUSTER_MARK).exists()
     }
 
     /// Makes the directory. A directory with other content is not taken over.
@@ -59,7 +64,7 @@ impl<'a> Home<'a> {
 
     /// What was made without a cluster does not become one.
     pub fn check_kind(&self) -> Result<()> {
-        let is_other = self.is_there() && !self.dir().join(CLUSTER_MARK).exists();
+        let is_other = self.is_there() && !self.is_cluster();
         ensure!(
             !(is_other && self.settings.is_cluster),
             "SAGA_HOME={} holds no cluster: `saga down` deletes it, or name another directory",
@@ -137,7 +142,7 @@ impl<'a> Home<'a> {
             database: database.name.to_owned(),
             user: database.name.to_owned(),
             password: database.name.to_owned(),
-            superuser_password: "postgres".to_owned(),
+            superuser_password: SUPERUSER_PASSWORD.to_owned(),
             replication: self.settings.is_cluster.then(|| match at == primary {
                 true => Replication::Primary,
                 false => Replication::StandbyOf(ports[primary].0),

@@ -2,6 +2,7 @@
 //! `.env` in the working directory, else its default.
 
 mod cluster;
+mod containers;
 mod dotenv;
 mod encryption;
 #[cfg(test)]
@@ -15,6 +16,8 @@ use messaging::{QueueType, RetrySchedule};
 use servers::{Certificates, ports};
 
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
+
+use crate::home::Home;
 
 /// The variables that set ports.
 pub const PORTS: [&str; 18] = [
@@ -42,6 +45,12 @@ pub const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
 /// RabbitMQ's own default.
 pub const VHOST: &str = "/";
+
+/// Of `postgres`, on every database's servers.
+pub const SUPERUSER_PASSWORD: &str = "postgres";
+
+/// The name that the compose file gives to its project.
+const PROJECT: &str = "quadrille";
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -116,7 +125,7 @@ impl Settings {
         dotenv.retain(|name, _| std::env::var_os(name).is_none());
         let variable = |name: &str| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned());
         let mut settings = Self::from(variable)?;
-        if settings.home.join(CLUSTER_MARK).exists() {
+        if Home::new(&settings).is_cluster() {
             settings = settings.clustered()?;
         }
         // Without a word on it, it stays as it was made.
@@ -124,6 +133,30 @@ impl Settings {
             settings = settings.encrypted();
         }
         Ok(Self { dotenv, ..settings })
+    }
+
+    /// Those of the running system, which may be made of containers.
+    pub fn of_running() -> Result<Self> {
+        Ok(Self::with_cluster_that_runs()?.as_started())
+    }
+
+    /// Those of the system in containers.
+    pub fn of_containers() -> Result<Self> {
+        Ok(Self::with_cluster_that_runs()?.in_containers())
+    }
+
+    fn with_cluster_that_runs() -> Result<Self> {
+        let settings = Self::read()?;
+        let variable = |name: &str| {
+            let told = std::env::var(name).ok().or_else(|| settings.dotenv.get(name).cloned());
+            told.filter(|value| !value.is_empty())
+        };
+        let project = variable("COMPOSE_PROJECT_NAME").unwrap_or_else(|| PROJECT.to_owned());
+        let is_open = variable("CLUSTER").is_none() && !Home::new(&settings).is_there();
+        match is_open && containers::hold_cluster(&project) {
+            true => settings.clustered(),
+            false => Ok(settings),
+        }
     }
 
     /// The same with `CLUSTER=3`.
@@ -248,9 +281,11 @@ impl Settings {
         ports
     }
 
-    /// The ports of the containers, which are no cluster; of the observability containers too.
+    /// The ports of the containers; of the observability containers too. Order's copies have none.
     pub fn container_ports(&self) -> Vec<Listener> {
-        self.first_ports().into_iter().chain(self.observer_ports()).collect()
+        let copies = self.cluster.orders;
+        let ports = self.ports().into_iter().filter(|listener| !copies.contains(listener));
+        ports.chain(self.observer_ports()).collect()
     }
 
     fn observer_ports(&self) -> impl Iterator<Item = Listener> {
@@ -302,6 +337,11 @@ impl Settings {
 impl Database {
     pub fn url(&self) -> String {
         self.url_at(self.port)
+    }
+
+    /// The superuser's, at one of its servers.
+    pub fn superuser_url_at(&self, port: u16) -> String {
+        format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{port}/postgres")
     }
 
     /// The same at another of its servers.

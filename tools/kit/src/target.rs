@@ -35,7 +35,7 @@ impl Target {
         let api = if let Some(url) = &self.url {
             Api::trusting(url, ca_file.as_deref())?.with_key(keys::of_environment()?.as_ref())
         } else {
-            let settings = Settings::read()?.as_started();
+            let settings = Settings::of_running()?;
             let ca_file = ca_file.or_else(|| settings.order_authority());
             let api = Api::trusting(&settings.order_url(), ca_file.as_deref())?;
             api.with_key(keys::of(&settings)?.as_ref())

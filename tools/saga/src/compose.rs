@@ -1,5 +1,8 @@
 //! Runs the `docker compose` command, and reads the state of its containers.
 
+mod pair;
+mod ports;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -10,10 +13,17 @@ use kit::settings::{Gateway, Settings};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::process::Command;
 
+pub use self::pair::Pair;
+pub use self::ports::container_of;
+
+/// Is added to the compose file for a cluster.
+const CLUSTER_FILE: &str = "deploy/docker/cluster.yml";
+const TLS_FILE: &str = "deploy/docker/tls.yml";
+
 /// The project in the working directory.
 pub struct Compose {
     project: Project,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// The output of `docker compose config`.
@@ -26,12 +36,16 @@ struct Project {
 #[derive(Deserialize)]
 struct Definition {
     healthcheck: Option<IgnoredAny>,
+    /// How many containers it has; one where it is missing.
+    scale: Option<usize>,
 }
 
 pub struct Container {
     pub id: String,
     /// Its name in the compose file.
     pub name: String,
+    /// Among those of its name, from 1.
+    pub number: usize,
     restarts: u32,
     state: String,
     health: String,
@@ -61,6 +75,13 @@ impl Compose {
         Ok(Self { project, variables })
     }
 
+    /// The running system, where it is made of containers.
+    pub async fn attach(settings: &Settings) -> Option<(Self, Vec<Container>)> {
+        let compose = Self::find(settings).await.ok()?;
+        let containers = compose.containers().await.ok().filter(|all| !all.is_empty())?;
+        Some((compose, containers))
+    }
+
     /// The versions of the engine and of Compose.
     pub async fn versions(&self) -> Result<[String; 2]> {
         let told = |output: Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -81,14 +102,16 @@ impl Compose {
         }
     }
 
-    /// The nine containers, and those of the chosen profiles, by their names in the compose file.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.project.services.keys().map(String::as_str)
+    /// The containers, with those of the chosen profiles: by their names in the compose file, how
+    /// many each is.
+    pub fn names(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.project.services.iter().map(|(name, one)| (name.as_str(), one.scale.unwrap_or(1)))
     }
 
     /// The existing containers, running or not.
     pub async fn containers(&self) -> Result<Vec<Container>> {
         const TOLD: &str = "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} \
+                            {{index .Config.Labels \"com.docker.compose.container-number\"}} \
                             {{.RestartCount}} {{.State.Status}} \
                             {{with .State.Health}}{{.Status}}{{end}}";
         let label = format!("label=com.docker.compose.project={}", self.project.name);
@@ -112,10 +135,27 @@ impl Compose {
         container.is_healthy() || !has_check && container.is_running()
     }
 
+    /// Its name in the compose file, with a number where there are several.
+    pub fn name_of(&self, container: &Container) -> String {
+        let definition = self.project.services.get(&container.name);
+        match definition.and_then(|one| one.scale) {
+            Some(2..) => format!("{} {}", container.name, container.number),
+            _ => container.name.clone(),
+        }
+    }
+
     /// Its output is shown as it comes.
     pub async fn show(&self, arguments: &[&str]) -> Result<ExitStatus> {
         let status = self.command(arguments).status().await;
         status.context("`docker` cannot be run")
+    }
+
+    /// Runs a program in a container, and returns its output.
+    pub async fn exec(&self, container: &str, program: &[&str]) -> Result<String> {
+        let arguments = [&["exec", "--no-TTY", container], program].concat();
+        let output = self.command(&arguments).output().await.context("`docker` cannot be run")?;
+        ensure!(output.status.success(), "{}", last_line(&output));
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -129,9 +169,10 @@ impl Container {
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ').map(str::to_owned);
         let (id, name) = (words.next()?, words.next()?);
+        let number = words.next()?.parse().ok()?;
         let restarts = words.next()?.parse().ok()?;
         let (state, health) = (words.next()?, words.next().unwrap_or_default());
-        Some(Self { id, name, restarts, state, health })
+        Some(Self { id, name, number, restarts, state, health })
     }
 
     pub fn is_running(&self) -> bool {
@@ -183,33 +224,45 @@ impl Container {
     }
 }
 
-/// The files, the chosen profiles, and the addresses of their containers for the services.
-fn variables(settings: &Settings) -> Vec<(&'static str, &'static str)> {
-    let with_gateway = settings.gateway == Gateway::Http;
+/// The files of a cluster and of TLS, the chosen profiles, and the addresses of their containers for the
+/// services.
+fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
-    if settings.tls.is_some() {
-        variables.push(("COMPOSE_FILE", "docker-compose.yml:deploy/docker/tls.yml"));
+    let added = [(settings.is_cluster, CLUSTER_FILE), (settings.tls.is_some(), TLS_FILE)];
+    let mut added = added.into_iter().filter(|(is_wanted, _)| *is_wanted).peekable();
+    if added.peek().is_some() {
+        let files = std::env::var("COMPOSE_FILE").ok().filter(|files| !files.is_empty());
+        let mut files = files.unwrap_or_else(|| "docker-compose.yml".to_owned());
+        for (_, file) in added {
+            if !files.split(':').any(|named| named == file) {
+                files = format!("{files}:{file}");
+            }
+        }
+        variables.push(("COMPOSE_FILE", files));
     }
-    match (with_gateway, settings.is_observed) {
+    let with_gateway = settings.gateway == Gateway::Http;
+    let profiles = match (with_gateway, settings.is_observed) {
         (false, false) => return variables,
-        (true, false) => variables.push(("COMPOSE_PROFILES", "http-gateway")),
-        (false, true) => variables.push(("COMPOSE_PROFILES", "observability")),
-        (true, true) => variables.push(("COMPOSE_PROFILES", "http-gateway,observability")),
-    }
+        (true, false) => "http-gateway",
+        (false, true) => "observability",
+        (true, true) => "http-gateway,observability",
+    };
+    let mut set = |name, value: &str| variables.push((name, value.to_owned()));
+    set("COMPOSE_PROFILES", profiles);
     if with_gateway {
-        variables.push(("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002"));
+        set("PAYMENT_GATEWAY_URL", "http://mock-gateway:3002");
     }
     if settings.is_observed {
-        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"));
-        variables.push(("OTEL_METRIC_EXPORT_INTERVAL", "10000"));
+        set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        set("OTEL_METRIC_EXPORT_INTERVAL", "10000");
     }
     variables
 }
 
-fn compose_command(variables: &[(&str, &str)]) -> Command {
+fn compose_command(variables: &[(&str, String)]) -> Command {
     let mut command = Command::new("docker");
     command.arg("compose").stdin(Stdio::null()).kill_on_drop(true);
-    command.envs(variables.iter().copied());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command
 }
 
@@ -234,8 +287,9 @@ mod tests {
 
     #[test]
     fn a_container_is_ready_when_it_runs_and_its_check_passes() {
-        assert!(read("1f order 0 running healthy").is_healthy());
-        for not_yet in ["1f order 0 running starting", "1f order 0 created ", "1f order 1 running "]
+        assert!(read("1f order 1 0 running healthy").is_healthy());
+        for not_yet in
+            ["1f order 1 0 running starting", "1f order 1 0 created ", "1f order 1 1 running "]
         {
             let container = read(not_yet);
             assert!(!container.is_healthy() && container.trouble().is_none(), "{not_yet}");
@@ -246,8 +300,8 @@ mod tests {
     #[test]
     fn nobody_waits_for_one_that_has_given_up() {
         let trouble = |line| read(line).trouble().unwrap();
-        assert_eq!(trouble("1f order 0 running unhealthy"), "is unhealthy");
-        assert_eq!(trouble("1f order 0 exited unhealthy"), "has ended");
-        assert_eq!(trouble("1f order 3 restarting starting"), "ends again and again");
+        assert_eq!(trouble("1f order 1 0 running unhealthy"), "is unhealthy");
+        assert_eq!(trouble("1f order 2 0 exited unhealthy"), "has ended");
+        assert_eq!(trouble("1f order 1 3 restarting starting"), "ends again and again");
     }
 }

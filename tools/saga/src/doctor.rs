@@ -7,10 +7,13 @@ mod running;
 mod servers;
 
 use kit::endpoints::present;
-use kit::home::Home;
+use kit::home::{Home, Servers};
 use kit::service::Service;
 use kit::settings::Settings;
 use serde::Serialize;
+
+const STARTS: &str = "`saga up` starts what does not run";
+const DOCKER_STARTS: &str = "`make docker-up` starts what does not run";
 
 #[derive(Debug, Serialize)]
 pub struct Finding {
@@ -57,7 +60,7 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
         None => machine::ports(settings, &processes, &services),
     });
     findings.extend(running::left_behind(settings, &home, &services).await);
-    match compose {
+    match &compose {
         Some(found) => findings.extend(found.examine().await),
         None if runs => findings.extend(running::services(&services).await),
         None => {
@@ -68,11 +71,22 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
     }
     let endpoints = present(settings).await;
     findings.extend(servers::broker(settings, &endpoints).await);
-    if runs && settings.is_cluster {
-        findings.extend(cluster::broker(settings, &home, &endpoints).await?);
-        findings.extend(cluster::databases(settings, &home).await);
-        findings.extend(cluster::proxy(&home)?);
+    if settings.is_cluster {
+        let (stopped, starts) = match &compose {
+            Some(found) => (found.stopped_nodes(), DOCKER_STARTS),
+            None => (stopped_nodes(&processes), STARTS),
+        };
+        findings.extend(cluster::broker(settings, &stopped, starts, &endpoints).await?);
+        findings.extend(cluster::databases(settings, starts).await);
+        if compose.is_none() {
+            findings.extend(cluster::proxy(&home)?);
+        }
     }
     findings.extend(servers::databases(&endpoints).await);
     Ok(findings)
+}
+
+fn stopped_nodes(processes: &Servers) -> Vec<String> {
+    let stopped = processes.rabbitmq.iter().filter(|node| node.running.is_none());
+    stopped.map(|node| node.name.clone()).collect()
 }

@@ -86,4 +86,16 @@ fn no_server_of_compose_can_gain_rights_and_no_service_is_its_databases_superuse
         let init = "./deploy/postgres/init.sh:/docker-entrypoint-initdb.d/init.sh:ro";
         assert!(items(&service["volumes"]).contains(&json!(init)), "{name}");
     }
+    // What a cluster has beside them; the others extend one of them, or change it.
+    let cluster = read("deploy/docker/cluster.yml").replace("!override", "").replace("!reset", "");
+    let cluster = documents(&cluster).remove(0);
+    for (name, service) in cluster["services"].as_object().expect("there are services") {
+        if services.contains_key(name) || service["extends"].is_object() {
+            assert!(service["cap_add"].is_null() && service["cap_drop"].is_null(), "{name}");
+            continue;
+        }
+        assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]), "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        assert_eq!(service["read_only"], true, "{name}");
+    }
 }

@@ -53,8 +53,28 @@ fn ports_are_as_the_command_takes_them() {
 }
 
 #[test]
+fn a_cluster_listens_where_the_command_says_and_on_this_machine_only() {
+    let settings = Settings::from(|name| (name == "CLUSTER").then(|| "3".to_owned())).unwrap();
+    let plain = Settings::from(|_| None).unwrap().container_ports();
+    let mut further = settings.container_ports();
+    further.retain(|listener| !plain.contains(listener) || listener.1 == "ORDER_HTTP_PORT");
+    let cluster = observability::cluster();
+    let services = cluster["services"].as_object().unwrap();
+    let published: Vec<_> = services.values().flat_map(|one| array(&one["ports"])).collect();
+    assert_eq!(published.len(), further.len(), "{published:?}");
+    for (number, variable) in further {
+        let port = format!("127.0.0.1:${{{variable}:-{number}}}:");
+        assert!(published.iter().any(|one| text(one).starts_with(&port)), "{port}");
+    }
+}
+
+#[test]
 fn every_file_that_is_mounted_is_there() {
-    for (name, service) in observers() {
+    let cluster = observability::cluster();
+    let services = cluster["services"].as_object().unwrap().clone();
+    for (name, service) in
+        observers().into_iter().map(|(name, one)| (name.to_owned(), one)).chain(services)
+    {
         for volume in array(&service["volumes"]).iter().map(text) {
             let Some(path) = volume.strip_prefix("./") else { continue };
             let (path, _) = path.split_once(':').unwrap();

@@ -26,6 +26,7 @@ fn a_cluster_has_further_addresses() {
     assert_eq!(order, format!("postgres://orders:orders@{hosts}{expected}"));
     assert_eq!(settings.service_amqp_urls("order").len(), 3);
     assert_eq!(settings.ports().len(), 17);
+    assert_eq!(settings.container_ports().len(), 15);
     let said = with(&[("CLUSTER", "2")]).unwrap_err().to_string();
     assert!(said.contains("it is 3"), "{said}");
     assert_eq!(with(&[]).unwrap().ports().len(), 7);

@@ -27,7 +27,7 @@ pub struct Fill {
 
 impl Fill {
     pub async fn run(self) -> Result<ExitCode> {
-        let endpoints = present(&Settings::read()?.as_started()).await;
+        let endpoints = present(&Settings::of_running()?).await;
         let began = Instant::now();
         let mut live = LiveLine::new(true);
         let span = Duration::from_hours(24 * u64::from(self.days));

@@ -102,7 +102,7 @@ impl LoadCommand {
         let api = self.target.api()?;
         // One line about a service that is down is enough.
         api.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
-        let settings = Settings::read()?.as_started();
+        let settings = Settings::of_running()?;
         let load = self.load(&settings)?;
         let endpoints = present(&settings).await;
         load.goods.shelve(&endpoints.databases["inventory"]).await?;
@@ -125,6 +125,8 @@ impl LoadCommand {
             std::fs::write(file, serde_json::to_string_pretty(&report)?)
                 .with_context(|| format!("cannot write the report {}", file.display()))?;
         }
+        // By now a database may have another primary.
+        let endpoints = present(&settings).await;
         let verdict =
             if self.no_verify { None } else { Some(self.verify(&endpoints, &report).await) };
         if self.target.json {

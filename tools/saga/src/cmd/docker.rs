@@ -48,7 +48,10 @@ struct Logs {
 
 impl DockerCommand {
     pub async fn run(self) -> Result<ExitCode> {
-        let compose = Compose::find(&Settings::read()?.in_containers()).await?;
+        let mut settings = Settings::of_containers()?;
+        // A cluster's volumes are removed, too, where its containers are gone.
+        settings.is_cluster |= matches!(self.command, Command::Down(_));
+        let compose = Compose::find(&settings).await?;
         match self.command {
             Command::Up(command) => command.run(&compose).await,
             Command::Build(command) => command.run(&compose).await,

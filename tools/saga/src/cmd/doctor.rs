@@ -27,7 +27,7 @@ pub struct Doctor {
 
 impl Doctor {
     pub async fn run(self) -> Result<ExitCode> {
-        let findings = examine(&Settings::read()?.as_started()).await?;
+        let findings = examine(&Settings::of_running()?).await?;
         let number = |mark| findings.iter().filter(|finding| finding.mark == mark).count();
         let (odd, wrong) = (number(Mark::Odd), number(Mark::Wrong));
         if self.json {

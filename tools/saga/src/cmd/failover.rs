@@ -12,6 +12,8 @@ use kit::settings::{Database, SERVICES, Settings};
 use serde_json::json;
 use servers::Postgres;
 
+use crate::compose::{Compose, Pair};
+
 /// Promote the standby of a service's database, and end its old primary
 ///
 /// The old primary is killed first, so that there are never two. It does not return by itself: see
@@ -33,13 +35,19 @@ pub struct Failover {
 
 impl Failover {
     pub async fn run(self) -> Result<ExitCode> {
-        let settings = Settings::read()?;
+        let settings = Settings::of_running()?;
         let database = in_cluster(&settings, &self.service)?;
         let home = Home::new(&settings);
-        let _lock = home.lock()?;
         let began = Instant::now();
-        fail_over(&home, database, self.force).await?;
-        let (took, port) = (began.elapsed().as_secs_f64(), home.postgres(database).port);
+        let port = if home.is_there() {
+            let _lock = home.lock()?;
+            fail_over(&home, database, self.force).await?;
+            home.postgres(database).port
+        } else {
+            let compose = Compose::find(&settings).await?;
+            Pair::of(&compose, &settings, database).fail_over(self.force).await?
+        };
+        let took = began.elapsed().as_secs_f64();
         if self.json {
             let url = database.url_at(port);
             output::json(&json!({ "service": self.service, "primary": url, "took_s": took }));
@@ -57,7 +65,11 @@ impl Failover {
 /// The service's database, if it has a standby.
 pub fn in_cluster<'a>(settings: &'a Settings, service: &str) -> Result<&'a Database> {
     let dir = settings.home.display();
-    ensure!(settings.is_cluster, "{dir} holds no cluster: `saga up --cluster` starts one");
+    ensure!(
+        settings.is_cluster,
+        "{dir} holds no cluster, and no containers do: `saga up --cluster` or `make docker-up \
+         CLUSTER=3` starts one"
+    );
     settings.database(service).with_context(|| format!("there is no service {service}"))
 }
 

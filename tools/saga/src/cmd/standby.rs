@@ -8,11 +8,12 @@ use clap::Args;
 use kit::home::Home;
 use kit::output;
 use kit::say;
-use kit::settings::{SERVICES, Settings};
+use kit::settings::{Database, SERVICES, Settings};
 use serde_json::json;
 use servers::Postgres;
 
 use super::failover::in_cluster;
+use crate::compose::{Compose, Pair};
 
 /// Bring back the standby of a service's database, or let the primary go on without it
 ///
@@ -36,21 +37,18 @@ pub struct Standby {
 impl Standby {
     pub async fn run(self) -> Result<ExitCode> {
         let Self { service, release, json } = self;
-        let settings = Settings::read()?;
+        let settings = Settings::of_running()?;
         let database = in_cluster(&settings, &service)?;
         let home = Home::new(&settings);
-        let _lock = home.lock()?;
         let began = Instant::now();
-        let primary = Postgres::attach(home.postgres(database))?.with_context(|| {
-            format!("{service}'s primary does not run: `saga up`, or `saga failover {service}`")
-        })?;
-        let standby = home.standby(database).context("a cluster has standbys")?;
-        let port = standby.port;
-        if release {
-            primary.wait_for_standby(false).await?;
+        let port = if home.is_there() {
+            let _lock = home.lock()?;
+            bring_back(&home, database, release).await?
         } else {
-            primary.start_standby(standby).await?;
-        }
+            let compose = Compose::find(&settings).await?;
+            let pair = Pair::of(&compose, &settings, database);
+            if release { pair.release().await? } else { pair.start_standby().await? }
+        };
         let took = began.elapsed().as_secs_f64();
         if json {
             output::json(&json!({ "service": service, "waits": !release, "took_s": took }));
@@ -61,4 +59,20 @@ impl Standby {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Returns the standby's port.
+async fn bring_back(home: &Home<'_>, database: &Database, is_released: bool) -> Result<u16> {
+    let service = database.service;
+    let primary = Postgres::attach(home.postgres(database))?.with_context(|| {
+        format!("{service}'s primary does not run: `saga up`, or `saga failover {service}`")
+    })?;
+    let standby = home.standby(database).context("a cluster has standbys")?;
+    let port = standby.port;
+    if is_released {
+        primary.wait_for_standby(false).await?;
+    } else {
+        primary.start_standby(standby).await?;
+    }
+    Ok(port)
 }

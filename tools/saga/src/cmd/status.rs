@@ -7,12 +7,15 @@ use clap::Args;
 use futures::future::join_all;
 use kit::colour::{Colour, paint};
 use kit::home::{Home, Server, Servers};
+use kit::primary::{Part, candidates};
 use kit::say;
 use kit::service::Service;
 use kit::settings::{Gateway, Settings};
 use labels::span;
 use serde_json::{Value, json};
 use servers::{HaProxy, Postgres, Process, RabbitMq};
+
+use crate::compose::{Compose, Container, container_of};
 
 /// Show what runs, with pid, port and readiness
 #[derive(Args)]
@@ -26,6 +29,8 @@ pub struct Status {
 
 struct Row {
     name: String,
+    runs: bool,
+    /// None for a container.
     process: Option<Process>,
     ports: Vec<u16>,
     /// Of a Postgres that has a standby, or is one.
@@ -37,7 +42,7 @@ struct Row {
 
 impl Status {
     pub async fn run(self) -> Result<ExitCode> {
-        let settings = Settings::read()?;
+        let settings = Settings::of_running()?;
         let rows = rows(&settings).await?;
         if self.json {
             let ready = rows.iter().all(|row| row.ready);
@@ -55,15 +60,23 @@ impl Status {
 
 async fn rows(settings: &Settings) -> Result<Vec<Row>> {
     let mut services = Service::wanted(settings)?;
+    let home = Home::new(settings);
+    if !home.is_there()
+        && let Some((compose, containers)) = Compose::attach(settings).await
+    {
+        return Ok(self::containers(settings, &compose, &containers).await);
+    }
     let mock_gateway = Service::mock_gateway(settings)?;
     if mock_gateway.running().is_some() && settings.gateway == Gateway::Simulated {
         services.push(mock_gateway);
     }
     let mut rows = join_all(services.iter().map(|service| async {
         let ready = service.is_ready().await;
+        let process = service.running();
         Row {
             name: service.name.to_owned(),
-            process: service.running(),
+            runs: process.is_some(),
+            process,
             ports: service.port.into_iter().collect(),
             role: None,
             ready,
@@ -71,8 +84,40 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
         }
     }))
     .await;
-    rows.extend(servers(&Home::new(settings).servers()?).await);
+    rows.extend(servers(&home.servers()?).await);
     Ok(rows)
+}
+
+async fn containers(settings: &Settings, compose: &Compose, all: &[Container]) -> Vec<Row> {
+    let mut parts = Vec::new();
+    if settings.is_cluster {
+        for database in &settings.databases {
+            parts.extend(candidates(settings, database).await);
+        }
+    }
+    let role_at = |ports: &[u16]| {
+        let part = parts.iter().find(|one| ports.contains(&one.listener.0))?;
+        part.part.as_ref().ok().copied().map(Part::name)
+    };
+    let published: Vec<_> = settings.container_ports();
+    let mut rows: Vec<Row> = all
+        .iter()
+        .map(|one| {
+            let own = published.iter().filter(|it| container_of(settings, it.1) == one.name);
+            let ports: Vec<u16> = own.map(|(port, _)| *port).collect();
+            Row {
+                name: compose.name_of(one),
+                runs: one.is_running(),
+                process: None,
+                role: role_at(&ports),
+                ports,
+                ready: compose.is_ready(one),
+                trouble: one.trouble(),
+            }
+        })
+        .collect();
+    rows.sort_by(|one, other| one.name.cmp(&other.name));
+    rows
 }
 
 async fn servers(servers: &Servers) -> Vec<Row> {
@@ -100,15 +145,16 @@ async fn servers(servers: &Servers) -> Vec<Row> {
 
 fn row<T>(server: &Server<T>, process: Option<Process>, ready: bool) -> Row {
     let ports = server.ports.iter().map(|(port, _)| *port).collect();
-    Row { name: server.name.clone(), process, ports, role: None, ready, trouble: None }
+    let runs = process.is_some();
+    Row { name: server.name.clone(), runs, process, ports, role: None, ready, trouble: None }
 }
 
 impl Row {
     fn state(&self) -> (&'static str, Colour) {
-        match (self.process, self.ready) {
-            (None, _) => ("stopped", Colour::Red),
-            (Some(_), false) => ("not ready", Colour::Yellow),
-            (Some(_), true) => ("ready", Colour::Green),
+        match (self.runs, self.ready) {
+            (false, _) => ("stopped", Colour::Red),
+            (true, false) => ("not ready", Colour::Yellow),
+            (true, true) => ("ready", Colour::Green),
         }
     }
 

@@ -22,7 +22,7 @@ pub struct UrlsCommand {
 
 impl UrlsCommand {
     pub fn run(self) -> Result<ExitCode> {
-        let urls = Urls::of(&Settings::read()?.as_started());
+        let urls = Urls::of(&Settings::of_running()?);
         if self.json {
             output::json(&urls);
         } else {

@@ -1,23 +1,19 @@
 //! Checks what a cluster has more of: nodes, members of queues, standbys, the proxy.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Result;
 use audit::{Endpoints, Management};
 use kit::home::Home;
 use kit::output::{self, some};
-use kit::primary::{Candidate, Part, candidates};
+use kit::primary::{Candidate, Part, candidates, follower};
 use kit::settings::{Database, Settings};
 use serde::Deserialize;
 use serde_json::Value;
-use servers::{Follower, HaProxy, Postgres};
-use tokio::time::timeout;
+use servers::{Follower, HaProxy};
 
 use super::Finding;
 
-const STARTS: &str = "`saga up` starts what does not run";
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// More than a few transactions: a standby that does not keep up, and slows down every commit.
 const LAG_MAX_BYTES: u64 = 16 << 20;
 
@@ -41,12 +37,11 @@ struct Queue {
 
 pub async fn broker(
     settings: &Settings,
-    home: &Home<'_>,
+    stopped: &[String],
+    starts: &str,
     endpoints: &Endpoints,
 ) -> Result<Vec<Finding>> {
     let size = settings.nodes().len();
-    let stopped = home.servers()?.rabbitmq.into_iter().filter(|node| node.running.is_none());
-    let stopped: Vec<_> = stopped.map(|node| node.name).collect();
     let management = Management::at(endpoints)?;
     let nodes = management.get("nodes", Some("name,running,partitions")).await;
     // Of a queue that has lost a member, RabbitMQ 3.10 names a field twice for a while; the last
@@ -54,29 +49,29 @@ pub async fn broker(
     let queues = management.get::<Value>("queues", Some("name,members,online,leader")).await;
     let queues = queues.and_then(|queues| Ok(serde_json::from_value::<Vec<Queue>>(queues)?));
     Ok(vec![
-        self::nodes(size, &stopped, nodes),
+        self::nodes(size, stopped, starts, nodes),
         match queues {
-            Ok(queues) => self::queues(size, &queues),
-            Err(why) => Finding::wrong("queues", output::reason(&why), STARTS),
+            Ok(queues) => self::queues(size, starts, &queues),
+            Err(why) => Finding::wrong("queues", output::reason(&why), starts),
         },
     ])
 }
 
 /// Those that do not run are known even where no node answers.
-fn nodes(size: usize, stopped: &[String], all: Result<Vec<Node>>) -> Finding {
+fn nodes(size: usize, stopped: &[String], starts: &str, all: Result<Vec<Node>>) -> Finding {
     if !stopped.is_empty() {
         let told = format!("{} of {size} do not run: {}", stopped.len(), stopped.join(", "));
-        return Finding::wrong("nodes", told, STARTS);
+        return Finding::wrong("nodes", told, starts);
     }
     let all = match all {
         Ok(all) => all,
-        Err(why) => return Finding::wrong("nodes", output::reason(&why), STARTS),
+        Err(why) => return Finding::wrong("nodes", output::reason(&why), starts),
     };
     let parted: Vec<_> = all.iter().filter(|node| !node.partitions.is_empty()).collect();
     let down: Vec<_> = all.iter().filter(|node| !node.running).map(|node| &*node.name).collect();
     if let Some(node) = parted.first() {
         let told = format!("{} has lost {}", node.name, node.partitions.join(", "));
-        let mend = "mend the network, then `saga stop && saga up`";
+        let mend = "mend the network, then restart the node";
         return Finding::wrong("nodes", format!("a partition: {told}"), mend);
     }
     if !down.is_empty() || all.len() < size {
@@ -84,12 +79,12 @@ fn nodes(size: usize, stopped: &[String], all: Result<Vec<Node>>) -> Finding {
             true => format!("{} of {size} are members", all.len()),
             false => format!("{} of {size} are down: {}", down.len(), down.join(", ")),
         };
-        return Finding::wrong("nodes", told, STARTS);
+        return Finding::wrong("nodes", told, starts);
     }
     Finding::fine("nodes", format!("{size} of {size} run"))
 }
 
-fn queues(size: usize, all: &[Queue]) -> Finding {
+fn queues(size: usize, starts: &str, all: &[Queue]) -> Finding {
     let number = |list: &Option<Vec<String>>| list.as_ref().map_or(0, Vec::len);
     let quorum: Vec<_> = all.iter().filter(|queue| queue.members.is_some()).collect();
     let named = |is_meant: &dyn Fn(&Queue) -> bool| {
@@ -99,7 +94,7 @@ fn queues(size: usize, all: &[Queue]) -> Finding {
     };
     if let Some(told) = named(&|one| 2 * number(&one.online) <= number(&one.members)) {
         let told = format!("no majority of members: {told}");
-        return Finding::wrong("queues", told, "their events wait: `saga up` starts the nodes");
+        return Finding::wrong("queues", told, format!("their events wait: {starts}"));
     }
     if let Some(told) = named(&|one| number(&one.members) < size) {
         let mend = "`rabbitmq-queues grow <node> all` for the node that lacks them";
@@ -107,7 +102,7 @@ fn queues(size: usize, all: &[Queue]) -> Finding {
     }
     if let Some(told) = named(&|one| number(&one.online) < size) {
         let told = format!("a member is down, and the majority goes on: {told}");
-        return Finding::odd("queues", told, STARTS);
+        return Finding::odd("queues", told, starts);
     }
     let mut leaders: BTreeMap<&str, usize> = BTreeMap::new();
     for leader in quorum.iter().filter_map(|queue| queue.leader.as_deref()) {
@@ -118,18 +113,16 @@ fn queues(size: usize, all: &[Queue]) -> Finding {
     Finding::fine("queues", format!("{size} members each; leaders: {leaders}"))
 }
 
-pub async fn databases(settings: &Settings, home: &Home<'_>) -> Vec<Finding> {
+pub async fn databases(settings: &Settings, starts: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for database in &settings.databases {
         let all = candidates(settings, database).await;
-        let follower = async {
-            let primary = Postgres::attach(home.postgres(database))?;
-            let Some(primary) = primary else { return Ok(None) };
-            timeout(ANSWER_WITHIN, primary.follower()).await?
+        let primary = all.iter().find(|one| matches!(one.part, Ok(Part::Primary)));
+        let (waits, follower) = match primary {
+            Some(one) => follower(database, one.listener.0).await.unwrap_or_default(),
+            None => (false, None),
         };
-        let follower = follower.await.unwrap_or_default();
-        let waits = home.postgres(database).waits_for_standby();
-        findings.push(pair(database, &all, follower.as_ref(), waits));
+        findings.push(pair(database, &all, follower.as_ref(), waits, starts));
     }
     findings
 }
@@ -139,6 +132,7 @@ fn pair(
     all: &[Candidate],
     follower: Option<&Follower>,
     waits: bool,
+    starts: &str,
 ) -> Finding {
     let service = database.service;
     let what = format!("{service}'s pair");
@@ -149,16 +143,15 @@ fn pair(
     let (primaries, standbys) = (of(Part::Primary), of(Part::Standby));
     let back = format!("`saga standby {service}` brings it back");
     match (&primaries[..], follower) {
-        ([], _) if standbys.is_empty() => Finding::wrong(what, "neither server answers", STARTS),
+        ([], _) if standbys.is_empty() => Finding::wrong(what, "neither server answers", starts),
         ([], _) => {
             let told = format!("there is no primary: only the standby on {} answers", standbys[0]);
-            let mend =
-                format!("`saga failover {service}` promotes it, or `saga up` starts the old");
+            let mend = format!("`saga failover {service}` promotes it; or {starts}");
             Finding::wrong(what, told, mend)
         }
         ([_, _, ..], _) => {
             let told = format!("two primaries answer, on {}", primaries.join(" and "));
-            let mend = format!("`saga stop && saga up`, then `saga verify`: {service} took both");
+            let mend = format!("stop the old one, then `saga verify`: {service} took both");
             Finding::wrong(what, told, mend)
         }
         ([primary], None) if waits => {
@@ -205,11 +198,11 @@ mod tests {
 
     #[test]
     fn queues_without_majority_or_members_are_wrong() {
-        let mark = |online, members| queues(3, &[queue(3, 3), queue(online, members)]).mark;
+        let mark = |online, members| queues(3, "", &[queue(3, 3), queue(online, members)]).mark;
         assert_eq!(mark(1, 3), Mark::Wrong);
         assert_eq!(mark(1, 1), Mark::Wrong);
         assert_eq!(mark(2, 3), Mark::Odd);
-        assert_eq!(queues(3, &[queue(3, 3)]).told, "3 members each; leaders: 1 on n1");
+        assert_eq!(queues(3, "", &[queue(3, 3)]).told, "3 members each; leaders: 1 on n1");
     }
 
     #[test]
@@ -219,10 +212,10 @@ mod tests {
             running,
             partitions: partitions.iter().map(|name| (*name).to_owned()).collect(),
         };
-        let all = |last| nodes(3, &[], Ok(vec![node(true, &[]), node(true, &[]), last]));
+        let all = |last| nodes(3, &[], "", Ok(vec![node(true, &[]), node(true, &[]), last]));
         assert_eq!(all(node(true, &[])).mark, Mark::Fine);
         assert_eq!(all(node(false, &[])).mark, Mark::Wrong);
-        let stopped = nodes(3, &["rabbitmq 2".into()], Err(anyhow!("no answer")));
+        let stopped = nodes(3, &["rabbitmq 2".into()], "", Err(anyhow!("no answer")));
         assert_eq!(stopped.told, "1 of 3 do not run: rabbitmq 2");
         assert!(all(node(true, &["m"])).told.starts_with("a partition"));
     }
@@ -237,7 +230,7 @@ mod tests {
                 listener: (5433, ""),
                 part: part.ok_or_else(|| anyhow!("gone")),
             });
-            let found = pair(database, &all, follower, waits);
+            let found = pair(database, &all, follower, waits, "");
             (found.mark, found.told)
         };
         let (primary, standby) = (Some(Part::Primary), Some(Part::Standby));

@@ -2,7 +2,7 @@
 
 use kit::settings::Settings;
 
-use super::{Finding, Mark, machine::is_older};
+use super::{DOCKER_STARTS, Finding, Mark, machine::is_older};
 use crate::compose::{Compose, Container};
 
 const ENGINE_MIN: &str = "25";
@@ -15,8 +15,7 @@ pub struct Found {
 
 /// Checks nothing where Docker is not used.
 pub async fn find(settings: &Settings) -> Option<Found> {
-    let compose = Compose::find(settings).await.ok()?;
-    let containers = compose.containers().await.ok().filter(|all| !all.is_empty())?;
+    let (compose, containers) = Compose::attach(settings).await?;
     Some(Found { compose, containers })
 }
 
@@ -31,18 +30,36 @@ impl Found {
             let mend = is_old.then(|| format!("install {least} or newer"));
             findings.push(Finding { mark, mend, ..Finding::fine(what, version) });
         }
-        let names = self.compose.names();
-        findings.extend(names.map(|name| {
-            let container = self.containers.iter().find(|one| one.name == name);
-            let logs = format!("`docker compose logs {name}` tells why");
-            match container {
-                None => Finding::wrong(name, "has no container", "`make docker-up` makes it"),
-                Some(one) if one.is_healthy() => Finding::fine(name, "healthy"),
-                Some(one) => {
-                    Finding::wrong(name, one.trouble().unwrap_or("is not healthy yet".into()), logs)
-                }
-            }
-        }));
+        findings.extend(self.compose.names().map(|(name, size)| self.container(name, size)));
         findings
+    }
+
+    /// One of the compose file's names, of which there may be several containers.
+    fn container(&self, name: &str, size: usize) -> Finding {
+        let all: Vec<_> = self.containers.iter().filter(|one| one.name == name).collect();
+        let logs = format!("`make docker-logs` tells why, or `docker logs {name}`");
+        if all.len() < size {
+            let missing = if size == 1 { "has no container" } else { "has too few containers" };
+            return Finding::wrong(name, missing, DOCKER_STARTS);
+        }
+        match all.iter().find(|one| !one.is_healthy()) {
+            None if size == 1 => Finding::fine(name, "healthy"),
+            None => Finding::fine(name, format!("{size} of {size} healthy")),
+            Some(one) => {
+                let trouble = one.trouble().unwrap_or("is not healthy yet".into());
+                let number =
+                    if size == 1 { String::new() } else { format!("copy {} ", one.number) };
+                let mend = if one.has_ended() { DOCKER_STARTS.to_owned() } else { logs };
+                Finding::wrong(name, number + &trouble, mend)
+            }
+        }
+    }
+
+    /// The names of RabbitMQ's nodes that do not run.
+    pub fn stopped_nodes(&self) -> Vec<String> {
+        let brokers = self.compose.names().filter(|(name, _)| name.starts_with("rabbitmq"));
+        let runs =
+            |name: &str| self.containers.iter().any(|one| one.name == name && one.is_running());
+        brokers.filter(|(name, _)| !runs(name)).map(|(name, _)| name.to_owned()).collect()
     }
 }

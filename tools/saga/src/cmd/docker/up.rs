@@ -7,13 +7,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use kit::home::Home;
 use kit::keys;
-use kit::service::MOCK_GATEWAY;
 use kit::settings::Settings;
 use servers::ports;
 use tokio::time::{Instant, sleep};
 
 use super::build::build;
-use crate::compose::{Compose, Container};
+use crate::compose::{Compose, Container, container_of};
 use crate::urls::Urls;
 use crate::welcome;
 
@@ -37,9 +36,15 @@ pub struct Up {
 
 impl Up {
     pub async fn run(self, compose: &Compose) -> Result<ExitCode> {
-        let settings = Settings::read()?.in_containers();
+        let settings = Settings::of_containers()?;
         check_user(&settings)?;
+        ensure!(
+            !settings.is_cluster || settings.tls.is_none(),
+            "in containers TLS=1 and CLUSTER=3 do not go together yet: choose one, or use \
+             `make up`, which has both"
+        );
         let before = compose.containers().await?;
+        check_kind(&settings, &before)?;
         check_ports(&settings, &before)?;
         let started = Instant::now();
         compose.ensure_room(ROOM_MB).await?;
@@ -52,6 +57,10 @@ impl Up {
         if settings.are_keys_required {
             Home::new(&settings).make()?;
             keys::ensure_operator(&settings).await?;
+        }
+        if settings.is_cluster {
+            // A node that was away leads no queue.
+            compose.exec("rabbitmq", &["rabbitmq-queues", "rebalance", "all"]).await?;
         }
         let took = after.iter().any(is_new).then(|| started.elapsed());
         welcome::print(&settings, &Urls::with_logs(&settings, "make docker-logs"), took);
@@ -74,6 +83,14 @@ fn check_user(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// What was made without a cluster does not become one.
+fn check_kind(settings: &Settings, containers: &[Container]) -> Result<()> {
+    let is_cluster = containers.iter().any(|one| one.name == "haproxy");
+    let is_other = settings.is_cluster && !containers.is_empty() && !is_cluster;
+    ensure!(!is_other, "the containers are no cluster: `make docker-down` deletes them");
+    Ok(())
+}
+
 /// Reports the owner of every taken port, before anything is built.
 fn check_ports(settings: &Settings, containers: &[Container]) -> Result<()> {
     let runs = |name: &str| containers.iter().any(|one| one.name == name && one.is_running());
@@ -85,19 +102,6 @@ fn check_ports(settings: &Settings, containers: &[Container]) -> Result<()> {
         taken.map(|(port, variable)| ports::complaint(port, variable)).collect();
     ensure!(complaints.is_empty(), "{}", complaints.join("\n      "));
     Ok(())
-}
-
-fn container_of(settings: &Settings, variable: &str) -> String {
-    match settings.databases.iter().find(|database| database.variable == variable) {
-        Some(database) => format!("{}-db", database.service),
-        None if variable == "ORDER_HTTP_PORT" => "order".to_owned(),
-        None if variable == "MOCK_GATEWAY_PORT" => MOCK_GATEWAY.to_owned(),
-        None if variable == "OTLP_PORT" => "collector".to_owned(),
-        None if settings.observers.iter().any(|(_, observer)| *observer == variable) => {
-            variable.trim_end_matches("_PORT").to_lowercase()
-        }
-        None => "rabbitmq".to_owned(),
-    }
 }
 
 /// Returns all containers when the last of them is healthy. Docker shows the progress.
