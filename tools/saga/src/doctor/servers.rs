@@ -11,6 +11,7 @@ use kit::output::{self, some};
 use kit::settings::{SERVICES, Settings};
 use labels::span;
 use messaging::{Env, SystemEnv};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -32,6 +33,7 @@ pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> 
             return findings;
         }
     }
+    findings.extend(feature_flags(endpoints).await);
     findings.push(users(settings, endpoints).await);
     findings.push(match topology::check(endpoints, settings).await {
         Ok(report) if report.as_asked => Finding::fine("topology", "as SAGA asks"),
@@ -69,6 +71,28 @@ async fn alarms(endpoints: &Endpoints) -> Result<Finding> {
         ),
         _ => Finding::fine("rabbitmq", format!("{version} answers, without an alarm")),
     })
+}
+
+#[derive(Deserialize)]
+struct FeatureFlag {
+    name: String,
+    state: String,
+    stability: String,
+}
+
+/// Those that are off, if any. RabbitMQ before 3.8 has none.
+async fn feature_flags(endpoints: &Endpoints) -> Option<Finding> {
+    let all: Vec<FeatureFlag> =
+        Management::at(endpoints).ok()?.get("feature-flags", None).await.ok()?;
+    flags_off(&all)
+}
+
+fn flags_off(all: &[FeatureFlag]) -> Option<Finding> {
+    let off = all.iter().filter(|flag| flag.state == "disabled" && flag.stability == "stable");
+    let off: Vec<_> = off.map(|flag| flag.name.as_str()).collect();
+    let told = format!("off: {}", off.join(", "));
+    let mend = "`rabbitmqctl enable_feature_flag all`, or the next version may not start";
+    (!off.is_empty()).then(|| Finding::odd("feature flags", told, mend))
 }
 
 /// Logs in as each service's own user.
@@ -173,6 +197,20 @@ mod tests {
     use super::*;
     use crate::doctor::Mark;
     use uuid::Uuid;
+
+    #[test]
+    fn stable_feature_flags_that_are_off_are_named() {
+        let flag = |name: &str, state: &str, stability: &str| FeatureFlag {
+            name: name.into(),
+            state: state.into(),
+            stability: stability.into(),
+        };
+        let on = flag("a", "enabled", "stable");
+        let new = flag("b", "disabled", "experimental");
+        assert!(flags_off(&[on, new]).is_none());
+        let off = flags_off(&[flag("c", "disabled", "stable")]).unwrap();
+        assert_eq!((off.mark, &*off.told), (Mark::Odd, "off: c"));
+    }
 
     #[test]
     fn an_outbox_that_is_held_up_and_a_clock_that_is_off_are_wrong() {
