@@ -66,9 +66,12 @@ async fn refusal(url: &str) -> String {
     let read = pool.acquire().await.map(drop).unwrap_err();
     let tx = pool.begin().await;
     let written = tx.map(drop).unwrap_err();
-    assert_eq!(read.to_string(), written.to_string());
     let tool = PlainConnection::open(url).await.map(drop).unwrap_err();
-    assert_eq!(read.to_string(), tool.to_string());
+    // sqlx adds the server's line of source.
+    for other in [tool, written] {
+        let (read, other) = (read.to_string(), other.to_string());
+        assert_eq!(read.split(" at line").next(), other.split(" at line").next());
+    }
     let read = anyhow::Error::from(read);
     match hopeless(&read) {
         Some(advice) => format!("{read:#}; {advice}"),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use servers::Certificates;
 
 use super::{SERVICES, Settings};
+use crate::home::Home;
 
 /// Of the servers, all on this machine.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
@@ -70,8 +71,11 @@ impl Settings {
     /// Whatever runs, on this machine or in containers, as it was started.
     pub fn as_started(self) -> Self {
         let dir = of_containers();
-        let is_here = self.tls.is_some() || self.home.exists();
-        if is_here || !dir.exists() { self } else { self.encrypted_by(&dir) }
+        let runs_here = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
+        if self.tls.is_some() || !dir.exists() || runs_here() {
+            return self;
+        }
+        self.encrypted_by(&dir)
     }
 
     /// Makes the certificates, where they are missing or about to expire; nothing may run. Without
