@@ -25,7 +25,7 @@ pub use feed::{Feed, Listener, write_event};
 pub use hosts::{is_local, is_local_name};
 pub use limits::{Limits, in_time, survive_panics};
 pub use problem::{Errors, Problem};
-pub use server::Listen;
+pub use server::{Encrypted, Listen};
 pub(crate) use server::Server;
 pub use settings::HttpSettings;
 pub use streams::OpenStream;

@@ -55,8 +55,9 @@ metrics! {
         REQUESTS: Seconds, "http_request_duration_seconds", ["method", "route", "status"],
             "duration of HTTP requests";
         REFUSED_CONNECTIONS: Counter, "http_connections_refused_total", ["reason"],
-            "connections that were closed without a request: `full`, `plain-http` on a port for \
-             HTTPS, `handshake` or `handshake-timeout`";
+            "connections that were closed: `full`, `plain-http` on a port for HTTPS, `handshake`, \
+             `handshake-timeout`, `stalled`, `resets` (requests cancelled), `flood` (HTTP/2 \
+             abused)";
         CERTIFICATE_EXPIRES: Gauge, "http_certificate_expires_timestamp_seconds", [],
             "when the certificate for HTTPS expires, in seconds since 1970";
         CLIENT_REQUESTS: Counter, "http_client_requests_total", ["client", "result"],

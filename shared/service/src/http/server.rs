@@ -1,34 +1,42 @@
-//! Serves HTTP/1, over TLS where it has a certificate, with what `axum::serve` lacks: cuts off
-//! clients that send slowly or do not read, and bounds connections, their headers and their
-//! buffers.
+//! Serves HTTP/1, and where it has a certificate both HTTP/1 and HTTP/2 over TLS, with what
+//! `axum::serve` lacks: cuts off clients that send slowly, do not read or cancel their requests,
+//! and bounds connections, their headers and their buffers.
 
 mod certificate;
 mod connections;
 mod handshake;
+mod requests;
 
+use super::BODY_MAX;
 use anyhow::Context;
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{HeaderValue, Response, Version, header},
+};
 use certificate::{Certificate, LOOK_EVERY};
-use connections::{Busy, Connections, Open};
-use handshake::Tls;
+use connections::{Connections, Open, Patience};
+use futures::{FutureExt, future::BoxFuture};
+use handshake::{Tls, is_http_2};
 use hyper::{
     Request,
     body::Incoming,
-    server::conn::http1,
+    server::conn::{http1, http2},
     service::{Service, service_fn},
 };
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use requests::Answer;
 use socket2::SockRef;
-use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
-use telemetry::metrics::REFUSED_CONNECTIONS;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+use std::{
+    convert::Infallible, error::Error, future::pending, net::SocketAddr, sync::Arc, time::Duration,
 };
+use telemetry::metrics::REFUSED_CONNECTIONS;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// For the TLS handshake, for the headers of a request, and for an idle connection.
@@ -37,6 +45,10 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const BUFFER_MAX: usize = 16 * 1024;
 /// A client that takes no byte of its answer for so long is cut off.
 const STALLED: Duration = Duration::from_secs(30);
+/// Requests that an HTTP/2 connection may have in hand.
+const STREAMS_MAX: u32 = 100;
+/// Streams that were reset and are still to be looked at.
+const RESETS_MAX: usize = 20;
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// For databases, brokers and files, besides the connections of clients.
 const OTHER_FILES: u64 = 256;
@@ -56,6 +68,8 @@ pub struct Server {
     connections: Arc<Connections>,
     encryption: Option<Encryption>,
     stalled: Duration,
+    /// An HTTP/2 connection without a request for so long is closed; HTTP/1 waits for headers.
+    idle: Duration,
     /// How often the files of the certificate are read.
     look_every: Duration,
 }
@@ -71,7 +85,14 @@ struct Peer {
     address: SocketAddr,
     routes: Router,
     stop: CancellationToken,
+    patience: Patience,
 }
+
+/// In the extensions of a request that came over HTTPS.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted;
+
+type Answered = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
 
 impl Listen {
     /// Fails where the certificate cannot be used.
@@ -92,7 +113,8 @@ impl Server {
         let scheme = if encryption.is_some() { "https" } else { "http" };
         tracing::info!(%address, "HTTP listens on {scheme}://{address}");
         let connections = Connections::new(as_files_allow(connections_max));
-        Ok(Self { listener, connections, encryption, stalled: STALLED, look_every: LOOK_EVERY })
+        let (stalled, idle, look_every) = (STALLED, HEADERS_WITHIN, LOOK_EVERY);
+        Ok(Self { listener, connections, encryption, stalled, idle, look_every })
     }
 
     /// Takes requests until the service stops, then finishes those in hand.
@@ -119,7 +141,8 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     let (routes, stop) = (routes.clone(), stop.clone());
-                    self.serve(stream, Peer { address, routes, stop }, open);
+                    let patience = Patience { idle: self.idle, stalled: self.stalled };
+                    self.serve(stream, Peer { address, routes, stop, patience }, open);
                 }
                 Err(why) => {
                     // Out of file handles, most likely: some will be closed.
@@ -161,7 +184,7 @@ impl Server {
                 () = peer.stop.cancelled() => None,
             };
             if let Some(stream) = begun {
-                peer.answer(stream, open).await;
+                peer.answer_encrypted(stream, open).await;
             }
         });
     }
@@ -176,26 +199,89 @@ impl Encryption {
 
 impl Peer {
     /// Answers all requests of the connection.
-    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, open: Open) {
-        let Self { address, routes, stop } = self;
-        let (routes, work) = (TowerToHyperService::new(routes), open.work());
-        let answer = move |mut request: Request<Incoming>| {
-            let working = work.begin();
+    async fn answer(self, stream: TcpStream, open: Open) {
+        let service = service_fn(self.answering(&open, false));
+        let connection = http_1().serve_connection(TokioIo::new(stream), service);
+        open.drive(connection, &self.stop, None).await;
+    }
+
+    async fn answer_encrypted(self, stream: TlsStream<TcpStream>, open: Open) {
+        let service = service_fn(self.answering(&open, true));
+        if !is_http_2(&stream) {
+            let connection = http_1().serve_connection(TokioIo::new(stream), service);
+            open.drive(connection, &self.stop, None).await;
+            return;
+        }
+        let connection = http_2().serve_connection(TokioIo::new(stream), service);
+        let ended = open.drive(connection, &self.stop, Some(self.patience)).await;
+        if ended.is_some_and(|ended| ended.is_err_and(|why| is_flood(&why))) {
+            REFUSED_CONNECTIONS.add(1, ["flood"]);
+        }
+    }
+
+    fn answering(
+        &self,
+        open: &Open,
+        is_encrypted: bool,
+    ) -> impl Fn(Request<Incoming>) -> Answered + use<> {
+        let (routes, requests) =
+            (TowerToHyperService::new(self.routes.clone()), open.requests.clone());
+        let peer = ConnectInfo(self.address);
+        move |mut request| {
+            let working = requests.begin();
+            let is_http_2 = request.version() == Version::HTTP_2;
+            if is_http_2 {
+                name_host(&mut request);
+            }
             // So that a route can distinguish clients.
-            request.extensions_mut().insert(ConnectInfo(address));
+            request.extensions_mut().insert(peer);
+            if is_encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
             let answering = routes.call(request);
             async move {
                 let answer = answering.await?;
-                Ok::<_, Infallible>(answer.map(|body| Busy::new(body, working)))
+                Ok(answer.map(|body| Answer::new(body, working, is_http_2)))
             }
-        };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_WITHIN)
-            .max_buf_size(BUFFER_MAX)
-            .serve_connection(TokioIo::new(stream), service_fn(answer));
-        open.drive(connection, &stop).await;
+            .boxed()
+        }
     }
+}
+
+fn http_1() -> http1::Builder {
+    let mut http_1 = http1::Builder::new();
+    http_1.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(BUFFER_MAX);
+    http_1
+}
+
+/// What a client may make the server hold is what HTTP/1 lets it hold, for each of its streams.
+fn http_2() -> http2::Builder<TokioExecutor> {
+    let (buffer, body) = (BUFFER_MAX as u32, BODY_MAX as u32);
+    let mut http_2 = http2::Builder::new(TokioExecutor::new());
+    http_2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(buffer)
+        .initial_stream_window_size(body)
+        .initial_connection_window_size(2 * body)
+        .max_send_buf_size(BUFFER_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX);
+    http_2
+}
+
+/// As HTTP/1 names it, for all that looks at the header.
+fn name_host(request: &mut Request<Incoming>) {
+    let host = request.uri().authority().map(|host| HeaderValue::from_str(host.as_str()));
+    if let Some(Ok(host)) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// Whether the client was sent away for what it did to the protocol.
+fn is_flood(why: &hyper::Error) -> bool {
+    let protocol = why.source().and_then(|why| why.downcast_ref::<h2::Error>());
+    protocol.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
 /// As many as wanted, if the process may open so many files; raises the soft limit as far as it

@@ -1,19 +1,16 @@
 //! Bounds the open connections: at the maximum, one that waits for its client is closed for a new
 //! one, so that clients who only hold connections do not lock others out.
 
-use axum::body::Body;
-use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use super::requests::Requests;
 use hyper_util::server::graceful::GracefulConnection;
 use std::{
     collections::BTreeMap,
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use telemetry::metrics::REFUSED_CONNECTIONS;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub struct Connections {
@@ -24,30 +21,29 @@ pub struct Connections {
 #[derive(Default)]
 struct Entries {
     /// The oldest first.
-    by_age: BTreeMap<u64, Arc<Entry>>,
+    by_age: BTreeMap<u64, Arc<Requests>>,
     next: u64,
-}
-
-#[derive(Default)]
-struct Entry {
-    /// Requests whose answer is not yet sent whole.
-    in_hand: AtomicUsize,
-    served: AtomicUsize,
-    push_out: Notify,
 }
 
 /// Counted until it is dropped.
 pub struct Open {
     connections: Arc<Connections>,
     number: u64,
-    entry: Arc<Entry>,
+    pub requests: Arc<Requests>,
 }
 
-#[derive(Clone)]
-pub struct Work(Arc<Entry>);
+/// For how long a connection with many requests may be idle, and may not read an answer.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    pub idle: Duration,
+    pub stalled: Duration,
+}
 
-/// A request in hand.
-pub struct Working(Arc<Entry>);
+/// How a connection has been, as its patience goes.
+struct Quiet {
+    served: usize,
+    since: Instant,
+}
 
 impl Connections {
     pub fn new(max: usize) -> Arc<Self> {
@@ -61,13 +57,13 @@ impl Connections {
         if open.by_age.len() >= self.max {
             let number = open.first_that_waits()?;
             // No longer counted, and closed within a moment.
-            open.by_age.remove(&number)?.push_out.notify_one();
+            open.by_age.remove(&number)?.push_out();
         }
-        let (number, entry) = (open.next, Arc::<Entry>::default());
+        let (number, requests) = (open.next, Arc::<Requests>::default());
         open.next += 1;
-        open.by_age.insert(number, entry.clone());
+        open.by_age.insert(number, requests.clone());
         drop(open);
-        Some(Open { connections: self.clone(), number, entry })
+        Some(Open { connections: self.clone(), number, requests })
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -78,96 +74,92 @@ impl Connections {
 impl Entries {
     /// First one that has never sent a whole request, then one that is idle between two.
     fn first_that_waits(&self) -> Option<u64> {
-        let waits = |entry: &Entry| entry.in_hand.load(Ordering::Relaxed) == 0;
-        let mut waiting = self.by_age.iter().filter(|(_, entry)| waits(entry)).peekable();
+        let mut waiting = self.by_age.iter().filter(|(_, requests)| requests.is_idle()).peekable();
         let oldest = *waiting.peek()?.0;
-        let never_served = waiting.find(|(_, entry)| entry.served.load(Ordering::Relaxed) == 0);
+        let never_served = waiting.find(|(_, requests)| requests.served() == 0);
         Some(never_served.map_or(oldest, |(number, _)| *number))
     }
 }
 
 impl Open {
-    pub fn work(&self) -> Work {
-        Work(self.entry.clone())
-    }
-
-    /// Until its client is done or it is pushed out; a service that stops ends it after the request
-    /// in hand.
-    pub async fn drive(self, connection: impl GracefulConnection, stop: &CancellationToken) {
+    /// Until its client is done or it is pushed out; a service that stops ends it after the
+    /// requests in hand. HTTP/1 has its own patience.
+    pub async fn drive<C: GracefulConnection>(
+        self,
+        connection: C,
+        stop: &CancellationToken,
+        patience: Option<Patience>,
+    ) -> Option<Result<(), C::Error>> {
         let mut connection = pin!(connection);
-        let mut is_stopping = false;
+        let (mut is_closing, mut quiet) = (false, Quiet { served: 0, since: Instant::now() });
         loop {
+            let looks = async {
+                match patience {
+                    Some(Patience { idle, stalled }) => sleep(idle.min(stalled) / 4).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                _ = connection.as_mut() => return,
-                () = self.pushed_out() => return,
-                () = stop.cancelled(), if !is_stopping => {
-                    is_stopping = true;
+                ended = connection.as_mut() => return Some(ended),
+                () = self.pushed_out() => return None,
+                () = stop.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = looks => {
+                    let Some(patience) = patience else { continue };
+                    if self.has_stalled(patience.stalled) {
+                        REFUSED_CONNECTIONS.add(1, ["stalled"]);
+                        return None;
+                    }
+                    if quiet.lasts(&self.requests) < patience.idle {
+                        continue;
+                    }
+                    if is_closing {
+                        return None;
+                    }
+                    is_closing = true;
+                    quiet.since = Instant::now();
                     connection.as_mut().graceful_shutdown();
                 }
             }
         }
     }
 
-    /// Never while a request is in hand: one may have come at the last moment.
+    /// Never while a request is in hand: one may have come at the last moment. Unless the client
+    /// cancels its requests.
     pub async fn pushed_out(&self) {
         loop {
-            self.entry.push_out.notified().await;
-            if self.entry.in_hand.load(Ordering::Relaxed) == 0 {
+            self.requests.asked_to_close().await;
+            if self.requests.has_cancelled_too_many() {
+                REFUSED_CONNECTIONS.add(1, ["resets"]);
+                return;
+            }
+            if self.requests.is_idle() {
                 return;
             }
         }
+    }
+
+    fn has_stalled(&self, stalled: Duration) -> bool {
+        self.requests.unsent_since().is_some_and(|since| since.elapsed() >= stalled)
+    }
+}
+
+impl Quiet {
+    /// For how long no request has come and none was in hand.
+    fn lasts(&mut self, requests: &Requests) -> Duration {
+        let served = requests.served();
+        if !requests.is_idle() || served != self.served {
+            *self = Self { served, since: Instant::now() };
+        }
+        self.since.elapsed()
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.connections.lock().by_age.remove(&self.number);
-    }
-}
-
-impl Work {
-    pub fn begin(&self) -> Working {
-        self.0.in_hand.fetch_add(1, Ordering::Relaxed);
-        self.0.served.fetch_add(1, Ordering::Relaxed);
-        Working(self.0.clone())
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.in_hand.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An answer's body; its request is in hand as long as it lasts.
-pub struct Busy {
-    body: Body,
-    _working: Working,
-}
-
-impl Busy {
-    pub const fn new(body: Body, working: Working) -> Self {
-        Self { body, _working: working }
-    }
-}
-
-impl HttpBody for Busy {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -15,6 +15,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
+const HTTP_2: &[u8] = b"h2";
 /// The first byte of TLS.
 const HANDSHAKE: u8 = 0x16;
 /// What a client sends before it reads the answer is read to its end, so that no reset overtakes
@@ -38,7 +39,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(certificate);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
         config.ticketer = ring::Ticketer::new()?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), within: HEADERS_WITHIN })
     }
@@ -67,6 +68,11 @@ impl Tls {
         };
         self.acceptor.accept_with(stream, bounded).await.map_err(|_| Refusal::Broken)
     }
+}
+
+/// Whether the client has asked for it.
+pub fn is_http_2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
 }
 
 async fn answer(mut stream: TcpStream) -> io::Result<()> {

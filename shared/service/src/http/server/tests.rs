@@ -1,4 +1,5 @@
 mod encrypted;
+mod multiplexed;
 
 use super::*;
 use axum::{
@@ -7,7 +8,7 @@ use axum::{
 };
 use std::sync::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     sync::{Notify, oneshot},
     time::timeout,
 };

@@ -14,8 +14,8 @@ use tokio_rustls::{
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
 /// A server whose certificate is for localhost, and its authority.
-struct Https {
-    address: SocketAddr,
+pub struct Https {
+    pub address: SocketAddr,
     authority: Authority,
     folder: TempDir,
     stop: CancellationToken,
@@ -23,7 +23,7 @@ struct Https {
 }
 
 impl Https {
-    async fn serve(routes: Router, change: impl FnOnce(&mut Server)) -> Self {
+    pub async fn serve(routes: Router, change: impl FnOnce(&mut Server)) -> Self {
         let (folder, authority) = (TempDir::new().unwrap(), authority());
         renew(&folder, &authority, 1);
         let address = ([127, 0, 0, 1], 0).into();
@@ -36,19 +36,16 @@ impl Https {
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.der().clone()).unwrap();
-        let config = ClientConfig::builder_with_provider(https::provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        self.connect_with(client_config(self)).await
+    }
+
+    pub async fn connect_with(&self, config: ClientConfig) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    async fn send(&self, text: &str) -> TlsStream<TcpStream> {
+    pub async fn send(&self, text: &str) -> TlsStream<TcpStream> {
         let mut client = self.connect().await;
         client.write_all(text.as_bytes()).await.unwrap();
         client
@@ -61,6 +58,17 @@ impl Https {
         let certificate = webpki::EndEntityCert::try_from(&chain[0]).unwrap();
         certificate.serial().iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
+}
+
+/// Trusts its authority, and speaks HTTP/1.
+pub fn client_config(server: &Https) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(server.authority.der().clone()).unwrap();
+    ClientConfig::builder_with_provider(https::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 fn authority() -> Authority {
@@ -145,7 +153,7 @@ async fn a_client_that_does_not_begin_tls_in_time_is_closed() {
 #[tokio::test]
 async fn clients_that_only_hold_connections_make_room_for_one_that_encrypts() {
     let server = Https::serve(hello(), |_| {}).await;
-    let mut holding = Vec::new();
+    let (mut holding, began) = (Vec::new(), Instant::now());
     for beginning in ["", "\x16", "\x16\x03"] {
         holding.push(send(server.address, beginning).await);
     }
@@ -155,6 +163,7 @@ async fn clients_that_only_hold_connections_make_room_for_one_that_encrypts() {
         let _filler = server.send("GET / HT").await;
         assert_eq!(all(held).await, "");
     }
+    assert!(began.elapsed() < HEADERS_WITHIN, "they were waited for");
 }
 
 #[tokio::test]
