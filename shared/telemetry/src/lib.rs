@@ -10,7 +10,7 @@ mod traceparent;
 
 pub use export::{Export, flush, start};
 pub use lines::flush_logs;
-pub use logs::{LogFormat, logs};
+pub use logs::{LogFormat, logs, write_line};
 pub use opentelemetry::trace::SpanKind;
 pub use span::{Span, trace_id};
 pub use traceparent::TraceParent;

@@ -98,6 +98,10 @@ impl Waiting {
     }
 }
 
+pub fn started() -> Option<&'static Lines> {
+    LINES.get()
+}
+
 /// Returns when every line is written.
 pub fn flush_logs() {
     if let Some(lines) = LINES.get() {

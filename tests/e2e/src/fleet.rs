@@ -1,6 +1,7 @@
 //! A fleet: four services, four databases, one virtual host.
 
 mod client;
+mod encrypted;
 mod queues;
 
 use crate::{BrokerView, Provider, ServiceProcess, until};

@@ -53,6 +53,7 @@ fn place() -> Operation {
         ),
         Problem::broken_off(),
         problem::bad_key(),
+        Problem::foreign_origin(),
         Problem::too_slow(),
         problem::key_busy(),
         Problem::too_large(),
@@ -161,6 +162,7 @@ fn cancel() -> Operation {
         answers: limited(
             [Answer::new(StatusCode::ACCEPTED, about, "Cancellation", vec![accepted])],
             vec![
+                Problem::foreign_origin(),
                 problem::role_may_not(Role::Viewer),
                 unknown(),
                 problem::too_late(Status::Confirmed),

@@ -226,6 +226,14 @@ fn answers() -> Vec<Schema> {
                         errors,
                     )
                 },
+                Field {
+                    is_required: false,
+                    ..field(
+                        "request_id",
+                        "As in the header `X-Request-Id`: the client's own, or a new one.",
+                        json!({ "type": "string" }),
+                    )
+                },
             ],
         ),
     ]

@@ -4,13 +4,16 @@
 
 use super::app::App;
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderMap, header},
     middleware,
     response::{Html, IntoResponse},
     routing::get,
 };
-use service::http::pages::{file, guard};
+use service::http::{
+    Encrypted,
+    pages::{file, guard},
+};
 
 const BASE: &str = include_str!("../../assets/base.css");
 const DOCS: &str = include_str!("../../assets/docs.css");
@@ -27,6 +30,7 @@ pub const OPENAPI: &str = include_str!("../../api/production/openapi.json");
 const PAGE: &str = include_str!("../../api/production/docs.html");
 
 /// As it stands in the page; the address under which the client asks takes its place.
+const USUAL_BASE: &str = "http://127.0.0.1:3001";
 const USUAL_HOST: &str = "127.0.0.1:3001";
 
 /// `GET /openapi.json`.
@@ -35,14 +39,15 @@ pub async fn openapi() -> impl IntoResponse {
 }
 
 /// `GET /docs`.
-pub async fn page(headers: HeaderMap) -> Html<String> {
+pub async fn page(encrypted: Option<Extension<Encrypted>>, headers: HeaderMap) -> Html<String> {
+    let scheme = if encrypted.is_some() { "https" } else { "http" };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let is_plain = |host: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
         !host.is_empty() && host.chars().all(plain)
     };
     let host = host.filter(is_plain).unwrap_or(USUAL_HOST);
-    Html(PAGE.replacen(USUAL_HOST, host, 1))
+    Html(PAGE.replacen(USUAL_BASE, &format!("{scheme}://{host}"), 1))
 }
 
 /// Their style sheets and scripts, some of them the live page's.

@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod documents;
+mod edges;
 mod following;
 mod fuzz;
 mod keys;

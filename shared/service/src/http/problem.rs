@@ -6,7 +6,7 @@ use axum::{
 };
 use database::Failure;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The prefix of each problem's kind.
 const KINDS: &str = "urn:problem-type:quadrille:";
@@ -52,6 +52,17 @@ impl Problem {
     /// As its answer's body has it.
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("a problem is plain data")
+    }
+
+    /// The same, with the request that it is about.
+    pub fn text_for(&self, request_id: &str) -> String {
+        #[derive(Serialize)]
+        struct Of<'a> {
+            #[serde(flatten)]
+            problem: &'a Problem,
+            request_id: &'a str,
+        }
+        serde_json::to_string(&Of { problem: self, request_id }).expect("a problem is plain data")
     }
 
     pub const fn title(&self) -> &'static str {
@@ -133,6 +144,13 @@ impl Problem {
         Self::new(StatusCode::MISDIRECTED_REQUEST, "not-our-host", title, detail)
     }
 
+    pub fn foreign_origin() -> Self {
+        let (status, title) = (StatusCode::FORBIDDEN, "Foreign origin");
+        let detail = "a page of another origin may change nothing; if it may, add its origin to \
+             HTTP_CORS_ORIGINS";
+        Self::new(status, "foreign-origin", title, detail)
+    }
+
     pub fn wrong_method() -> Self {
         let (status, title) = (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
         let detail = "the header Allow lists the methods of this path";
@@ -202,6 +220,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }

@@ -1,6 +1,6 @@
 //! Defines the settings of HTTP, from the environment or the command line.
 
-use super::{client::Proxies, hosts::Hosts, server::Listen};
+use super::{client::Proxies, hosts::Hosts, origins::Origins, server::Listen};
 use std::{convert::Infallible, net::SocketAddr, path::PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -20,6 +20,14 @@ pub struct HttpSettings {
     /// shop.example,*.shop.example; or * for any
     #[arg(long, env = "ALLOWED_HOSTS", default_value = "", value_name = "ALLOWED_HOSTS")]
     pub allowed_hosts: Hosts,
+    /// Origins whose pages may use the API (CORS), e.g. https://shop.example,https://admin.example
+    #[arg(long, env = "HTTP_CORS_ORIGINS", default_value = "", value_name = "HTTP_CORS_ORIGINS")]
+    pub cors_origins: Origins,
+    /// Logs each request: in the combined log format, or as JSON (LOG_FORMAT)
+    #[arg(long, env = "HTTP_ACCESS_LOG", value_name = "HTTP_ACCESS_LOG", num_args = 0..=1)]
+    #[arg(default_value = "0", default_missing_value = "1")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub access_log: bool,
     /// Trusted proxies, whose X-Forwarded-For is used: addresses and networks, 10.0.0.0/8,fd00::/8
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_name = "TRUSTED_PROXIES")]
     pub trusted_proxies: Proxies,

@@ -2,17 +2,19 @@
 
 use e2e::{Fleet, Python};
 use serde_json::Value;
+use std::env;
 
+/// `CONTRACT_EXAMPLES=2000` makes five times as many.
 const CASES_MIN: u64 = 2000;
 
 #[tokio::test]
 async fn a_stranger_asks_thousands_of_things_and_is_answered_as_promised() {
-    asks(Fleet::start().await, None).await;
+    asks(Fleet::start_https(&[]).await, None).await;
 }
 
 #[tokio::test]
 async fn a_client_with_a_key_asks_thousands_of_things_and_is_answered_as_promised() {
-    let fleet = Fleet::start_with(&[("API_KEYS", "required")]).await;
+    let fleet = Fleet::start_https(&[("API_KEYS", "required")]).await;
     let said = fleet.saga(&["keys", "create", "stranger", "--role", "operator", "--json"]).await;
     let key = said.json()["key"].as_str().unwrap().to_owned();
     asks(fleet, Some(&format!("Authorization: Bearer {key}"))).await;
@@ -32,9 +34,13 @@ async fn asks(fleet: Fleet, header: Option<&str>) {
     let report = fleet.file("schemathesis.json");
     let path = report.display().to_string();
     let arguments = ["-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", &url];
-    let mut arguments =
-        [&arguments[..], &["--report", "json", "--report-json-path", &path]].concat();
-    arguments.extend(header.map(|header| ["--header", header]).into_iter().flatten());
+    let ca_file = fleet.ca_file().display().to_string();
+    let report_to = ["--report", "json", "--report-json-path", &path, "--tls-verify", &ca_file];
+    let more = env::var("CONTRACT_EXAMPLES").ok();
+    let more = more.as_ref().map(|count| ["--max-examples", count.as_str()]);
+    let key = header.map(|header| ["--header", header]);
+    let options: Vec<_> = [more, key].into_iter().flatten().flatten().collect();
+    let arguments = [&arguments[..], &report_to, &options].concat();
     let said = python.run(&arguments).await.unwrap_or_else(|failures| panic!("{failures}"));
     let summary = said.split_once("SUMMARY").map_or(said.as_str(), |(_, summary)| summary);
     eprintln!("{}", summary.trim_start_matches(['=', ' ']));

@@ -14,6 +14,7 @@ mod endings;
 mod forgeries;
 mod history;
 mod hostile;
+mod https;
 mod keys;
 mod lies;
 mod lives;
