@@ -12,7 +12,7 @@ TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint ci
+        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint deny sbom dist ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,16 @@ lint: ## check formatting, run clippy, and cargo-deny where it is installed (den
 	cargo clippy --no-default-features $(SERVICES) -p order -p events --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 	else echo "cargo-deny is missing, so licences are not checked: cargo install --locked cargo-deny"; fi
+
+deny: ## check the dependencies' licences, bans, sources, and what is known against them (ADVISORIES=0: without the network)
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny --locked check bans licenses sources $(if $(filter 0,$(ADVISORIES)),,advisories)
+
+sbom: ## list what each service is made of, as CycloneDX, in target/dist
+	deploy/sbom.py $(TARGET)/dist
+
+dist: ## build the services for production, the same bytes in any folder, with their checksums, in target/dist
+	deploy/dist.sh $(TARGET)/dist
 
 ci: lint test ## what CI runs
 

@@ -6,3 +6,4 @@ mod generated;
 mod migrations;
 mod purity;
 mod size;
+mod workflows;
