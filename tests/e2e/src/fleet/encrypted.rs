@@ -1,7 +1,9 @@
 //! A fleet whose order service speaks HTTPS, with a certificate of the test's own authority.
 
 use super::Fleet;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use std::{fs, path::PathBuf};
 
 impl Fleet {
@@ -23,10 +25,15 @@ impl Fleet {
     fn certify(&mut self) {
         let mut authority = CertificateParams::new([]).expect("no name is wrong");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Python wants all of it: OpenSSL takes two certificates of one name for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "the test's authority");
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = || KeyPair::generate().expect("a key is made");
         let authority = CertifiedIssuer::self_signed(authority, key()).expect("it signs itself");
-        let (own, key) = (CertificateParams::new(["127.0.0.1".to_owned()]), key());
-        let own = own.expect("an address").signed_by(&key, &authority).expect("it is signed");
+        let mut own = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+        own.use_authority_key_identifier_extension = true;
+        let key = key();
+        let own = own.signed_by(&key, &authority).expect("it is signed");
         for (name, variable, pem) in [
             ("ca.pem", None, authority.pem()),
             ("cert.pem", Some("HTTP_TLS_CERT_FILE"), own.pem()),
