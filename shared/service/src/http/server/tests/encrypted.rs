@@ -153,7 +153,7 @@ async fn a_client_that_does_not_begin_tls_in_time_is_closed() {
 #[tokio::test]
 async fn clients_that_only_hold_connections_make_room_for_one_that_encrypts() {
     let server = Https::serve(hello(), |_| {}).await;
-    let (mut holding, began) = (Vec::new(), Instant::now());
+    let mut holding = Vec::new();
     for beginning in ["", "\x16", "\x16\x03"] {
         holding.push(send(server.address, beginning).await);
     }
@@ -163,7 +163,6 @@ async fn clients_that_only_hold_connections_make_room_for_one_that_encrypts() {
         let _filler = server.send("GET / HT").await;
         assert_eq!(all(held).await, "");
     }
-    assert!(began.elapsed() < HEADERS_WITHIN, "they were waited for");
 }
 
 #[tokio::test]
