@@ -12,7 +12,7 @@ if [[ $(id -u) = 0 ]]; then
   exec gosu postgres bash "$0" "$@"
 fi
 
-export PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=3 PGPASSWORD=$POSTGRES_PASSWORD
+export PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=3 PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
 settings=(
   -c hba_file=/tmp/pg_hba.conf
   -c "primary_conninfo=host=$PEER user=postgres application_name=standby"

@@ -2,6 +2,8 @@
 
 use std::env;
 use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::settings::{COPIES, Database, Gateway, Listener, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
 pub const MOCK_GATEWAY: &str = "mock-gateway";
+/// What a service must not inherit: everybody of this user can read a process' environment.
+const SECRETS: [&str; 4] = ["DATABASE_URL", "AMQP_URL", "OPERATOR_AMQP_URL", "RABBITMQ_PASSWORD"];
 const PROBE_BOUND: Duration = Duration::from_secs(5);
 
 pub struct Service {
@@ -33,6 +37,8 @@ pub struct Service {
     pub variable: &'static str,
     binary: PathBuf,
     environment: Vec<(String, String)>,
+    /// By the variable that would set it; the service reads it from a file.
+    secrets: Vec<(&'static str, String)>,
     home: PathBuf,
 }
 
@@ -67,17 +73,20 @@ impl Service {
         let health_file = settings.home.join("health").join(name);
         // This tool's own variables come last, and so override the others.
         let mut environment: Vec<(String, String)> = settings.dotenv.clone().into_iter().collect();
-        environment.extend([
-            ("DATABASE_URL".to_owned(), settings.service_database_url(database)),
-            ("AMQP_URL".to_owned(), settings.service_amqp_urls(service).join(",")),
-            ("HEALTH_FILE".to_owned(), health_file.display().to_string()),
-        ]);
+        environment.push(("HEALTH_FILE".to_owned(), health_file.display().to_string()));
+        let mut secrets = vec![
+            ("DATABASE_URL", settings.service_database_url(database)),
+            ("AMQP_URL", settings.service_amqp_urls(service).join(",")),
+        ];
         if let Some((port, _)) = listener {
             environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
             environment.extend(page(settings));
             environment.extend(settings.order_variables());
             let keys = if settings.are_keys_required { "required" } else { "off" };
             environment.push(("API_KEYS".to_owned(), keys.to_owned()));
+            if settings.is_demo {
+                secrets.push(("OPERATOR_AMQP_URL", settings.amqp_url()));
+            }
         }
         if settings.is_cluster && listener.is_some() {
             environment.push(("TRUSTED_PROXIES".to_owned(), "127.0.0.1/32".to_owned()));
@@ -88,9 +97,13 @@ impl Service {
         let (binary, home) = (binary(&format!("{service}-service"))?, settings.home.clone());
         let (port, variable) = listener.unzip();
         let variable = variable.unwrap_or_default();
+        for (variable, _) in &secrets {
+            let file = secret_file(&home, name, variable);
+            environment.push((format!("{variable}_FILE"), file.display().to_string()));
+        }
         let url = port.map(|port| settings.order_url_at(port));
         let ca_file = settings.order_authority();
-        Ok(Self { name, service, port, url, ca_file, variable, binary, environment, home })
+        Ok(Self { name, service, port, url, ca_file, variable, binary, environment, secrets, home })
     }
 
     /// The mock payment provider. Its books are stored with the other data.
@@ -111,6 +124,7 @@ impl Service {
             variable: "MOCK_GATEWAY_PORT",
             binary: binary(MOCK_GATEWAY)?,
             environment,
+            secrets: Vec::new(),
             home,
         })
     }
@@ -194,8 +208,14 @@ impl Service {
             // The last run's health file is not valid for this one.
             fs::remove_file(file).ok();
         }
+        for (variable, value) in &self.secrets {
+            write_secret(&secret_file(&self.home, self.name, variable), value, 0o600)?;
+        }
         let mut command = background(&self.binary);
         command.arg("run").envs(self.environment.iter().cloned());
+        for secret in SECRETS {
+            command.env_remove(secret);
+        }
         command.envs(environment.iter().copied());
         // A service needs none of it.
         command.env_remove(keys::VARIABLE);
@@ -240,6 +260,9 @@ impl Service {
     fn healthcheck(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("healthcheck").envs(self.environment.iter().cloned());
+        for secret in SECRETS {
+            command.env_remove(secret);
+        }
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }
@@ -265,14 +288,32 @@ fn provider(settings: &Settings) -> Option<(String, String)> {
 }
 
 /// The live page's variables.
-fn page(settings: &Settings) -> [(String, String); 3] {
-    let (demo, operator) =
-        if settings.is_demo { ("1", settings.amqp_url()) } else { ("0", String::new()) };
-    [
-        ("DEMO".to_owned(), demo.to_owned()),
-        ("OPERATOR_AMQP_URL".to_owned(), operator),
-        ("RABBITMQ_PAGE".to_owned(), settings.management_url()),
-    ]
+fn page(settings: &Settings) -> [(String, String); 2] {
+    let demo = if settings.is_demo { "1" } else { "0" };
+    [("DEMO".to_owned(), demo.to_owned()), ("RABBITMQ_PAGE".to_owned(), settings.management_url())]
+}
+
+fn secret_file(home: &Path, name: &str, variable: &str) -> PathBuf {
+    let kind = variable.to_lowercase().replace('_', "-");
+    home.join("secrets").join(format!("{name}-{kind}"))
+}
+
+/// In a directory for this user only, and whole at every moment: a running service reads it again.
+pub fn write_secret(file: &Path, value: &str, mode: u32) -> Result<()> {
+    let write = || {
+        let directory = file.parent().unwrap_or(file);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let new = file.with_extension("new");
+        fs::remove_file(&new).or_else(|why| match why.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(why),
+        })?;
+        let mut written =
+            fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        written.write_all(value.as_bytes())?;
+        fs::rename(&new, file)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The services' binaries are built and installed beside this command.

@@ -4,11 +4,13 @@ mod pair;
 mod ports;
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use kit::disk::ensure_room;
+use kit::service::write_secret;
 use kit::settings::{Gateway, Settings};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::process::Command;
@@ -66,7 +68,8 @@ impl Compose {
         if !engine.status.success() {
             bail!("no Docker engine answers ({}): start it, or {without}", last_line(&engine));
         }
-        let variables = variables(settings);
+        let mut variables = variables(settings);
+        variables.extend(operator(settings)?);
         let mut config = compose_command(&variables);
         let config = config.args(["config", "--format", "json"]).output().await?;
         ensure!(config.status.success(), "{}", last_line(&config));
@@ -231,7 +234,7 @@ fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
     let added = [(settings.is_cluster, CLUSTER_FILE), (settings.tls.is_some(), TLS_FILE)];
     let mut added = added.into_iter().filter(|(is_wanted, _)| *is_wanted).peekable();
     if added.peek().is_some() {
-        let files = std::env::var("COMPOSE_FILE").ok().filter(|files| !files.is_empty());
+        let files = env::var("COMPOSE_FILE").ok().filter(|files| !files.is_empty());
         let mut files = files.unwrap_or_else(|| "docker-compose.yml".to_owned());
         for (_, file) in added {
             if !files.split(':').any(|named| named == file) {
@@ -257,6 +260,19 @@ fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
         set("OTEL_METRIC_EXPORT_INTERVAL", "10000");
     }
     variables
+}
+
+/// The file with the operator's login for order's page, if it is not the usual one. Its container's
+/// user reads it, and on this machine nobody else: its directory is closed.
+fn operator(settings: &Settings) -> Result<Option<(&'static str, String)>> {
+    let Settings { home, rabbitmq_user: user, rabbitmq_password: password, .. } = settings;
+    const NAME: &str = "OPERATOR_AMQP_URL_FILE";
+    if (user.as_str(), password.as_str()) == ("admin", "admin") || env::var_os(NAME).is_some() {
+        return Ok(None);
+    }
+    let file = home.join("secrets/operator-amqp-url");
+    write_secret(&file, &format!("amqp://{user}:{password}@rabbitmq:5672/%2f"), 0o644)?;
+    Ok(Some((NAME, file.display().to_string())))
 }
 
 fn compose_command(variables: &[(&str, String)]) -> Command {
