@@ -167,12 +167,19 @@ impl Desk {
             Room::Nothing { for_now } => return Err(for_now),
             Room::Probe => {}
         }
+        let began = Instant::now();
         let answered = tokio::select! {
             biased;
             () = context.stop.cancelled() => return Err(POLL_EVERY),
             answered = timeout(self.settings.gateway_timeout, self.gateway.probe()) => answered,
         };
-        let failed = answered.map_or(true, |verdict| verdict.is_fault());
+        let unknown = |_| Verdict::Unknown { reason: "no answer in time".into() };
+        let verdict = answered.unwrap_or_else(unknown);
+        metrics::CALLS.record(began.elapsed(), ["probe", verdict.name()]);
+        let failed = verdict.is_fault();
+        if let Verdict::Unauthorised { reason } = verdict {
+            tracing::error!("the provider does not accept our credentials; charges wait: {reason}");
+        }
         self.dispatch.probed(failed);
         match self.dispatch.room() {
             Room::Calls(allowed) => {

@@ -1,6 +1,7 @@
 //! Defines the interface to the payment provider.
 
 mod answer;
+mod credentials;
 mod http;
 mod simulated;
 
@@ -10,6 +11,7 @@ use events::{Money, OrderId, PaymentMethod};
 use uuid::Uuid;
 
 pub use answer::{Answer, Asked, read};
+pub use credentials::Credentials;
 pub use http::Http;
 pub use simulated::Simulated;
 

@@ -69,6 +69,9 @@ pub fn reactions<S: Store<State = Payment>>(store: S) -> Service<S> {
 fn gateway(settings: &Settings) -> anyhow::Result<Arc<dyn Gateway>> {
     Ok(match settings.provider()? {
         Settings::SIMULATED => Arc::new(Simulated),
-        url => Arc::new(Http::new(url, settings.gateway_timeout)?),
+        url => {
+            let (timeout, credentials) = (settings.gateway_timeout, settings.credentials()?);
+            Arc::new(Http::new(url, timeout, settings.gateway_ca_file.as_deref(), credentials)?)
+        }
     })
 }

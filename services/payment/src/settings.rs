@@ -1,10 +1,10 @@
 //! Defines payment's settings.
 
-use crate::{breaker::Limits, policy::Policy};
+use crate::{breaker::Limits, gateway::Credentials, policy::Policy};
 use anyhow::Context;
 use clap::Args;
 use service::parse_duration;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -12,6 +12,17 @@ pub struct Settings {
     /// money. Required
     #[arg(long, env = "PAYMENT_GATEWAY_URL", value_name = "PAYMENT_GATEWAY_URL")]
     pub gateway_url: Option<String>,
+    /// A file that holds the provider's bearer token; read again for each call
+    #[arg(long, env = "PAYMENT_GATEWAY_TOKEN_FILE", value_name = "PAYMENT_GATEWAY_TOKEN_FILE")]
+    pub gateway_token_file: Option<PathBuf>,
+    /// A file that holds `<key id>:<key>`, by which each call is signed (HMAC-SHA256); read again
+    /// for each call
+    #[arg(long, env = "PAYMENT_GATEWAY_HMAC_KEY_FILE")]
+    #[arg(value_name = "PAYMENT_GATEWAY_HMAC_KEY_FILE")]
+    pub gateway_hmac_key_file: Option<PathBuf>,
+    /// A file of certificates (PEM) to verify an https provider by, instead of the machine's
+    #[arg(long, env = "PAYMENT_GATEWAY_CA_FILE", value_name = "PAYMENT_GATEWAY_CA_FILE")]
+    pub gateway_ca_file: Option<PathBuf>,
     /// Timeout of a call to the provider; shorter than a shutdown's limit
     #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
@@ -66,6 +77,12 @@ impl Settings {
              PAYMENT_GATEWAY_URL=http://127.0.0.1:3002; for a simulated provider that takes no \
              money, set PAYMENT_GATEWAY_URL=simulated",
         )
+    }
+
+    pub fn credentials(&self) -> anyhow::Result<Credentials> {
+        let files = [&self.gateway_token_file, &self.gateway_hmac_key_file];
+        let [token, hmac_key] = files.map(Option::as_deref);
+        Credentials::of(token, hmac_key)
     }
 
     pub fn check(&self) -> anyhow::Result<()> {

@@ -26,6 +26,8 @@ pub enum Verdict {
     Pending { reason: String },
     /// Nothing was sent: no connection could be made.
     Unsent { reason: String },
+    /// It does not let us in: an operator must act. It may be a proxy's answer.
+    Unauthorised { reason: String },
     /// Not now. It may be a proxy's answer, and the call may have succeeded.
     Unavailable { reason: String, retry_after: Option<Duration> },
     /// The outcome of this call is unknown, now or later.
@@ -37,7 +39,13 @@ pub enum Verdict {
 impl Verdict {
     /// The provider has failed; a declined charge is not a failure.
     pub const fn is_fault(&self) -> bool {
-        matches!(self, Self::Unsent { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
+        matches!(
+            self,
+            Self::Unsent { .. }
+                | Self::Unauthorised { .. }
+                | Self::Unavailable { .. }
+                | Self::Unknown { .. }
+        )
     }
 
     /// Its label in metrics.
@@ -49,6 +57,7 @@ impl Verdict {
             Self::NotCharged => "not-charged",
             Self::Pending { .. } => "pending",
             Self::Unsent { .. } => "unsent",
+            Self::Unauthorised { .. } => "unauthorised",
             Self::Unavailable { .. } => "unavailable",
             Self::Unknown { .. } => "unknown",
             Self::Refused { .. } => "refused",
@@ -64,6 +73,7 @@ impl Verdict {
             Self::Declined { reason }
             | Self::Pending { reason }
             | Self::Unsent { reason }
+            | Self::Unauthorised { reason }
             | Self::Unavailable { reason, .. }
             | Self::Unknown { reason }
             | Self::Refused { reason } => reason,
@@ -123,6 +133,9 @@ fn settle_charge(
         }
         Verdict::Unknown { reason } => {
             charge.doubted().noting(reason).ask_again(policy, Duration::ZERO)
+        }
+        Verdict::Unauthorised { reason } => {
+            charge.doubted().uncounted().noting(reason).ask_again(policy, Duration::ZERO)
         }
         // Nothing of this is the order's fault.
         Verdict::Refused { reason } => {

@@ -3,7 +3,8 @@
 use crate::{Common, Service, boot::Boot, health};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use database::Transaction;
-use messaging::{Env, Store, SystemEnv};
+use messaging::Store;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{process::ExitCode, thread::available_parallelism};
 
 #[derive(Parser)]
@@ -56,12 +57,10 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
 }
 
 fn start(service: Boot, common: &Common, command: Command) -> anyhow::Result<()> {
-    telemetry::start(telemetry::Export {
-        service: service.name,
-        instance: SystemEnv.new_id().to_string(),
-        endpoint: &common.otel_exporter_otlp_endpoint,
-        page: service.page(),
-    })?;
+    // It would have the passwords in it. Raised with `prlimit`, where somebody wants one.
+    let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, most)?;
+    telemetry::start(common.export(service.name, service.page())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()

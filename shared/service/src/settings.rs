@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use messaging::{QueueType, Retention, RetrySchedule, parse_duration};
+use messaging::{Env, QueueType, Retention, RetrySchedule, SystemEnv, parse_duration};
 use secret::Secret;
 use std::{path::PathBuf, time::Duration};
 
@@ -36,6 +36,15 @@ pub struct Common {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "")]
     #[arg(value_name = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otel_exporter_otlp_endpoint: String,
+    /// A file of certificates (PEM) to verify an https collector by, instead of the machine's
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    #[arg(value_name = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otel_exporter_otlp_certificate: Option<PathBuf>,
+    /// A file of headers for the collector, as OTEL_EXPORTER_OTLP_HEADERS has them: `name=value`,
+    /// with commas between them; read again for each request
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS_FILE")]
+    #[arg(value_name = "OTEL_EXPORTER_OTLP_HEADERS_FILE")]
+    otel_exporter_otlp_headers_file: Option<PathBuf>,
     /// Health file, written by `run` and read by `healthcheck`; by default in the temporary folder
     #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
     pub health_file: Option<PathBuf>,
@@ -72,6 +81,23 @@ pub struct Common {
 }
 
 impl Common {
+    /// Where traces and metrics go, and under which name.
+    pub fn export(
+        &self,
+        service: &'static str,
+        page: bool,
+    ) -> anyhow::Result<telemetry::Export<'_>> {
+        let headers = self.otel_exporter_otlp_headers_file.as_deref();
+        Ok(telemetry::Export {
+            service,
+            instance: SystemEnv.new_id().to_string(),
+            endpoint: &self.otel_exporter_otlp_endpoint,
+            certificate: self.otel_exporter_otlp_certificate.as_deref(),
+            headers: Secret::of("OTEL_EXPORTER_OTLP_HEADERS", None, headers)?,
+            page,
+        })
+    }
+
     pub fn database_url(&self) -> anyhow::Result<Secret> {
         let example = "postgres://orders:orders@127.0.0.1:5433/orders";
         secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_ref(), example)

@@ -1,10 +1,10 @@
 //! Exports spans and metrics to a collector by OTLP. The service never depends on it: data that
 //! cannot be sent is dropped, and one log line says so.
 
-use crate::meters;
-use anyhow::{Context, ensure};
+use crate::{meters, sender::Sender};
+use anyhow::Context;
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -14,7 +14,9 @@ use opentelemetry_sdk::{
         SpanProcessor,
     },
 };
+use secret::Secret;
 use std::{
+    path::Path,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -36,6 +38,10 @@ pub struct Export<'a> {
     pub instance: String,
     /// The collector; empty is none.
     pub endpoint: &'a str,
+    /// Certificates to verify it by, instead of the machine's.
+    pub certificate: Option<&'a Path>,
+    /// Sent with each request: `name=value` pairs with commas between them.
+    pub headers: Option<Secret>,
     /// Whether `metrics::page` serves the metrics.
     pub page: bool,
 }
@@ -61,7 +67,8 @@ pub fn start(export: Export<'_>) -> anyhow::Result<()> {
     }
     let endpoint = export.endpoint.trim().trim_end_matches('/');
     if !endpoint.is_empty() {
-        let (spans, pushed) = push(endpoint, &resource)?;
+        let sender = Sender::new(endpoint, export.certificate, export.headers)?;
+        let (spans, pushed) = push(endpoint, &sender, &resource)?;
         provider = provider.with_periodic_exporter(pushed);
         once(&SPANS, spans)?;
     }
@@ -76,30 +83,21 @@ fn once<T>(place: &OnceLock<T>, value: T) -> anyhow::Result<()> {
 }
 
 /// Both ways to the collector.
-fn push(endpoint: &str, resource: &Resource) -> anyhow::Result<(Spans, Metrics)> {
-    let wrong = || {
-        format!(
-            "OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} is no collector's address; \
-             an example: OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"
-        )
-    };
-    ensure!(endpoint.starts_with("http://"), wrong());
-    // Its clients are reqwest's.
-    https::provider();
+fn push(endpoint: &str, sender: &Sender, resource: &Resource) -> anyhow::Result<(Spans, Metrics)> {
     let health = Arc::new(Health { endpoint: endpoint.into(), failing: AtomicBool::new(false) });
 
     let exporter = MetricExporter::builder()
         .with_http()
+        .with_http_client(sender.clone())
         .with_endpoint(format!("{endpoint}/v1/metrics"))
-        .build()
-        .with_context(wrong)?;
+        .build()?;
     let pushed = Metrics { exporter, health: health.clone() };
 
     let exporter = SpanExporter::builder()
         .with_http()
+        .with_http_client(sender.clone())
         .with_endpoint(format!("{endpoint}/v1/traces"))
-        .build()
-        .with_context(wrong)?;
+        .build()?;
     let waiting = Arc::new(AtomicUsize::new(0));
     let exporter = Traces { exporter, health, waiting: waiting.clone() };
     let config = BatchConfigBuilder::default().with_max_queue_size(WAITING_MAX).build();
@@ -228,11 +226,13 @@ mod tests {
     #[test]
     fn an_address_that_cannot_be_is_refused_by_its_name_and_an_empty_one_is_none() {
         let start = |endpoint| {
-            start(Export { service: "order", instance: "1".into(), endpoint, page: false })
+            let (service, instance) = ("order", "1".into());
+            let (certificate, headers) = (None, None);
+            start(Export { service, instance, endpoint, certificate, headers, page: false })
         };
-        for wrong in ["collector:4318", "https://collector:4318", "http://a b"] {
+        for wrong in ["collector:4318", "ftp://collector:4318", "http://a b"] {
             let why = format!("{:#}", start(wrong).unwrap_err());
-            assert!(why.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT={wrong} is no")), "{why}");
+            assert!(why.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT={wrong} is not")), "{why}");
         }
         for none in ["", " "] {
             start(none).unwrap();

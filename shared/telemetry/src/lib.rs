@@ -5,6 +5,7 @@ mod lines;
 mod logs;
 mod meters;
 pub mod metrics;
+mod sender;
 mod span;
 mod traceparent;
 

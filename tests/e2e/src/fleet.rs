@@ -57,11 +57,20 @@ impl Fleet {
 
     /// A fleet with the mock provider, which payment calls by HTTP.
     pub async fn start_with_provider(settings: &[(&str, &str)]) -> Self {
-        let mut fleet = Self::prepare(settings).await;
-        let provider = Provider::start(&fleet.folder, fleet.watchdog.clone()).await;
-        fleet.settings.insert("PAYMENT_GATEWAY_URL".into(), provider.url.clone());
-        fleet.provider = Some(provider);
-        fleet.launch().await
+        Self::prepare(settings).await.with_provider(&[]).await.launch().await
+    }
+
+    /// Adds the mock provider, with these settings of its own.
+    pub async fn with_provider(mut self, settings: &[(&str, &str)]) -> Self {
+        let provider = Provider::start(&self.folder, self.watchdog.clone(), settings).await;
+        self.set("PAYMENT_GATEWAY_URL", &provider.url);
+        self.provider = Some(provider);
+        self
+    }
+
+    /// For the services that start from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.into(), value.into());
     }
 
     /// On servers of its own.
@@ -169,7 +178,8 @@ impl Fleet {
         }
     }
 
-    async fn launch(mut self) -> Self {
+    /// Starts all services.
+    pub async fn launch(mut self) -> Self {
         for service in SERVICES {
             self.spawn(service);
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub struct Provider {
     pub url: String,
     folder: PathBuf,
+    settings: BTreeMap<String, String>,
     watchdog: Arc<Watchdog>,
     http: Client,
     process: Option<ServiceProcess>,
@@ -23,10 +24,12 @@ pub struct Provider {
 
 impl Provider {
     /// It keeps its books in the folder, so that they survive a restart.
-    pub async fn start(folder: &Path, watchdog: Arc<Watchdog>) -> Self {
+    pub async fn start(folder: &Path, watchdog: Arc<Watchdog>, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let mut provider = Self {
             url: format!("http://{}", free_address()),
             folder: folder.into(),
+            settings: settings.collect(),
             watchdog,
             http: https::plain().pool_max_idle_per_host(0).build().expect("a client"),
             process: None,
@@ -38,7 +41,8 @@ impl Provider {
     /// Starts it again, with its original behaviour.
     pub async fn restart(&mut self) {
         let ledger = self.folder.join("provider.ledger").display().to_string();
-        let settings = BTreeMap::from([
+        let mut settings = self.settings.clone();
+        settings.extend([
             ("MOCK_GATEWAY_ADDR".into(), self.url.replace("http://", "")),
             ("MOCK_GATEWAY_LEDGER".into(), ledger),
         ]);

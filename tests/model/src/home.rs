@@ -73,7 +73,7 @@ const fn is_good(action: &Action) -> bool {
         Act::Replay(_) | Act::Desk(Move::TakeUp) => true,
         Act::Deliver(mail) => matches!(mail.place, Place::UnderWay),
         Act::Desk(Move::Answer(word)) => {
-            !matches!(word, Word::Away | Word::Refused | Word::Pending)
+            !matches!(word, Word::Away | Word::Refused | Word::Unauthorised | Word::Pending)
         }
         Act::Desk(Move::Decide(..)) => true,
         Act::Desk(Move::Garbled(..) | Move::Unsent | Move::Silence | Move::Crash) => false,

@@ -49,8 +49,10 @@ pub enum Word {
     Pending,
     /// 503, and nothing was done.
     Away,
-    /// 401 and similar.
+    /// 400 and similar.
     Refused,
+    /// 401 or 403.
+    Unauthorised,
 }
 
 /// A possible next event for the charge of an order.
@@ -144,7 +146,8 @@ impl Word {
             Self::NotCharged => heard(asked, 404, ""),
             Self::Pending => heard(asked, 202, ""),
             Self::Away => heard(asked, 503, ""),
-            Self::Refused => heard(asked, 401, ""),
+            Self::Refused => heard(asked, 400, ""),
+            Self::Unauthorised => heard(asked, 401, ""),
         }
     }
 }
@@ -209,7 +212,7 @@ pub fn moves(payment: &Payment, provider: &Provider, switches: Switches) -> Vec<
         }
         moves.extend(words.iter().copied().map(Move::Answer));
         if switches.faults {
-            moves.extend([Move::Answer(Word::Away), Move::Answer(Word::Refused)]);
+            moves.extend([Word::Away, Word::Refused, Word::Unauthorised].map(Move::Answer));
             let garbled = |word: &Word| GARBLED.map(|status| Move::Garbled(*word, status));
             moves.extend(words.iter().flat_map(garbled));
             moves.extend([Move::Unsent, Move::Silence, Move::Crash]);

@@ -114,6 +114,7 @@ impl Word {
             Self::Pending => "decides later",
             Self::Away => "is away",
             Self::Refused => "refuses the request",
+            Self::Unauthorised => "does not let payment in",
         }
     }
 }

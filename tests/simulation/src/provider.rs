@@ -64,7 +64,9 @@ fn plainly(status: u16) -> Said {
 }
 
 /// Statuses that a proxy may give in place of any answer, or a bug of the provider's.
-const LIES: [(u16, &str); 7] = [
+const LIES: [(u16, &str); 9] = [
+    (401, ""),
+    (403, "<html>blocked</html>"),
     (503, "<html>upstream connect error</html>"),
     (201, r#"{"status":"approved","reference":"R"}"#),
     (202, ""),

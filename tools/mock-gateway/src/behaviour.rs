@@ -41,6 +41,18 @@ pub struct Behaviour {
     #[arg(long, env = "MOCK_GATEWAY_PENDING_MS", default_value_t = 3000)]
     #[arg(value_name = "MOCK_GATEWAY_PENDING_MS")]
     pub pending_ms: u64,
+    /// The bearer tokens that it accepts
+    #[arg(long, env = "MOCK_GATEWAY_TOKENS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "MOCK_GATEWAY_TOKENS")]
+    pub tokens: Vec<String>,
+    /// The keys by which it accepts signatures, each as `<key id>:<key>`
+    #[arg(long, env = "MOCK_GATEWAY_HMAC_KEYS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "MOCK_GATEWAY_HMAC_KEYS")]
+    pub hmac_keys: Vec<String>,
+    /// Approves another amount than it was asked for, by so many cents, and says so
+    #[arg(long, env = "MOCK_GATEWAY_AMOUNT_OFF", default_value_t = 0)]
+    #[arg(value_name = "MOCK_GATEWAY_AMOUNT_OFF")]
+    pub amount_off: i64,
 }
 
 /// Fields that are not given stay as they are.
@@ -56,6 +68,9 @@ pub struct Change {
     share: Option<f64>,
     seed: Option<u64>,
     pending_ms: Option<u64>,
+    tokens: Option<Vec<String>>,
+    hmac_keys: Option<Vec<String>>,
+    amount_off: Option<i64>,
 }
 
 impl Behaviour {
@@ -70,6 +85,9 @@ impl Behaviour {
             share: change.share.unwrap_or(self.share),
             seed: change.seed.unwrap_or(self.seed),
             pending_ms: change.pending_ms.unwrap_or(self.pending_ms),
+            tokens: change.tokens.unwrap_or_else(|| self.tokens.clone()),
+            hmac_keys: change.hmac_keys.unwrap_or_else(|| self.hmac_keys.clone()),
+            amount_off: change.amount_off.unwrap_or(self.amount_off),
         };
         changed.check()?;
         Ok(changed)

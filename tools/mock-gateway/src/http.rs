@@ -4,6 +4,7 @@
 use crate::{
     behaviour::{Behaviour, Change},
     books::{Books, Charge, Key, Record, Refund, Word},
+    guard::guard,
     ledger::Ledger,
 };
 use axum::{
@@ -11,6 +12,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -38,6 +40,8 @@ struct Inner {
     ledger: Ledger,
     behaviour: Behaviour,
     calls: u32,
+    /// The number of calls that were not let in.
+    refused: u32,
     /// The number of each kind of wrong answer.
     lied: BTreeMap<Lie, u32>,
     /// Charges that are accepted and not decided.
@@ -48,9 +52,10 @@ pub fn routes(provider: Provider) -> Router {
     Router::new()
         .route("/charge", post(charge))
         .route("/refund", post(refund))
-        .route("/charges", get(charges))
         .route("/charges/{key}", get(look_up))
         .route("/charges/{key}/void", post(void))
+        .route_layer(from_fn_with_state(provider.clone(), guard))
+        .route("/charges", get(charges))
         .route("/behaviour", get(behaviour).put(change))
         .route("/readyz", get(async || "ready"))
         .with_state(provider)
@@ -58,9 +63,17 @@ pub fn routes(provider: Provider) -> Router {
 
 impl Provider {
     pub fn new(books: Books, ledger: Ledger, behaviour: Behaviour) -> Self {
-        let (lied, pending) = Default::default();
-        let inner = Inner { books, ledger, behaviour, calls: 0, lied, pending };
+        let (calls, refused, lied, pending) = Default::default();
+        let inner = Inner { books, ledger, behaviour, calls, refused, lied, pending };
         Self(Arc::new(Mutex::new(inner)))
+    }
+
+    pub fn behaviour(&self) -> Behaviour {
+        self.inner().behaviour.clone()
+    }
+
+    pub fn refused(&self) {
+        self.inner().refused += 1;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -135,6 +148,15 @@ impl Inner {
 
     /// A promise is on disk before it is answered.
     fn answer(&mut self, word: Word) -> Answer {
+        let (status, Json(mut body)) = self.promised(word);
+        let amount = body["amount"].as_f64().filter(|_| self.behaviour.amount_off != 0);
+        if let Some(amount) = amount {
+            body["amount"] = json!(amount + self.behaviour.amount_off as f64 / 100.0);
+        }
+        (status, Json(body))
+    }
+
+    fn promised(&mut self, word: Word) -> Answer {
         match word {
             Word::Known(record) => answer_of(&record),
             Word::New(record) => match self.ledger.append(&record) {
@@ -191,7 +213,8 @@ async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Byte
 async fn look_up(State(provider): State<Provider>, Path(key): Path<Key>) -> Response {
     let act = move |inner: &mut Inner| match inner.books.look_up(&key) {
         Some(record) => {
-            let (status, Json(mut body)) = answer_of(record);
+            let record = record.clone();
+            let (status, Json(mut body)) = inner.answer(Word::Known(record));
             body["asked"] = inner.books.asked(&key).into();
             (status, Json(body))
         }
@@ -237,6 +260,7 @@ async fn charges(State(provider): State<Provider>) -> Json<Value> {
         "totals": {
             "charges": taken.len(), "refunds": given_back.len(),
             "declined": declined, "voided": voided, "calls": inner.calls,
+            "refused": inner.refused,
             "pending": inner.pending.len(), "lies": inner.lied,
         },
         "charges": taken,
@@ -287,9 +311,10 @@ fn answer_of(record: &Record) -> Answer {
         }),
         Record::Declined { reason, .. } => json!({"status": "declined", "reason": reason}),
         Record::Voided { .. } => json!({"status": "voided"}),
-        Record::Refunded { reference, .. } => {
-            json!({"status": "refunded", "reference": reference})
-        }
+        Record::Refunded { reference, refund, .. } => json!({
+            "status": "refunded", "reference": reference,
+            "order_id": refund.order_id, "amount": refund.amount,
+        }),
     };
     (StatusCode::OK, Json(body))
 }

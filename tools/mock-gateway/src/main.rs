@@ -2,8 +2,10 @@
 
 mod behaviour;
 mod books;
+mod guard;
 mod http;
 mod ledger;
+mod tls;
 
 use anyhow::{Context, Result, ensure};
 use behaviour::Behaviour;
@@ -17,6 +19,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use tls::Tls;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -39,6 +42,8 @@ struct MockGateway {
     /// Ledger file, which survives a restart
     #[arg(long, env = "MOCK_GATEWAY_LEDGER", value_name = "MOCK_GATEWAY_LEDGER")]
     ledger: Option<PathBuf>,
+    #[command(flatten)]
+    tls: Tls,
     #[command(flatten)]
     behaviour: Behaviour,
 }
@@ -79,8 +84,15 @@ async fn run(told: &MockGateway) -> Result<()> {
     eprintln!("mock-gateway: a payment provider on {url}; to take it down, say");
     eprintln!("  curl -X PUT {url}/behaviour -d '{{\"down\": true}}'");
     let routes = http::routes(Provider::new(books, ledger, told.behaviour.clone()));
+    let encrypted = async {
+        match told.tls.listen().await? {
+            Some(listener) => Ok(axum::serve(listener, routes.clone()).await?),
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        served = axum::serve(listener, routes) => served.context("cannot serve"),
+        served = axum::serve(listener, routes.clone()) => served.context("cannot serve"),
+        ended = encrypted => ended,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }

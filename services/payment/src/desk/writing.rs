@@ -185,6 +185,12 @@ impl Answers<'_> {
                 order_id = %charge.order_id,
                 "the provider rejected the request; check PAYMENT_GATEWAY_URL; retrying: {error}"
             );
+        } else if matches!(verdict, Verdict::Unauthorised { .. }) {
+            tracing::error!(
+                order_id = %charge.order_id,
+                "the provider does not accept our credentials; it is asked again until it does: \
+                 {error}"
+            );
         }
     }
 }

@@ -8,13 +8,17 @@
 //! | 422 to a charge | declined for good |
 //! | 410 to a charge, and `voided` | voided before |
 //! | 404 to a look-up | nothing charged so far |
+//! | 401, 403 | it does not let us in, says it or a proxy: looked up, once it does |
 //! | 503, 429 | not now, says it or a proxy, who cannot know: looked up, not before `Retry-After` |
 //! | another 4xx | our request is wrong: looked up, slowly |
 //! | (no connection could be made) | nothing was sent |
 //! | (nothing in time; a broken, endless or unreadable answer) | unknown: looked up |
+//! | a word about another order or amount | the same |
 //! | all else: another 2xx, a redirection, another 5xx, a 200 without such a word | the same |
 
+use super::Request;
 use crate::verdict::Verdict;
+use events::Money;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -47,6 +51,7 @@ pub fn read(asked: Asked, answer: Answer<'_>) -> Verdict {
         (429 | 503, _) => {
             Verdict::Unavailable { reason: reason(), retry_after: answer.retry_after }
         }
+        (401 | 403, _) => Verdict::Unauthorised { reason: reason() },
         (408 | 409, _) => Verdict::Unknown { reason: reason() },
         (300..400, _) => {
             Verdict::Unknown { reason: format!("{}: redirect not followed", answer.status) }
@@ -73,6 +78,22 @@ fn said(asked: Asked, body: &Value) -> Option<Verdict> {
         ("voided", Asked::LookUp | Asked::Void) => Verdict::Voided,
         _ => return None,
     })
+}
+
+/// What an answer says of the order or the amount that was not asked. Only what it says is compared.
+pub fn mismatch(request: &Request, body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let (order, amount) = (&body["order_id"], &body["amount"]);
+    let said = |value| text(value).unwrap_or_else(|| "something unreadable".into());
+    let is_order = order.is_null()
+        || order.as_str().and_then(|order| order.parse().ok()) == Some(request.order_id);
+    let is_amount = amount.is_null()
+        || text(amount).and_then(|amount| amount.parse::<Money>().ok()) == Some(request.amount);
+    match (is_order, is_amount) {
+        (false, _) => Some(format!("it is for the order {}", said(order))),
+        (_, false) => Some(format!("it is for the amount {}", said(amount))),
+        (true, true) => None,
+    }
 }
 
 /// Of a text or a number.

@@ -55,6 +55,24 @@ fn unavailable() -> Verdict {
     Verdict::unavailable("503")
 }
 
+fn unauthorised() -> Verdict {
+    Verdict::Unauthorised { reason: "401".into() }
+}
+
+#[test]
+fn without_valid_credentials_a_charge_waits_and_no_attempt_counts() {
+    let waiting = in_hand(5).asking(Call::Charge);
+    let (after, says) = answer(waiting, unauthorised());
+    assert_eq!((after.status, after.attempts, says.len()), (Status::Retrying, 4, 0));
+    assert_eq!(waits(in_hand(1).asking(Call::Charge), unauthorised()), (Call::LookUp, true, 2));
+    // A proxy may have said it after the charge: a cancel is voided first.
+    let cancelled = Charge { cancel_requested: true, ..in_hand(1).asking(Call::Charge) };
+    let (next, in_doubt, _) = waits(cancelled, unauthorised());
+    assert_eq!((next, in_doubt), (Call::Void, true));
+    let (refund, says) = answer(refund_in_hand(), unauthorised());
+    assert_eq!((refund.status, says.len()), (Status::Reversing, 0));
+}
+
 fn unsent() -> Verdict {
     Verdict::Unsent { reason: "no connection".into() }
 }
@@ -68,7 +86,7 @@ fn unknown() -> Verdict {
 }
 
 fn refused() -> Verdict {
-    Verdict::Refused { reason: "401".into() }
+    Verdict::Refused { reason: "400".into() }
 }
 
 fn done() -> Verdict {
@@ -232,7 +250,7 @@ fn a_request_that_is_refused_waits_for_somebody_and_costs_no_attempt() {
     assert_eq!((after.status, after.attempts, says.len()), (Status::Retrying, 4, 0));
     assert_eq!((after.next_call, after.in_doubt), (Call::LookUp, true), "a proxy may say so");
     assert_eq!(after.due_in, Some(Policy::LONGEST));
-    assert_eq!(after.last_error.as_deref(), Some("401"));
+    assert_eq!(after.last_error.as_deref(), Some("400"));
     assert_eq!(waits(in_doubt(Call::Void, 5), refused()), (Call::Void, true, 60));
     let (approved, _) = answer(in_doubt(Call::LookUp, 0), done());
     assert_eq!(approved.attempts, 1, "that answer was not his");
@@ -262,7 +280,8 @@ fn a_refund_is_asked_for_until_it_is_given() {
         (unsent(), "no connection"),
         (unknown(), "no answer"),
         (pending(), "202"),
-        (refused(), "401"),
+        (refused(), "400"),
+        (unauthorised(), "401"),
         (declined, "422"),
         (Verdict::NotCharged, "nothing was charged"),
         (Verdict::Voided, "it was voided"),

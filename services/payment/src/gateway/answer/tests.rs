@@ -59,7 +59,7 @@ fn what_is_no_documented_word_is_unknown() {
 #[test]
 fn a_wrong_request_is_neither_a_decline_nor_the_providers_failure() {
     for asked in ALL {
-        for status in [400, 401, 403, 405, 413] {
+        for status in [400, 402, 405, 413] {
             assert!(matches!(on(asked, status, ""), Verdict::Refused { .. }), "{status}");
         }
     }
@@ -68,6 +68,49 @@ fn a_wrong_request_is_neither_a_decline_nor_the_providers_failure() {
     }
     for asked in [Asked::LookUp, Asked::Void, Asked::Refund] {
         assert!(matches!(on(asked, 422, ""), Verdict::Refused { .. }));
+    }
+}
+
+#[test]
+fn who_is_not_let_in_has_no_answer() {
+    for asked in ALL {
+        for status in [401, 403] {
+            for body in ["", r#"{"status":"approved","reference":"R"}"#, r#"{"status":"declined"}"#]
+            {
+                let verdict = on(asked, status, body);
+                assert!(matches!(verdict, Verdict::Unauthorised { .. }), "{asked:?} {verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_about_what_was_asked() {
+    let request = Request {
+        order_id: uuid::Uuid::from_u128(7),
+        key: uuid::Uuid::from_u128(1),
+        method: events::PaymentMethod::Pix,
+        amount: Money::cents(4990),
+        attempt: 1,
+        trace: None,
+    };
+    let wrong = |body: &str| mismatch(&request, body.as_bytes());
+    let order = r#""order_id":"00000000-0000-0000-0000-000000000007""#;
+    for right in ["", "{}", r#"{"amount":49.90}"#, r#"{"amount":"49.9"}"#, r#"{"amount":4.99e1}"#] {
+        assert_eq!(wrong(right), None, "{right}");
+    }
+    assert_eq!(wrong(&format!(r#"{{{order},"amount":49.90}}"#)), None);
+    for other in [
+        r#"{"amount":49.91}"#,
+        r#"{"amount":4990}"#,
+        r#"{"amount":-49.90}"#,
+        r#"{"amount":49.901}"#,
+        r#"{"amount":"a lot"}"#,
+        r#"{"amount":[49.90]}"#,
+        r#"{"order_id":"00000000-0000-0000-0000-000000000008","amount":49.90}"#,
+        r#"{"order_id":7,"amount":49.90}"#,
+    ] {
+        assert!(wrong(other).is_some_and(|why| why.chars().count() <= TEXT_MAX + 30), "{other}");
     }
 }
 

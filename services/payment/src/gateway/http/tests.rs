@@ -1,5 +1,6 @@
 use super::*;
 use events::{Money, PaymentMethod};
+use http_client::BODY_MAX;
 use proptest::{prelude::*, test_runner::TestRunner};
 use std::future::pending;
 use tokio::{
@@ -10,10 +11,14 @@ use tokio::{
 
 #[test]
 fn an_address_that_cannot_be_is_named_with_an_example() {
-    for wrong in ["", "nowhere", "https://bank.example", "http://bank.example?x=1"] {
-        let error = Http::new(wrong, Duration::from_secs(1)).err().unwrap();
+    for wrong in ["", "nowhere", "ftp://bank.example", "http://bank.example?x=1"] {
+        let error = http(wrong, Duration::from_secs(1)).err().unwrap();
         assert!(error.to_string().contains("PAYMENT_GATEWAY_URL=http://"), "{error}");
     }
+}
+
+fn http(url: &str, timeout: Duration) -> anyhow::Result<Http> {
+    Http::new(url, timeout, None, Credentials::default())
 }
 
 fn request() -> Request {
@@ -46,7 +51,7 @@ async fn ask_for(request: Request, answer: &[u8]) -> (Verdict, String) {
         let _ = connection.write_all(&answer).await;
         String::from_utf8(heard).unwrap()
     });
-    let verdict = Http::new(&url, Duration::from_secs(4)).unwrap().charge(&request).await;
+    let verdict = http(&url, Duration::from_secs(4)).unwrap().charge(&request).await;
     (verdict, provider.await.unwrap())
 }
 
@@ -85,7 +90,7 @@ async fn a_connection_that_breaks_says_nothing_but_one_that_was_never_made_does(
         assert!(matches!(verdict, Verdict::Unknown { .. }), "{verdict:?}");
     }
     let absent = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let gateway = Http::new(&format!("http://{absent}"), Duration::from_secs(4)).unwrap();
+    let gateway = http(&format!("http://{absent}"), Duration::from_secs(4)).unwrap();
     let verdict = gateway.charge(&request()).await;
     assert!(matches!(verdict, Verdict::Unsent { .. }), "{verdict:?}");
 }
@@ -130,9 +135,74 @@ async fn the_deadline_holds_for_the_body_too() {
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n{").await.unwrap();
         pending::<()>().await;
     });
-    let verdict = Http::new(&url, Duration::from_secs(1)).unwrap().charge(&request()).await;
+    let verdict = http(&url, Duration::from_secs(1)).unwrap().charge(&request()).await;
     let reason = "200, and the body broke off: operation timed out".into();
     assert_eq!(verdict, Verdict::Unknown { reason });
+}
+
+#[tokio::test]
+async fn an_approval_of_another_amount_or_order_is_not_believed() {
+    let answer = |body: &str| {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let body = |order: u128, amount: &str| {
+        let order = Uuid::from_u128(order);
+        let said = r#"{"status":"approved","reference":"R""#;
+        format!(r#"{said},"order_id":"{order}","amount":{amount}}}"#)
+    };
+    let (right, _) = asked_of(&answer(&body(7, "49.90"))).await;
+    assert_eq!(right, Verdict::Done { reference: "R".into() });
+    for (order, amount) in [(7, "49.91"), (7, "4990"), (8, "49.90")] {
+        let (verdict, _) = asked_of(&answer(&body(order, amount))).await;
+        assert!(matches!(verdict, Verdict::Unknown { .. }), "{order} {amount}: {verdict:?}");
+    }
+}
+
+/// A provider that accepts only this header's line, and counts its calls.
+async fn guarded(line: &'static str, calls: usize) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let provider = tokio::spawn(async move {
+        for _ in 0..calls {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"}") {
+                connection.read_buf(&mut heard).await.unwrap();
+            }
+            let is_let_in = String::from_utf8(heard).unwrap().contains(line);
+            let answer = match is_let_in {
+                true => {
+                    "200 OK\r\nconnection: close\r\ncontent-length: 37\r\n\r\n\
+                         {\"status\":\"approved\",\"reference\":\"R\"}"
+                }
+                false => "401 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            };
+            let answer = format!("HTTP/1.1 {answer}");
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, provider)
+}
+
+#[tokio::test]
+async fn refused_credentials_are_no_answer_and_new_ones_are_tried_at_once() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old").unwrap();
+    let (url, provider) = guarded("authorization: Bearer new\r\n", 3).await;
+    let credentials = || Credentials::of(Some(file.path()), None).unwrap();
+    let gateway = Http::new(&url, Duration::from_secs(4), None, credentials()).unwrap();
+    let verdict = gateway.charge(&request()).await;
+    let reason = "401:  (check PAYMENT_GATEWAY_TOKEN_FILE)".into();
+    assert_eq!(verdict, Verdict::Unauthorised { reason });
+    // The file changes while the call is on its way.
+    let used = gateway.credentials.read();
+    std::fs::write(file.path(), "new").unwrap();
+    let body = json!({"order_id": request().order_id});
+    let about = request();
+    let call = Call::post(Asked::Charge, "/charge", &about, &body);
+    let done = Verdict::Done { reference: "R".into() };
+    assert_eq!(gateway.ask_from(used, call).await, done);
+    provider.await.unwrap();
 }
 
 /// Bytes as they may come: garbage, and answers with one thing wrong.
