@@ -75,8 +75,12 @@ impl Fleet {
 
     /// On servers of its own.
     pub async fn start_on_own_servers() -> Self {
-        let root = env::var_os("TEST_RABBITMQ_ROOT").map(Into::into);
-        Self::prepare_on_own_servers(root, false).await.launch().await
+        Self::prepare_on_own_servers(Self::given_rabbitmq(), false).await.launch().await
+    }
+
+    /// Holds the RabbitMQ that is tested, where it is not the machine's.
+    pub fn given_rabbitmq() -> Option<PathBuf> {
+        env::var_os("TEST_RABBITMQ_ROOT").map(Into::into)
     }
 
     /// Everything but the services, on servers of its own: plain ones, or such as take only

@@ -29,6 +29,7 @@ mod promotion;
 mod provider;
 mod rabbit;
 mod races;
+mod rotation;
 mod schedule;
 mod several;
 mod silence;
