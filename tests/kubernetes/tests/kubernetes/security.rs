@@ -55,14 +55,9 @@ fn no_service_gets_round_the_patch() {
     let added = document(&format!("{OPERATORS}/{}", links.path));
     let added = container(&added).as_object().expect("a container").keys().collect::<Vec<_>>();
     assert_eq!(added, ["env", "name"], "variables only");
-    for patch in [databases] {
-        let databases = Target {
-            group: "postgresql.cnpg.io".into(),
-            kind: "Cluster".into(),
-            ..Target::default()
-        };
-        assert_eq!(patch.target, databases, "{}", patch.path);
-    }
+    let clusters =
+        Target { group: "postgresql.cnpg.io".into(), kind: "Cluster".into(), ..Target::default() };
+    assert_eq!(databases.target, clusters, "{}", databases.path);
 }
 
 /// The same for the servers that Compose runs, as far as their images allow.
