@@ -36,8 +36,7 @@ pub struct Act {
 impl Actor {
     pub fn of_key(key: &Key, via: &'static str, reason: Option<&str>) -> Self {
         let (who, key_id) = (key.client.to_string(), Some(key.id.clone()));
-        let reason = reason.map(|reason| reason.chars().take(REASON_MAX).collect());
-        Self { who, key_id, via, reason }
+        Self { who, key_id, via, reason: reason.map(storable_reason) }
     }
 
     pub fn act(&self, env: &dyn Env, what: &'static str, subject: String) -> Act {
@@ -51,6 +50,11 @@ impl Act {
     pub fn on(self, order_id: Option<OrderId>) -> Self {
         Self { order_id, ..self }
     }
+}
+
+/// Anyone may write anything.
+pub fn storable_reason(text: &str) -> String {
+    storable(&text.chars().take(REASON_MAX).collect::<String>())
 }
 
 /// One for each of these dead letters.

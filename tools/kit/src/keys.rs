@@ -38,7 +38,7 @@ pub fn of(settings: &Settings) -> Result<Option<ApiKey>> {
     let own = file(settings);
     match of_environment()? {
         Some(key) => Ok(Some(key)),
-        None if settings.are_keys_required && own.exists() => of_file(&own).map(Some),
+        None if own.exists() => of_file(&own).map(Some),
         None => Ok(None),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use database::PlainConnection;
 use nix::unistd::{Uid, User};
-use order::acts::{Actor, REASON_MAX};
+use order::acts::{Actor, storable_reason};
 use order::store;
 
 #[derive(Args, Clone, Default)]
@@ -20,7 +20,7 @@ impl ActorArgs {
         orders: &mut PlainConnection,
         reason: Option<String>,
     ) -> Result<Actor> {
-        let reason = reason.map(|reason| reason.chars().take(REASON_MAX).collect());
+        let reason = reason.as_deref().map(storable_reason);
         let via = "saga";
         if let Some(who) = self.name.clone() {
             return Ok(Actor { who, key_id: None, via, reason });

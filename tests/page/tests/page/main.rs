@@ -4,4 +4,5 @@ mod demo;
 mod looks;
 mod reading;
 mod scenarios;
+mod signing_in;
 mod troubles;
