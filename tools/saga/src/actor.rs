@@ -20,7 +20,7 @@ impl ActorArgs {
         orders: &mut PlainConnection,
         reason: Option<String>,
     ) -> Result<Actor> {
-        let reason = reason.as_deref().map(storable_reason);
+        let reason = reason.map(|reason| storable_reason(&reason));
         let via = "saga";
         if let Some(who) = self.name.clone() {
             return Ok(Actor { who, key_id: None, via, reason });

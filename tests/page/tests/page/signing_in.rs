@@ -24,7 +24,8 @@ async fn a_person_signs_in_with_a_key_and_does_what_its_role_may() {
     let browser = Browser::start(fleet.file("chromium")).await;
     let tab = browser.tab().await;
     let signs_in = async |key: &str| {
-        tab.shows("document.querySelector('#key')").await;
+        // Its script runs by then.
+        tab.shows("document.querySelector('#key') && document.readyState === 'complete'").await;
         let fill = format!("document.querySelector('#key').value = '{key}'");
         tab.eval(&fill).await;
         tab.click("form button").await;

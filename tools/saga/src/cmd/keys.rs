@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 use kit::endpoints::endpoints;
 use kit::output::{self, Table};
 use messaging::SystemEnv;
-use order::acts::Act;
 use order::keys::{ApiKey, Role, client_name};
 use order::store;
 use serde_json::json;
@@ -105,7 +104,7 @@ impl KeysCommand {
             }
             Command::Revoke { id, reason, by } => {
                 let by = by.actor(orders, reason).await?;
-                let act: Act = by.act(&SystemEnv, "key.revoke", id.clone());
+                let act = by.act(&SystemEnv, "key.revoke", id.clone());
                 store::begin_acts(&mut *orders, std::slice::from_ref(&act)).await?;
                 let is_revoked = store::revoke_key(&mut *orders, &id).await?;
                 let outcome = if is_revoked { "revoked" } else { "no such key" };
