@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use database::PlainConnection;
 use messaging::SystemEnv;
-use order::keys::{ApiKey, Role};
+use order::keys::{ApiKey, LOOK_EVERY, Role};
 use order::store;
+use tokio::time::sleep;
 
 use crate::primary;
 use crate::settings::Settings;
@@ -77,6 +78,10 @@ pub async fn ensure_operator(settings: &Settings) -> Result<()> {
         _ => database.url(),
     };
     let mut connection = PlainConnection::open(&url).await?;
-    store::create_key(&mut connection, &key, CLIENT, Role::Operator).await?;
+    if store::client_of(&mut connection, &key).await?.is_none() {
+        store::create_key(&mut connection, &key, CLIENT, Role::Operator).await?;
+        // The next command uses it at once.
+        sleep(2 * LOOK_EVERY).await;
+    }
     Ok(())
 }
