@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::primary;
 use crate::settings::Settings;
 
-pub const VARIABLE: &str = "QUADRILLE_KEY";
+const VARIABLE: &str = "QUADRILLE_KEY";
 /// The client of the key that `up` makes.
 const CLIENT: &str = "local-operator";
 

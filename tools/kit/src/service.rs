@@ -14,7 +14,6 @@ use servers::{Process, background, spawn};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::keys;
 use crate::settings::{COPIES, Database, Gateway, Listener, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -217,8 +216,6 @@ impl Service {
             command.env_remove(secret);
         }
         command.envs(environment.iter().copied());
-        // A service needs none of it.
-        command.env_remove(keys::VARIABLE);
         Ok(command)
     }
 

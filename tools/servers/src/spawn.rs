@@ -14,7 +14,8 @@ use crate::tail::with_log;
 /// pid, since a freshly forked child leads no group yet.
 pub fn background(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setsid");
-    command.arg(program).stdin(Stdio::null());
+    // The key of this command's user is not for what outlives it.
+    command.arg(program).stdin(Stdio::null()).env_remove("QUADRILLE_KEY");
     command
 }
 
