@@ -3,7 +3,7 @@
 
 use e2e::{Fleet, PLENTY, Recorder, SERVICES, order};
 use servers::release;
-use std::{env, path::PathBuf};
+use std::path::PathBuf;
 use uuid::Uuid;
 
 /// On the link to RabbitMQ: events, and whose they are.
@@ -60,13 +60,9 @@ async fn nothing_is_heard(root: Option<PathBuf>) {
     }
 }
 
-fn root() -> Option<PathBuf> {
-    env::var_os("TEST_RABBITMQ_ROOT").map(Into::into)
-}
-
 #[tokio::test]
 async fn with_tls_nobody_hears_an_event_an_order_or_a_statement() {
-    nothing_is_heard(root()).await;
+    nothing_is_heard(Fleet::given_rabbitmq()).await;
 }
 
 #[tokio::test]
@@ -79,7 +75,7 @@ async fn the_same_on_the_rabbitmq_of_debian_14() {
 
 #[tokio::test]
 async fn without_tls_everything_is_heard() {
-    for (heard, _) in heard(root(), false).await {
+    for (heard, _) in heard(Fleet::given_rabbitmq(), false).await {
         assert!(heard.iter().all(|heard| *heard), "{heard:?}");
     }
 }

@@ -207,7 +207,9 @@ fn every_service_has_its_database_as_compose_has_it() {
         let told = format!("SERVICE_DB: {} }}\n", text(&made["database"]));
         assert!(compose.contains(&told), "docker-compose.yml has no {told}");
         let address = format!("@{name}:5432/{}\n", text(&made["database"]));
-        assert!(compose.contains(&address), "docker-compose.yml has no {address}");
+        let service = name.trim_end_matches("-db");
+        let secret = read(&format!("deploy/docker/secrets/{service}-database-url"));
+        assert!(secret.ends_with(&address), "{secret} does not end in {address}");
     }
 }
 

@@ -73,7 +73,7 @@ fn no_server_of_compose_can_gain_rights_and_no_service_is_its_databases_superuse
             continue;
         };
         let told = &service["environment"];
-        let address = text(&services[owner]["environment"]["DATABASE_URL"]);
+        let address = read(&format!("deploy/docker/secrets/{owner}-database-url"));
         let role = text(&told["SERVICE_DB"]);
         assert!(address.starts_with(&format!("postgres://{role}:")), "{address}");
         assert_ne!(text(&told["POSTGRES_USER"]), role, "{name}");

@@ -68,7 +68,9 @@ async fn without_keys_no_header_makes_a_request_near() {
     };
     assert_eq!(act(HERE, &[]).await, MAY_ACT);
     assert_eq!(act(HERE, &[("host", "127.0.0.1:3001")]).await, MAY_ACT);
-    assert_eq!(act(HERE, &[("origin", "http://localhost:3001")]).await, MAY_ACT);
+    let own = [("host", "localhost:3001"), ("origin", "http://localhost:3001")];
+    assert_eq!(act(HERE, &own).await, MAY_ACT);
+    assert_eq!(act(HERE, &own[1..]).await, 403, "a page of another port");
     assert_eq!(ask(&router, HERE, Request::post(ACT)).await.status(), 403, "without the token");
     for headers in [
         [("host", "shop.example")],
@@ -144,6 +146,7 @@ async fn a_browser_exchanges_a_key_for_a_cookie_that_opens_the_page_alone() {
     bench.settings.api_keys = ApiKeys::Required;
     let operator = bench.key("anna", Role::Operator).await;
     let client = bench.key("shop", Role::Client).await;
+    bench.settings.http.allowed_hosts = "shop.example".parse().unwrap();
     let router = router_that_acts(&bench, acting());
     let first = ask(&router, HERE, Request::get("/")).await;
     assert_eq!(first.status(), 303);
@@ -154,7 +157,8 @@ async fn a_browser_exchanges_a_key_for_a_cookie_that_opens_the_page_alone() {
 
     let sign_in = async |key: &str, origin: &str| {
         let request = Request::post(&form).header(header::AUTHORIZATION, format!("Bearer {key}"));
-        ask(&router, HERE, request.header("origin", origin)).await
+        let (_, host) = origin.split_once("://").unwrap();
+        ask(&router, HERE, request.header("origin", origin).header(header::HOST, host)).await
     };
     assert_eq!(sign_in(&client, "http://localhost").await.status(), 403);
     assert_eq!(sign_in("qk_x", "http://localhost").await.status(), 401);

@@ -15,7 +15,9 @@ async fn locked() -> Bench {
     bench
 }
 
+/// Always with the same id, so that two answers may be compared.
 fn with(request: Builder, key: &str) -> Request<Body> {
+    let request = request.header("x-request-id", "the-same");
     request.header(header::AUTHORIZATION, format!("Bearer {key}")).body(Body::empty()).unwrap()
 }
 

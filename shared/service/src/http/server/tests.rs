@@ -63,11 +63,12 @@ async fn clients_that_only_hold_connections_make_room_for_one_that_asks() {
     for _ in 0..3 {
         trickling.push(send(address, "GET / HT").await);
     }
+    let mut fillers = Vec::new();
     for pushed_out in &mut trickling {
         let answer = all(&mut send(address, WHOLE).await).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         // The oldest goes first, once the room is needed.
-        let _filler = send(address, "GET / HT").await;
+        fillers.push(send(address, "GET / HT").await);
         assert_eq!(all(pushed_out).await, "");
     }
 }

@@ -157,10 +157,11 @@ async fn clients_that_only_hold_connections_make_room_for_one_that_encrypts() {
     for beginning in ["", "\x16", "\x16\x03"] {
         holding.push(send(server.address, beginning).await);
     }
+    let mut fillers = Vec::new();
     for held in &mut holding {
         let answer = all(&mut server.send(WHOLE).await).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let _filler = server.send("GET / HT").await;
+        fillers.push(server.send("GET / HT").await);
         assert_eq!(all(held).await, "");
     }
 }
