@@ -2,7 +2,10 @@
 
 use events::diagram;
 use std::{collections::BTreeSet, env, fs, path::Path};
-use tidy::{Marked, anchor, blocks, documents, event_table, list, make_targets, read, root, spans};
+use tidy::{
+    Marked, anchor, blocks, documents, event_table, list, make_targets, read, root, rust_files,
+    spans,
+};
 
 const README: &str = "README.md";
 const FIGURES: &str = "docs/performance.md";
@@ -113,6 +116,26 @@ fn decisions_are_numbered_without_a_gap() {
 
 fn read_path(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+#[test]
+fn every_test_that_the_page_on_security_names_exists() {
+    let files = ["services", "shared", "tests", "tools"].into_iter().flat_map(rust_files);
+    let code: String = files.map(|file| read(&file)).collect();
+    let text = read("docs/security.md");
+    let is_test = |name: &str| {
+        name.matches('_').count() > 2
+            && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+    };
+    let named: Vec<_> =
+        spans(&text).into_iter().map(|(_, span)| span).filter(|it| is_test(it)).collect();
+    assert!(named.len() > 20, "docs/security.md names tests");
+    for name in named {
+        assert!(
+            code.contains(&format!("fn {name}()")),
+            "docs/security.md names the test {name}, which does not exist"
+        );
+    }
 }
 
 /// The targets in `make <target>`, where that is code and not a sentence about making.
