@@ -1,5 +1,5 @@
-//! Sends the SDK's requests to the collector, by a client with TLS. The SDK's threads have no runtime:
-//! this has one, of one thread.
+//! Sends the SDK's requests to the collector, by a client with TLS. The SDK's threads have no
+//! runtime: this has one, of one thread.
 
 use anyhow::Context;
 use async_trait::async_trait;

@@ -1,5 +1,5 @@
-//! Lets in who sends a bearer token that it knows, or a signature by a key that it knows; everybody,
-//! while it knows none.
+//! Lets in who sends a bearer token that it knows, or a signature by a key that it knows; while it
+//! knows none, everybody.
 
 use crate::{behaviour::Behaviour, http::Provider};
 use axum::{

@@ -227,8 +227,8 @@ impl Container {
     }
 }
 
-/// The files of a cluster and of TLS, the chosen profiles, and the addresses of their containers for
-/// the services.
+/// The files of a cluster and of TLS, the chosen profiles, and the addresses of their containers
+/// for the services.
 fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
     let added = [(settings.is_cluster, CLUSTER_FILE), (settings.tls.is_some(), TLS_FILE)];

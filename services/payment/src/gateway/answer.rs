@@ -80,7 +80,8 @@ fn said(asked: Asked, body: &Value) -> Option<Verdict> {
     })
 }
 
-/// What an answer says of the order or the amount that was not asked. Only what it says is compared.
+/// What an answer says of the order or the amount that was not asked. What it does not say is not
+/// compared.
 pub fn mismatch(request: &Request, body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let (order, amount) = (&body["order_id"], &body["amount"]);

@@ -1,10 +1,11 @@
-//! Proves to the provider who calls: by a bearer token, or by a signature of each call. Either comes
-//! from a file that is read for each call, so that it can be changed while payment runs.
+//! Proves to the provider who calls: by a bearer token, or by a signature of each call. Either
+//! comes from a file that is read for each call, so that it can be changed while payment runs.
 //!
 //! A signed call has the header
 //! `Payment-Signature: t=<seconds since 1970>,key=<key id>,hmac-sha256=<hex>`. Its last part is the
-//! HMAC-SHA256, by the key, of five lines joined by `\n`: method, path, idempotency key (empty where
-//! there is none), `t`, and the body. A provider refuses a `t` that is minutes away from its clock.
+//! HMAC-SHA256, by the key, of five lines joined by `\n`: method, path, idempotency key (empty
+//! where there is none), `t`, and the body. A provider refuses a `t` that is minutes away from its
+//! clock.
 
 use anyhow::{Context, ensure};
 use hmac::{Hmac, KeyInit, Mac};

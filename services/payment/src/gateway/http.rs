@@ -70,7 +70,7 @@ impl Http {
         Ok(Self { client, base_path: base_path.unwrap_or_default(), base, credentials })
     }
 
-    /// If the provider refuses credentials that have just been changed, once more with the new ones.
+    /// If the provider refuses credentials that have just been changed, again with the new ones.
     async fn ask(&self, call: Call<'_>) -> Verdict {
         self.ask_from(self.credentials.read(), call).await
     }
