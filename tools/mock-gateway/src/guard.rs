@@ -5,7 +5,7 @@ use crate::{behaviour::Behaviour, http::Provider};
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -48,7 +48,7 @@ impl Behaviour {
         let (_, key) =
             self.hmac_keys.iter().filter_map(|key| key.split_once(':')).find(|key| key.0 == id)?;
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
-        let idempotency_key = parts.headers.get("idempotency-key").map(|key| key.as_bytes());
+        let idempotency_key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes);
         for line in [
             parts.method.as_str().as_bytes(),
             parts.uri.path().as_bytes(),

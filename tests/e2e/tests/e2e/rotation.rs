@@ -1,5 +1,5 @@
-//! Secrets change while orders flow: the passwords of all databases and of all broker users, and the
-//! provider's token. They are in files, and nowhere else.
+//! Secrets change while orders flow: the passwords of all databases and of all broker users, and
+//! the provider's token. They are in files, and nowhere else.
 
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use futures::future::{join_all, try_join_all};
