@@ -72,7 +72,7 @@ impl Settings {
     pub fn as_started(self) -> Self {
         let dir = of_containers();
         let runs_here = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
-        if self.tls.is_some() || !dir.exists() || runs_here() {
+        if !dir.exists() || runs_here() {
             return self;
         }
         self.encrypted_by(&dir)
