@@ -1,7 +1,7 @@
 //! Encrypted links to a real RabbitMQ that wants a certificate of its clients: the login by it,
 //! everything that must be refused, and files that change.
 
-use e2e::{BrokerView, folder};
+use e2e::{BrokerView, Fleet, folder};
 use messaging::{
     Broker, BrokerError, Confirm, Message, Publication, RabbitMq, RetrySchedule, Session, Topology,
 };
@@ -180,7 +180,7 @@ async fn links_are_encrypted(root: Option<PathBuf>) {
 
 #[tokio::test]
 async fn amqps_lets_in_who_is_known_and_says_what_is_wrong_with_others() {
-    links_are_encrypted(env::var_os("TEST_RABBITMQ_ROOT").map(Into::into)).await;
+    links_are_encrypted(Fleet::given_rabbitmq()).await;
 }
 
 #[tokio::test]
