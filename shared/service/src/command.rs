@@ -57,7 +57,7 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
 }
 
 fn start(service: Boot, common: &Common, command: Command) -> anyhow::Result<()> {
-    // It would have the passwords in it. Raised with `prlimit`, where somebody wants one.
+    // It would have the passwords in it. An operator who needs one raises the limit with `prlimit`.
     let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
     setrlimit(Resource::RLIMIT_CORE, 0, most)?;
     telemetry::start(common.export(service.name, service.page())?)?;

@@ -163,7 +163,7 @@ impl<'a> Call<'a> {
                 tracing::error!(
                     order_id = %request.order_id,
                     "the provider's answer is about something else ({wrong}): not believed; asking \
-                     again, and somebody must ask the provider"
+                     again, and an operator must ask the provider"
                 );
                 Verdict::Unknown { reason: format!("{}, and {wrong}", answer.status) }
             }

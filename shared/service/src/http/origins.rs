@@ -76,7 +76,7 @@ fn is_preflight(request: &Request) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Never with credentials: a page shows its key in `Authorization`, and there are no cookies.
+/// Never with credentials: a page shows its key in `Authorization`, and the API takes no cookie.
 fn permission() -> Response {
     let headers = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
