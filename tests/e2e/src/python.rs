@@ -23,6 +23,9 @@ impl Python {
         let system = install::python().await.expect("python3 and python3-venv are installed");
         let target = crate::process::binary("order-service");
         let target = target.ancestors().nth(2).expect("it lies in the target folder");
+        // Each test is a process of its own, and they share the folder.
+        let folder = fs::File::open(target).expect("the target folder is there");
+        let _turn = install::locked(folder).await.expect("it can be locked");
         let home = target.join("contract");
         let python = Self { program: home.join("bin/python") };
         // Written last, so that an interrupted installation is started again.

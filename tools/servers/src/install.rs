@@ -1,5 +1,6 @@
 //! Finds the programs that are needed, and installs missing ones on Debian.
 
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -45,6 +46,7 @@ impl Programs {
 /// Installs missing programs, without starting the machine's own servers. If nothing is missing, it
 /// changes nothing.
 pub async fn ensure() -> Result<Programs> {
+    let _turn = turn().await?;
     let missing = missing();
     if !missing.is_empty() {
         install(&missing).await?;
@@ -54,6 +56,7 @@ pub async fn ensure() -> Result<Programs> {
 
 /// A Chromium for tests, installed where it is missing.
 pub async fn browser() -> Result<PathBuf> {
+    let _turn = turn().await?;
     if on_path(BROWSER).is_none() {
         install(&[BROWSER]).await?;
     }
@@ -62,6 +65,7 @@ pub async fn browser() -> Result<PathBuf> {
 
 /// HAProxy, installed where it is missing.
 pub async fn ensure_haproxy() -> Result<PathBuf> {
+    let _turn = turn().await?;
     if on_path(HAPROXY).is_none() {
         install(&[HAPROXY]).await?;
     }
@@ -74,6 +78,7 @@ pub fn haproxy() -> Result<PathBuf> {
 
 /// A Python that can make virtual environments, installed where it is missing.
 pub async fn python() -> Result<PathBuf> {
+    let _turn = turn().await?;
     if python_with_venv().await.is_none() {
         install(PYTHON).await?;
     }
@@ -82,6 +87,7 @@ pub async fn python() -> Result<PathBuf> {
 
 /// The library that gives a process a separate time of day, installed where it is missing.
 pub async fn faketime() -> Result<PathBuf> {
+    let _turn = turn().await?;
     let (package, library) = FAKETIME;
     let find = || {
         let mut folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
@@ -157,6 +163,20 @@ fn wanted(packages: &[&str]) -> String {
         }
     };
     format!("{named} must be installed first: {place}")
+}
+
+/// One process at a time looks and installs: in the middle of an installation the programs are there,
+/// and do not work yet.
+async fn turn() -> Result<Option<File>> {
+    let Ok(packages) = File::open("/var/lib/dpkg") else { return Ok(None) };
+    Ok(Some(locked(packages).await?))
+}
+
+/// The file or folder, locked until it is dropped, whichever process asks.
+pub async fn locked(file: File) -> Result<File> {
+    tokio::task::spawn_blocking(move || file.lock().map(|()| file))
+        .await?
+        .context("cannot wait for another process that installs")
 }
 
 async fn install(packages: &[&str]) -> Result<()> {
