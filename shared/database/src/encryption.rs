@@ -97,6 +97,6 @@ impl Encryption {
         };
         let own = named("sslcert", &self.certificate)?.zip(named("sslkey", &self.key)?);
         let authorities = named("sslrootcert", &self.authorities)?;
-        Some(Files { authorities, own, own_settings: ["sslcert", "sslkey"] })
+        Some(Files { authorities, own, settings: ["sslrootcert", "sslcert", "sslkey"] })
     }
 }

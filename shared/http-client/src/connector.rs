@@ -1,7 +1,6 @@
 //! Makes the connections: TCP, and TLS where the address says https. Any failure of it happens
 //! before the request is sent.
 
-use crate::Roots;
 use futures::{FutureExt, future::BoxFuture};
 use hyper::http::Uri;
 use hyper_util::{
@@ -15,6 +14,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tls::Files;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -23,26 +23,24 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, crypto::ring, pki_types::ServerName},
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 use tokio_util::either::Either;
 use tower_service::Service;
 
+const REMEDY: &str = "call it by a name that it has";
+
 #[derive(Clone, Debug)]
 pub struct Connector {
-    tls: Arc<ClientConfig>,
-    /// What the certificates come from.
-    source: Arc<str>,
+    /// None for servers that are called by http.
+    tls: Option<(Arc<ClientConfig>, Files)>,
     limit: Duration,
 }
 
 impl Connector {
-    pub fn new(roots: &Roots, limit: Duration) -> anyhow::Result<Self> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots.store.clone())
-            .with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), source: roots.source.as_str().into(), limit })
+    pub fn new(authorities: Option<Files>, limit: Duration) -> io::Result<Self> {
+        let tls = authorities.map(|files| Ok::<_, io::Error>((Arc::new(files.config()?), files)));
+        Ok(Self { tls: tls.transpose()?, limit })
     }
 
     async fn connect(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
@@ -62,16 +60,10 @@ impl Connector {
 
     async fn encrypt(&self, socket: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let encrypted = TlsConnector::from(self.tls.clone()).connect(name, socket).await;
-        encrypted.map_err(|why| {
-            let reason = match why.to_string() {
-                why if why.contains("InvalidContentType") => {
-                    "the server does not speak TLS on this port".into()
-                }
-                why => format!("{why} (verified by {})", self.source),
-            };
-            io::Error::other(format!("no TLS with {host}: {reason}"))
-        })
+        let no_authorities = || io::Error::other("this client has no authorities for https");
+        let (config, files) = self.tls.as_ref().ok_or_else(no_authorities)?;
+        let encrypted = TlsConnector::from(config.clone()).connect(name, socket).await;
+        encrypted.map_err(|why| files.explain(host, REMEDY, &why).map_or(why, io::Error::other))
     }
 }
 

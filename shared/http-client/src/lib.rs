@@ -2,7 +2,6 @@
 //! rustls, a deadline for the whole call, and a bound for the answer.
 
 mod connector;
-mod roots;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use hyper;
 pub type Body = Full<Bytes>;
-pub use roots::Roots;
+pub use tls::Files;
 
 /// A longer body is not an answer, and is not read to its end.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -50,14 +49,14 @@ pub enum Failure {
 }
 
 impl Client {
-    /// `timeout` bounds the whole call, and `connect_timeout` what comes before the request is
-    /// sent: TCP and TLS.
+    /// `authorities` verify servers that are called by https. `timeout` bounds the whole call, and
+    /// `connect_timeout` what comes before the request is sent: TCP and TLS.
     pub fn new(
-        roots: &Roots,
+        authorities: Option<Files>,
         connect_timeout: Duration,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let connector = Connector::new(roots, connect_timeout)?;
+        let connector = Connector::new(authorities, connect_timeout)?;
         let pooled = Pooled::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)

@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use async_trait::async_trait;
-use http_client::{Client, Failure, Roots, check_address, hyper::HeaderMap};
+use http_client::{Client, Failure, Files, check_address, hyper::HeaderMap};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use secret::Secret;
 use std::{path::Path, sync::OnceLock, time::Duration};
@@ -29,17 +29,16 @@ impl Sender {
         headers: Option<Secret>,
     ) -> anyhow::Result<Self> {
         check_address("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "http://127.0.0.1:4318")?;
-        let roots = match endpoint.starts_with("https:") {
-            true => Roots::of("OTEL_EXPORTER_OTLP_CERTIFICATE", ca_file)?,
-            false => Roots::none(),
-        };
+        let authorities = endpoint
+            .starts_with("https:")
+            .then(|| Files::of_authorities("OTEL_EXPORTER_OTLP_CERTIFICATE", ca_file));
         if RUNTIME.get().is_none() {
             let mut builder = Builder::new_multi_thread();
             let runtime = builder.worker_threads(1).thread_name("otlp").enable_all().build()?;
             // Another thread's is as good.
             let _ = RUNTIME.set(runtime);
         }
-        let this = Self { client: Client::new(&roots, CONNECT_MAX, SEND_MAX)?, headers };
+        let this = Self { client: Client::new(authorities, CONNECT_MAX, SEND_MAX)?, headers };
         this.headers().map(|_| this)
     }
 

@@ -31,7 +31,7 @@ impl Files {
         if ![BrokenPipe, ConnectionReset, UnexpectedEof].contains(&why.kind()) {
             return None;
         }
-        let [certificate, key] = self.own_settings;
+        let [_, certificate, key] = self.settings;
         Some(match &self.own {
             Some((own, _)) => format!(
                 "{server} ended the login; perhaps it refuses our certificate, {own}: see its log"
@@ -58,7 +58,8 @@ impl Files {
                 ),
                 None => format!(
                     "the certificate of {server} is not from an authority that this machine \
-                     trusts: name the file of the one that issued it"
+                     trusts: name the file of the one that issued it in {}",
+                    self.settings[0]
                 ),
             },
             Bad::NotValidForName => {
@@ -74,7 +75,7 @@ impl Files {
     }
 
     fn alert(&self, server: &str, alert: Alert) -> String {
-        let [certificate, key] = self.own_settings;
+        let [_, certificate, key] = self.settings;
         match (&self.own, alert) {
             (
                 Some((own, _)),
@@ -94,7 +95,7 @@ impl Files {
                 | Alert::NoCertificate
                 | Alert::HandshakeFailure
                 | Alert::BadCertificate,
-            ) => format!(
+            ) if !certificate.is_empty() => format!(
                 "{server} wants a certificate of ours: name its files in {certificate} and {key}"
             ),
             _ => format!("{server} ends the TLS handshake ({alert:?})"),

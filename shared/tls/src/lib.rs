@@ -5,7 +5,11 @@ mod explain;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
     crypto::ring,
@@ -23,8 +27,8 @@ pub struct Files {
     pub authorities: Option<Named>,
     /// Our certificate, where the server wants one, and its key.
     pub own: Option<(Named, Named)>,
-    /// The names of the settings of the last two.
-    pub own_settings: [&'static str; 2],
+    /// The names of the settings of all three; empty, if there is none.
+    pub settings: [&'static str; 3],
 }
 
 /// A file, and the setting that names it.
@@ -77,6 +81,12 @@ fn reason(why: &io::Error) -> String {
 }
 
 impl Files {
+    /// For a server that wants no certificate of ours: `setting` names the authorities' file.
+    pub fn of_authorities(setting: &'static str, path: Option<&Path>) -> Self {
+        let authorities = path.map(|path| Named { setting, path: path.to_owned() });
+        Self { authorities, own: None, settings: [setting, "", ""] }
+    }
+
     /// The settings of a connection, as the files are now.
     pub fn config(&self) -> io::Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());

@@ -29,7 +29,7 @@ impl Folder {
                 self.named("certfile", &own.pem()),
                 self.named("keyfile", &key.serialize_pem()),
             )),
-            own_settings: ["certfile", "keyfile"],
+            settings: ["cacertfile", "certfile", "keyfile"],
         }
     }
 }

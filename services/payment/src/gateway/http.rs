@@ -8,7 +8,7 @@ use super::{
 use crate::verdict::Verdict;
 use async_trait::async_trait;
 use http_client::{
-    Client, Failure, Roots, check_address,
+    Client, Failure, Files, check_address,
     hyper::{
         self, Method, StatusCode,
         header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
@@ -53,10 +53,9 @@ impl Http {
         let base = url.trim_end_matches('/').to_owned();
         let authority = base.find("://").map_or(0, |at| at + 3);
         let base_path = base[authority..].find('/').map(|at| base[authority + at..].to_owned());
-        let roots = match url.starts_with("https:") {
-            true => Roots::of("PAYMENT_GATEWAY_CA_FILE", ca_file)?,
-            false => Roots::none(),
-        };
+        let authorities = url
+            .starts_with("https:")
+            .then(|| Files::of_authorities("PAYMENT_GATEWAY_CA_FILE", ca_file));
         let is_near = ["http://127.", "http://localhost", "http://[::1]"];
         if url.starts_with("http:")
             && !credentials.are_none()
@@ -66,7 +65,7 @@ impl Http {
                 "the provider's credentials go over the network in the clear: use https"
             );
         }
-        let client = Client::new(&roots, timeout / 4, timeout)?;
+        let client = Client::new(authorities, timeout / 4, timeout)?;
         Ok(Self { client, base_path: base_path.unwrap_or_default(), base, credentials })
     }
 

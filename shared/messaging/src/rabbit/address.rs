@@ -80,7 +80,7 @@ impl Address {
         let name = name.unwrap_or_else(|| uri.authority.host.clone());
         let name = ServerName::try_from(name.clone())
             .map_err(|_| format!("{name} is no name that a certificate can have"))?;
-        let files = Files { authorities, own, own_settings: ["certfile", "keyfile"] };
+        let files = Files { authorities, own, settings: ["cacertfile", "certfile", "keyfile"] };
         Ok(Self { uri, tls: Some(Tls { files, name }) })
     }
 }
