@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use messaging::Retention;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// It has passwords, and so no `Debug`.
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Endpoints {
     /// By service.
     pub databases: BTreeMap<String, String>,

@@ -52,7 +52,8 @@ pub const SUPERUSER_PASSWORD: &str = "postgres";
 /// The name that the compose file gives to its project.
 const PROJECT: &str = "quadrille";
 
-#[derive(Clone, Debug)]
+/// It has passwords, and so no `Debug`.
+#[derive(Clone)]
 pub struct Settings {
     /// Where `up` keeps data and logs; absolute.
     pub home: PathBuf,

@@ -27,7 +27,7 @@ fn a_cluster_has_further_addresses() {
     assert_eq!(settings.service_amqp_urls("order").len(), 3);
     assert_eq!(settings.ports().len(), 17);
     assert_eq!(settings.container_ports().len(), 15);
-    let said = with(&[("CLUSTER", "2")]).unwrap_err().to_string();
+    let said = with(&[("CLUSTER", "2")]).err().unwrap().to_string();
     assert!(said.contains("it is 3"), "{said}");
     assert_eq!(with(&[]).unwrap().ports().len(), 7);
 }
@@ -54,7 +54,7 @@ fn a_password_may_hold_any_character() {
 
 #[test]
 fn a_wrong_port_and_a_port_used_twice_are_named() {
-    let error = |set: &[(&str, &str)]| with(set).unwrap_err().to_string();
+    let error = |set: &[(&str, &str)]| with(set).err().unwrap().to_string();
     for wrong in ["http", "0", "65536", "-1"] {
         let said = error(&[("ORDER_DB_PORT", wrong)]);
         assert_eq!(said, format!("ORDER_DB_PORT={wrong} is not a port: 1 to 65535"));

@@ -227,13 +227,13 @@ fn where_keys_are_required_the_commands_have_an_operators() {
         let mut command = saga.command(arguments);
         text(&command.env("QUADRILLE_KEY", key.trim()).output().unwrap())
     };
-    asks("qk_not-for-services", &["up"]);
+    let (out, err) = asks("qk_not-for-services", &["up"]);
     saga.run(&["up"]);
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let key = std::fs::read_to_string(&file).unwrap();
-    saga.run(&["up"]);
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), key, "a second `up` keeps it");
+    let again = saga.run(&["up"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), key, "another `up` keeps it");
     let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
     assert!(placed.contains("CONFIRMED"), "{placed}");
 
@@ -250,14 +250,18 @@ fn where_keys_are_required_the_commands_have_an_operators() {
     let what = |at: usize| (told[at]["what"].clone(), told[at]["reason"].clone());
     assert_eq!((what(0), &told[0]["who"]), (("key.create".into(), Value::Null), &"anna".into()));
     assert_eq!(what(1), ("key.revoke".into(), "a test".into()));
-    // It is in no environment of theirs, and in no log.
+    // It is in no environment of theirs, in no log, and in nothing that a command prints.
     for part in saga.parts() {
         let Some(process) = part.process else { continue };
         let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap();
         assert!(!String::from_utf8_lossy(&environment).contains("qk_"), "{}", part.name);
     }
-    let log = std::fs::read_to_string(saga.home.join("logs/order.log")).unwrap();
-    assert!(!log.contains(key.trim()) && !log.contains(client.trim()));
+    let logs = std::fs::read_dir(saga.home.join("logs")).unwrap();
+    let logs = logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap());
+    let told = ["status", "doctor", "verify"].map(|command| saga.run(&[command]));
+    for said in logs.chain(told).chain([out, err, again, audit]) {
+        assert!(!said.contains(key.trim()) && !said.contains(client.trim()), "{said}");
+    }
     saga.run(&["down"]);
     assert!(!file.exists());
 }
