@@ -165,8 +165,8 @@ fn wanted(packages: &[&str]) -> String {
     format!("{named} must be installed first: {place}")
 }
 
-/// One process at a time looks and installs: in the middle of an installation the programs are there,
-/// and do not work yet.
+/// One process at a time looks and installs: in the middle of an installation the programs are
+/// there, and do not work yet.
 async fn turn() -> Result<Option<File>> {
     let Ok(packages) = File::open("/var/lib/dpkg") else { return Ok(None) };
     Ok(Some(locked(packages).await?))
