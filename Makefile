@@ -12,7 +12,7 @@ TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint deny sbom dist ci
+        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint deny sbom dist picture ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ sbom: ## list what each service is made of, as CycloneDX, in target/dist
 
 dist: ## build the services for production, the same bytes in any folder, with their checksums, in target/dist
 	deploy/dist.sh $(TARGET)/dist
+
+picture: $(SAGA) ## draw the README's picture anew, from orders of the running system
+	docs/picture.py $(SAGA) docs/picture.svg
 
 ci: lint test ## what CI runs
 

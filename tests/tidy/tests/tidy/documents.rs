@@ -8,34 +8,52 @@ use tidy::{
 };
 
 const README: &str = "README.md";
+const TOUR: &str = "docs/tour.md";
 const FIGURES: &str = "docs/performance.md";
 /// The page whose code is that of a whole service, which is compiled and tested.
 const GUIDE: &str = "docs/add-a-service.md";
 const FIFTH: &str = "tests/loyalty";
 
 #[test]
-fn the_readme_shows_the_choreography_and_the_figures_as_they_are() {
-    let mut text = read(README);
+fn the_choreography_and_the_figures_are_shown_as_they_are() {
     let diagram = format!("```mermaid\n{}```\n", diagram());
-    let written = [
-        ("saga:events", event_table()),
-        ("saga:diagram", diagram),
-        ("saga:figures", first_table(&read(FIGURES))),
-    ];
-    for (name, wanted) in written {
-        let wanted = format!("\n{wanted}");
+    for (document, name, wanted) in [
+        (TOUR, "saga:events", event_table()),
+        (README, "saga:diagram", diagram),
+        (README, "saga:figures", first_table(&read(FIGURES))),
+    ] {
+        let (text, wanted) = (read(document), format!("\n{wanted}"));
         let marked = Marked::find(&text, name).unwrap_or_else(|| {
-            panic!("{README} has no <!-- {name} --> … <!-- /{name} -->: put them where it belongs")
+            panic!(
+                "{document} has no <!-- {name} --> … <!-- /{name} -->: put them where it belongs"
+            )
         });
         if env::var_os("UPDATE_DOCS").is_some() {
-            text = marked.with(&wanted);
-            fs::write(root().join(README), &text).expect("the README can be written");
+            let written = fs::write(root().join(document), marked.with(&wanted));
+            written.expect("the document can be written");
             continue;
         }
         assert!(
             marked.inside == wanted,
-            "{README} differs at {name} from SAGA or {FIGURES}: run `UPDATE_DOCS=1 cargo test -p tidy`"
+            "{document} differs at {name} from SAGA or {FIGURES}: run `UPDATE_DOCS=1 cargo test -p tidy`"
         );
+    }
+}
+
+#[test]
+fn the_readme_fits_two_screens() {
+    let lines = read(README).lines().count();
+    assert!(lines <= 120, "{README} has {lines} lines: put the rest into docs/");
+}
+
+#[test]
+fn every_queue_and_exchange_that_the_tour_opens_is_declared() {
+    let (tour, topology) = (read(TOUR), read("deploy/rabbitmq/topology.json"));
+    let opened: Vec<_> =
+        tour.split("/%2F/").skip(1).filter_map(|it| it.split(')').next()).collect();
+    assert!(opened.len() > 2, "{TOUR} opens queues on RabbitMQ's page");
+    for name in opened {
+        assert!(topology.contains(&format!("\"name\": \"{name}\"")), "{TOUR} opens {name}");
     }
 }
 
