@@ -5,7 +5,7 @@ mod watchers;
 
 use crate::{
     order::{Fact, Order, Status},
-    store::Changed,
+    store::{Changed, Loaded},
     view::Step,
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -16,6 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use telemetry::metrics;
 
 pub use watchers::{Watch, WatchAll, Watchers};
 
@@ -82,6 +83,15 @@ impl Feeds {
     pub fn with_capacity(bytes: usize) -> Self {
         let (endings, news) = (Feed::new(bytes), NewsFeed::new(bytes));
         Self { endings, news, ..Self::default() }
+    }
+
+    /// A batch of changes is committed.
+    pub fn committed(&self, batch: &Loaded) {
+        let changes = batch.changes();
+        for Change { order, .. } in changes.iter().filter(|change| change.has_ended) {
+            metrics::ENDED.record(order.age(), [order.status().name()]);
+        }
+        self.tell(&changes);
     }
 
     pub fn tell(&self, changes: &[Change]) {

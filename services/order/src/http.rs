@@ -12,7 +12,7 @@ mod news;
 mod place;
 pub mod problem;
 
-use crate::{keys::Role, store, view::View};
+use crate::{keys::Role, view::View};
 use access::{Caller, authenticate};
 pub use app::{App, order_id};
 use axum::{
@@ -66,7 +66,7 @@ async fn show(
     id: Result<Path<OrderId>, PathRejection>,
 ) -> Result<Json<View>, Problem> {
     let id = order_id(id)?;
-    let found = store::get(&app.context.message_store.pool, id, caller.scope()).await?;
+    let found = app.backend.get(id, caller.scope()).await?;
     found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| problem::no_such_order(id))
 }
 

@@ -26,7 +26,7 @@ use events::{
     ShippingFailed, ShippingScheduled,
 };
 use messaging::Store;
-use service::{Service, http::HttpSettings, parse_duration};
+use service::{Context, Service, http::HttpSettings, parse_duration};
 use std::{sync::Arc, time::Duration};
 
 pub use cancelling::{Outcome, cancel};
@@ -37,7 +37,8 @@ use keys::{ApiKeys, Keys};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use root_event::root_event;
-pub use store::{Answer, Cancellable, Loaded, OrderRepository, Orders, Placed, Unwritten};
+use store::Postgres;
+pub use store::{Answer, Backend, Cancellable, Loaded, OrderRepository, Orders, Placed, Unwritten};
 pub use view::{Step, View};
 pub use waiting::Waiting;
 
@@ -81,6 +82,11 @@ impl Settings {
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::with_capacity(settings.feed_bytes()) };
     Ok(service_with(settings, orders, Box::new(|_| More::default())))
+}
+
+/// Order's database, for reads beside the routes.
+pub fn backend(context: Context, orders: Orders) -> Arc<dyn Backend> {
+    Arc::new(Postgres { context, orders })
 }
 
 /// Routes beside the service's own.

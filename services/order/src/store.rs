@@ -2,6 +2,7 @@
 
 mod acts;
 mod answers;
+mod backend;
 mod glance;
 mod keys;
 mod place;
@@ -24,11 +25,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use telemetry::metrics;
 
 pub use acts::{LoggedAct, begin_acts, end_acts, list_acts, take_unlogged};
 pub use answers::{Answer, forget_answers};
-pub use glance::{COUNTED_MAX, Changed, count, further, glance, lately, running, trace};
+pub(crate) use backend::Postgres;
+pub use backend::{Backend, Counts, Scope};
+pub use glance::{
+    COUNTED_MAX, Changed, EACH, Lately, NEWEST, OUTCOMES, count, further, glance, lately, running,
+    trace,
+};
 pub use keys::{KeyRow, ListedKey, client_of, create_key, list_keys, revoke_key, valid_keys};
 pub use place::{Placed, Unwritten};
 pub use read::{Cancellable, Cursor, Filter, get, is_of, list, order, stuck};
@@ -48,6 +53,26 @@ pub struct Loaded {
     clients: BTreeMap<OrderId, Arc<str>>,
     news: BTreeMap<OrderId, Vec<Fact>>,
     ended: BTreeSet<OrderId>,
+}
+
+impl Loaded {
+    pub fn new(known: impl IntoIterator<Item = (OrderId, Order)>) -> Self {
+        Self { known: known.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The orders with new facts.
+    pub fn changed(&self) -> impl Iterator<Item = (OrderId, &Order)> {
+        self.news.keys().filter_map(|id| Some((*id, self.known.get(id)?)))
+    }
+
+    pub(crate) fn changes(&self) -> Vec<Change<'_>> {
+        let changes = self.news.iter().filter_map(|(id, news)| {
+            let (order, has_ended) = (self.known.get(id)?, self.ended.contains(id));
+            let client = self.clients.get(id).cloned();
+            Some(Change { order_id: *id, client, order, news, has_ended })
+        });
+        changes.collect()
+    }
 }
 
 impl LoadedBatch<Order> for Loaded {
@@ -120,16 +145,7 @@ impl Store for Orders {
     }
 
     fn committed(&self, batch: Loaded) {
-        let changes = batch.news.iter().filter_map(|(id, news)| {
-            let (order, has_ended) = (batch.known.get(id)?, batch.ended.contains(id));
-            let client = batch.clients.get(id).cloned();
-            Some(Change { order_id: *id, client, order, news, has_ended })
-        });
-        let changes: Vec<_> = changes.collect();
-        for Change { order, .. } in changes.iter().filter(|change| change.has_ended) {
-            metrics::ENDED.record(order.age(), [order.status().name()]);
-        }
-        self.feeds.tell(&changes);
+        self.feeds.committed(&batch);
     }
 }
 

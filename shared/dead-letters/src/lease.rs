@@ -132,6 +132,11 @@ pub async fn finish(lease: &Lease, taken: &Taken, outcome: Outcome, detail: Stri
 }
 
 impl Done {
+    /// For people, and whether it is a success.
+    pub fn told(&self) -> (String, bool) {
+        (format!("{}: {}", self.outcome.word(), self.detail), self.outcome.is_done())
+    }
+
     pub fn of(letter: &Letter, outcome: Outcome, detail: String) -> Self {
         Self {
             queue: letter.parked.clone(),

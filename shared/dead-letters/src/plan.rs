@@ -34,6 +34,17 @@ pub enum ReplayPlan {
     Refused { why: String },
 }
 
+impl ReplayPlan {
+    /// For people, and whether a replay would be a success.
+    pub fn told(&self) -> (String, bool) {
+        match self {
+            Self::Goes { to } => (format!("would be handled in {to}, once"), true),
+            Self::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
+            Self::Refused { why } => (format!("refused: {why}"), false),
+        }
+    }
+}
+
 /// Refuses what the consumer would refuse: nothing would prevent a second handling.
 pub fn plan(letter: &Letter, past: &Past, retention: Retention, now: DateTime<Utc>) -> ReplayPlan {
     let refused = |why: &str| ReplayPlan::Refused { why: why.into() };

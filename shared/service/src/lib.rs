@@ -86,6 +86,24 @@ pub struct Context<L = PgMessageStore> {
 }
 
 impl<L> Context<L> {
+    /// The same with another message store, or none.
+    pub fn with<M>(self, message_store: M) -> Context<M> {
+        let Self { outbox, env, health, broker, schedule, retention, batch_max, .. } = self;
+        let (stop, consumers_stopped) = (self.stop, self.consumers_stopped);
+        Context {
+            message_store,
+            outbox,
+            env,
+            health,
+            broker,
+            schedule,
+            retention,
+            batch_max,
+            stop,
+            consumers_stopped,
+        }
+    }
+
     /// Commits work beside the consumer's messages.
     pub fn committer<'a, S>(&'a self, store: &'a S) -> Committer<'a, S, L> {
         let Self { message_store, outbox, env, .. } = self;

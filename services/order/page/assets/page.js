@@ -74,6 +74,7 @@ function show(frame) {
       it.textContent = number.text;
       it.classList.toggle('alarm', number.is_alarm);
     });
+    if (name.endsWith('.consumers')) offer(name.split('.')[0], number.is_alarm);
   }
   if (frame.rows || frame.ids) showRows(frame.rows || [], frame.ids);
   if (frame.dead !== undefined) showDead(frame.dead);
@@ -198,6 +199,14 @@ addEventListener('popstate', () => {
   if (id) select(id);
 });
 
+// Waits until the page shows it, for as long as that may take.
+async function until(isSo) {
+  for (let turns = 0; turns < 600 && !isSo(); turns += 1) {
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return isSo();
+}
+
 // How long something has lasted.
 
 function age() {
@@ -247,6 +256,33 @@ scenarios.forEach((it) =>
     if (id && turn === turns) select(id);
   }),
 );
+
+// A service that does not run has no consumers.
+function offer(service, isDown) {
+  const button = find(`[data-service="${service}"]`);
+  if (!button || button.disabled) return;
+  button.dataset.switch = isDown ? 'start' : 'kill';
+  button.textContent = `${button.dataset.switch} ${service}`;
+}
+
+all('[data-service]').forEach((it) => {
+  const { service } = it.dataset;
+  const isDown = () => find(`[data-number="${service}.consumers"]`).classList.contains('alarm');
+  offer(service, isDown());
+  it.addEventListener('click', async () => {
+    const deed = it.dataset.switch;
+    it.disabled = true;
+    try {
+      await ask(`/page/services/${service}/${deed}`);
+      say(deed === 'kill' ? `${service} is killed.` : `${service} runs.`);
+      await until(() => isDown() === (deed === 'kill'));
+    } catch (why) {
+      say(`Nothing was done: ${why.message}`);
+    }
+    it.disabled = false;
+    offer(service, isDown());
+  });
+});
 
 // Mostly well, and now and then not.
 function mixed(number) {

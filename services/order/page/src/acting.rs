@@ -1,7 +1,11 @@
 //! Decides who may see the page, and who may act on it: by the role of a key where keys are
 //! required; else with `DEMO=1` for clients on this machine, and from this page only.
 
-use crate::{Page, PageSettings, operator::Operator};
+use crate::{
+    Page, PageSettings,
+    controls::Controls,
+    operator::{Operator, RabbitOperator},
+};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
@@ -18,12 +22,15 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::Path,
+    sync::Arc,
 };
 
 pub struct Acting {
     /// Of this process, for a page without a key.
     token: String,
-    pub operator: Option<Operator>,
+    pub operator: Option<Arc<dyn Operator>>,
+    /// Kills and starts services.
+    pub controls: Option<Arc<dyn Controls>>,
     /// Places orders of the demonstration.
     pub is_demo: bool,
 }
@@ -33,8 +40,9 @@ impl Acting {
         let token = format!("{:016x}{:016x}", SystemEnv.random(), SystemEnv.random());
         let PageSettings { operator_amqp_url, operator_amqp_url_file, .. } = settings;
         let (value, file) = (operator_amqp_url.as_ref(), operator_amqp_url_file.as_deref());
-        let operator = Secret::of("OPERATOR_AMQP_URL", value, file)?.map(Operator::new);
-        Ok(Self { token, operator, is_demo: settings.demo })
+        let operator = Secret::of("OPERATOR_AMQP_URL", value, file)?
+            .map(|url| Arc::new(RabbitOperator::new(url)) as _);
+        Ok(Self { token, operator, controls: None, is_demo: settings.demo })
     }
 
     /// Only our own page gets it: a foreign page cannot read it. Each replica makes the same of a

@@ -1,27 +1,25 @@
 //! Shows dead letters: counts to every viewer; to an operator also their content, with replay.
 
-use crate::{Page, acting::Allowed, operator::Operator, queues::Queues};
-use anyhow::{Context as _, Result, ensure};
+use crate::{
+    Page,
+    acting::Allowed,
+    operator::{Acted, Operator},
+    queues::Queues,
+};
+use anyhow::{Result, ensure};
 use askama::Template;
 use axum::{
     extract::{Path, State},
     response::Html,
 };
-use database::PgPool;
-use dead_letters::{
-    Books, Done, Lease, Letter, Past, Post, ReplayPlan, judge, now, pasts_in, replay, revive_in,
-};
+use dead_letters::{Books, Letter, Past, now};
 use labels::span;
 use messaging::{Retention, header, is_parking};
-use order::{
-    NAME,
-    acts::{Actor, acts_of, outcomes},
-    store,
-};
+use order::{Backend, NAME, acts::Actor};
 use serde::Deserialize;
 use serde_json::Value;
-use service::{Context, http::Problem};
-use std::{collections::BTreeMap, time::Duration};
+use service::http::Problem;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Of one queue, at one time.
 const LETTERS_MAX: usize = 50;
@@ -45,10 +43,10 @@ struct Reason {
 }
 
 /// Order's own records: other services keep theirs.
-struct OwnBooks {
-    pool: PgPool,
-    retention: Retention,
-    by: Actor,
+pub struct OwnBooks {
+    pub backend: Arc<dyn Backend>,
+    pub retention: Retention,
+    pub by: Actor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -61,7 +59,7 @@ pub enum Deed {
 
 impl Reasons {
     /// Reads the first dead letter of each queue whose count has changed.
-    pub async fn look(&mut self, operator: &Operator, queues: &Queues) -> Result<()> {
+    pub async fn look(&mut self, operator: &dyn Operator, queues: &Queues) -> Result<()> {
         let parked = queues.parked();
         self.known.retain(|queue, _| parked.contains_key(queue));
         for (queue, of) in parked {
@@ -69,13 +67,11 @@ impl Reasons {
             if known.is_some_and(|known| known.of == of || known.is_looked_at_enough) {
                 continue;
             }
-            let (lease, _hold) = operator.take(&queue, 1).await?;
-            let first = lease.letters().first().map(|letter| Reason {
+            let first = operator.first(&queue).await?.map(|letter| Reason {
                 of,
                 text: letter.reason(),
-                is_looked_at_enough: looks(letter) >= LOOKS_MAX,
+                is_looked_at_enough: looks(&letter) >= LOOKS_MAX,
             });
-            lease.give_back().await?;
             // If another client holds the messages, the next poll finds them.
             self.known.extend(first.map(|reason| (queue, reason)));
         }
@@ -139,80 +135,29 @@ pub async fn act(
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let Context { message_store, retention, .. } = page.app.context;
     let by = match caller.key() {
         Some(key) => Actor::of_key(key, "page", None),
         None => Actor { who: "anyone on this machine".into(), via: "page", ..Actor::default() },
     };
-    let books = OwnBooks { pool: message_store.pool, retention, by };
+    let (backend, retention) = (page.app.backend, page.app.context.retention);
+    let books = OwnBooks { backend, retention, by };
     // Completes even if the page disconnects.
-    let acting = tokio::spawn(async move { settle(&operator, books, queue, deed).await });
+    let acting = tokio::spawn({
+        let queue = queue.clone();
+        async move { operator.act(books, &queue, LETTERS_MAX, deed).await }
+    });
     let told = tokio::time::timeout(ANSWER_WITHIN, acting).await.map_err(|_| slow())?;
-    let letters = told.map_err(|_| Problem::internal())?.map_err(|why| {
+    let Acted { letters, unseen } = told.map_err(|_| Problem::internal())?.map_err(|why| {
         tracing::warn!("dead letters unavailable: {why:#}");
         Problem::not_ready(format!("{why:#}"))
     })?;
+    let shown = letters.into_iter().map(|(letter, plan)| Shown::of(&letter, plan, deed));
+    let letters = Letters { queue, letters: shown.collect(), unseen };
     Ok(Html(letters.render().expect("a letter is text")))
 }
 
 fn slow() -> Problem {
     Problem::not_ready("the broker takes too long; look again in a moment")
-}
-
-async fn settle(
-    operator: &Operator,
-    mut books: OwnBooks,
-    queue: String,
-    deed: Deed,
-) -> Result<Letters> {
-    let (lease, _hold) = operator.take(&queue, LETTERS_MAX).await?;
-    let acted = act_on(operator, &mut books, &lease, deed).await;
-    let unseen = lease.unseen.values().sum();
-    let letters = acted.map(|plans| {
-        let both = lease.letters().into_iter().zip(plans);
-        let shown = both.map(|(letter, plan)| Shown::of(letter, plan, deed)).collect();
-        Letters { queue, letters: shown, unseen }
-    });
-    let given_back = lease.give_back().await;
-    let letters = letters?;
-    given_back?;
-    Ok(letters)
-}
-
-/// The outcome of each replay, planned or done, and whether it succeeded.
-async fn act_on(
-    operator: &Operator,
-    books: &mut OwnBooks,
-    lease: &Lease,
-    deed: Deed,
-) -> Result<Vec<(String, bool)>> {
-    if deed == Deed::Replay {
-        let mut post = Post::connect(&operator.amqp_url.read(), "order: operator").await?;
-        let acts = acts_of(&books.by, "dlq.replay", &lease.letters());
-        store::begin_acts(&books.pool, &acts).await.context("cannot record the replay")?;
-        let done = replay(books, books.retention, &mut post, lease).await?;
-        store::end_acts(&books.pool, &outcomes(&acts, &done)).await?;
-        let told = |letter: &Letter| {
-            let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
-            same.next().map_or((String::new(), false), said)
-        };
-        return Ok(lease.letters().into_iter().map(told).collect());
-    }
-    let judged = judge(books, books.retention, &lease.letters()).await?;
-    Ok(judged.into_iter().map(|(_, plan)| would(&plan)).collect())
-}
-
-fn said(done: &Done) -> (String, bool) {
-    let text = format!("{}: {}", done.outcome.word(), done.detail);
-    (text, done.outcome.is_done())
-}
-
-fn would(plan: &ReplayPlan) -> (String, bool) {
-    match plan {
-        ReplayPlan::Goes { to } => (format!("would be handled in {to}, once"), true),
-        ReplayPlan::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
-        ReplayPlan::Refused { why } => (format!("refused: {why}"), false),
-    }
 }
 
 impl Shown {
@@ -256,8 +201,7 @@ impl Books for OwnBooks {
             return Ok(pasts);
         }
         let own: Vec<&Letter> = own.into_iter().copied().collect();
-        let mut database = self.pool.acquire().await?;
-        for (place, past) in places.into_iter().zip(pasts_in(&mut database, NAME, &own).await?) {
+        for (place, past) in places.into_iter().zip(self.backend.pasts(&own).await?) {
             pasts[place] = past;
         }
         Ok(pasts)
@@ -265,7 +209,6 @@ impl Books for OwnBooks {
 
     async fn revive(&mut self, letter: &Letter) -> Result<bool> {
         ensure!(letter.is_for(NAME), "only order's own purged messages can be replayed here");
-        let mut database = self.pool.acquire().await.context("database unavailable")?;
-        revive_in(&mut database, letter).await
+        self.backend.revive(letter).await
     }
 }

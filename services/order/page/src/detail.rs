@@ -17,7 +17,6 @@ use labels::span;
 use order::{
     View,
     http::{App, order_id, problem},
-    store,
 };
 use service::http::Problem;
 
@@ -42,9 +41,9 @@ pub async fn show(
 }
 
 pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
-    let pool = &app.context.message_store.pool;
-    let view = store::get(pool, id, None).await?.ok_or_else(|| problem::no_such_order(id))?;
-    let trace = store::trace(pool, id).await?;
+    let found = app.backend.get(id, None).await?;
+    let view = found.ok_or_else(|| problem::no_such_order(id))?;
+    let trace = app.backend.trace(id).await?;
     let view = app.as_of_now(view);
     let waiting = view.waits_for.clone().unwrap_or_default();
     let steps = steps(&view.order, &waiting);

@@ -8,7 +8,7 @@ use crate::{
     scene::{Frame, Scene},
 };
 use events::EventId;
-use order::{WatchAll, Watchers, store};
+use order::{Backend, WatchAll, Watchers};
 use service::Context;
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -43,7 +43,7 @@ struct Inner {
     /// When an order should be final; zero is never.
     deadline: Duration,
     /// Reads dead letters, if it is permitted.
-    operator: Option<Operator>,
+    operator: Option<Arc<dyn Operator>>,
     /// Of the frames that are kept, together.
     bytes_max: usize,
 }
@@ -76,7 +76,7 @@ impl PageFeed {
     pub fn new(
         run: EventId,
         deadline: Duration,
-        operator: Option<Operator>,
+        operator: Option<Arc<dyn Operator>>,
         bytes_max: usize,
     ) -> Self {
         let (latest, _) = watch::channel(0);
@@ -102,7 +102,7 @@ impl PageFeed {
     }
 
     /// Works until the service stops.
-    pub async fn run(self, context: Context, watchers: Watchers) {
+    pub async fn run(self, context: Context<()>, backend: Arc<dyn Backend>, watchers: Watchers) {
         loop {
             tokio::select! {
                 () = context.stop.cancelled() => return,
@@ -110,7 +110,7 @@ impl PageFeed {
             }
             tokio::select! {
                 () = context.stop.cancelled() => return,
-                () = self.orders(&context, watchers.watch_all()) => {}
+                () = self.orders(&context, &*backend, watchers.watch_all()) => {}
                 () = self.queues(&context) => {}
             }
             *self.lock() = State::default();
@@ -118,7 +118,7 @@ impl PageFeed {
     }
 
     /// Ends when no page has been open for a while.
-    async fn orders(&self, context: &Context, mut watch: WatchAll) {
+    async fn orders(&self, context: &Context<()>, backend: &dyn Backend, mut watch: WatchAll) {
         let mut scene = Scene::default();
         let mut last_seen = Instant::now();
         let mut count_at = last_seen;
@@ -131,12 +131,15 @@ impl PageFeed {
             }
             let mut next = scene.clone();
             next.trouble.clear();
-            let looked = self.look(context, &mut watch, &mut next).await;
+            let looked = self.look(context, backend, &mut watch, &mut next).await;
             let looked = match looked {
                 Ok(passed) if began >= count_at => {
-                    let counted = self.count(context, &mut next).await;
+                    let counted = backend.count().await;
                     count_at = Instant::now() + (began.elapsed() * REST).max(REST_MAX);
-                    counted.map(|()| passed)
+                    counted.map(|counts| {
+                        next.show_counts(&counts);
+                        passed
+                    })
                 }
                 looked => looked,
             };
@@ -160,7 +163,8 @@ impl PageFeed {
 
     async fn look(
         &self,
-        context: &Context,
+        context: &Context<()>,
+        backend: &dyn Backend,
         watch: &mut WatchAll,
         scene: &mut Scene,
     ) -> Result<BTreeSet<&'static str>, database::Failure> {
@@ -171,7 +175,7 @@ impl PageFeed {
         scene.show_queues(&queues);
         scene.dead = dead::board(&queues, &reasons, self.inner.operator.is_some());
         let busy = context.health.activities.begin_job("a look for the live page");
-        let views = store::glance(&context.message_store.pool, &watch.take()).await?;
+        let views = backend.glance(&watch.take()).await?;
         drop(busy);
         let now = context.env.now();
         let views: Vec<_> =
@@ -180,19 +184,14 @@ impl PageFeed {
         Ok(scene.passed(&views, now))
     }
 
-    async fn count(&self, context: &Context, scene: &mut Scene) -> Result<(), database::Failure> {
-        scene.show_counts(&store::count(&context.message_store.pool).await?);
-        Ok(())
-    }
-
-    async fn queues(&self, context: &Context) {
-        let mut looking = Looking::new(context, self.inner.operator.as_ref());
+    async fn queues(&self, context: &Context<()>) {
+        let mut looking = Looking::new(context, self.inner.operator.as_deref());
         let mut reasons = Reasons::default();
         loop {
             // Without a broker the page shows no depths.
             let queues = looking.look().await.unwrap_or_default();
             if let Some(operator) = &self.inner.operator
-                && let Err(why) = reasons.look(operator, &queues).await
+                && let Err(why) = reasons.look(&**operator, &queues).await
             {
                 tracing::debug!("cannot read the reasons of dead letters: {why:#}");
             }

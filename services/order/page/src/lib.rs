@@ -2,6 +2,7 @@
 //! depths of the queues, as they change. It acts for operators, and with `DEMO=1`.
 
 mod acting;
+mod controls;
 mod dead;
 mod detail;
 mod feed;
@@ -19,7 +20,8 @@ mod sign_in;
 mod steps;
 
 use crate::order_labels::Ending;
-use acting::{Acting, Viewer};
+pub use acting::Acting;
+use acting::Viewer;
 use askama::Template;
 use axum::{
     Router,
@@ -28,12 +30,14 @@ use axum::{
     response::{Html, IntoResponse},
     routing::{get, post},
 };
+pub use controls::Controls;
+pub use dead::{Deed, OwnBooks};
 use events::OrderId;
-use feed::PageFeed;
+pub use feed::PageFeed;
 use messaging::{Env, SystemEnv};
-use operator::Operator;
+pub use operator::{Acted, Operator};
 use order::{
-    Feeds, Orders,
+    Feeds, MoreRoutes, Orders,
     http::{App, More},
     keys::{ApiKeys, Role},
 };
@@ -110,19 +114,35 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::with_capacity(order.feed_bytes()) };
     let may_act = page.demo || order.api_keys == ApiKeys::Required;
     let acting = may_act.then(|| Acting::new(page)).transpose()?.map(Arc::new);
+    let Mounted { feed, routes } = mount(settings, acting);
+    let (watchers, looked_at) = (orders.feeds.watchers.clone(), orders.clone());
+    let service = order::service_with(order, orders, routes);
+    Ok(service.worker("look for the live page", |context| {
+        let backend = order::backend(context.clone(), looked_at);
+        feed.run(context.with(()), backend, watchers)
+    }))
+}
+
+/// The page's routes, and what looks for them once it runs.
+pub struct Mounted {
+    pub feed: PageFeed,
+    pub routes: MoreRoutes,
+}
+
+pub fn mount(settings: &Settings, acting: Option<Arc<Acting>>) -> Mounted {
+    let Settings { order, page } = settings;
     let operator = acting.as_ref().and_then(|acting| acting.operator.clone());
     let feed =
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
-    let (watchers, looking) = (orders.feeds.watchers.clone(), feed.clone());
-    let rabbitmq_page = page.rabbitmq_page.as_str().into();
-    let more =
-        Box::new(move |app: &App| routes(Page { app: app.clone(), feed, acting, rabbitmq_page }));
-    let service = order::service_with(order, orders, more);
-    Ok(service.worker("look for the live page", |context| looking.run(context, watchers)))
+    let (rabbitmq_page, shown) = (page.rabbitmq_page.as_str().into(), feed.clone());
+    let routes = Box::new(move |app: &App| {
+        routes(Page { app: app.clone(), feed: shown, acting, rabbitmq_page })
+    });
+    Mounted { feed, routes }
 }
 
 impl Page {
-    fn operator(&self) -> Option<&Operator> {
+    fn operator(&self) -> Option<&Arc<dyn Operator>> {
         self.acting.as_ref()?.operator.as_ref()
     }
 }
@@ -144,6 +164,7 @@ fn routes(page: Page) -> More {
         .route("/page/frames", get(follow::follow))
         .route("/page/orders/{id}", get(detail::show))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
+        .route("/page/services/{service}/{deed}", post(controls::act))
         .merge(scenarios::routes())
         .layer(middleware::from_fn(guard))
         .with_state(page);
@@ -159,6 +180,7 @@ struct Whole<'a> {
     detail: String,
     selected: Option<OrderId>,
     buttons: String,
+    has_controls: bool,
     /// For acts; none for who may only look.
     token: Option<String>,
     /// Whose key it is.
@@ -167,6 +189,9 @@ struct Whole<'a> {
 }
 
 impl Whole<'_> {
+    /// Order serves the page itself.
+    const KILLED: [&'static str; 3] = ["payment", "inventory", "shipping"];
+
     fn count(&self, class: &str) -> &str {
         self.scene.counts.get(class).map_or("0", String::as_str)
     }
@@ -198,6 +223,7 @@ async fn show(
         scene,
         frame,
         buttons: acting.filter(|it| it.is_demo).map(|_| scenarios::buttons()).unwrap_or_default(),
+        has_controls: acting.is_some_and(|it| it.controls.is_some()),
         token: acting.map(|it| it.token(&caller)),
         client: caller.client(),
         rabbitmq_page: &page.rabbitmq_page,

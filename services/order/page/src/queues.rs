@@ -67,10 +67,10 @@ pub struct Looking {
 impl Looking {
     /// Reads all queues as an operator; otherwise, as order, those that it consumes from: RabbitMQ
     /// 4.3 shows a user only queues on which it has a right.
-    pub fn new(context: &Context, operator: Option<&Operator>) -> Self {
+    pub fn new(context: &Context<()>, operator: Option<&dyn Operator>) -> Self {
         // The other services' tiers are assumed to be like ours; missing ones are skipped.
         let all = Topology::whole(&context.schedule);
-        match operator.and_then(Operator::broker) {
+        match operator.and_then(|operator| operator.broker()) {
             Some(broker) => {
                 let names = all.queues.into_iter().map(|(name, _)| name).collect();
                 Self { broker, names, lookout: None }

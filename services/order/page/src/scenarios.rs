@@ -9,7 +9,7 @@ use axum::{
 };
 use demo::{CUSTOMER, DemoOrder, PRICE};
 use events::CancelReason;
-use order::{Draft, Request, http::App};
+use order::{Draft, Request};
 use serde_json::{Value, json};
 use service::http::Problem;
 
@@ -62,8 +62,7 @@ async fn place(
     if let Some(wait) = cancel_after {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            let App { context, orders, .. } = app;
-            let _ = order::cancel(context, orders, order_id, CancelReason::Customer, None).await;
+            let _ = app.backend.cancel(order_id, CancelReason::Customer, None).await;
         });
     }
     Ok(Json(json!({ "order_id": order_id })))

@@ -30,7 +30,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// At work until the test ends.
 fn feed(bench: &Bench) -> PageFeed {
     let feed = PageFeed::new(SystemEnv.new_id(), bench.settings.order_deadline, None, 1 << 20);
-    tokio::spawn(feed.clone().run(bench.context.clone(), bench.orders.feeds.watchers.clone()));
+    let (context, orders) = (bench.context.clone(), bench.orders.clone());
+    let (backend, watchers) =
+        (order::backend(context.clone(), orders.clone()), orders.feeds.watchers);
+    tokio::spawn(feed.clone().run(context.with(()), backend, watchers));
     feed
 }
 

@@ -1,19 +1,28 @@
 //! Holds the state that every route gets, and the request parsing that several routes share.
 
 use super::problem;
-use crate::{Settings, keys::Keys, placing::Placing, store::Orders, view::View};
+use crate::{
+    Settings,
+    feed::Feeds,
+    keys::Keys,
+    placing::Placing,
+    store::{Backend, Orders, Postgres},
+    view::View,
+};
 use axum::extract::{FromRef, Path, rejection::PathRejection};
 use events::OrderId;
 use service::{
-    Context,
+    Context, Health,
     http::{Limits, Problem},
 };
 use std::{sync::Arc, time::Duration};
 
 #[derive(Clone)]
 pub struct App {
-    pub context: Context,
-    pub orders: Orders,
+    /// Without the message store: the database is behind the backend.
+    pub context: Context<()>,
+    pub backend: Arc<dyn Backend>,
+    pub feeds: Feeds,
     pub placing: Placing,
     pub keys: Keys,
     limits: Arc<Limits>,
@@ -21,6 +30,7 @@ pub struct App {
 }
 
 impl App {
+    /// Over order's Postgres.
     pub fn new(
         settings: &Settings,
         context: Context,
@@ -28,8 +38,21 @@ impl App {
         placing: Placing,
         keys: Keys,
     ) -> Self {
+        let (plain, feeds) = (context.clone().with(()), orders.feeds.clone());
+        let backend = Arc::new(Postgres { context, orders });
+        Self::over(backend, settings, plain, feeds, placing, keys)
+    }
+
+    pub fn over(
+        backend: Arc<dyn Backend>,
+        settings: &Settings,
+        context: Context<()>,
+        feeds: Feeds,
+        placing: Placing,
+        keys: Keys,
+    ) -> Self {
         let (limits, order_deadline) = (Limits::new(&settings.http), settings.order_deadline);
-        Self { context, orders, placing, keys, limits: Arc::new(limits), order_deadline }
+        Self { context, backend, feeds, placing, keys, limits: Arc::new(limits), order_deadline }
     }
 
     pub(super) fn limits(&self) -> Arc<Limits> {
@@ -41,9 +64,9 @@ impl App {
     }
 }
 
-impl FromRef<App> for Context {
+impl FromRef<App> for Arc<Health> {
     fn from_ref(app: &App) -> Self {
-        app.context.clone()
+        app.context.health.clone()
     }
 }
 

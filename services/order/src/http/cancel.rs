@@ -6,12 +6,7 @@ use super::{
     app::{App, order_id},
     problem,
 };
-use crate::{
-    acts::Actor,
-    cancelling::{self, Outcome},
-    keys::Role,
-    store,
-};
+use crate::{acts::Actor, cancelling::Outcome, keys::Role};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::PathRejection},
@@ -39,7 +34,7 @@ pub async fn cancel(
     caller.must(Role::places)?;
     // An order's client never changes.
     if let Some(client) = caller.scope()
-        && !store::is_of(&app.context.message_store.pool, id, client).await?
+        && !app.backend.is_of(id, client).await?
     {
         return Err(problem::no_such_order(id));
     }
@@ -65,13 +60,12 @@ async fn by(
     id: OrderId,
     trace: Option<String>,
 ) -> Result<Outcome, Failure> {
-    let App { context, orders, .. } = app;
-    let (pool, env) = (context.message_store.pool.clone(), context.env.clone());
-    let act = operator.map(|by| by.act(&*env, "order.cancel", id.to_string()).on(Some(id)));
+    let App { backend, context, .. } = app;
+    let act = operator.map(|by| by.act(&*context.env, "order.cancel", id.to_string()).on(Some(id)));
     if act.is_some() {
-        store::begin_acts(&pool, act.as_slice()).await?;
+        backend.begin_acts(act.as_slice()).await?;
     }
-    let cancelled = cancelling::cancel(context, orders, id, CancelReason::Customer, trace).await;
+    let cancelled = backend.cancel(id, CancelReason::Customer, trace).await;
     if let Some(act) = act {
         let outcome = match &cancelled {
             Ok(Outcome::Accepted(_)) => "accepted",
@@ -80,7 +74,7 @@ async fn by(
             Err(_) => "failed",
         };
         // The order is cancelled all the same.
-        if let Err(why) = store::end_acts(&pool, &[(act.id, outcome)]).await {
+        if let Err(why) = backend.end_acts(&[(act.id, outcome)]).await {
             tracing::warn!(act = %act.id, "an act stays without its outcome, {outcome}: {why}");
         }
     }

@@ -6,7 +6,7 @@ use axum::{extract::State, response::Response};
 use service::http::{OpenStream, sse::Feeding};
 
 pub async fn listen(State(app): State<App>, caller: Caller, stream: OpenStream) -> Response {
-    let feed = app.orders.feeds.endings.listen(caller.scope().cloned());
+    let feed = app.feeds.endings.listen(caller.scope().cloned());
     let stop = app.context.stop;
     Feeding { first: String::new(), feed, stream, stop }.answer()
 }

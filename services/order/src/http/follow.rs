@@ -5,7 +5,7 @@ use super::{
     app::{App, order_id},
     problem,
 };
-use crate::{feed::Watch, order::Order, store, view::Step};
+use crate::{feed::Watch, order::Order, view::Step};
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::sse::{Event, Sse},
@@ -13,14 +13,12 @@ use axum::{
 use events::OrderId;
 use futures::{Stream, stream};
 use serde_json::json;
-use service::{
-    Context,
-    http::{
-        OpenStream, Problem,
-        sse::{self, Events, event},
-    },
+use service::http::{
+    OpenStream, Problem,
+    sse::{self, Events, event},
 };
 use std::collections::{BTreeSet, VecDeque};
+use tokio_util::sync::CancellationToken;
 
 pub async fn follow(
     State(app): State<App>,
@@ -30,10 +28,10 @@ pub async fn follow(
 ) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
     let id = order_id(id)?;
     // Before the first read, so that no event falls between the two.
-    let watch = app.orders.feeds.watchers.watch(id);
-    let order = store::order(&app.context.message_store.pool, id, caller.scope()).await?;
+    let watch = app.feeds.watchers.watch(id);
+    let order = app.backend.order(id, caller.scope()).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;
-    let mut follower = Follower::new(app.context, watch, place);
+    let mut follower = Follower::new(app.context.stop, watch, place);
     follower.show(&order);
     let events = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
@@ -43,7 +41,7 @@ pub async fn follow(
 }
 
 struct Follower {
-    context: Context,
+    stop: CancellationToken,
     watch: Watch,
     shown: BTreeSet<&'static str>,
     waiting: VecDeque<Event>,
@@ -52,9 +50,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(context: Context, watch: Watch, place: OpenStream) -> Self {
+    fn new(stop: CancellationToken, watch: Watch, place: OpenStream) -> Self {
         let (shown, waiting, ended) = (BTreeSet::new(), VecDeque::new(), false);
-        Self { context, watch, shown, waiting, ended, _place: place }
+        Self { stop, watch, shown, waiting, ended, _place: place }
     }
 
     /// `None` once the order is final, or the service stops.
@@ -67,7 +65,7 @@ impl Follower {
                 return None;
             }
             let order = tokio::select! {
-                () = self.context.stop.cancelled() => return None,
+                () = self.stop.cancelled() => return None,
                 order = self.watch.news() => order,
             };
             if let Some(order) = order {

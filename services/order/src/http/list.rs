@@ -2,7 +2,7 @@
 
 use super::{access::Caller, app::App};
 use crate::{
-    store::{self, Cursor, Filter},
+    store::{Cursor, Filter},
     view::View,
 };
 use axum::{
@@ -38,7 +38,7 @@ pub async fn list(
 ) -> Result<Json<Listed>, Problem> {
     let Query(asked) = asked.map_err(|why| Problem::malformed(why.body_text(), BTreeMap::new()))?;
     let filter = Filter { client: caller.scope().cloned(), ..asked.filter()? };
-    let (orders, next) = store::list(&app.context.message_store.pool, &filter).await?;
+    let (orders, next) = app.backend.list(&filter).await?;
     let orders = orders.into_iter().map(|view| app.as_of_now(view)).collect();
     Ok(Json(Listed { orders, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }

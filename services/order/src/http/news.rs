@@ -3,7 +3,7 @@
 //! or a notice that they are too many.
 
 use super::{access::Caller, app::App};
-use crate::{feed::News, replicas::BACK, store};
+use crate::{feed::News, replicas::BACK};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};
 use events::{EventId, said_at};
@@ -24,7 +24,7 @@ pub async fn listen(
 ) -> Result<Response, Problem> {
     // Before the read, so that no event falls between the two.
     let scope = caller.scope();
-    let feed = app.orders.feeds.news.listen(app.context.env.now(), scope.cloned());
+    let feed = app.feeds.news.listen(app.context.env.now(), scope.cloned());
     let first = match last_event(&headers) {
         Some(last) => caught_up(&app, last, scope).await?,
         None => String::new(),
@@ -43,8 +43,8 @@ async fn caught_up(
     last: DateTime<Utc>,
     scope: Option<&Arc<str>>,
 ) -> Result<String, Problem> {
-    let (pool, since) = (&app.context.message_store.pool, last - BACK);
-    let lately = store::lately(pool, since, CAUGHT_UP_MAX, scope).await?;
+    let since = last - BACK;
+    let lately = app.backend.lately(since, CAUGHT_UP_MAX, scope).await?;
     let mut text = String::new();
     if lately.back_to.is_some_and(|oldest| oldest > since) {
         text += &missed(1);

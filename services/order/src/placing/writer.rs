@@ -34,7 +34,7 @@ impl Writer {
 
     /// Publishes there what it has written.
     #[must_use]
-    pub(crate) fn with_news(self, news: NewsFeed) -> Self {
+    pub fn with_news(self, news: NewsFeed) -> Self {
         Self { news, ..self }
     }
 

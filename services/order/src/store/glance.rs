@@ -14,12 +14,12 @@ use events::{OrderId, said_at};
 use sqlx::{Postgres, QueryBuilder};
 use std::sync::Arc;
 
-const NEWEST: i64 = 40;
+pub const NEWEST: i64 = 40;
 /// Of each outcome, so many of the newest; and so many of the oldest that have none.
-const EACH: i64 = 10;
+pub const EACH: i64 = 10;
 /// Counting ends here: more makes no difference to a viewer.
 pub const COUNTED_MAX: i64 = 10_000;
-const OUTCOMES: [Option<Status>; 4] =
+pub const OUTCOMES: [Option<Status>; 4] =
     [Some(Status::Confirmed), Some(Status::Cancelled), Some(Status::PaymentFailed), None];
 
 /// The newest of all, the newest of each outcome, those that have waited longest, and these; newest

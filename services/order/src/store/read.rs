@@ -73,7 +73,7 @@ pub struct Filter {
 
 /// The place of an order among all, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(OrderId);
+pub struct Cursor(pub OrderId);
 
 /// A page of orders, newest first, and where the next one begins if there is one.
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<Cursor>), Failure> {

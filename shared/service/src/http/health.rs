@@ -1,16 +1,16 @@
 //! Answers the probes `/healthz` (liveness) and `/readyz` (readiness).
 
 use super::problem::Problem;
-use crate::Context;
+use crate::Health;
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive" }))
 }
 
-pub async fn ready(State(context): State<Context>) -> Result<Json<Value>, Problem> {
-    let health = &context.health;
+pub async fn ready(State(health): State<Arc<Health>>) -> Result<Json<Value>, Problem> {
     if let Some(wrong) = health.clock() {
         return Err(Problem::not_ready(&wrong));
     }
