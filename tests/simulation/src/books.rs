@@ -1,14 +1,11 @@
 //! The services' in-memory databases, for the test that compares them with Postgres.
 
-pub use crate::{
-    disk::Disk,
-    fleet::usual,
-    stores::{
-        inventory::StockStore,
-        order::{OrderStore, Orders},
-        payment::{PaymentStore, Payments},
-        shipping::ShipmentStore,
-    },
+pub use crate::{disk::Disk, fleet::usual};
+pub use memory_stores::{
+    inventory::StockStore,
+    order::{OrderStore, Orders},
+    payment::{PaymentStore, Payments},
+    shipping::ShipmentStore,
 };
 
 use crate::{Trace, chaos::Chaos};

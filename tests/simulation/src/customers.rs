@@ -3,10 +3,10 @@
 use crate::{
     chaos::{Chaos, lock},
     fleet::{Fleet, Front},
-    stores::order::OrderStore,
 };
 use audit::Told;
 use events::{CancelReason, Item, Money, OrderId, PaymentMethod, ProductId};
+use memory_stores::order::OrderStore;
 use order::{Draft, Outcome, Request};
 use std::{
     sync::{Arc, Mutex},
@@ -84,7 +84,13 @@ impl Customers {
     async fn cancel(&self, fleet: &Fleet, order: OrderId) {
         loop {
             if let Some(Front { context, ended, .. }) = fleet.front() {
-                let asked = order::cancel(context, OrderStore, order, CancelReason::Customer, None);
+                let asked = order::cancel(
+                    context,
+                    OrderStore::default(),
+                    order,
+                    CancelReason::Customer,
+                    None,
+                );
                 match ended.run_until_cancelled(asked).await {
                     Some(Ok(Outcome::Accepted(_))) => {
                         fleet.chaos.note("customer", "is answered 202", &[order]);

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use database::Failure;
 use events::{Event, EventId, OrderId};
 use futures::FutureExt;
+use memory_stores::Tables;
 use messaging::{
     Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Reply, Seen, Unsent, reply,
 };
@@ -43,6 +44,12 @@ impl<D> Tx<D> {
 
     fn about(&self) -> Vec<OrderId> {
         self.about.iter().copied().collect()
+    }
+}
+
+impl<D: Clone + Send + Sync + 'static> Tables<D> for Tx<D> {
+    fn data(&mut self) -> &mut D {
+        Self::data(self)
     }
 }
 

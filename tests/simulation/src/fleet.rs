@@ -7,31 +7,30 @@ use crate::{
     disk::Disk,
     faults::Mutant,
     provider::Provider,
-    stores::{
-        inventory::{Stock, StockStore},
-        order::{OrderStore, Orders},
-        payment::{PaymentStore, Payments},
-        shipping::{ShipmentStore, Shipments},
-    },
+    stores::inventory::Stock,
     wire::Wire,
 };
 use clap::{Args, Command};
 use events::{EventId, SAGA, SERVICES};
+use memory_stores::{
+    Process,
+    inventory::StockStore,
+    order::{OrderStore, Orders},
+    payment::{PaymentStore, Payments},
+    shipping::{ShipmentStore, Shipments},
+};
 use messaging::{
     Broker, Env, MemoryBroker, QueueShape, QueueType, Retention, RetrySchedule, Store, Topology,
 };
 use order::{Deadline, Placing};
 use payment::Desk;
-use service::{Clock, Context, Health, Publishing, Service, Tuning};
+use service::{Clock, Context, Service, Tuning};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub const ORDER: usize = 0;
@@ -65,16 +64,6 @@ pub struct Front {
     pub placing: Placing,
     pub context: Context<Disk<Orders>>,
     pub ended: CancellationToken,
-}
-
-/// State that ends with a process.
-struct Process {
-    tasks: JoinSet<()>,
-    /// Ends last.
-    supervisor: JoinSet<()>,
-    stop: CancellationToken,
-    said: CancellationToken,
-    ended: CancellationToken,
 }
 
 impl Fleet {
@@ -160,9 +149,7 @@ impl Fleet {
                 // Then it is killed.
                 let _ = timeout(Duration::from_secs(2), process.supervisor.join_next()).await;
             }
-            process.ended.cancel();
-            process.tasks.shutdown().await;
-            process.supervisor.shutdown().await;
+            process.kill().await;
             sleep(chaos.within(1..4000)).await;
         }
     }
@@ -172,16 +159,22 @@ impl Fleet {
             ORDER => self.start_order(replica),
             PAYMENT => self.start_payment(replica),
             INVENTORY => self.start_inventory(replica),
-            _ => self.run(&shipping::reactions(ShipmentStore), &self.shipments.of(replica)).0,
+            _ => {
+                self.run(
+                    &shipping::reactions(ShipmentStore::default()),
+                    &self.shipments.of(replica),
+                )
+                .0
+            }
         }
     }
 
     fn start_order(&self, replica: usize) -> Process {
         let orders = self.orders.of(replica);
-        let (mut process, context) = self.run(&order::reactions(OrderStore), &orders);
+        let (mut process, context) = self.run(&order::reactions(OrderStore::default()), &orders);
         let (placing, writer) = Placing::channel(64);
         process.tasks.spawn(writer.run(context.clone()));
-        let deadline = Arc::new(Deadline::new(OrderStore, self.order_deadline));
+        let deadline = Arc::new(Deadline::new(OrderStore::default(), self.order_deadline));
         process.every(Duration::from_secs(1), context.clone(), move |context| {
             let deadline = deadline.clone();
             async move { deadline.enforce(&context).await.is_ok() }
@@ -193,7 +186,7 @@ impl Fleet {
 
     fn start_payment(&self, replica: usize) -> Process {
         let desk = Desk::new(self.provider.clone(), self.settings.clone());
-        let service = payment::reactions(PaymentStore { dispatch: desk.dispatch() });
+        let service = payment::reactions(PaymentStore::new(desk.dispatch()));
         let (mut process, context) = self.run(&service, &self.payments.of(replica));
         process.tasks.spawn(desk.clone().run(context.clone()));
         process.every(self.settings.reap_after / 4, context, move |context| {
@@ -206,7 +199,7 @@ impl Fleet {
     fn start_inventory(&self, replica: usize) -> Process {
         let stock = self.stock.of(replica);
         let Some(depot) = self.depot else {
-            return self.run(&inventory::reactions(StockStore), &stock).0;
+            return self.run(&inventory::reactions(StockStore::default()), &stock).0;
         };
         let (mut process, context) = self.run(&reactions(depot), &stock);
         process.every(Duration::from_secs(1), context, move |context| async move {
@@ -240,36 +233,8 @@ impl Fleet {
             outbox_memory: 1 << 20,
         };
         let broker: Arc<dyn Broker> = Arc::new(wire);
-        let publishing = Publishing::new(disk, &env, &tuning);
-        let supervisor = service.supervisor(broker.clone(), disk, &publishing, &env, &tuning);
-        let Publishing { outbox, progress, .. } = publishing;
-        let health = Arc::new(Health::new(progress.subscribe()));
-        let stop = CancellationToken::new();
-        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
-        let context = Context {
-            message_store: disk.clone(),
-            outbox,
-            env,
-            health,
-            broker,
-            schedule: tuning.schedule,
-            retention: tuning.retention,
-            batch_max,
-            stop: stop.clone(),
-            consumers_stopped: consumers_stopped.clone(),
-        };
-        let mut process = Process {
-            tasks: JoinSet::new(),
-            supervisor: JoinSet::new(),
-            stop: stop.clone(),
-            said: said.clone(),
-            ended: CancellationToken::new(),
-        };
+        let (mut process, context) = Process::start(service, disk, broker, env, tuning);
         process.tasks.spawn(look_at_clock(clock, disk.clone()));
-        process.supervisor.spawn(async move {
-            let ended = supervisor.run(&stop, &consumers_stopped, &said).await;
-            ended.expect("the broker is there or away");
-        });
         (process, context)
     }
 }
@@ -300,26 +265,6 @@ where
                 clock.observe(shown, asked);
             }
         }
-    }
-}
-
-impl Process {
-    /// Runs a job as `service::Service::every` does.
-    fn every<L: Clone + Send + Sync + 'static, F: Future<Output = bool> + Send + 'static>(
-        &mut self,
-        period: Duration,
-        context: Context<L>,
-        job: impl Fn(Context<L>) -> F + Send + 'static,
-    ) {
-        self.tasks.spawn(async move {
-            while !context.stop.is_cancelled() {
-                tokio::select! {
-                    biased;
-                    () = context.stop.cancelled() => {}
-                    () = sleep(period) => drop(job(context.clone()).await),
-                }
-            }
-        });
     }
 }
 

@@ -1,6 +1,5 @@
-//! The four services' stores as maps: they do what each `store.rs` does in SQL.
+//! The simulation's tables: those of `memory-stores`, and what a cell has beside them.
 
 pub mod inventory;
-pub mod order;
-pub mod payment;
-pub mod shipping;
+mod order;
+mod payment;

@@ -1,8 +1,8 @@
 //! An in-memory broker: queues, bindings, tiers and confirms under one lock.
 
 use crate::{
-    Binding, Broker, BrokerError, Confirm, Deliveries, Delivery, ExchangeKind, Message,
-    Publication, Publisher, QueueShape, Session, Topology, header,
+    Binding, Broker, BrokerError, Confirm, Deliveries, Delivery, Depth, ExchangeKind, Message,
+    Publication, Publisher, QueueInspector, QueueShape, Session, Topology, header,
 };
 use async_trait::async_trait;
 use std::{
@@ -35,13 +35,14 @@ struct Queue {
     ready: VecDeque<Delivery>,
     /// Delivered and not acknowledged, oldest first, with the consumer that has it.
     unsettled: Vec<(u64, Delivery)>,
+    consumers: u32,
     changed: Arc<Notify>,
 }
 
 impl Queue {
     fn new(shape: QueueShape) -> Self {
-        let (ready, unsettled, changed) = Default::default();
-        Self { shape, ready, unsettled, changed }
+        let (ready, unsettled, consumers, changed) = Default::default();
+        Self { shape, ready, unsettled, consumers, changed }
     }
 
     /// Redelivers the unacknowledged messages of these consumers.
@@ -61,6 +62,7 @@ impl MemoryBroker {
         state.age += 1;
         for queue in state.queues.values_mut() {
             queue.take_back(|_| true);
+            queue.consumers = 0;
             queue.changed.notify_waiters();
         }
     }
@@ -184,6 +186,25 @@ impl Broker for MemoryBroker {
         }
         Ok(Box::new(MemorySession { broker: self.clone(), age: state.age }))
     }
+
+    async fn look(&self, _name: &str) -> Result<Box<dyn QueueInspector>, BrokerError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl QueueInspector for MemoryBroker {
+    async fn depths(&mut self, queues: &[String]) -> Result<Vec<Option<Depth>>, BrokerError> {
+        let state = self.lock();
+        if state.down {
+            return Err(BrokerError::away("it is down"));
+        }
+        let depth = |queue: &Queue| Depth {
+            ready: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
+            consumers: queue.consumers,
+        };
+        Ok(queues.iter().map(|queue| state.queues.get(queue).map(depth)).collect())
+    }
 }
 
 /// A session, and everything that is made from it.
@@ -209,6 +230,9 @@ impl Session for MemorySession {
         let mut state = self.state()?;
         state.consumers += 1;
         let consumer = state.consumers;
+        if let Some(queue) = state.queues.get_mut(queue) {
+            queue.consumers += 1;
+        }
         Ok(Box::new(MemoryDeliveries { session: self.clone(), queue: queue.into(), consumer }))
     }
 
@@ -277,6 +301,7 @@ impl Drop for MemoryDeliveries {
         };
         if let Some(queue) = state.queues.get_mut(&self.queue) {
             queue.take_back(|consumer| consumer == self.consumer);
+            queue.consumers = queue.consumers.saturating_sub(1);
             queue.changed.notify_waiters();
         }
     }

@@ -130,7 +130,7 @@ impl Stock {
         for (id, product) in shelf.products {
             let least = tables.least.entry(id).or_insert(u64::MAX);
             *least = (*least).min(product.total.saturating_sub(product.reserved));
-            self.products.insert(id, product);
+            self.goods.products.insert(id, product);
         }
         tables.accounts.extend(accounts);
         tables.cancelled.extend(cancelled.then_some(order));

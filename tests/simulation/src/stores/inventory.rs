@@ -1,82 +1,39 @@
-//! Products, reservations and refusals; the batch is the service's own.
+//! Inventory's tables, and those that only a cell has.
 
 use crate::{cells::store::DepotTables, disk::Tx};
-use database::Failure;
-use events::{OrderId, ProductId};
-use inventory::{Product, Reservation, Shelf, Shelves};
-use messaging::{Reply, Store, reply};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use events::ProductId;
+use memory_stores::{Tables, inventory::Stock as Goods};
+use std::ops::{Deref, DerefMut};
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Stock {
-    pub products: BTreeMap<ProductId, Product>,
-    pub reservations: BTreeMap<OrderId, Arc<Reservation>>,
-    pub refused: BTreeSet<OrderId>,
+    pub goods: Goods,
     /// Empty without cells.
     pub depot: DepotTables,
 }
 
-/// Ample stock, a little, none, and ample stock of a product that no carrier takes.
-impl Default for Stock {
-    fn default() -> Self {
-        let totals = [(1, 1_000_000_000), (2, 10), (3, 0), (4, 1_000_000_000)];
-        Self::of(totals.map(|(id, total)| (ProductId::from_u128(id), total)))
-    }
-}
-
 impl Stock {
     pub fn of(totals: impl IntoIterator<Item = (ProductId, u64)>) -> Self {
-        let products = totals.into_iter();
-        Self {
-            products: products.map(|(id, total)| (id, Product { total, reserved: 0 })).collect(),
-            reservations: BTreeMap::new(),
-            refused: BTreeSet::new(),
-            depot: DepotTables::default(),
-        }
+        Self { goods: Goods::of(totals), depot: DepotTables::default() }
     }
 }
 
-pub struct StockStore;
+impl Deref for Stock {
+    type Target = Goods;
 
-impl Store for StockStore {
-    type Tx = Tx<Stock>;
-    type State = Shelf;
-    type Batch = Shelves;
-
-    fn load(
-        &self,
-        tx: &mut Tx<Stock>,
-        orders: &[OrderId],
-        _touched: &[ProductId],
-    ) -> Reply<'static, Shelves> {
-        let stock = tx.data();
-        let mut shelves = Shelves::default();
-        shelves.products.clone_from(&stock.products);
-        for order in orders {
-            if let Some(reservation) = stock.reservations.get(order) {
-                shelves.reservations.insert(*order, Reservation::clone(reservation));
-            }
-            if stock.refused.contains(order) {
-                shelves.refused.insert(*order);
-            }
-        }
-        reply(Ok(shelves))
+    fn deref(&self) -> &Goods {
+        &self.goods
     }
+}
 
-    async fn save(&self, tx: &mut Tx<Stock>, shelves: &Shelves) -> Result<(), Failure> {
-        if shelves.products.values().any(|product| product.reserved > product.total) {
-            return Err(Failure::permanent("more is reserved than there is"));
-        }
-        let stock = tx.data();
-        stock.products.clone_from(&shelves.products);
-        let reservations = shelves.reservations.iter();
-        stock
-            .reservations
-            .extend(reservations.map(|(order, held)| (*order, Arc::new(held.clone()))));
-        stock.refused.extend(&shelves.refused);
-        Ok(())
+impl DerefMut for Stock {
+    fn deref_mut(&mut self) -> &mut Goods {
+        &mut self.goods
+    }
+}
+
+impl Tables<Goods> for Tx<Stock> {
+    fn data(&mut self) -> &mut Goods {
+        &mut Tx::data(self).goods
     }
 }

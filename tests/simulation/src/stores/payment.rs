@@ -1,86 +1,14 @@
-//! Payments, and the charge desk's operations on them.
+//! Charges on a disk.
 
-use crate::{
-    disk::{Disk, Tx},
-    faults::Mutant,
-};
+use crate::{disk::Disk, faults::Mutant};
 use database::Failure;
-use events::{OrderId, ProductId};
-use messaging::{Batch, Reply, Store, reply};
-use payment::{Call, Charge, ChargeDispatch, ChargeRepository, Charges, Payment, Status};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use events::OrderId;
+use memory_stores::payment::{self as tables, Payments};
+use messaging::{Batch, Reply, reply};
+use payment::{Call, Charge, ChargeRepository, Payment, Status};
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-pub type Payments = BTreeMap<OrderId, Row>;
-
-#[derive(Clone)]
-pub struct Row {
-    pub charge: Arc<Charge>,
-    due_at: Option<Instant>,
-    claimed_at: Option<Instant>,
-}
-
-impl Row {
-    fn is_due(&self, now: Instant) -> bool {
-        self.due_at.is_some_and(|at| at <= now)
-    }
-
-    /// It is not claimed, and must not be claimed.
-    pub fn is_at_rest(&self) -> bool {
-        self.due_at.is_none() && self.charge.claim.is_none()
-    }
-}
-
-pub struct PaymentStore {
-    pub dispatch: ChargeDispatch,
-}
-
-impl Store for PaymentStore {
-    type Tx = Tx<Payments>;
-    type State = Payment;
-    type Batch = Charges;
-
-    fn load(
-        &self,
-        tx: &mut Tx<Payments>,
-        orders: &[OrderId],
-        _touched: &[ProductId],
-    ) -> Reply<'static, Charges> {
-        reply(Ok(Charges::new(load(tx, orders))))
-    }
-
-    fn decided(&self, charges: &mut Charges, order: OrderId) {
-        self.dispatch.take_up(charges, order);
-    }
-
-    async fn save(&self, tx: &mut Tx<Payments>, charges: &Charges) -> Result<(), Failure> {
-        save(tx, charges.batch());
-        Ok(())
-    }
-
-    fn committed(&self, charges: Charges) {
-        self.dispatch.committed(charges);
-    }
-}
-
-fn load(tx: &mut Tx<Payments>, orders: &[OrderId]) -> Batch<Payment> {
-    let rows = tx.data();
-    let known = orders.iter().filter_map(|id| Some((*id, rows.get(id)?)));
-    Batch::new(known.map(|(id, row)| (id, Charge::clone(&row.charge).into())))
-}
-
-fn save(tx: &mut Tx<Payments>, batch: &Batch<Payment>) {
-    let rows = tx.data();
-    for (order, payment) in batch.changed() {
-        let Some(charge) = payment.charge.clone() else { continue };
-        let due_at = charge.due_in.map(|wait| Instant::now() + wait);
-        let known = rows.get(&order).filter(|row| row.charge.claim == charge.claim);
-        let claimed_at = known.map_or_else(|| Some(Instant::now()), |row| row.claimed_at);
-        let charge = Arc::new(Charge { due_in: None, ..charge });
-        rows.insert(order, Row { charge, due_at, claimed_at });
-    }
-}
 
 impl ChargeRepository for Disk<Payments> {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
@@ -89,14 +17,7 @@ impl ChargeRepository for Disk<Payments> {
             return Ok(Vec::new());
         }
         self.at_once("take up", |rows| {
-            let mut due: Vec<_> = rows.values_mut().filter(|row| row.is_due(now)).collect();
-            due.sort_by_key(|row| (row.due_at, row.charge.order_id));
-            let mut taken = Vec::new();
-            for row in due.into_iter().take(max) {
-                let charge = Charge::clone(&row.charge).take_up(claim);
-                taken.push(charge.clone());
-                *row = Row { charge: charge.into(), due_at: None, claimed_at: Some(now) };
-            }
+            let taken = tables::take_due(rows, now, claim, max);
             let about = taken.iter().map(|charge| charge.order_id).collect();
             (taken, about)
         })
@@ -106,40 +27,26 @@ impl ChargeRepository for Disk<Payments> {
     async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         let blindly = self.chaos.is_broken(Mutant::ReaperChargesBlindly);
         let now = Instant::now();
-        let is_left = |row: &Row| {
-            let claimed_at = row.charge.claim.and(row.claimed_at);
-            claimed_at.is_some_and(|at| now.duration_since(at) >= age)
-        };
-        if !self.look(|rows| rows.values().any(is_left)).await? {
+        if !self.look(|rows| rows.values().any(|row| row.is_left(now, age))).await? {
             return Ok(0);
         }
         self.at_once("put back", |rows| {
-            let mut about = Vec::new();
-            for row in rows.values_mut().filter(|row| is_left(row)).take(max) {
-                let charge = put_back(Charge::clone(&row.charge), blindly);
-                let charge = Charge { due_in: None, ..charge };
-                about.push(charge.order_id);
-                *row = Row { charge: charge.into(), due_at: Some(now), claimed_at: None };
-            }
-            (about.len(), about)
+            let back = tables::put_back(rows, now, age, max, |charge| put_back(charge, blindly));
+            (back.len(), back)
         })
         .await
     }
 
     async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {
-        self.look(|rows| {
-            let next = rows.values().filter_map(|row| row.due_at).min();
-            next.map(|at| at.saturating_duration_since(Instant::now()))
-        })
-        .await
+        self.look(tables::next_due_in).await
     }
 
-    fn load(&self, tx: &mut Tx<Payments>, orders: &[OrderId]) -> Reply<'static, Batch<Payment>> {
-        reply(Ok(load(tx, orders)))
+    fn load(&self, tx: &mut Self::Tx, orders: &[OrderId]) -> Reply<'static, Batch<Payment>> {
+        reply(Ok(tables::load(tx.data(), orders)))
     }
 
-    async fn save(&self, tx: &mut Tx<Payments>, payments: &Batch<Payment>) -> Result<(), Failure> {
-        save(tx, payments);
+    async fn save(&self, tx: &mut Self::Tx, payments: &Batch<Payment>) -> Result<(), Failure> {
+        tables::save(tx.data(), payments);
         Ok(())
     }
 }

@@ -172,7 +172,8 @@ async fn known<L: MessageStore, S: Store<Tx = L::Tx, State: Debug>>(
 async fn shipping_knows_the_same() {
     for seed in 0..SEEDS {
         let service = shipping::service(&shipping::Settings {}).expect("it has no settings");
-        let mut twins = Twins::new(seed, ShipmentStore, shipping::Shipments, &service).await;
+        let mut twins =
+            Twins::new(seed, ShipmentStore::default(), shipping::Shipments, &service).await;
         for _ in 0..STEPS {
             let items = twins.items();
             match twins.below(2) {
@@ -187,7 +188,7 @@ async fn shipping_knows_the_same() {
 async fn inventory_knows_the_same() {
     for seed in 0..SEEDS {
         let service = inventory::service(&inventory::Settings {}).expect("it has no settings");
-        let mut twins = Twins::new(seed, StockStore, inventory::Stock, &service).await;
+        let mut twins = Twins::new(seed, StockStore::default(), inventory::Stock, &service).await;
         for _ in 0..STEPS {
             let items = twins.items();
             match twins.below(3) {

@@ -18,7 +18,7 @@ async fn payment_knows_the_same() {
         let service = payment::service(&settings).expect("the defaults suit");
         let dispatch = ChargeDispatch::unmanned();
         let (in_memory, in_postgres) =
-            (PaymentStore { dispatch: dispatch.clone() }, Payments::new(dispatch));
+            (PaymentStore::new(dispatch.clone()), Payments::new(dispatch));
         let mut twins = Twins::new(seed, in_memory, in_postgres, &service).await;
         for _ in 0..STEPS {
             let items = twins.items();

@@ -13,7 +13,8 @@ use simulation::books::{self, OrderStore, usual};
 async fn order_knows_the_same() {
     for seed in 0..SEEDS {
         let service = order::service(&usual()).expect("the defaults suit");
-        let mut twins = Twins::new(seed, OrderStore, order::Orders::default(), &service).await;
+        let mut twins =
+            Twins::new(seed, OrderStore::default(), order::Orders::default(), &service).await;
         for _ in 0..STEPS {
             let (items, id) = (twins.items(), twins.order());
             match twins.below(12) {

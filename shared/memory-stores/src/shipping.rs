@@ -1,24 +1,30 @@
 //! Shipments and marks.
 
-use crate::disk::Tx;
+use crate::Tables;
 use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Reply, Store, reply};
 use shipping::Dispatch;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 pub type Shipments = BTreeMap<OrderId, Dispatch>;
 
-pub struct ShipmentStore;
+pub struct ShipmentStore<T>(PhantomData<fn(T)>);
 
-impl Store for ShipmentStore {
-    type Tx = Tx<Shipments>;
+impl<T> Default for ShipmentStore<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Tables<Shipments>> Store for ShipmentStore<T> {
+    type Tx = T;
     type State = Dispatch;
     type Batch = Batch<Dispatch>;
 
     fn load(
         &self,
-        tx: &mut Tx<Shipments>,
+        tx: &mut T,
         orders: &[OrderId],
         _touched: &[ProductId],
     ) -> Reply<'static, Batch<Dispatch>> {
@@ -26,7 +32,7 @@ impl Store for ShipmentStore {
         reply(Ok(Batch::new(orders.iter().filter_map(|id| Some((*id, rows.get(id)?.clone()))))))
     }
 
-    async fn save(&self, tx: &mut Tx<Shipments>, batch: &Batch<Dispatch>) -> Result<(), Failure> {
+    async fn save(&self, tx: &mut T, batch: &Batch<Dispatch>) -> Result<(), Failure> {
         tx.data().extend(batch.changed().map(|(order, dispatch)| (order, dispatch.clone())));
         Ok(())
     }
