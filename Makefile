@@ -11,7 +11,7 @@ RELEASE := cargo build --release --locked $(SERVICES) -p mock-gateway -p saga-cl
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help build saga lab up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
+.PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
         demo verify load bench microbench chaos test fuzz simulate mutants alerts lint deny sbom dist picture ci
 
 help: ## list the targets
@@ -25,6 +25,9 @@ saga: ## build the saga command alone
 
 lab: ## build the services, the saga command and the lab command
 	@$(RELEASE) -p lab
+
+play: saga ## run everything in one process, in memory: no RabbitMQ, no Postgres, nothing kept
+	@$(SAGA) play
 
 up: build ## start everything in the background: RabbitMQ, four Postgres, four services (TLS=1: encrypted)
 	@$(SAGA) up

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, order, replay,
+    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, order, play, replay,
     standby, status, tail, topology, up, urls, verify, why,
 };
 
@@ -22,6 +22,7 @@ struct Saga {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    Play(play::Play),
     Stop(down::Stop),
     Down(down::Down),
     Status(status::Status),
@@ -46,7 +47,7 @@ enum Command {
 
 /// Commands in none of these groups come last.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run it", &["up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
+    ("Run it", &["play", "up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
     ("Of a cluster", &["failover", "standby"]),
     ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify"]),
     ("Who may, and who did", &["keys", "audit"]),
@@ -54,6 +55,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
 const LAST_GROUP: &str = "More";
 
 const FOOT: &str = "Examples
+  saga play                             all of it in this process, in memory
   saga up && saga demo                  start everything, and place an order of each kind
   saga tail --service payment           what payment says, as it says it
   saga doctor                           what is wrong on this machine, and how to mend it
@@ -73,6 +75,7 @@ pub async fn run() -> Result<ExitCode> {
     let Saga { command } = Saga::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         Command::Up(command) => command.run().await,
+        Command::Play(command) => command.run().await,
         Command::Stop(command) => command.run().await,
         Command::Down(command) => command.run().await,
         Command::Status(command) => command.run().await,

@@ -11,6 +11,7 @@ pub mod failover;
 pub mod keys;
 pub mod logs;
 pub mod order;
+pub mod play;
 pub mod replay;
 pub mod standby;
 pub mod status;

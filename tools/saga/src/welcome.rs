@@ -1,5 +1,6 @@
 //! Prints the addresses and the first commands once everything runs.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kit::keys;
@@ -24,6 +25,15 @@ pub fn print(settings: &Settings, urls: &Urls, took: Option<Duration>) {
     }
     urls.print();
     say!("\nA first order:\n\n{}", first_order(settings, urls));
+}
+
+/// For `saga play`.
+pub fn play(address: SocketAddr, took: Duration) {
+    say!("\nQuadrille plays in this process, ready after {:.2} s.", took.as_secs_f32());
+    say!("It forgets everything when it ends; Ctrl-C ends it and checks every invariant.\n");
+    say!("  live page  http://{address}/\n  API        http://{address}/docs");
+    say!("  invariants http://{address}/verify\n\nA first order:\n");
+    say!("{}", FIRST_ORDER.replace("URL", &format!("http://{address}/orders")));
 }
 
 fn first_order(settings: &Settings, urls: &Urls) -> String {
