@@ -1,5 +1,5 @@
-//! The four services' stores as maps: they do what each `store.rs` does in SQL. And the process of a
-//! service over them, and what an audit reads of them. For the simulation and `saga play`.
+//! The four services' stores as maps: they do what each `store.rs` does in SQL. And the process of
+//! a service over them, and what an audit reads of them. For the simulation and `saga play`.
 
 pub mod inventory;
 pub mod order;
