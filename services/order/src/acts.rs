@@ -1,7 +1,7 @@
 //! Records what operators do: who, what, when and why. The order service logs each act, whichever
 //! program has written it, and exports a span.
 
-use crate::{keys::Key, store};
+use crate::{keys::Identity, store};
 use dead_letters::{Done, Letter, storable};
 use events::OrderId;
 use messaging::{Env, SystemEnv};
@@ -34,8 +34,8 @@ pub struct Act {
 }
 
 impl Actor {
-    pub fn of_key(key: &Key, via: &'static str, reason: Option<&str>) -> Self {
-        let (who, key_id) = (key.client.to_string(), Some(key.id.clone()));
+    pub fn of(identity: &Identity, via: &'static str, reason: Option<&str>) -> Self {
+        let (who, key_id) = (identity.who.to_string(), identity.key_id.clone());
         Self { who, key_id, via, reason: reason.map(storable_reason) }
     }
 

@@ -1,12 +1,18 @@
-//! API keys: their form, their roles, and the digests that are stored of them.
+//! API keys and tokens: their form, their roles, and who they speak for.
 
 mod ring;
+mod tokens;
 
 use messaging::Env;
+use ring::KeyRing;
+use service::Context;
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use tokens::Tokens;
+use tokio_util::sync::CancellationToken;
 
-pub use ring::{Invalid, Key, Keys, LABELS_MAX, LOOK_EVERY, STALE_AFTER};
+pub use ring::{LABELS_MAX, LOOK_EVERY, STALE_AFTER};
+pub use tokens::TokenSettings;
 
 /// Scanners for leaked secrets find it by this.
 const PREFIX: &str = "qk";
@@ -40,6 +46,83 @@ pub enum Role {
 pub struct ApiKey {
     id: String,
     secret: String,
+}
+
+/// What a request shows. It has no `Debug`.
+pub enum Credential {
+    Key(ApiKey),
+    /// A JWT, not verified yet.
+    Token(String),
+}
+
+/// Who a valid key or token speaks for.
+#[derive(Debug)]
+pub struct Identity {
+    pub client: Arc<str>,
+    pub role: Role,
+    /// Who acts: the key's client, or the token's subject.
+    pub who: Arc<str>,
+    /// None for a token.
+    pub key_id: Option<String>,
+    /// Of the whole key or token.
+    pub digest: [u8; 32],
+    /// The client's name in the metrics.
+    pub label: Arc<str>,
+    /// Of a token, from its check on.
+    pub lifetime: Option<Duration>,
+    /// Cancelled when the key, or the issuer's that has signed the token, is revoked.
+    pub revoked: CancellationToken,
+}
+
+/// All that opens something; or nothing is needed.
+#[derive(Clone, Default)]
+pub struct Keys(Option<Arc<Required>>);
+
+struct Required {
+    ring: KeyRing,
+    tokens: Option<Tokens>,
+}
+
+/// Why a key or a token does not open anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    Unknown,
+    /// The database has not told for too long which keys are valid.
+    Stale,
+    Token(oidc::Refusal),
+    /// The token is valid, and names no role of ours.
+    NoRole,
+}
+
+impl Keys {
+    pub fn required(tokens: Option<Tokens>) -> Self {
+        Self(Some(Arc::new(Required { ring: KeyRing::default(), tokens })))
+    }
+
+    pub const fn are_required(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub async fn check(&self, given: &Credential) -> Result<Arc<Identity>, Invalid> {
+        let required = self.0.as_ref().ok_or(Invalid::Unknown)?;
+        match (given, &required.tokens) {
+            (Credential::Key(key), _) => required.ring.check(key).await,
+            (Credential::Token(token), Some(tokens)) => tokens.check(token).await,
+            (Credential::Token(_), None) => Err(Invalid::Unknown),
+        }
+    }
+
+    /// Looks for new and revoked keys until the service stops.
+    pub async fn run(self, context: Context) {
+        let Some(required) = self.0 else { return };
+        let issuer = required.tokens.as_ref().map(|tokens| tokens.issuer.clone());
+        let looking = async {
+            if let Some(issuer) = issuer {
+                issuer.run(context.stop.clone()).await;
+            }
+        };
+        tokio::join!(required.ring.run(&context), looking);
+    }
 }
 
 impl Role {
@@ -113,6 +196,24 @@ impl FromStr for ApiKey {
 impl fmt::Display for ApiKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{PREFIX}_{}_{}", self.id, self.secret)
+    }
+}
+
+impl FromStr for Credential {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_token = text.split('.').count() == 3;
+        Ok(if is_token { Self::Token(text.into()) } else { Self::Key(text.parse()?) })
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(out),
+            Self::Token(token) => token.fmt(out),
+        }
     }
 }
 

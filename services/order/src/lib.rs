@@ -33,7 +33,7 @@ pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
 pub use feed::{Ending, Feeds, News, WatchAll, Watchers};
 pub use http::{App, More, routes};
-use keys::{ApiKeys, Keys};
+use keys::{ApiKeys, Keys, TokenSettings};
 pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use root_event::root_event;
@@ -62,14 +62,20 @@ pub struct Settings {
     #[arg(long, env = "API_KEYS", default_value = "off", value_name = "API_KEYS")]
     pub api_keys: ApiKeys,
     #[command(flatten)]
+    pub tokens: TokenSettings,
+    #[command(flatten)]
     pub http: HttpSettings,
 }
 
 impl Settings {
-    pub fn keys(&self) -> Keys {
-        match self.api_keys {
-            ApiKeys::Off => Keys::default(),
-            ApiKeys::Required => Keys::required(),
+    pub fn keys(&self) -> anyhow::Result<Keys> {
+        match (self.api_keys, self.tokens.tokens()?) {
+            (ApiKeys::Required, tokens) => Ok(Keys::required(tokens)),
+            (ApiKeys::Off, None) => Ok(Keys::default()),
+            (ApiKeys::Off, Some(_)) => anyhow::bail!(
+                "OIDC_ISSUER is set and API_KEYS is off, which lets everyone in: set \
+                 API_KEYS=required; no key needs to be made"
+            ),
         }
     }
 
@@ -81,7 +87,7 @@ impl Settings {
 
 pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let orders = Orders { feeds: Feeds::with_capacity(settings.feed_bytes()) };
-    Ok(service_with(settings, orders, Box::new(|_| More::default())))
+    service_with(settings, orders, Box::new(|_| More::default()))
 }
 
 /// Order's database, for reads beside the routes.
@@ -92,9 +98,13 @@ pub fn backend(context: Context, orders: Orders) -> Arc<dyn Backend> {
 /// Routes beside the service's own.
 pub type MoreRoutes = Box<dyn FnOnce(&App) -> More + Send>;
 
-pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Service<Orders> {
+pub fn service_with(
+    settings: &Settings,
+    orders: Orders,
+    more: MoreRoutes,
+) -> anyhow::Result<Service<Orders>> {
     let (placing, writer) = Placing::channel(settings.http.in_flight_max as usize);
-    let keys = settings.keys();
+    let keys = settings.keys()?;
     let routes = {
         let (settings, orders, keys) = (settings.clone(), orders.clone(), keys.clone());
         move |context| {
@@ -107,7 +117,7 @@ pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Se
     let writer = writer.with_news(feeds.news.clone());
     let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
-    reactions(orders)
+    let service = reactions(orders)
         .migrations(embedded::migrations::runner().get_migrations().clone())
         .worker("place orders", |context| writer.run(context))
         .worker("look for API keys", |context| keys.run(context))
@@ -124,7 +134,8 @@ pub fn service_with(settings: &Settings, orders: Orders, more: MoreRoutes) -> Se
         .every(Duration::from_mins(1), "delete expired HTTP idempotency keys", move |context| {
             placing::forget(context, keys_kept)
         })
-        .http(settings.http.listen(), routes)
+        .http(settings.http.listen(), routes);
+    Ok(service)
 }
 
 /// The service's reactions, over any store.

@@ -103,7 +103,7 @@ impl Bench {
     pub fn bare_router(&self, more: impl FnOnce(&App) -> More) -> Router {
         let (orders, placing) = (self.orders.clone(), self.placing.clone());
         tokio::spawn(replicas::run(self.context.clone(), orders.feeds.clone()));
-        let keys = self.settings.keys();
+        let keys = self.settings.keys().unwrap();
         tokio::spawn(keys.clone().run(self.context.clone()));
         let app = App::new(&self.settings, self.context.clone(), orders, placing, keys);
         let more = more(&app);

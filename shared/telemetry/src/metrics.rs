@@ -61,8 +61,8 @@ metrics! {
         CERTIFICATE_EXPIRES: Gauge, "http_certificate_expires_timestamp_seconds", [],
             "when the certificate for HTTPS expires, in seconds since 1970";
         CLIENT_REQUESTS: Counter, "http_client_requests_total", ["client", "result"],
-            "requests with a valid API key: `ok`, `refused` (4xx) or `failed`; the 50 oldest \
-             clients by name, the others as `other`";
+            "requests with a valid API key or token: `ok`, `refused` (4xx) or `failed`; the 50 \
+             oldest clients with keys by name, the others as `other` or `token`";
     }
     "payment" {
         CALLS: Seconds, "gateway_call_duration_seconds", ["call", "result"],

@@ -22,7 +22,8 @@ const ABOUT: &str = "Places, shows and cancels orders. A POST is answered as soo
     path (404), a wrong method (405), a missing `Host` (400) and an unknown one (421).";
 
 const KEY: &str = "With `API_KEYS=required`. A key belongs to a client, which sees and cancels \
-    its own orders only; another's is a 404. `saga keys create` makes keys.";
+    its own orders only; another's is a 404. `saga keys create` makes keys. Where an OpenID \
+    Connect issuer is set, its tokens (JWT) are accepted too.";
 
 /// The service's two builds: with the demonstration, and without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn document(build: Build) -> Value {
         "components": { "schemas": schemas, "securitySchemes": { "key": {
             "type": "http",
             "scheme": "bearer",
-            "bearerFormat": "qk_<id>_<secret>",
+            "bearerFormat": "qk_<id>_<secret>, or a JWT",
             "description": KEY,
         } } },
     })

@@ -304,14 +304,15 @@ fn service() -> [Operation; 5] {
             "For Prometheus. Where keys are required, for viewers and operators.",
             with(
                 Answer::text("text/plain", "All of them.", METRICS),
-                vec![
-                    problem::no_key(),
-                    problem::unknown_key(),
-                    problem::role_may_not(Role::Client),
-                    Problem::internal(),
-                    Problem::too_many_requests(1),
-                    Problem::database_away(),
-                ],
+                not_let_in()
+                    .into_iter()
+                    .chain([
+                        problem::role_may_not(Role::Client),
+                        Problem::internal(),
+                        Problem::too_many_requests(1),
+                        Problem::database_away(),
+                    ])
+                    .collect(),
             ),
         ),
         get("/openapi.json", "readContract", "This contract", "OpenAPI 3.1.", vec![openapi]),
@@ -333,15 +334,25 @@ const METRICS: &str = "# HELP orders_placed_total orders answered 201 for the fi
 
 /// Adds the answers of any route that is limited and needs the database.
 fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> Vec<Answer> {
+    refusals.extend(not_let_in());
     refusals.extend([
-        problem::no_key(),
-        problem::unknown_key(),
         Problem::too_many_requests(1),
         Problem::internal(),
         Problem::overloaded(),
         Problem::database_away(),
     ]);
     answers.into_iter().chain(Answer::refusals(refusals)).collect()
+}
+
+/// The answers to keys and tokens.
+fn not_let_in() -> [Problem; 5] {
+    [
+        problem::no_key(),
+        problem::unknown_key(),
+        problem::invalid_token("it has expired"),
+        problem::no_role(),
+        problem::issuer_away(),
+    ]
 }
 
 fn no_json() -> Problem {

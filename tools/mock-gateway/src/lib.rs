@@ -1,3 +1,4 @@
-//! Shares the kinds of wrong answers between the provider and its tests.
+//! Shares the kinds of wrong answers, and https, between the provider and the tests.
 
 pub mod lies;
+pub mod tls;

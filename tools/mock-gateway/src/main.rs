@@ -5,13 +5,13 @@ mod books;
 mod guard;
 mod http;
 mod ledger;
-mod tls;
 
 use anyhow::{Context, Result, ensure};
 use behaviour::Behaviour;
 use clap::{Parser, Subcommand};
 use http::Provider;
 use ledger::Ledger;
+use mock_gateway::tls::Tls;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -19,7 +19,6 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tls::Tls;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},

@@ -1,4 +1,4 @@
-//! Serves the same by https, on an address of its own.
+//! Serves routes by https, on an address of its own.
 
 use anyhow::{Context, Result, ensure};
 use axum::serve::Listener;
@@ -53,14 +53,24 @@ impl Tls {
         ensure!(!certificates.is_empty(), "no certificate in {}", certificate.display());
         let key = PrivateKeyDer::from_pem_file(key)
             .with_context(|| format!("no key in {}", key.display()))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}: free it, or set MOCK_GATEWAY_TLS_ADDR")
+        })?;
+        TlsListener::new(listener, certificates, key).map(Some)
+    }
+}
+
+impl TlsListener {
+    pub fn new(
+        listener: TcpListener,
+        certificates: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self> {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(certificates, key)?;
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}: free it, or set MOCK_GATEWAY_TLS_ADDR")
-        })?;
-        Ok(Some(TlsListener { listener, acceptor: Arc::new(config).into() }))
+        Ok(Self { listener, acceptor: Arc::new(config).into() })
     }
 }
 

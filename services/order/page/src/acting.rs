@@ -13,7 +13,7 @@ use axum::{
 use messaging::{Env, SystemEnv};
 use order::{
     http::access::Caller,
-    keys::{Key, Role},
+    keys::{Identity, Role},
 };
 use secret::Secret;
 use service::http::{Client, Problem, is_local, is_local_name};
@@ -48,12 +48,12 @@ impl Acting {
     /// Only our own page gets it: a foreign page cannot read it. Each replica makes the same of a
     /// key.
     pub fn token(&self, caller: &Caller) -> String {
-        caller.key().map_or_else(|| self.token.clone(), token_of)
+        caller.identity().map_or_else(|| self.token.clone(), token_of)
     }
 }
 
-fn token_of(key: &Key) -> String {
-    let digest = Sha256::new().chain_update("page").chain_update(key.digest()).finalize();
+fn token_of(identity: &Identity) -> String {
+    let digest = Sha256::new().chain_update("page").chain_update(identity.digest).finalize();
     digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -82,7 +82,7 @@ impl FromRequestParts<Page> for Allowed {
         let caller = Caller::from_request_parts(parts, page).await?;
         let given = parts.headers.get("x-csrf-token").map(HeaderValue::as_bytes);
         let is_ours = given == Some(acting.token(&caller).as_bytes());
-        if caller.key().is_some() {
+        if caller.identity().is_some() {
             caller.must(Role::operates)?;
             return if is_ours { Ok(Self(caller)) } else { Err(not_from_page()) };
         }

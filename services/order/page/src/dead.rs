@@ -135,8 +135,8 @@ pub async fn act(
     if !is_parking(&queue) {
         return Err(Problem::no_such_page());
     }
-    let by = match caller.key() {
-        Some(key) => Actor::of_key(key, "page", None),
+    let by = match caller.identity() {
+        Some(identity) => Actor::of(identity, "page", None),
         None => Actor { who: "anyone on this machine".into(), via: "page", ..Actor::default() },
     };
     let (backend, retention) = (page.app.backend, page.app.context.retention);

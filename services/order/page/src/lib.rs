@@ -116,7 +116,7 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let acting = may_act.then(|| Acting::new(page)).transpose()?.map(Arc::new);
     let Mounted { feed, routes } = mount(settings, acting);
     let (watchers, looked_at) = (orders.feeds.watchers.clone(), orders.clone());
-    let service = order::service_with(order, orders, routes);
+    let service = order::service_with(order, orders, routes)?;
     Ok(service.worker("look for the live page", |context| {
         let backend = order::backend(context.clone(), looked_at);
         feed.run(context.with(()), backend, watchers)

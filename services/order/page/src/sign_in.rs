@@ -1,4 +1,4 @@
-//! Serves `/page/sign-in`: a browser exchanges a key for a cookie, and gives it back.
+//! Serves `/page/sign-in`: a browser exchanges a key or a token for a cookie, and gives it back.
 
 use axum::{
     Router,
@@ -12,7 +12,10 @@ use order::http::{
     access::{COOKIE, SIGN_IN, bearer},
     problem,
 };
-use service::http::{Problem, pages::file};
+use service::http::{Errors, Problem, pages::file};
+
+/// Browsers keep 4,096 bytes, with the name and the attributes.
+const COOKIE_MAX: usize = 3_900;
 
 type Cookie = (StatusCode, [(HeaderName, String); 1]);
 
@@ -33,12 +36,18 @@ async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Result<Cookie, P
         return Err(Problem::no_such_page());
     }
     let given = bearer(&headers).ok_or_else(problem::unknown_key)?;
-    let key = app.keys.check(&given).await?;
-    if !key.role.sees_all() {
-        return Err(problem::role_may_not(key.role));
+    let identity = app.keys.check(&given).await?;
+    if !identity.role.sees_all() {
+        return Err(problem::role_may_not(identity.role));
     }
-    tracing::info!(client = &*key.client, key = key.id, "signed in to the live page");
-    Ok(cookie(&headers, &given.to_string()))
+    let given = given.to_string();
+    if given.len() > COOKIE_MAX {
+        let detail = "a browser keeps no cookie of this token's size; sign in with an API key";
+        return Err(Problem::malformed(detail, Errors::new()));
+    }
+    let (who, key) = (&*identity.who, identity.key_id.as_deref().unwrap_or_default());
+    tracing::info!(who, key, "signed in to the live page");
+    Ok(cookie(&headers, &given))
 }
 
 async fn sign_out(headers: HeaderMap) -> Cookie {

@@ -1,8 +1,8 @@
-//! Authenticates requests by API key, where keys are required. Every route behind it gets a
-//! `Caller`, which says what it may see and do; a handler without one fails.
+//! Authenticates requests by API key or token, where keys are required. Every route behind it gets
+//! a `Caller`, which says what it may see and do; a handler without one fails.
 
 use super::{app::App, problem};
-use crate::keys::{ApiKey, Invalid, Key, Role};
+use crate::keys::{Credential, Identity, Invalid, Role};
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequestParts, Request, State},
@@ -11,9 +11,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use futures::StreamExt;
+use oidc::Refusal;
 use service::http::{Client, Problem};
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 use telemetry::metrics;
+use tokio::time::sleep;
 
 /// The live page's cookie. Only the page's own paths accept it, since a browser sends it unasked.
 pub const COOKIE: &str = "quadrille_key";
@@ -21,27 +23,28 @@ pub const SIGN_IN: &str = "/page/sign-in";
 
 /// Whose request it is. Without keys everybody may do everything.
 #[derive(Clone, Debug)]
-pub struct Caller(Option<Arc<Key>>);
+pub struct Caller(Option<Arc<Identity>>);
 
 impl Caller {
     /// Whose orders it sees; none is everyone's.
     pub fn scope(&self) -> Option<&Arc<str>> {
-        self.0.as_ref().filter(|key| !key.role.sees_all()).map(|key| &key.client)
+        self.0.as_ref().filter(|it| !it.role.sees_all()).map(|it| &it.client)
     }
 
-    pub fn key(&self) -> Option<&Key> {
+    /// None without keys.
+    pub fn identity(&self) -> Option<&Identity> {
         self.0.as_deref()
     }
 
     /// The client that an order of this caller belongs to.
     pub fn client(&self) -> Option<Arc<str>> {
-        self.0.as_ref().map(|key| key.client.clone())
+        self.0.as_ref().map(|it| it.client.clone())
     }
 
     /// Fails where its role does not allow this.
     pub fn must(&self, may: impl Fn(Role) -> bool) -> Result<(), Problem> {
         match &self.0 {
-            Some(key) if !may(key.role) => Err(problem::role_may_not(key.role)),
+            Some(it) if !may(it.role) => Err(problem::role_may_not(it.role)),
             _ => Ok(()),
         }
     }
@@ -66,8 +69,8 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     let is_for_page = request.method() == Method::GET && request.uri().path() == "/";
     // A request cannot be shared with another thread, as a wait may need.
     let given = given(&request);
-    let key = match authenticated(&app, given).await {
-        Ok(key) => key,
+    let identity = match authenticated(&app, given).await {
+        Ok(identity) => identity,
         // Guesses count against the rate of their address.
         Err(refusal) => {
             return match app.limits().admit(request.extensions().get()) {
@@ -78,19 +81,19 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
         }
     };
     if let Some(client) = request.extensions_mut().get_mut::<Client>() {
-        client.name = Some(key.client.clone());
+        client.name = Some(identity.client.clone());
     }
-    request.extensions_mut().insert(Caller(Some(key.clone())));
+    request.extensions_mut().insert(Caller(Some(identity.clone())));
     let answer = next.run(request).await;
     let status = answer.status();
-    metrics::CLIENT_REQUESTS.add(1, [&*key.label, class(status.as_u16())]);
-    until_revoked(answer, &key)
+    metrics::CLIENT_REQUESTS.add(1, [&*identity.label, class(status.as_u16())]);
+    while_valid(answer, &identity)
 }
 
 async fn authenticated(
     app: &App,
-    given: Result<Option<ApiKey>, Problem>,
-) -> Result<Arc<Key>, Problem> {
+    given: Result<Option<Credential>, Problem>,
+) -> Result<Arc<Identity>, Problem> {
     let given = given?.ok_or_else(problem::no_key)?;
     Ok(app.keys.check(&given).await?)
 }
@@ -100,12 +103,15 @@ impl From<Invalid> for Problem {
         match invalid {
             Invalid::Unknown => problem::unknown_key(),
             Invalid::Stale => Self::database_away(),
+            Invalid::Token(Refusal::Invalid(why)) => problem::invalid_token(&why),
+            Invalid::Token(Refusal::Unreachable) => problem::issuer_away(),
+            Invalid::NoRole => problem::no_role(),
         }
     }
 }
 
-/// The key that the request shows; an error where it shows something else.
-fn given(request: &Request) -> Result<Option<ApiKey>, Problem> {
+/// The key or token that the request shows; an error where it shows something else.
+fn given(request: &Request) -> Result<Option<Credential>, Problem> {
     let headers = request.headers();
     if headers.contains_key(header::AUTHORIZATION) {
         return bearer(headers).map(Some).ok_or_else(problem::unknown_key);
@@ -117,8 +123,8 @@ fn given(request: &Request) -> Result<Option<ApiKey>, Problem> {
     Ok(cookie(headers).and_then(|text| text.parse().ok()))
 }
 
-/// The key in `Authorization: Bearer …`, given once.
-pub fn bearer(headers: &HeaderMap) -> Option<ApiKey> {
+/// The key or token in `Authorization: Bearer …`, given once.
+pub fn bearer(headers: &HeaderMap) -> Option<Credential> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else { return None };
     let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
@@ -140,11 +146,23 @@ fn class(status: u16) -> &'static str {
     }
 }
 
-/// A stream ends with its key.
-fn until_revoked(answer: Response, key: &Key) -> Response {
+/// A stream ends with its key or token.
+fn while_valid(answer: Response, identity: &Identity) -> Response {
     if answer.body().size_hint().exact().is_some() {
         return answer;
     }
-    let revoked = key.revoked.clone().cancelled_owned();
-    answer.map(|body| Body::from_stream(body.into_data_stream().take_until(revoked)))
+    let (revoked, lifetime) = (identity.revoked.clone(), identity.lifetime);
+    let ended = async move {
+        let expired = async {
+            match lifetime {
+                Some(lifetime) => sleep(lifetime).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = revoked.cancelled() => {}
+            () = expired => {}
+        }
+    };
+    answer.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
 }

@@ -39,8 +39,8 @@ pub async fn cancel(
         return Err(problem::no_such_order(id));
     }
     let reason = Query::<Asked>::try_from_uri(&uri).ok().and_then(|Query(asked)| asked.reason);
-    let operator = caller.key().filter(|key| key.role.operates());
-    let operator = operator.map(|key| Actor::of_key(key, "api", reason.as_deref()));
+    let operator = caller.identity().filter(|it| it.role.operates());
+    let operator = operator.map(|identity| Actor::of(identity, "api", reason.as_deref()));
     let trace = traceparent(&headers);
     let cancelled = tokio::spawn(by(app, operator, id, trace)).await;
     match cancelled.map_err(|_| Problem::internal())?? {

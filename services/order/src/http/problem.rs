@@ -22,7 +22,7 @@ pub fn impossible(errors: Errors) -> Problem {
 }
 
 pub fn no_key() -> Problem {
-    let detail = "send an API key: Authorization: Bearer qk_…; `saga keys create` makes one";
+    let detail = "send an API key, or a token where those are accepted: Authorization: Bearer qk_…; `saga keys create` makes a key";
     Problem::new(StatusCode::UNAUTHORIZED, "key-missing", "An API key is required", detail)
 }
 
@@ -32,8 +32,24 @@ pub fn unknown_key() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "key-invalid", "The API key is not valid", detail)
 }
 
+/// Why, in a sentence about it.
+pub fn invalid_token(why: &str) -> Problem {
+    let detail = format!("the token is not valid: {why}");
+    Problem::new(StatusCode::UNAUTHORIZED, "token-invalid", "The token is not valid", detail)
+}
+
+pub fn issuer_away() -> Problem {
+    let detail = "the token's key is not known, and its issuer cannot be asked; retry in a moment";
+    Problem::unavailable("issuer-away", "Issuer unavailable", detail)
+}
+
+pub fn no_role() -> Problem {
+    let detail = "the token is valid and names no role; OIDC_ROLE_CLAIM and OIDC_ROLES say which";
+    Problem::new(StatusCode::FORBIDDEN, "role-missing", "Forbidden", detail)
+}
+
 pub fn role_may_not(role: Role) -> Problem {
-    let detail = format!("the role of this API key, {}, does not allow this", role.name());
+    let detail = format!("the role {} does not allow this", role.name());
     Problem::new(StatusCode::FORBIDDEN, "role-insufficient", "Forbidden", detail)
 }
 

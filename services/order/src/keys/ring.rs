@@ -1,7 +1,7 @@
 //! Holds the valid keys in memory: one query a second for all requests. A key is valid, or no
 //! longer valid, within two seconds.
 
-use super::{ApiKey, Role};
+use super::{ApiKey, Identity, Invalid};
 use crate::store::{self, KeyRow};
 use database::{Failure, PgPool};
 use service::Context;
@@ -26,48 +26,19 @@ const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(2);
 pub const LABELS_MAX: usize = 50;
 const OTHER: &str = "other";
 
-/// A valid key.
-#[derive(Debug)]
-pub struct Key {
-    pub id: String,
-    pub client: Arc<str>,
-    pub role: Role,
-    digest: [u8; 32],
-    /// The client's name in the metrics.
-    pub label: Arc<str>,
-    /// Cancelled when it is revoked.
-    pub revoked: CancellationToken,
-}
-
-/// All valid keys; or none are required.
-#[derive(Clone, Default)]
-pub struct Keys(Option<Arc<watch::Sender<Ring>>>);
+/// All valid keys.
+#[derive(Default)]
+pub struct KeyRing(watch::Sender<Ring>);
 
 #[derive(Clone, Default)]
 struct Ring {
-    keys: Arc<HashMap<String, Arc<Key>>>,
+    keys: Arc<HashMap<String, Arc<Identity>>>,
     /// None before the first look.
     read_at: Option<Instant>,
 }
 
-/// Why a key does not open anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Invalid {
-    Unknown,
-    /// The database has not told for too long which keys are valid.
-    Stale,
-}
-
-impl Keys {
-    pub fn required() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    pub const fn are_required(&self) -> bool {
-        self.0.is_some()
-    }
-
-    pub async fn check(&self, given: &ApiKey) -> Result<Arc<Key>, Invalid> {
+impl KeyRing {
+    pub async fn check(&self, given: &ApiKey) -> Result<Arc<Identity>, Invalid> {
         let ring = self.ring().await.ok_or(Invalid::Stale)?;
         let key = ring.keys.get(given.id()).ok_or(Invalid::Unknown)?;
         let is_same: bool = key.digest.ct_eq(&given.digest()).into();
@@ -76,7 +47,7 @@ impl Keys {
 
     /// As it was read lately.
     async fn ring(&self) -> Option<Ring> {
-        let mut look = self.0.as_ref()?.subscribe();
+        let mut look = self.0.subscribe();
         let first = look.wait_for(|ring| ring.read_at.is_some());
         let ring = timeout(FIRST_LOOK_WITHIN, first).await.ok()?.ok()?.clone();
         let is_fresh = ring.read_at.is_some_and(|at| at.elapsed() < STALE_AFTER);
@@ -84,11 +55,10 @@ impl Keys {
     }
 
     /// Looks for new and revoked keys until the service stops.
-    pub async fn run(self, context: Context) {
-        let Some(ring) = &self.0 else { return };
+    pub async fn run(&self, context: &Context) {
         let mut has_failed = false;
         loop {
-            let looked = look(ring, &context.message_store.pool).await;
+            let looked = look(&self.0, &context.message_store.pool).await;
             if let Err(why) = &looked
                 && !has_failed
             {
@@ -124,9 +94,9 @@ async fn look(ring: &watch::Sender<Ring>, pool: &PgPool) -> Result<(), Failure> 
 
 /// Keys that have not changed stay the same, so that their streams go on.
 fn next(
-    last: &HashMap<String, Arc<Key>>,
+    last: &HashMap<String, Arc<Identity>>,
     rows: Vec<KeyRow>,
-) -> Result<HashMap<String, Arc<Key>>, Failure> {
+) -> Result<HashMap<String, Arc<Identity>>, Failure> {
     let mut named = BTreeSet::new();
     let mut keys = HashMap::with_capacity(rows.len());
     for KeyRow { id, client, role, digest } in rows {
@@ -137,29 +107,25 @@ fn next(
         let label = if named.contains(&client) { &client } else { OTHER };
         let role = role.parse().map_err(Failure::permanent)?;
         let digest = digest.try_into().map_err(|_| Failure::permanent("a digest of 32 bytes"))?;
-        let key = Key {
+        let key = Identity {
+            key_id: Some(id.clone()),
+            who: client.as_str().into(),
             client: client.as_str().into(),
             role,
             digest,
             label: label.into(),
+            lifetime: None,
             revoked: CancellationToken::new(),
-            id,
         };
-        let known = last.get(&key.id).filter(|known| known.is_like(&key)).cloned();
-        keys.insert(key.id.clone(), known.unwrap_or_else(|| Arc::new(key)));
+        let known = last.get(&id).filter(|known| is_like(known, &key)).cloned();
+        keys.insert(id, known.unwrap_or_else(|| Arc::new(key)));
     }
     Ok(keys)
 }
 
-impl Key {
-    pub const fn digest(&self) -> &[u8; 32] {
-        &self.digest
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        let of = |key: &Self| (key.client.clone(), key.role, key.digest, key.label.clone());
-        of(self) == of(other)
-    }
+fn is_like(one: &Identity, other: &Identity) -> bool {
+    let of = |key: &Identity| (key.client.clone(), key.role, key.digest, key.label.clone());
+    of(one) == of(other)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod lies;
 mod lives;
 mod messages;
 mod metrics;
+mod oidc;
 mod outages;
 mod past;
 mod pending;
