@@ -1,5 +1,6 @@
 //! A collector of traces and metrics, by OTLP over HTTP, that stores what it receives.
 
+use crate::HttpsServer;
 use axum::{Router, body::Bytes, routing::post};
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -10,6 +11,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 use uuid::Uuid;
@@ -38,21 +40,30 @@ struct Heard {
 
 pub struct Collector {
     pub url: String,
-    heard: Arc<Mutex<Heard>>,
+    /// For https.
+    pub ca_file: Option<PathBuf>,
+    heard: Shared,
 }
+
+type Shared = Arc<Mutex<Heard>>;
 
 impl Collector {
     /// Listens for as long as the test runs.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it listens"));
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        let (traces, metrics) = (heard.clone(), heard.clone());
-        let routes = Router::new()
-            .route("/v1/traces", post(async move |body: Bytes| locked(&traces).spans(body)))
-            .route("/v1/metrics", post(async move |body: Bytes| locked(&metrics).values(body)));
+        let heard = Shared::default();
+        let routes = routes(&heard);
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { url, heard }
+        Self { url, ca_file: None, heard }
+    }
+
+    /// By https, under an authority of its own.
+    pub async fn start_https() -> Self {
+        let (server, heard) = (HttpsServer::bind().await, Shared::default());
+        let (url, ca_file) = (server.url.clone(), Some(server.ca_file.clone()));
+        server.serve(routes(&heard));
+        Self { url, ca_file, heard }
     }
 
     pub fn requests(&self) -> usize {
@@ -72,6 +83,13 @@ impl Collector {
         let key = (service.into(), name.into(), labels.into());
         locked(&self.heard).values.get(&key).copied()
     }
+}
+
+fn routes(heard: &Shared) -> Router {
+    let (traces, metrics) = (heard.clone(), heard.clone());
+    Router::new()
+        .route("/v1/traces", post(async move |body: Bytes| locked(&traces).spans(body)))
+        .route("/v1/metrics", post(async move |body: Bytes| locked(&metrics).values(body)))
 }
 
 fn locked(heard: &Mutex<Heard>) -> std::sync::MutexGuard<'_, Heard> {
