@@ -13,5 +13,5 @@ pub use export::{Export, flush, start};
 pub use lines::flush_logs;
 pub use logs::{LogFormat, logs, write_line};
 pub use opentelemetry::trace::SpanKind;
-pub use span::{Span, trace_id};
+pub use span::{Span, for_request, request_id, trace_id};
 pub use traceparent::TraceParent;

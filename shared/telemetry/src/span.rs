@@ -8,8 +8,13 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use std::{
     fmt::{self, Display},
+    sync::Arc,
     time::SystemTime,
 };
+
+tokio::task_local! {
+    static REQUEST_ID: Arc<str>;
+}
 
 /// Recorded when it ends; dropped before, it is discarded.
 #[derive(Debug, Default)]
@@ -49,7 +54,10 @@ impl Span {
             name: name.to_string().into(),
             start_time: now,
             end_time: now,
-            attributes: Vec::new(),
+            attributes: request_id()
+                .map(|id| KeyValue::new("request_id", id))
+                .into_iter()
+                .collect(),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
@@ -115,6 +123,19 @@ impl Span {
 fn place(span: &SpanData) -> TraceParent {
     let context = &span.span_context;
     TraceParent { trace: context.trace_id(), span: context.span_id(), flags: context.trace_flags() }
+}
+
+/// Spans that begin while this works have the request's id.
+pub async fn for_request<T>(id: Option<Arc<str>>, work: impl Future<Output = T>) -> T {
+    match id {
+        Some(id) => REQUEST_ID.scope(id, work).await,
+        None => work.await,
+    }
+}
+
+/// Of the request that this task works for.
+pub fn request_id() -> Option<Arc<str>> {
+    REQUEST_ID.try_with(Arc::clone).ok()
 }
 
 /// For log lines: the id of the trace, if it is exported.

@@ -17,6 +17,7 @@ use events::{CancelReason, OrderId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::http::{Problem, traceparent};
+use telemetry::{for_request, request_id};
 
 #[derive(Default, Deserialize)]
 struct Asked {
@@ -42,7 +43,8 @@ pub async fn cancel(
     let operator = caller.identity().filter(|it| it.role.operates());
     let operator = operator.map(|identity| Actor::of(identity, "api", reason.as_deref()));
     let trace = traceparent(&headers);
-    let cancelled = tokio::spawn(by(app, operator, id, trace)).await;
+    let cancelling = for_request(request_id(), by(app, operator, id, trace));
+    let cancelled = tokio::spawn(cancelling).await;
     match cancelled.map_err(|_| Problem::internal())?? {
         Outcome::Accepted(status) => {
             let body = json!({ "order_id": id, "status": status, "cancel": "accepted" });

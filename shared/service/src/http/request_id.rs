@@ -1,4 +1,4 @@
-//! Gives each request an id, which its answer, its problem and its log lines have.
+//! Gives each request an id, which its answer, its problem, its log lines and its spans have.
 
 use super::problem::Problem;
 use axum::{
@@ -10,6 +10,7 @@ use axum::{
 };
 use messaging::{Env, SystemEnv};
 use std::sync::Arc;
+use telemetry::for_request;
 use tracing::Instrument;
 
 const X_REQUEST_ID: &str = "x-request-id";
@@ -24,7 +25,8 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
     let id: Arc<str> = id.into();
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request_id = &*id);
-    let mut answer = next.run(request).instrument(span).await;
+    let answering = for_request(Some(id.clone()), next.run(request));
+    let mut answer = answering.instrument(span).await;
     if let Some(problem) = answer.extensions_mut().remove::<Arc<Problem>>() {
         *answer.body_mut() = Body::from(problem.text_for(&id));
     }

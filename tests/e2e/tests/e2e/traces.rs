@@ -10,11 +10,13 @@ const SOON: Duration = Duration::from_secs(30);
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn fleet_that_tells(collector: &Collector) -> Fleet {
-    let settings = [
+    let ca_file = collector.ca_file.as_ref().map(|path| path.display().to_string());
+    let mut settings = vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
     ];
+    settings.extend(ca_file.as_deref().map(|file| ("OTEL_EXPORTER_OTLP_CERTIFICATE", file)));
     Fleet::start_with(&settings).await
 }
 
@@ -22,6 +24,7 @@ async fn fleet_that_tells(collector: &Collector) -> Fleet {
 async fn place_in_trace(fleet: &Fleet, wish: &Value, traceparent: &str) -> Uuid {
     let url = format!("{}/orders", fleet.order_url);
     let request = fleet.http.post(url).json(wish).header("traceparent", traceparent);
+    let request = request.header("x-request-id", "placed");
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     answer["order_id"].as_str().unwrap().parse().unwrap()
 }
@@ -61,7 +64,7 @@ fn one_trace(spans: &[Span]) -> String {
 
 #[tokio::test]
 async fn a_confirmed_order_is_one_trace_from_the_request_to_its_last_status() {
-    let collector = Collector::start().await;
+    let collector = Collector::start_https().await;
     let fleet = fleet_that_tells(&collector).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
@@ -170,7 +173,9 @@ async fn a_callers_trace_is_gone_on_with_and_left_alone_if_he_wants_no_record() 
     }
 
     let id = place_in_trace(&fleet, &order("card_flaky", PLENTY, 1), CALLER).await;
-    assert_eq!(fleet.cancel(id).await, 202);
+    let cancel = fleet.http.post(format!("{}/orders/{id}/cancel", fleet.order_url));
+    let cancelled = cancel.header("x-request-id", "cancelled").send().await.unwrap();
+    assert_eq!(cancelled.status(), 202);
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
     let spans = until(SOON, || async {
         let spans = collector.spans_about(id);
@@ -187,6 +192,10 @@ async fn a_callers_trace_is_gone_on_with_and_left_alone_if_he_wants_no_record() 
         "order: publish order.cancel-requested < order: cancel order".into(),
     ] {
         assert!(found.contains(&hop), "{hop} is missing in {found:#?}");
+    }
+    for (name, request) in [("POST /orders", "placed"), ("cancel order", "cancelled")] {
+        let span = spans.iter().find(|span| span.name == name).unwrap();
+        assert_eq!(span.attributes["request_id"], request);
     }
     assert_eq!(collector.spans_about(silent), []);
     fleet.close().await;
