@@ -4,8 +4,10 @@ use super::{
     encrypted::{Https, client_config},
     *,
 };
+use crate::http::{HttpSettings, Limits, OpenStream, guarded, limited};
 use axum::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use h2::{
     Reason, RecvStream,
     client::{self, SendRequest},
@@ -96,7 +98,7 @@ async fn a_stream_of_events_goes_on_beside_other_requests() {
     let said = Arc::new(Mutex::new(Some(said)));
     let events = async move || {
         let said = said.lock().unwrap().take().unwrap();
-        let parts = futures::stream::unfold(said, async |mut said| {
+        let parts = stream::unfold(said, async |mut said| {
             Some((Ok::<_, Infallible>(said.recv().await?), said))
         });
         Body::from_stream(parts)
@@ -250,4 +252,59 @@ async fn endless_headers_close_the_connection() {
         }
         timeout(SOON, ends).await.expect("it is closed").unwrap();
     }
+}
+
+/// Routes under such limits, as a service has them.
+fn under(change: impl FnOnce(&mut HttpSettings)) -> Router {
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        http: HttpSettings,
+    }
+    let mut settings = <Cli as clap::Parser>::parse_from(["service"]).http;
+    settings.allowed_hosts = "*".parse().unwrap();
+    change(&mut settings);
+    let limits = Arc::new(Limits::new(&settings));
+    let stream = async |permit: OpenStream| {
+        let open = stream::iter([Ok::<_, Infallible>("open")]).chain(stream::pending());
+        Body::from_stream(open.inspect(move |_| _ = &permit))
+    };
+    let routes = Router::new().route("/", get(async || "here")).route("/stream", get(stream));
+    guarded(limited(routes, limits.clone()), limits.clone()).with_state(limits)
+}
+
+/// The statuses of these requests, all at once on one connection, whose bodies stay open.
+async fn statuses(client: &mut Client, path: &str, count: usize) -> (Vec<u16>, Vec<RecvStream>) {
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let request = Request::get(format!("https://localhost{path}")).body(()).unwrap();
+        let mut requests = client.requests.clone().ready().await.unwrap();
+        answers.push(requests.send_request(request, true).unwrap().0);
+    }
+    let answers = futures::future::try_join_all(answers).await.unwrap();
+    answers.into_iter().map(|answer| (answer.status().as_u16(), answer.into_body())).unzip()
+}
+
+#[tokio::test]
+async fn the_rate_of_a_client_counts_the_requests_of_its_connection() {
+    let server = Https::serve(under(|settings| settings.rate_limit = 5), |_| {}).await;
+    let mut client = Client::connect(&server).await;
+    let (statuses, _) = statuses(&mut client, "/", 60).await;
+    let admitted = statuses.iter().filter(|status| **status == 200).count();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    // Some may be admitted anew while the last are answered.
+    assert!((5..30).contains(&admitted) && admitted + refused == 60, "{statuses:?}");
+}
+
+#[tokio::test]
+async fn the_streams_of_a_client_are_counted_on_one_connection_too() {
+    let server = Https::serve(under(|settings| settings.streams_per_client = 3), |_| {}).await;
+    let mut client = Client::connect(&server).await;
+    let (mut found, mut open) = statuses(&mut client, "/stream", 8).await;
+    found.sort_unstable();
+    assert_eq!(found, [200, 200, 200, 429, 429, 429, 429, 429]);
+    // One that is given up makes room.
+    open.clear();
+    let again = async { while statuses(&mut client, "/stream", 1).await.0 != [200] {} };
+    timeout(SOON, again).await.expect("it makes room");
 }
