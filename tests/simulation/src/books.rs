@@ -1,6 +1,6 @@
 //! The services' in-memory databases, for the test that compares them with Postgres.
 
-pub use crate::{disk::Disk, fleet::usual};
+pub use crate::{disk::Disk, fleet::usual, stores::inventory::Stock};
 pub use memory_stores::{
     inventory::StockStore,
     order::{OrderStore, Orders},

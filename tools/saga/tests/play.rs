@@ -26,6 +26,7 @@ impl Play {
         let mut child = Self::command(&["play"], port)
             // So that an order without a provider ends soon.
             .env("PAYMENT_ATTEMPTS_MAX", "4")
+            .env("DEMO_TRAFFIC", "0")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -106,7 +107,8 @@ async fn the_whole_system_plays_in_one_process_without_any_server() {
 
     // As in the README.
     let (created, order) = play.place("one", 2).await;
-    assert_eq!((created, &order["total_amount"]), (StatusCode::CREATED, &json!(99.80)));
+    assert_eq!(created, StatusCode::CREATED);
+    assert_eq!(order["total_amount"].to_string(), "99.80");
     play.ends(&order["order_id"], "CONFIRMED").await;
     assert_eq!(play.place("one", 2).await.1["order_id"], order["order_id"]);
     let (refused, problem) = play.place("one", 3).await;

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reaction::{Decision, Heard, On, scenario::heard};
 use said::*;
 use service::Service;
-use simulation::books::{self, Disk, ShipmentStore, StockStore};
+use simulation::books::{self, Disk, ShipmentStore, Stock, StockStore};
 use std::{collections::BTreeSet, fmt::Debug};
 
 const SEEDS: u64 = 3;
@@ -188,7 +188,9 @@ async fn shipping_knows_the_same() {
 async fn inventory_knows_the_same() {
     for seed in 0..SEEDS {
         let service = inventory::service(&inventory::Settings {}).expect("it has no settings");
-        let mut twins = Twins::new(seed, StockStore::default(), inventory::Stock, &service).await;
+        let mut twins =
+            Twins::<Stock, _, _>::new(seed, StockStore::default(), inventory::Stock, &service)
+                .await;
         for _ in 0..STEPS {
             let items = twins.items();
             match twins.below(3) {
