@@ -1,6 +1,7 @@
 //! Feeds streams with this process's writes: the events of all orders, their ends, and the progress
 //! of single orders. `replicas.rs` finds the writes of other processes.
 
+mod tally;
 mod watchers;
 
 use crate::{
@@ -18,6 +19,7 @@ use std::{
 };
 use telemetry::metrics;
 
+pub use tally::Tally;
 pub use watchers::{Watch, WatchAll, Watchers};
 
 #[derive(Clone, Default)]
@@ -25,6 +27,7 @@ pub struct Feeds {
     pub watchers: Watchers,
     pub endings: Feed,
     pub news: NewsFeed,
+    pub tally: Tally,
 }
 
 /// Whose clients hear of it; none where keys are not required.
@@ -91,6 +94,9 @@ impl Feeds {
         for Change { order, .. } in changes.iter().filter(|change| change.has_ended) {
             metrics::ENDED.record(order.age(), [order.status().name()]);
         }
+        let events = changes.iter().flat_map(|change| change.news).map(|fact| fact.event);
+        let ended = changes.iter().filter(|change| change.has_ended);
+        self.tally.add(events.chain(ended.map(|change| change.order.status().name())));
         self.tell(&changes);
     }
 

@@ -31,7 +31,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use cancelling::{Outcome, cancel};
 pub use deadline::Deadline;
-pub use feed::{Ending, Feeds, News, WatchAll, Watchers};
+pub use feed::{Ending, Feeds, News, Tally, WatchAll, Watchers};
 pub use http::{App, More, routes};
 use keys::{ApiKeys, Keys, TokenSettings};
 pub use order::{Cancel, Fact, Order, Status};
@@ -114,7 +114,7 @@ pub fn service_with(
         }
     };
     let feeds = orders.feeds.clone();
-    let writer = writer.with_news(feeds.news.clone());
+    let writer = writer.with_feeds(feeds.clone());
     let (order_deadline, keys_kept) = (settings.order_deadline, settings.keys_kept);
     let deadline = Arc::new(Deadline::new(orders.clone(), order_deadline));
     let service = reactions(orders)

@@ -5,7 +5,7 @@ mod drawing;
 mod keys;
 mod writer;
 
-use crate::{feed::NewsFeed, store};
+use crate::{feed::Feeds, store};
 use events::{Item, Money, OrderId, PaymentMethod};
 use keys::{BusyKeys, HeldKey};
 use serde::Serialize;
@@ -106,7 +106,7 @@ impl Placing {
     pub fn channel(capacity: usize) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(capacity);
         let placing = Self { queue: sender, busy: BusyKeys::default(), taken_within: TAKEN_WITHIN };
-        (placing, Writer::new(receiver, NewsFeed::default()))
+        (placing, Writer::new(receiver, Feeds::default()))
     }
 
     pub async fn place(&self, mut request: Request) -> Verdict {

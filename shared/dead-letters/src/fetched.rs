@@ -4,7 +4,9 @@
 
 use anyhow::{Context, Result};
 use futures::{FutureExt, future::BoxFuture};
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicRejectOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use messaging::{Message, RabbitMq, wire};
@@ -56,6 +58,14 @@ impl FetchedMessages {
         let acknowledged = in_time(self.channel.basic_ack(tag, BasicAckOptions::default()));
         let failed = || format!("cannot fetch a message from {}", self.queue);
         async move { acknowledged.await.with_context(failed) }.boxed()
+    }
+
+    /// It becomes a dead letter.
+    pub fn reject(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
+        let rejected =
+            in_time(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false }));
+        let failed = || format!("cannot reject a message of {}", self.queue);
+        async move { rejected.await.with_context(failed) }.boxed()
     }
 
     /// Returns once RabbitMQ has all messages back, and has processed every acknowledgement.

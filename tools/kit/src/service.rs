@@ -285,9 +285,15 @@ fn provider(settings: &Settings) -> Option<(String, String)> {
 }
 
 /// The live page's variables.
-fn page(settings: &Settings) -> [(String, String); 2] {
+fn page(settings: &Settings) -> [(String, String); 3] {
+    const TRAFFIC: &str = "DEMO_TRAFFIC";
     let demo = if settings.is_demo { "1" } else { "0" };
-    [("DEMO".to_owned(), demo.to_owned()), ("RABBITMQ_PAGE".to_owned(), settings.management_url())]
+    let traffic = env::var(TRAFFIC).ok().or_else(|| settings.dotenv.get(TRAFFIC).cloned());
+    [
+        ("DEMO".to_owned(), demo.to_owned()),
+        (TRAFFIC.to_owned(), traffic.unwrap_or_else(|| "1".to_owned())),
+        ("RABBITMQ_PAGE".to_owned(), settings.management_url()),
+    ]
 }
 
 fn secret_file(home: &Path, name: &str, variable: &str) -> PathBuf {

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use async_trait::async_trait;
-use dead_letters::{Letter, ReplayPlan, judge, now};
-use messaging::{Broker, MemoryBroker};
+use dead_letters::{Letter, ReplayPlan, judge, now, order_of};
+use events::OrderId;
+use messaging::{Broker, MemoryBroker, header};
 use order::acts::acts_of;
 use order_page::{Acted, Deed, Operator, OwnBooks};
 use std::sync::Arc;
@@ -36,6 +37,18 @@ impl Operator for MemoryOperator {
 
     async fn first(&self, queue: &str) -> Result<Option<Letter>> {
         Ok(self.letters(queue).into_iter().next())
+    }
+
+    async fn set_aside(&self, queue: &str, order: OrderId) -> Result<bool> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.0.drain(queue).into_iter().partition(|message| order_of(message) == Some(order));
+        others.into_iter().for_each(|message| self.0.inject(queue, message));
+        let found = !own.is_empty();
+        let parked = messaging::dead_letters(queue);
+        let why = "an operator has set it aside";
+        let own = own.into_iter().map(|message| message.with(header::REASON, why));
+        own.for_each(|message| self.0.inject(&parked, message));
+        Ok(found)
     }
 
     async fn act(&self, mut books: OwnBooks, queue: &str, max: usize, deed: Deed) -> Result<Acted> {

@@ -35,12 +35,12 @@ pub struct System {
 
 impl System {
     /// Starts everything, and serves at this address until it is stopped.
-    pub async fn start(address: SocketAddr) -> Result<Arc<Self>> {
+    pub async fn start(address: SocketAddr, traffic: u8) -> Result<Arc<Self>> {
         let system = Arc::new(Self::default());
         for service in [payment::NAME, inventory::NAME, shipping::NAME] {
             system.run_service(service).await;
         }
-        let order = system.start_order(address).await?;
+        let order = system.start_order(address, traffic).await?;
         system.running.lock().await.insert(order::NAME, order);
         Ok(system)
     }
@@ -89,16 +89,16 @@ impl System {
         process
     }
 
-    async fn start_order(self: &Arc<Self>, address: SocketAddr) -> Result<Process> {
+    async fn start_order(self: &Arc<Self>, address: SocketAddr, traffic: u8) -> Result<Process> {
         let mut settings: order_page::Settings = from_environment();
-        settings.page.demo = true;
+        (settings.page.demo, settings.page.demo_traffic) = (true, traffic);
         settings.order.http.http_addr = address;
         let feeds = Feeds::with_capacity(settings.order.feed_bytes());
         let store = OrderStore::new(feeds.clone());
         let (mut process, context) = self.process(&order::reactions(store.clone()), &self.orders);
         context.health.see_database(true);
         let (placing, writer) = Placing::channel(settings.order.http.in_flight_max as usize);
-        process.tasks.spawn(writer.with_news(feeds.news.clone()).run(context.clone()));
+        process.tasks.spawn(writer.with_feeds(feeds.clone()).run(context.clone()));
         let deadline = Arc::new(Deadline::new(store.clone(), settings.order.order_deadline));
         process.every(Duration::from_secs(1), context.clone(), move |context| {
             let deadline = deadline.clone();
@@ -109,7 +109,7 @@ impl System {
         acting.controls = Some(self.clone());
         let Mounted { feed, routes } = mount(&settings, Some(Arc::new(acting)));
         let (backend, plain) = (backend::backend(&context, &store), context.with(()));
-        process.tasks.spawn(feed.run(plain.clone(), backend.clone(), feeds.watchers.clone()));
+        process.tasks.spawn(feed.run(plain.clone(), backend.clone(), feeds.clone()));
         let (keys, stop) = (Keys::default(), plain.stop.clone());
         let app = App::over(backend, &settings.order, plain, feeds, placing, keys);
         let mut more = routes(&app);

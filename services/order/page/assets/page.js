@@ -77,6 +77,13 @@ function show(frame) {
     if (name.endsWith('.consumers')) offer(name.split('.')[0], number.is_alarm);
   }
   if (frame.rows || frame.ids) showRows(frame.rows || [], frame.ids);
+  for (const [event, rate] of Object.entries(frame.rates || {})) {
+    all(`[data-rate="${event}"]`).forEach((it) => (it.textContent = rate));
+  }
+  if (frame.summary !== undefined) {
+    find('#summary').innerHTML = frame.summary;
+    filter();
+  }
   if (frame.dead !== undefined) showDead(frame.dead);
   if (frame.trouble !== undefined) {
     const trouble = find('#trouble');
@@ -138,7 +145,7 @@ function filter() {
     item.hidden = wanted !== 'all' && item.firstElementChild.dataset.state !== wanted;
     shown += !item.hidden;
   }
-  find('#none').hidden = shown > 0;
+  find('#none').hidden = shown > 0 || find('#summary').childElementCount > 0;
 }
 
 all('input[name="filter"]').forEach((it) => it.addEventListener('change', filter));
@@ -294,11 +301,14 @@ if (find('#twenty')) {
   find('#twenty').addEventListener('click', () => {
     for (let more = 0; more < 20; more += 1) place(mixed((count += 1)));
   });
-  let traffic = null;
-  find('#traffic').addEventListener('click', (event) => {
-    clearInterval(traffic);
-    traffic = traffic ? null : setInterval(() => document.hidden || place(mixed((count += 1))), 1000);
-    event.target.setAttribute('aria-pressed', traffic !== null);
+  find('#traffic').addEventListener('click', async (event) => {
+    const flow = event.target.getAttribute('aria-pressed') === 'true' ? 'off' : 'on';
+    try {
+      await ask('/page/traffic/' + flow);
+      event.target.setAttribute('aria-pressed', flow === 'on');
+    } catch (why) {
+      say(`Nothing was done: ${why.message}`);
+    }
   });
 }
 

@@ -9,15 +9,17 @@ use crate::{
 };
 use askama::Template;
 use axum::{
+    Json,
     extract::{Path, State, rejection::PathRejection},
     response::Html,
 };
 use events::{OrderId, SERVICES};
 use labels::span;
 use order::{
-    View,
+    Order, View,
     http::{App, order_id, problem},
 };
+use serde_json::{Value, json};
 use service::http::Problem;
 
 #[derive(Template)]
@@ -40,6 +42,22 @@ pub async fn show(
     html(&app, order_id(id)?).await.map(Html)
 }
 
+/// For the tour: whether it has ended, and how.
+pub async fn status(
+    State(Page { app, .. }): State<Page>,
+    _: Viewer,
+    id: Result<Path<OrderId>, PathRejection>,
+) -> Result<Json<Value>, Problem> {
+    let id = order_id(id)?;
+    let order = app.backend.order(id, None).await?.ok_or_else(|| problem::no_such_order(id))?;
+    let (status, took) = (order.status(), span(age_ms(&order)));
+    Ok(Json(json!({ "status": status, "is_final": status.is_final(), "took": took })))
+}
+
+fn age_ms(order: &Order) -> i64 {
+    i64::try_from(order.age().as_millis()).unwrap_or(i64::MAX)
+}
+
 pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
     let found = app.backend.get(id, None).await?;
     let view = found.ok_or_else(|| problem::no_such_order(id))?;
@@ -54,11 +72,10 @@ pub async fn html(app: &App, id: OrderId) -> Result<String, Problem> {
         Ending::Open => order_labels::waits(&waiting),
         _ => order_labels::ending(&view.order),
     };
-    let took_ms = i64::try_from(view.order.age().as_millis()).unwrap_or(i64::MAX);
     let detail = Detail {
         ending,
         summary,
-        took: span(took_ms),
+        took: span(age_ms(&view.order)),
         // The part that distinguishes traces.
         trace: trace.and_then(|trace| trace.split('-').nth(1).map(Into::into)),
         lanes: lanes::draw(title, &steps),

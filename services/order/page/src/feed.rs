@@ -5,10 +5,11 @@ use crate::{
     dead::{self, Reasons},
     operator::Operator,
     queues::{LOOK_EVERY, Looking, Queues},
+    rates::Rates,
     scene::{Frame, Scene},
 };
 use events::EventId;
-use order::{Backend, WatchAll, Watchers};
+use order::{Backend, Feeds, WatchAll};
 use service::Context;
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -96,13 +97,18 @@ impl PageFeed {
         subscriber
     }
 
+    /// Whether a page is open.
+    pub fn is_watched(&self) -> bool {
+        self.inner.latest.receiver_count() > 0
+    }
+
     #[cfg(test)]
     pub fn is_looking(&self) -> bool {
         self.lock().scene.is_some()
     }
 
     /// Works until the service stops.
-    pub async fn run(self, context: Context<()>, backend: Arc<dyn Backend>, watchers: Watchers) {
+    pub async fn run(self, context: Context<()>, backend: Arc<dyn Backend>, feeds: Feeds) {
         loop {
             tokio::select! {
                 () = context.stop.cancelled() => return,
@@ -110,7 +116,7 @@ impl PageFeed {
             }
             tokio::select! {
                 () = context.stop.cancelled() => return,
-                () = self.orders(&context, &*backend, watchers.watch_all()) => {}
+                () = self.orders(&context, &*backend, &feeds) => {}
                 () = self.queues(&context) => {}
             }
             *self.lock() = State::default();
@@ -118,19 +124,22 @@ impl PageFeed {
     }
 
     /// Ends when no page has been open for a while.
-    async fn orders(&self, context: &Context<()>, backend: &dyn Backend, mut watch: WatchAll) {
+    async fn orders(&self, context: &Context<()>, backend: &dyn Backend, feeds: &Feeds) {
+        let (mut watch, mut rates) = (feeds.watchers.watch_all(), Rates::new(feeds.tally.clone()));
         let mut scene = Scene::default();
         let mut last_seen = Instant::now();
         let mut count_at = last_seen;
         loop {
             let began = Instant::now();
-            if self.inner.latest.receiver_count() > 0 {
+            if self.is_watched() {
                 last_seen = began;
             } else if began - last_seen > LINGER {
                 return;
             }
             let mut next = scene.clone();
             next.trouble.clear();
+            rates.look();
+            next.show_rates(&rates);
             let looked = self.look(context, backend, &mut watch, &mut next).await;
             let looked = match looked {
                 Ok(passed) if began >= count_at => {
@@ -180,7 +189,7 @@ impl PageFeed {
         let now = context.env.now();
         let views: Vec<_> =
             views.into_iter().map(|view| view.at(now, self.inner.deadline)).collect();
-        scene.show_orders(&views, &queues);
+        scene.show_orders(&views, &queues, now);
         Ok(scene.passed(&views, now))
     }
 

@@ -12,12 +12,15 @@ mod map;
 mod operator;
 mod order_labels;
 mod queues;
+mod rates;
 mod rows;
 #[cfg(feature = "demo")]
 mod scenarios;
 mod scene;
 mod sign_in;
 mod steps;
+#[cfg(feature = "demo")]
+mod traffic;
 
 use crate::order_labels::Ending;
 pub use acting::Acting;
@@ -52,6 +55,7 @@ use service::{
     },
 };
 use std::{path::PathBuf, sync::Arc};
+use traffic::Traffic;
 
 /// None without the demonstration.
 #[cfg(not(feature = "demo"))]
@@ -60,8 +64,31 @@ mod scenarios {
         axum::Router::new()
     }
 
-    pub const fn buttons() -> String {
+    pub const fn buttons(_: bool) -> String {
         String::new()
+    }
+
+    pub const fn tour(_: bool) -> String {
+        String::new()
+    }
+}
+
+/// None without the demonstration.
+#[cfg(not(feature = "demo"))]
+mod traffic {
+    #[derive(Clone)]
+    pub struct Traffic;
+
+    impl Traffic {
+        pub const fn new(_: u8) -> Self {
+            Self
+        }
+
+        pub const fn is_flowing(&self) -> bool {
+            false
+        }
+
+        pub async fn run(self, _: order::http::App, _: crate::PageFeed) {}
     }
 }
 
@@ -87,6 +114,11 @@ pub struct PageSettings {
     #[arg(default_value = "0", default_missing_value = "1")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub demo: bool,
+    /// Orders a second of all kinds that a demonstration places while a page is open; 0: none
+    #[cfg(feature = "demo")]
+    #[arg(long, env = "DEMO_TRAFFIC", default_value_t = 0, value_name = "DEMO_TRAFFIC")]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub demo_traffic: u8,
     /// How an operator comes to RabbitMQ; for the dead letters, with DEMO=1 or API_KEYS=required
     #[arg(long, env = "OPERATOR_AMQP_URL", hide_env_values = true)]
     #[arg(value_name = "OPERATOR_AMQP_URL")]
@@ -105,6 +137,7 @@ struct Page {
     app: App,
     feed: PageFeed,
     acting: Option<Arc<Acting>>,
+    traffic: Traffic,
     rabbitmq_page: Arc<str>,
 }
 
@@ -115,11 +148,11 @@ pub fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let may_act = page.demo || order.api_keys == ApiKeys::Required;
     let acting = may_act.then(|| Acting::new(page)).transpose()?.map(Arc::new);
     let Mounted { feed, routes } = mount(settings, acting);
-    let (watchers, looked_at) = (orders.feeds.watchers.clone(), orders.clone());
+    let (feeds, looked_at) = (orders.feeds.clone(), orders.clone());
     let service = order::service_with(order, orders, routes)?;
     Ok(service.worker("look for the live page", |context| {
         let backend = order::backend(context.clone(), looked_at);
-        feed.run(context.with(()), backend, watchers)
+        feed.run(context.with(()), backend, feeds)
     }))
 }
 
@@ -135,10 +168,24 @@ pub fn mount(settings: &Settings, acting: Option<Arc<Acting>>) -> Mounted {
     let feed =
         PageFeed::new(SystemEnv.new_id(), order.order_deadline, operator, order.feed_bytes());
     let (rabbitmq_page, shown) = (page.rabbitmq_page.as_str().into(), feed.clone());
+    let per_second = if page.demo { page.traffic() } else { 0 };
     let routes = Box::new(move |app: &App| {
-        routes(Page { app: app.clone(), feed: shown, acting, rabbitmq_page })
+        let traffic = Traffic::new(per_second);
+        if acting.as_ref().is_some_and(|acting| acting.is_demo) {
+            tokio::spawn(traffic.clone().run(app.clone(), shown.clone()));
+        }
+        routes(Page { app: app.clone(), feed: shown, acting, traffic, rabbitmq_page })
     });
     Mounted { feed, routes }
+}
+
+impl PageSettings {
+    const fn traffic(&self) -> u8 {
+        #[cfg(feature = "demo")]
+        return self.demo_traffic;
+        #[cfg(not(feature = "demo"))]
+        0
+    }
 }
 
 impl Page {
@@ -153,9 +200,11 @@ impl FromRef<Page> for Arc<Limits> {
     }
 }
 
+const STYLE: &str = concat!(include_str!("../assets/page.css"), include_str!("../assets/tour.css"));
+
 fn routes(page: Page) -> More {
     let open = Router::new()
-        .route("/page/page.css", get(|| file("text/css", include_str!("../assets/page.css"))))
+        .route("/page/page.css", get(|| file("text/css", STYLE)))
         .route("/page/page.js", get(|| file("text/javascript", include_str!("../assets/page.js"))))
         .merge(sign_in::routes())
         .layer(middleware::from_fn(guard));
@@ -163,6 +212,7 @@ fn routes(page: Page) -> More {
         .route("/", get(show))
         .route("/page/frames", get(follow::follow))
         .route("/page/orders/{id}", get(detail::show))
+        .route("/page/orders/{id}/status", get(detail::status))
         .route("/page/dead-letters/{queue}/{deed}", post(dead::act))
         .route("/page/services/{service}/{deed}", post(controls::act))
         .merge(scenarios::routes())
@@ -180,6 +230,7 @@ struct Whole<'a> {
     detail: String,
     selected: Option<OrderId>,
     buttons: String,
+    tour: String,
     has_controls: bool,
     /// For acts; none for who may only look.
     token: Option<String>,
@@ -216,14 +267,21 @@ async fn show(
         None => None,
     };
     let acting = page.acting.as_deref().filter(|_| caller.must(Role::operates).is_ok());
+    let is_demo = acting.is_some_and(|it| it.is_demo);
+    let has_controls = acting.is_some_and(|it| it.controls.is_some());
     let whole = Whole {
-        map: map::draw(&scene.numbers),
+        map: map::draw(&scene.numbers, &scene.rates),
         detail: detail.unwrap_or_default(),
         selected,
         scene,
         frame,
-        buttons: acting.filter(|it| it.is_demo).map(|_| scenarios::buttons()).unwrap_or_default(),
-        has_controls: acting.is_some_and(|it| it.controls.is_some()),
+        buttons: if is_demo {
+            scenarios::buttons(page.traffic.is_flowing())
+        } else {
+            String::new()
+        },
+        tour: if is_demo { scenarios::tour(has_controls) } else { String::new() },
+        has_controls,
         token: acting.map(|it| it.token(&caller)),
         client: caller.client(),
         rabbitmq_page: &page.rabbitmq_page,

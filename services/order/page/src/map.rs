@@ -12,11 +12,16 @@ use std::collections::BTreeMap;
 struct Map<'a> {
     drawings: [Drawing; 2],
     numbers: &'a BTreeMap<String, Number>,
+    rates: &'a BTreeMap<&'static str, String>,
 }
 
 impl Map<'_> {
     fn number(&self, service: &str, name: &str) -> &str {
         self.numbers.get(&format!("{service}.{name}")).map_or("–", |number| &number.text)
+    }
+
+    fn rate(&self, event: &str) -> &str {
+        self.rates.get(event).map_or("", String::as_str)
     }
 
     fn alarm(&self, service: &str, name: &str) -> &'static str {
@@ -87,7 +92,7 @@ const ALONG: Measures = Measures {
     forth: 88,
     back: 128,
     news: 232,
-    width: 1184,
+    width: 1206,
     height: 240,
 };
 const DOWN: Measures = Measures {
@@ -104,8 +109,8 @@ const DOWN: Measures = Measures {
     height: 588,
 };
 
-pub fn draw(numbers: &BTreeMap<String, Number>) -> String {
-    Map { drawings: [ALONG, DOWN].map(|measures| measures.drawing()), numbers }
+pub fn draw(numbers: &BTreeMap<String, Number>, rates: &BTreeMap<&'static str, String>) -> String {
+    Map { drawings: [ALONG, DOWN].map(|measures| measures.drawing()), numbers, rates }
         .render()
         .expect("a drawing is text")
 }

@@ -4,12 +4,16 @@
 use crate::dead::{Deed, OwnBooks};
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use dead_letters::{Done, Lease, Letter, Post, judge, replay};
+use dead_letters::{Done, FetchedMessages, Lease, Letter, Post, judge, order_of, replay};
+use events::OrderId;
 use messaging::{Broker, RabbitMq};
 use order::acts::{acts_of, outcomes};
 use secret::Secret;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Messages among which an order's is looked for.
+const SEARCHED_MAX: usize = 200;
 
 /// What an operator may do with the broker: RabbitMQ in production, in memory for `saga play`.
 #[async_trait]
@@ -18,6 +22,8 @@ pub trait Operator: Send + Sync + 'static {
     fn broker(&self) -> Option<Arc<dyn Broker>>;
     /// The first dead letter of a queue.
     async fn first(&self, queue: &str) -> Result<Option<Letter>>;
+    /// Makes a dead letter of this order's message in a queue; false where it is not there.
+    async fn set_aside(&self, queue: &str, order: OrderId) -> Result<bool>;
     /// Does this with the first `max` of them.
     async fn act(&self, books: OwnBooks, queue: &str, max: usize, deed: Deed) -> Result<Acted>;
 }
@@ -89,6 +95,20 @@ impl Operator for RabbitOperator {
         let first = lease.letters().first().map(|letter| Letter::clone(letter));
         lease.give_back().await?;
         Ok(first)
+    }
+
+    async fn set_aside(&self, queue: &str, order: OrderId) -> Result<bool> {
+        let _hands = self.hands.lock().await;
+        let connection = dead_letters::connect(&self.amqp_url.read()).await?;
+        let fetched = FetchedMessages::take(&connection, queue, SEARCHED_MAX).await?;
+        let mut own = fetched.messages.iter();
+        let own = own.find(|(_, message)| order_of(message) == Some(order));
+        let tag = own.map(|(tag, _)| *tag);
+        if let Some(tag) = tag {
+            fetched.reject(tag).await?;
+        }
+        fetched.give_back().await?;
+        Ok(tag.is_some())
     }
 
     async fn act(&self, books: OwnBooks, queue: &str, max: usize, deed: Deed) -> Result<Acted> {

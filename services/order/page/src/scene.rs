@@ -1,14 +1,37 @@
 //! Holds the state that every page shows, and writes the frame from one state to the next.
 
-use crate::{order_labels::Ending, queues::Queues, rows};
+use crate::{
+    order_labels::Ending,
+    queues::Queues,
+    rates::{Rates, told},
+    rows,
+};
+use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{OrderId, SERVICES};
+use events::{EVENTS, Event, OrderCreated, OrderId, SERVICES};
 use order::{Status, View, store::COUNTED_MAX};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An event of an order that is new to the page counts as news for this long.
 const NEWS_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// An order of many is listed once it has waited so long.
+const WAITS_AFTER: TimeDelta = TimeDelta::seconds(2);
+
+/// Of all orders, by ending.
+#[derive(Template)]
+#[template(path = "summary.html")]
+struct Summary {
+    placed: String,
+    lines: [Line; 3],
+}
+
+struct Line {
+    ending: Ending,
+    rate: String,
+    count: String,
+}
 
 /// In HTML, where it is for people.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +40,10 @@ pub struct Scene {
     pub counts: BTreeMap<&'static str, String>,
     pub numbers: BTreeMap<String, Number>,
     pub dead: String,
+    /// Events a second, for people; empty where there are hardly any.
+    pub rates: BTreeMap<&'static str, String>,
+    /// Of all orders, when they are too many to be listed; else empty.
+    pub summary: String,
     /// What is wrong with the page itself.
     pub trouble: String,
     events: HashMap<OrderId, BTreeSet<&'static str>>,
@@ -43,6 +70,10 @@ pub struct Frame {
     numbers: BTreeMap<String, Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rates: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
     /// Events that have passed.
@@ -57,8 +88,29 @@ struct RowNow {
 }
 
 impl Scene {
-    pub fn show_orders(&mut self, views: &[View], queues: &Queues) {
-        self.rows = views.iter().map(|view| (view.id, rows::row(view, queues))).collect();
+    /// Of too many, those that wait.
+    pub fn show_orders(&mut self, views: &[View], queues: &Queues, now: DateTime<Utc>) {
+        let waits =
+            |view: &&View| !view.order.status().is_final() && view.updated_at() < now - WAITS_AFTER;
+        let listed = views.iter().filter(|view| self.summary.is_empty() || waits(view));
+        self.rows = listed.map(|view| (view.id, rows::row(view, queues))).collect();
+    }
+
+    pub fn show_rates(&mut self, rates: &Rates) {
+        let rate = |event: &&'static str| (*event, told(rates.of(event)));
+        self.rates = EVENTS.iter().map(rate).collect();
+        self.summary = if rates.is_busy { self.summarize(rates) } else { String::new() };
+    }
+
+    fn summarize(&self, rates: &Rates) -> String {
+        let line = |status: Status| {
+            let ending = Ending::of(status);
+            let count = self.counts.get(ending.class()).cloned().unwrap_or_default();
+            Line { ending, rate: told(rates.of(status.name())), count }
+        };
+        let lines = [Status::Confirmed, Status::Cancelled, Status::PaymentFailed].map(line);
+        let placed = told(rates.of(OrderCreated::NAME)).trim_end_matches("/s").to_owned();
+        Summary { placed, lines }.render().expect("a table is text")
     }
 
     /// Those events of these orders that were not known before.
@@ -130,11 +182,14 @@ impl Scene {
         let ids = |scene: &Self| scene.rows.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let numbers =
             self.numbers.iter().filter(|(name, number)| old.numbers.get(*name) != Some(number));
+        let rates = self.rates.iter().filter(|(event, rate)| old.rates.get(*event) != Some(rate));
         Frame {
             rows: changed.map(|(id, html)| RowNow { id: *id, html: html.clone() }).collect(),
             ids: (ids(self) != ids(old)).then(|| ids(self)),
             counts: (self.counts != old.counts).then(|| self.counts.clone()),
             numbers: numbers.map(|(name, number)| (name.clone(), number.clone())).collect(),
+            rates: rates.map(|(event, rate)| (*event, rate.clone())).collect(),
+            summary: (self.summary != old.summary).then(|| self.summary.clone()),
             dead: (self.dead != old.dead).then(|| self.dead.clone()),
             trouble: (self.trouble != old.trouble).then(|| self.trouble.clone()),
             passed,
@@ -147,6 +202,7 @@ impl Scene {
             ids: Some(self.rows.iter().map(|(id, _)| *id).collect()),
             counts: Some(self.counts.clone()),
             dead: Some(self.dead.clone()),
+            summary: Some(self.summary.clone()),
             trouble: Some(self.trouble.clone()),
             ..self.since(&Self::default(), BTreeSet::new())
         }
@@ -155,12 +211,14 @@ impl Scene {
 
 impl Frame {
     pub fn is_empty(&self) -> bool {
-        let Self { rows, ids, counts, numbers, dead, trouble, passed } = self;
+        let Self { rows, ids, counts, numbers, dead, rates, summary, trouble, passed } = self;
         rows.is_empty()
             && ids.is_none()
             && counts.is_none()
             && numbers.is_empty()
             && dead.is_none()
+            && rates.is_empty()
+            && summary.is_none()
             && trouble.is_none()
             && passed.is_empty()
     }

@@ -31,16 +31,21 @@ const SOON: Duration = Duration::from_secs(30);
 fn feed(bench: &Bench) -> PageFeed {
     let feed = PageFeed::new(SystemEnv.new_id(), bench.settings.order_deadline, None, 1 << 20);
     let (context, orders) = (bench.context.clone(), bench.orders.clone());
-    let (backend, watchers) =
-        (order::backend(context.clone(), orders.clone()), orders.feeds.watchers);
-    tokio::spawn(feed.clone().run(context.with(()), backend, watchers));
+    let backend = order::backend(context.clone(), orders.clone());
+    tokio::spawn(feed.clone().run(context.with(()), backend, orders.feeds));
     feed
 }
 
 fn router(bench: &Bench) -> Router {
     let feed = feed(bench);
     bench.router_with(|app| {
-        routes(Page { app: app.clone(), feed, acting: None, rabbitmq_page: "".into() })
+        routes(Page {
+            app: app.clone(),
+            feed,
+            acting: None,
+            traffic: Traffic::new(0),
+            rabbitmq_page: "".into(),
+        })
     })
 }
 
@@ -182,7 +187,13 @@ async fn without_the_demonstration_the_page_places_no_order() {
         PageSettings { demo: true, operator_amqp_url, operator_amqp_url_file, rabbitmq_page };
     let acting = Some(Arc::new(Acting::new(&settings).unwrap()));
     let router = bench.router_with(|app| {
-        routes(Page { app: app.clone(), feed, acting, rabbitmq_page: "".into() })
+        routes(Page {
+            app: app.clone(),
+            feed,
+            acting,
+            traffic: Traffic::new(0),
+            rabbitmq_page: "".into(),
+        })
     });
     let asked = Request::post("/page/scenarios/happy").body(Body::empty()).unwrap();
     assert_eq!(router.oneshot(asked).await.unwrap().status(), StatusCode::NOT_FOUND);

@@ -3,9 +3,10 @@
 
 use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
 use crate::{
-    feed::{News, NewsFeed},
+    feed::{Feeds, News},
     store::{Answer, OrderRepository, Placed, Unwritten},
 };
+use events::{Event, OrderCreated};
 use messaging::{Bisection, CrashPoint, crash_at};
 use service::Context;
 use std::{collections::HashMap, pin::pin, time::Duration};
@@ -24,18 +25,18 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 pub struct Writer {
     queue: mpsc::Receiver<Waiting>,
-    news: NewsFeed,
+    feeds: Feeds,
 }
 
 impl Writer {
-    pub(super) const fn new(queue: mpsc::Receiver<Waiting>, news: NewsFeed) -> Self {
-        Self { queue, news }
+    pub(super) const fn new(queue: mpsc::Receiver<Waiting>, feeds: Feeds) -> Self {
+        Self { queue, feeds }
     }
 
-    /// Publishes there what it has written.
+    /// Publishes there what it has written, and counts it.
     #[must_use]
-    pub fn with_news(self, news: NewsFeed) -> Self {
-        Self { news, ..self }
+    pub fn with_feeds(self, feeds: Feeds) -> Self {
+        Self { feeds, ..self }
     }
 
     /// Writes until the service stops and no client can send any more.
@@ -143,7 +144,8 @@ impl Writer {
                 trace_id = trace_id(said.trace.as_deref()), "order placed");
         }
         metrics::PLACED.add(placed.len(), []);
-        self.news.tell(placed.iter().flat_map(|Placed { view, client, .. }| {
+        self.feeds.tally.add(placed.iter().map(|_| OrderCreated::NAME));
+        self.feeds.news.tell(placed.iter().flat_map(|Placed { view, client, .. }| {
             News::all(view.id, &view.order).map(|news| (client.clone(), news))
         }));
         context.outbox.wake(placed.into_iter().map(|new| new.said).collect());

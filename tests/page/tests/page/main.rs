@@ -2,6 +2,7 @@
 
 mod demo;
 mod looks;
+mod playing;
 mod reading;
 mod scenarios;
 mod signing_in;

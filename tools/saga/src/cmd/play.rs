@@ -24,6 +24,10 @@ pub struct Play {
     /// Where HTTP listens, on 127.0.0.1
     #[arg(long, env = "ORDER_HTTP_PORT", default_value_t = 3001)]
     port: u16,
+    /// Orders a second of all kinds while a page is open; 0: none
+    #[arg(long, env = "DEMO_TRAFFIC", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=20))]
+    traffic: u8,
     /// Log filter: a level, or `crate=level` pairs
     #[arg(long, env = "LOG", default_value = "warn")]
     log: String,
@@ -37,7 +41,7 @@ impl Play {
         let began = Instant::now();
         telemetry::logs(&self.log, telemetry::LogFormat::Text)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let system = System::start(address).await?;
+        let system = System::start(address, self.traffic).await?;
         if !self.json {
             welcome::play(address, began.elapsed());
         }

@@ -16,6 +16,8 @@ fn acting() -> Arc<Acting> {
         operator_amqp_url: None,
         operator_amqp_url_file: None,
         rabbitmq_page: String::new(),
+        #[cfg(feature = "demo")]
+        demo_traffic: 0,
     };
     Arc::new(Acting::new(&settings).unwrap())
 }
@@ -24,7 +26,13 @@ fn router_that_acts(bench: &Bench, acting: Arc<Acting>) -> Router {
     let feed = feed(bench);
     let acting = Some(acting);
     bench.bare_router(|app| {
-        routes(Page { app: app.clone(), feed, acting, rabbitmq_page: "".into() })
+        routes(Page {
+            app: app.clone(),
+            feed,
+            acting,
+            traffic: Traffic::new(0),
+            rabbitmq_page: "".into(),
+        })
     })
 }
 
