@@ -2,6 +2,7 @@
 //! errors. Also writes the report of a long measurement.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,8 @@ use serde::Serialize;
 
 /// A report's name in its folder.
 pub const REPORT: &str = "report.json";
+/// Beside it, the logs of a run in which something is wrong.
+pub const LOGS: &str = "logs";
 
 /// Fails where `path` will lie on a disk with less room than this. A disk that cannot be inspected,
 /// as in a virtual machine, is accepted.
@@ -27,6 +30,16 @@ pub fn write_report(folder: &Path, report: &impl Serialize) -> Result<()> {
     let failed = || format!("cannot write the report into {}", folder.display());
     fs::create_dir_all(folder).with_context(failed)?;
     fs::write(folder.join(REPORT), serde_json::to_string_pretty(report)?).with_context(failed)
+}
+
+/// Removes the results of an earlier run, so that they are not taken for this one's.
+pub fn clear(folder: &Path) -> Result<()> {
+    let left = [fs::remove_file(folder.join(REPORT)), fs::remove_dir_all(folder.join(LOGS))];
+    let failed =
+        left.into_iter().filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
+    failed.map_or(Ok(()), |why| {
+        Err(why).with_context(|| format!("cannot clear {}", folder.display()))
+    })
 }
 
 /// None where it is not known.

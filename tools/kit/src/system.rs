@@ -1,10 +1,11 @@
 //! Starts a whole system of its own, on free ports: servers, services, provider. All of it ends
 //! with its owner, also when the owner is killed.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use audit::Endpoints;
 use futures::future::{join_all, try_join_all};
 use servers::{
@@ -16,7 +17,7 @@ use crate::child_process::ChildProcess;
 use crate::home::Home;
 use crate::keys;
 use crate::service::Service;
-use crate::settings::{Gateway, Settings};
+use crate::settings::{Gateway, SERVICES, Settings};
 
 /// The servers alone.
 pub struct Servers {
@@ -132,5 +133,31 @@ impl System {
     /// Ends everything, the services first; their data is deleted.
     pub async fn end(mut self) {
         join_all(self.parts_mut().map(ChildProcess::kill)).await;
+    }
+
+    /// Copies every log into this folder, so that the cause of a failure can be found.
+    pub fn keep_logs(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for (name, log) in self.logs().into_iter().filter(|(_, log)| log.exists()) {
+            fs::copy(&log, folder.join(&name))
+                .with_context(|| format!("cannot keep the log {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Every log of the run, each with a name.
+    fn logs(&self) -> Vec<(String, PathBuf)> {
+        let Self { replicas, provider, servers, .. } = self;
+        let parts = replicas.iter().enumerate().map(|(place, part)| {
+            let copy = place / SERVICES.len() + 1;
+            (format!("{}-{copy}.log", part.service.service), part.service.log_file())
+        });
+        let postgres = SERVICES.iter().zip(&servers.postgres);
+        let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
+        let provider =
+            provider.iter().map(|part| ("provider.log".to_owned(), part.service.log_file()));
+        let nodes = (1..).zip(&servers.brokers.nodes);
+        let nodes = nodes.map(|(number, node)| (format!("rabbitmq-{number}.log"), node.log_file()));
+        parts.chain(postgres).chain(provider).chain(nodes).collect()
     }
 }

@@ -83,7 +83,7 @@ impl Chaos {
         live.clear();
         drop(shown);
         if !outcome.as_ref().is_ok_and(|report| report.breaks.is_empty()) {
-            keep_logs(&fleet, logs)?;
+            fleet.system.keep_logs(logs)?;
         }
         fleet.system.end().await;
         outcome
@@ -171,18 +171,6 @@ impl Chaos {
         }
         done
     }
-}
-
-/// Keeps the logs, so that the cause of a failure can be found.
-fn keep_logs(fleet: &Fleet, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for (name, log) in fleet.logs() {
-        if log.exists() {
-            std::fs::copy(&log, folder.join(&name))
-                .with_context(|| format!("cannot keep the log {name}"))?;
-        }
-    }
-    Ok(())
 }
 
 fn seconds<S: serde::Serializer>(length: &Duration, to: S) -> Result<S::Ok, S::Error> {

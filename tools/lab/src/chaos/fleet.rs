@@ -1,14 +1,14 @@
 //! A whole system of its own: the servers, two copies of each service, and proxies on all links
 //! between them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use kit::api::Api;
 use kit::child_process::ChildProcess;
 use kit::keys;
-use kit::settings::{SERVICES, Settings};
+use kit::settings::Settings;
 use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
 use servers::{Postgres, ports};
@@ -115,22 +115,6 @@ impl Fleet {
             }
         }
         self.system.ready().await
-    }
-
-    /// Every log of the run, each with a name.
-    pub fn logs(&self) -> Vec<(String, PathBuf)> {
-        let System { replicas, provider, servers, .. } = &self.system;
-        let parts = replicas.iter().enumerate().map(|(place, part)| {
-            let copy = place / SERVICES.len() + 1;
-            (format!("{}-{copy}.log", part.service.service), part.service.log_file())
-        });
-        let postgres = SERVICES.iter().zip(&servers.postgres);
-        let postgres = postgres.map(|(name, one)| (format!("postgres-{name}.log"), one.log_file()));
-        let provider =
-            provider.iter().map(|part| ("provider.log".to_owned(), part.service.log_file()));
-        let nodes = (1..).zip(&servers.brokers.nodes);
-        let nodes = nodes.map(|(number, node)| (format!("rabbitmq-{number}.log"), node.log_file()));
-        parts.chain(postgres).chain(provider).chain(nodes).collect()
     }
 }
 

@@ -1,15 +1,13 @@
 //! `lab chaos`: checks that every invariant holds after faults under load.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use kit::colour::Colour;
-use kit::disk::{REPORT, ensure_room, write_report};
+use kit::disk::{LOGS, REPORT, clear, ensure_room, write_report};
 use kit::output::{self, count, some};
 use kit::stop::Stop;
 use messaging::{Env, SystemEnv, parse_duration};
@@ -23,7 +21,6 @@ const MIX: &str = "confirmed=60,declined=8,unavailable=1,flaky=6,slow=3,sold-out
                    unknown-product=2,carrier=6,cancel-charged=3,cancel-uncharged=3";
 /// Five servers, and the data of ten thousand orders.
 const ROOM_MB: u64 = 2000;
-const LOGS: &str = "logs";
 const EXAMPLES: &str = "Examples:
   lab chaos --for 1m --faults broker,postgres-kill
   lab chaos --for 30s --orders 300 --faults bytes    one kind, for a while
@@ -144,16 +141,6 @@ fn possible(named: Option<Faults>, has_previous: bool) -> Result<Faults> {
         faults.0.retain(|fault| *fault != Fault::Release);
     }
     Ok(faults)
-}
-
-/// Removes the results of an earlier run, so that they are not taken for this one's.
-fn clear(folder: &Path) -> Result<()> {
-    let left = [fs::remove_file(folder.join(REPORT)), fs::remove_dir_all(folder.join(LOGS))];
-    let failed =
-        left.into_iter().filter_map(Result::err).find(|why| why.kind() != ErrorKind::NotFound);
-    failed.map_or(Ok(()), |why| {
-        Err(why).with_context(|| format!("cannot clear {}", folder.display()))
-    })
 }
 
 fn after_help() -> String {
