@@ -22,6 +22,10 @@ pub struct Behaviour {
     /// Answers everything with 503
     #[arg(long, env = "MOCK_GATEWAY_DOWN", value_name = "MOCK_GATEWAY_DOWN")]
     pub down: bool,
+    /// Answers a refund that it has not made with 422
+    #[arg(long, env = "MOCK_GATEWAY_REFUSE_REFUNDS")]
+    #[arg(value_name = "MOCK_GATEWAY_REFUSE_REFUNDS")]
+    pub refuse_refunds: bool,
     /// Breaks the connection in the middle of each answer
     #[arg(long, env = "MOCK_GATEWAY_HANG_UP", value_name = "MOCK_GATEWAY_HANG_UP")]
     pub hang_up: bool,
@@ -63,6 +67,7 @@ pub struct Change {
     answer_latency_ms: Option<u64>,
     failure_rate: Option<f64>,
     down: Option<bool>,
+    refuse_refunds: Option<bool>,
     hang_up: Option<bool>,
     lies: Option<Vec<Lie>>,
     share: Option<f64>,
@@ -80,6 +85,7 @@ impl Behaviour {
             answer_latency_ms: change.answer_latency_ms.unwrap_or(self.answer_latency_ms),
             failure_rate: change.failure_rate.unwrap_or(self.failure_rate),
             down: change.down.unwrap_or(self.down),
+            refuse_refunds: change.refuse_refunds.unwrap_or(self.refuse_refunds),
             hang_up: change.hang_up.unwrap_or(self.hang_up),
             lies: change.lies.unwrap_or_else(|| self.lies.clone()),
             share: change.share.unwrap_or(self.share),

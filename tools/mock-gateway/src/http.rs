@@ -204,7 +204,12 @@ async fn refund(State(provider): State<Provider>, headers: HeaderMap, body: Byte
         (Err(wrong), _) | (_, Err(wrong)) => return wrong.into_response(),
     };
     let act = move |inner: &mut Inner| {
-        let word = inner.books.refund(&key, refund);
+        let word = match inner.books.refund(&key, refund) {
+            Word::New(_) if inner.behaviour.refuse_refunds => {
+                Word::NoRefund("the account is closed")
+            }
+            word => word,
+        };
         inner.answer(word)
     };
     provider.work(Duration::ZERO, None, act).await
