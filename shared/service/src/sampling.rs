@@ -43,7 +43,8 @@ async fn look(samples: &[Sample], context: &Context) {
 /// Events in the outbox: not yet published, or not yet deleted.
 pub async fn outbox(context: Context) -> anyhow::Result<()> {
     let (count, parked, oldest): (i64, i64, Option<Uuid>) = sqlx::query_as(
-        "SELECT COUNT(*), COUNT(parked_at), (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1)
+        "SELECT COUNT(*), COUNT(parked_at),
+             (SELECT event_id FROM outbox WHERE parked_at IS NULL ORDER BY event_id LIMIT 1)
          FROM outbox",
     )
     .fetch_one(&context.message_store.pool)

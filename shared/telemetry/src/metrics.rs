@@ -41,7 +41,8 @@ metrics! {
             "failed attempts that moved a message to a retry queue";
         DEAD: Counter, "messages_dead_total", ["queue"], "messages moved to a dead-letter queue";
         OUTBOX: Gauge, "outbox_events", [], "events in the outbox, not yet confirmed by the broker";
-        OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest event in the outbox";
+        OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest event in the \
+            outbox that is not parked";
         OUTBOX_PARKED: Gauge, "outbox_parked_events", [], "events parked because publishing them \
             ended the session repeatedly";
     }
