@@ -185,6 +185,7 @@ impl<'a> Home<'a> {
                 dir: if is_one { shared } else { self.dir().join(format!("rabbitmq-{number}")) },
                 port,
                 management_port,
+                metrics_port: self.settings.rabbitmq_metrics_port.filter(|_| is_one),
                 user: self.settings.rabbitmq_user.clone(),
                 password: self.settings.rabbitmq_password.clone(),
                 definitions: vec![topology(self.settings, VHOST), logins(VHOST)],

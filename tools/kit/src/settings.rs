@@ -64,6 +64,8 @@ pub struct Settings {
     pub order_ca_file: Option<PathBuf>,
     pub rabbitmq_port: u16,
     pub rabbitmq_management_port: u16,
+    /// Where Prometheus scrapes RabbitMQ; not in a cluster.
+    pub rabbitmq_metrics_port: Option<u16>,
     pub rabbitmq_user: String,
     pub rabbitmq_password: String,
     /// Holds another RabbitMQ than the machine's.
@@ -217,6 +219,10 @@ impl Settings {
                 .map(PathBuf::from),
             rabbitmq_port: port("RABBITMQ_PORT", "5672")?,
             rabbitmq_management_port: port("RABBITMQ_MANAGEMENT_PORT", "15672")?,
+            rabbitmq_metrics_port: match text("RABBITMQ_METRICS_PORT", "").as_str() {
+                "" => None,
+                _ => Some(port("RABBITMQ_METRICS_PORT", "")?),
+            },
             rabbitmq_user: text("RABBITMQ_USER", "admin"),
             rabbitmq_password: text("RABBITMQ_PASSWORD", "admin"),
             rabbitmq_root: variable("RABBITMQ_ROOT").filter(|it| !it.is_empty()).map(PathBuf::from),

@@ -18,6 +18,11 @@ const FAKETIME: (&str, &str) = ("faketime", "faketime/libfaketimeMT.so.1");
 /// The package, and the program.
 const HAPROXY: &str = "haproxy";
 
+/// The packages, and their programs.
+const MONITORING: &[&str] = &[PROMETHEUS, NODE_EXPORTER];
+const PROMETHEUS: &str = "prometheus";
+const NODE_EXPORTER: &str = "prometheus-node-exporter";
+
 /// The program, and its packages.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
@@ -74,6 +79,23 @@ pub async fn ensure_haproxy() -> Result<PathBuf> {
 
 pub fn haproxy() -> Result<PathBuf> {
     on_path(HAPROXY).with_context(|| wanted(&[HAPROXY]))
+}
+
+/// Prometheus and node_exporter, installed where they are missing.
+pub async fn ensure_monitoring() -> Result<()> {
+    let _turn = turn().await?;
+    if MONITORING.iter().any(|program| on_path(program).is_none()) {
+        install(MONITORING).await?;
+    }
+    prometheus().and(node_exporter()).map(drop)
+}
+
+pub fn prometheus() -> Result<PathBuf> {
+    on_path(PROMETHEUS).with_context(|| wanted(&[PROMETHEUS]))
+}
+
+pub fn node_exporter() -> Result<PathBuf> {
+    on_path(NODE_EXPORTER).with_context(|| wanted(&[NODE_EXPORTER]))
 }
 
 /// A Python that can make virtual environments, installed where it is missing.
@@ -155,7 +177,9 @@ fn missing() -> Vec<&'static str> {
 fn wanted(packages: &[&str]) -> String {
     let named = packages.join(" and ");
     let place = match packages {
-        [BROWSER] | [HAPROXY] | ["python3", ..] => "on the PATH",
+        [BROWSER | HAPROXY | PROMETHEUS | NODE_EXPORTER] | ["python3" | PROMETHEUS, ..] => {
+            "on the PATH"
+        }
         [name] if *name == FAKETIME.0 => "with its library below /usr/lib",
         _ => {
             "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \

@@ -48,7 +48,9 @@ installed() {
 new=''
 installed rabbitmq-server || new='rabbitmq-server.service'
 installed erlang-base || new="$new epmd.service epmd.socket"
-installed haproxy || new="$new haproxy.service"
+for package in haproxy prometheus prometheus-node-exporter; do
+  installed "$package" || new="$new $package.service"
+done
 
 # The lists of packages may be missing or too old.
 if ! install "$@"; then

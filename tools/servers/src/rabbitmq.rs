@@ -36,6 +36,8 @@ pub struct RabbitConfig {
     pub dir: PathBuf,
     pub port: u16,
     pub management_port: u16,
+    /// Where Prometheus scrapes it, if anywhere.
+    pub metrics_port: Option<u16>,
     /// The administrator; there is no `guest`.
     pub user: String,
     pub password: String,

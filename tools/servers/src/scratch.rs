@@ -53,6 +53,7 @@ pub async fn rabbitmq_with(
         dir: dir.join("rabbitmq"),
         port: ports::free()?,
         management_port: ports::free()?,
+        metrics_port: None,
         user: "admin".into(),
         password: "admin".into(),
         definitions: Vec::new(),

@@ -32,6 +32,7 @@ fn node(dir: &Path, number: usize, root: Option<PathBuf>, lifetime: &Lifetime) -
         dir: dir.join(number.to_string()),
         port: ports::free().unwrap(),
         management_port: ports::free().unwrap(),
+        metrics_port: None,
         user: "admin".into(),
         password: "admin".into(),
         definitions: vec![json!({ "queues": [queue] })],

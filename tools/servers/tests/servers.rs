@@ -106,6 +106,7 @@ fn rabbit(lifetime: &Lifetime, name: &str) -> RabbitConfig {
         dir: directory(lifetime, name),
         port: ports::free().unwrap(),
         management_port: ports::free().unwrap(),
+        metrics_port: None,
         user: "admin".into(),
         password: "admin".into(),
         definitions: vec![

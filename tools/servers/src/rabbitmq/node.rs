@@ -73,7 +73,8 @@ const ADVANCED: &str = "\
 
 fn plugins(config: &RabbitConfig) -> String {
     let login = if config.tls.is_some() { ",rabbitmq_auth_mechanism_ssl" } else { "" };
-    format!("[rabbitmq_management{login}].\n")
+    let metrics = if config.metrics_port.is_some() { ",rabbitmq_prometheus" } else { "" };
+    format!("[rabbitmq_management{login}{metrics}].\n")
 }
 
 fn settings(config: &RabbitConfig) -> String {
@@ -96,7 +97,12 @@ fn settings(config: &RabbitConfig) -> String {
          log.file = rabbit.log\n\
          log.file.level = info\n\
          log.console = false\n"
-    ) + &config.cluster.as_ref().map(cluster_settings).unwrap_or_default()
+    ) + &config.metrics_port.map(metrics_listener).unwrap_or_default()
+        + &config.cluster.as_ref().map(cluster_settings).unwrap_or_default()
+}
+
+fn metrics_listener(port: u16) -> String {
+    format!("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}\n")
 }
 
 /// A client without a certificate of the authority is refused; with one, it needs no password.
