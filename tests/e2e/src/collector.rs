@@ -2,12 +2,8 @@
 
 use crate::HttpsServer;
 use axum::{Router, body::Bytes, routing::post};
-use opentelemetry_proto::tonic::{
-    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
-    common::v1::{AnyValue, KeyValue, any_value::Value},
-    metrics::v1::{metric::Data, number_data_point},
-    resource::v1::Resource,
-};
+use lab::otlp::{self, Sample, Value};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use std::{
     collections::BTreeMap,
@@ -15,6 +11,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 use uuid::Uuid;
+
+/// Of the attribute with a service's name.
+const NAME: &str = "service.name";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -101,17 +100,17 @@ impl Heard {
         self.requests += 1;
         let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
         for of_service in request.resource_spans {
-            let service = service(of_service.resource);
+            let resource = otlp::resource(of_service.resource).expect("it says who it is");
             for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 assert!(span.end_time_unix_nano >= span.start_time_unix_nano, "{span:?}");
                 self.spans.push(Span {
-                    service: service.clone(),
+                    service: resource[NAME].clone(),
                     name: span.name,
                     trace: hex(&span.trace_id),
                     id: hex(&span.span_id),
                     parent: hex(&span.parent_span_id),
                     failed: span.status.is_some_and(|status| !status.message.is_empty()),
-                    attributes: attributes(span.attributes),
+                    attributes: otlp::attributes(span.attributes).expect("they are texts"),
                 });
             }
         }
@@ -119,58 +118,16 @@ impl Heard {
 
     fn values(&mut self, body: Bytes) {
         self.requests += 1;
-        let request = ExportMetricsServiceRequest::decode(body).expect("it is OTLP");
-        for of_service in request.resource_metrics {
-            let service = service(of_service.resource);
-            for metric in of_service.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
-                for (labels, value) in points(metric.data.expect("a metric has points")) {
-                    self.values.insert((service.clone(), metric.name.clone(), labels), value);
-                }
-            }
+        for Sample { resource, name, labels, value } in otlp::samples(&body).expect("it is OTLP") {
+            // `charge, approved`
+            let labels = labels.into_values().collect::<Vec<_>>().join(", ");
+            let value = match value {
+                Value::Number(value) => value,
+                Value::Histogram { counts, .. } => counts.iter().sum::<u64>() as f64,
+            };
+            self.values.insert((resource[NAME].clone(), name, labels), value);
         }
     }
-}
-
-fn points(data: Data) -> Vec<(String, f64)> {
-    let numbers = match data {
-        Data::Gauge(gauge) => gauge.data_points,
-        Data::Sum(sum) => sum.data_points,
-        Data::Histogram(histogram) => {
-            let points = histogram.data_points.into_iter();
-            return points.map(|point| (labels(point.attributes), point.count as f64)).collect();
-        }
-        other => panic!("{other:?} is no kind of ours"),
-    };
-    let value = |value| match value {
-        Some(number_data_point::Value::AsDouble(value)) => value,
-        Some(number_data_point::Value::AsInt(value)) => value as f64,
-        None => panic!("a point has a value"),
-    };
-    numbers.into_iter().map(|point| (labels(point.attributes), value(point.value))).collect()
-}
-
-/// `charge, approved`
-fn labels(pairs: Vec<KeyValue>) -> String {
-    let values: Vec<String> = attributes(pairs).into_values().collect();
-    values.join(", ")
-}
-
-fn attributes(pairs: Vec<KeyValue>) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|pair| (pair.key, text(pair.value))).collect()
-}
-
-fn text(value: Option<AnyValue>) -> String {
-    match value.and_then(|value| value.value) {
-        Some(Value::StringValue(text)) => text,
-        Some(Value::IntValue(number)) => number.to_string(),
-        other => panic!("{other:?} is no attribute of ours"),
-    }
-}
-
-fn service(resource: Option<Resource>) -> String {
-    let mut attributes = resource.expect("it says who it is").attributes.into_iter();
-    let name = attributes.find(|attribute| attribute.key == "service.name");
-    text(name.expect("a service has a name").value)
 }
 
 fn hex(bytes: &[u8]) -> String {

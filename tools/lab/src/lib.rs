@@ -6,5 +6,6 @@ pub mod cli;
 mod cmd;
 pub mod fill;
 mod load;
+pub mod otlp;
 mod plot;
 mod usage;
