@@ -12,7 +12,7 @@ TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos test fuzz simulate mutants alerts lint deny sbom dist picture ci
+        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny sbom dist picture ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ microbench: lab ## measure what one message costs, step by step
 
 chaos: lab ## inject faults under load, on its own servers, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(LAB) chaos
+
+alarms: lab ## cause a fault for each alert under a real Prometheus, and check that it rings and no other (ONLY)
+	@$(LAB) alarms
 
 test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{bench, chaos, fill, load, with_servers};
+use crate::cmd::{alarms, bench, chaos, fill, load, with_servers};
 
 /// Loads, measures and breaks the order saga
 #[derive(Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Load(load::LoadCommand),
     Bench(bench::BenchCommand),
     Chaos(Box<chaos::ChaosCommand>),
+    Alarms(alarms::AlarmsCommand),
     Fill(fill::Fill),
     WithServers(with_servers::WithServers),
 }
@@ -30,6 +31,7 @@ pub async fn run() -> Result<ExitCode> {
         Command::Load(command) => command.run().await,
         Command::Bench(command) => command.run().await,
         Command::Chaos(command) => command.run().await,
+        Command::Alarms(command) => command.run().await,
         Command::Fill(command) => command.run().await,
         Command::WithServers(command) => command.run().await,
     }

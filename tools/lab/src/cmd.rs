@@ -1,5 +1,6 @@
 //! The subcommands.
 
+pub mod alarms;
 pub mod bench;
 pub mod chaos;
 pub mod fill;

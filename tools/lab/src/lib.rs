@@ -1,5 +1,6 @@
 //! Runs the `lab` command: loads, measures and breaks a system, and starts servers for tests.
 
+pub mod alarms;
 mod bench;
 pub mod chaos;
 pub mod cli;

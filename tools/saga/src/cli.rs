@@ -64,7 +64,7 @@ To load, measure and break it: `lab --help`.
 ";
 
 /// Commands that have moved to `lab`.
-const IN_LAB: [&str; 5] = ["load", "bench", "chaos", "fill", "with-servers"];
+const IN_LAB: [&str; 6] = ["load", "bench", "chaos", "alarms", "fill", "with-servers"];
 
 /// Parses and runs the command line.
 pub async fn run() -> Result<ExitCode> {
