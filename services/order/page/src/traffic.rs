@@ -59,31 +59,49 @@ impl Traffic {
     }
 
     pub async fn run(self, app: App, feed: PageFeed) {
-        let (mut own, mut number) = (0, 0);
-        let (mut others, mut give_way_until) = (0, Instant::now());
+        let (mut gate, mut number) = (Gate::new(), 0);
         loop {
             tokio::select! {
                 () = app.context.stop.cancelled() => return,
                 () = sleep(self.every) => {}
             }
             let placed = app.feeds.tally.read().get(OrderCreated::NAME).copied().unwrap_or(0);
-            if placed - own > others {
-                (others, give_way_until) = (placed - own, Instant::now() + GIVE_WAY_FOR);
-            }
-            let gives_way = match self.flow.load(Ordering::Relaxed) {
-                0 => true,
-                1 => Instant::now() < give_way_until,
-                _ => false,
-            };
-            if gives_way || !feed.is_watched() || !has_room(&app).await {
+            let flow = self.flow.load(Ordering::Relaxed);
+            if !gate.is_open(placed, flow == Flow::Gentle as u8)
+                || flow == Flow::Off as u8
+                || !feed.is_watched()
+                || !has_room(&app).await
+            {
                 continue;
             }
-            // A refusal is shown by the page's own trouble.
+            // The page itself shows that the database is away.
             if place(&app, MIX[number % MIX.len()]).await.is_ok() {
-                own += 1;
+                gate.own += 1;
             }
             number += 1;
         }
+    }
+}
+
+/// Closed for a while after others have placed orders.
+struct Gate {
+    own: u64,
+    others: u64,
+    closed_until: Instant,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { own: 0, others: 0, closed_until: Instant::now() }
+    }
+
+    /// `placed` are all orders, its own too.
+    fn is_open(&mut self, placed: u64, gives_way: bool) -> bool {
+        let others = placed.saturating_sub(self.own);
+        if others > self.others {
+            (self.others, self.closed_until) = (others, Instant::now() + GIVE_WAY_FOR);
+        }
+        !gives_way || Instant::now() >= self.closed_until
     }
 }
 
@@ -94,4 +112,25 @@ async fn place(app: &App, name: &str) -> Result<(), Problem> {
 async fn has_room(app: &App) -> bool {
     let counts = app.backend.count().await.unwrap_or_default();
     counts.iter().any(|(outcome, orders)| outcome.is_none() && *orders < OPEN_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_way_to_others_orders_unless_a_person_has_asked_for_it() {
+        let mut gate = Gate::new();
+        assert!(gate.is_open(0, true));
+        gate.own += 1;
+        assert!(gate.is_open(1, true), "its own order");
+        assert!(!gate.is_open(2, true) && gate.is_open(2, false));
+        advance(GIVE_WAY_FOR / 2).await;
+        assert!(!gate.is_open(3, true), "one more");
+        advance(GIVE_WAY_FOR / 2).await;
+        assert!(!gate.is_open(3, true));
+        advance(GIVE_WAY_FOR / 2).await;
+        assert!(gate.is_open(3, true));
+    }
 }

@@ -37,11 +37,12 @@ async fn a_person_signs_in_with_a_key_and_does_what_its_role_may() {
     tab.shows("document.querySelector('#live').dataset.live === 'on'").await;
     tab.says("#sign-out", "board").await;
     assert_eq!(tab.eval("document.cookie").await, "", "no script reads the cookie");
-    assert_eq!(tab.eval("document.querySelectorAll('[data-scenario]').length").await, 0);
+    assert_eq!(tab.eval("document.querySelectorAll('[data-scenario], #tour').length").await, 0);
 
     tab.click("#sign-out").await;
     signs_in(&operator).await;
     tab.shows("document.querySelector('#live').dataset.live === 'on'").await;
+    tab.shows("document.querySelector('#tour')").await;
     tab.click("[data-scenario=happy]").await;
     tab.shows("document.querySelector('#orders [data-state=confirmed]')").await;
     tab.is_content("signed in").await;

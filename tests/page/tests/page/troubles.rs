@@ -19,11 +19,24 @@ async fn an_order_names_the_dead_service_that_it_waits_for() {
     tab.says("#detail .step.awaited", "waits").await;
     tab.shows("document.querySelector('#orders .since').textContent.endsWith(' s')").await;
     tab.says("[data-number='payment.waiting']", "1").await;
+    // As the tour does it.
+    let set_aside = "(async () => {
+        const id = await place('happy');
+        await ask(`/page/orders/${id}/set-aside`);
+        return id;
+    })()";
+    let dead = tab.eval(set_aside).await;
+    tab.says("#dead", "payment.order-created.dlq").await;
+    tab.says("[data-number='payment.waiting']", "1").await;
 
     Stage::spawn(&mut stage.fleet, "payment");
     let tab = &stage.tab;
     tab.says("#detail .status", "CONFIRMED").await;
     tab.says("[data-number='payment.consumers']", "1 consumer").await;
+    tab.click("[data-deed=replay]").await;
+    tab.eval(&format!("select({dead})")).await;
+    tab.says("#detail .status", "CONFIRMED").await;
+    stage.fleet.verify().await;
     stage.close().await;
 }
 

@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use kit::{output, say};
 use play::{System, Verdict, verify};
+use servers::ports;
 
 use crate::welcome;
 
@@ -39,6 +40,8 @@ pub struct Play {
 impl Play {
     pub async fn run(self) -> Result<ExitCode> {
         let began = Instant::now();
+        let port = self.port;
+        ensure!(ports::is_free(port), "port {port} is taken: choose another with --port");
         telemetry::logs(&self.log, telemetry::LogFormat::Text)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let system = System::start(address, self.traffic).await?;
