@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use database::PlainConnection;
-use events::{EventId, OrderId};
+use events::{EventId, OrderId, unheard};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, try_join_all};
 use messaging::dead_letters;
@@ -82,9 +82,10 @@ impl Databases {
         let mut pulse = Pulse::default();
         for (service, connection) in &mut self.connections {
             let (unsent, newest): (i64, Option<EventId>) = sqlx::query_as(
-                "SELECT (SELECT COUNT(*) FROM outbox),
+                "SELECT (SELECT COUNT(*) FROM outbox WHERE event_type <> ALL($1)),
                      (SELECT event_id FROM idempotency_keys ORDER BY event_id DESC LIMIT 1)",
             )
+            .bind(unheard())
             .fetch_one(&mut *connection)
             .await?;
             pulse.unsent.insert(service.clone(), unsent);

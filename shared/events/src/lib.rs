@@ -74,6 +74,12 @@ pub fn lowest_id(at: DateTime<Utc>) -> EventId {
     Uuid::from_u128(u128::from(millis) << 80)
 }
 
+/// The name of an event's type, such as that of `order.cancel-requested`.
+pub fn type_name(event: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    event.split(['.', '-']).map(capital).collect()
+}
+
 /// The service that publishes an event: the first word of its name.
 pub fn said_by(event: &str) -> &str {
     event.split('.').next().unwrap_or(event)

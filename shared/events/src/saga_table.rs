@@ -45,6 +45,10 @@ pub const SAGA: &[Step] = &[
     step("order", ShippingFailed::NAME, &[]),
 ];
 
+/// The steps of services beside the saga: they hear its events, and no order waits for them.
+/// `saga new` adds to it.
+pub const ADD_ONS: &[Step] = &[];
+
 const fn step(
     service: &'static str,
     hears: &'static str,
@@ -64,6 +68,17 @@ const fn undo(
 /// The steps of one service.
 pub fn steps_of(service: &str) -> impl Iterator<Item = &'static Step> {
     SAGA.iter().filter(move |step| step.service == service)
+}
+
+/// The services beside the saga.
+pub fn add_ons() -> impl Iterator<Item = &'static str> {
+    ADD_ONS.chunk_by(|one, next| one.service == next.service).map(|steps| steps[0].service)
+}
+
+/// The events of those that no service hears yet: they wait in the outbox.
+pub fn unheard() -> Vec<&'static str> {
+    let said = ADD_ONS.iter().flat_map(|step| step.may_say).copied();
+    said.filter(|event| ADD_ONS.iter().all(|step| step.hears != *event)).collect()
 }
 
 #[cfg(test)]

@@ -176,6 +176,21 @@ impl Topology {
         topology
     }
 
+    /// The same with what a service beside the saga needs.
+    #[must_use]
+    pub fn and(mut self, service: &str, hears: &[&str], schedule: &RetrySchedule) -> Self {
+        for name in hears.iter().map(|event| said_by(event)).chain([service]) {
+            if !self.exchanges.iter().any(|exchange| exchange.name == exchange_of(name)) {
+                self.service_exchanges(name);
+            }
+        }
+        for event in hears {
+            self.reaction(service, event);
+        }
+        self.tiers(service, schedule);
+        self
+    }
+
     /// The queues from which its service consumes.
     pub fn consumed(&self) -> impl Iterator<Item = &str> {
         let own = format!("{}.", self.service);
@@ -292,6 +307,11 @@ mod tests {
     fn a_fifth_service_brings_its_own_queues() {
         let topology = Topology::of("loyalty", &["payment.approved"], &RetrySchedule::default());
         let names: Vec<_> = topology.queues.iter().map(|(name, _)| name.as_str()).collect();
+        let schedule = RetrySchedule::default();
+        let whole = Topology::whole(&schedule).and("loyalty", &["payment.approved"], &schedule);
+        assert!(topology.queues.iter().all(|queue| whole.queues.contains(queue)));
+        assert!(topology.bindings.iter().all(|binding| whole.bindings.contains(binding)));
+        assert!(topology.exchanges.iter().all(|exchange| whole.exchanges.contains(exchange)));
         assert!(names.contains(&"loyalty.payment-approved"));
         assert!(names.contains(&"loyalty.retry.30s"));
         assert!(

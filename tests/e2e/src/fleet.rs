@@ -198,6 +198,17 @@ impl Fleet {
 
     /// Starts a process of a service under a name of its own, for example a replica.
     pub fn spawn_as(&mut self, service: &str, name: &str, settings: &[(&str, &str)]) {
+        self.spawn_program(&format!("{service}-service"), service, name, settings);
+    }
+
+    /// The same for a program of another name, or below another folder.
+    pub fn spawn_program(
+        &mut self,
+        program: &str,
+        service: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) {
         let mut all = self.settings.clone();
         all.extend(self.databases.get(service).map(|url| ("DATABASE_URL".into(), url.clone())));
         all.insert("AMQP_URL".into(), self.broker.amqp_url_of(service));
@@ -207,8 +218,7 @@ impl Fleet {
         );
         all.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let log = self.folder.join(format!("{name}.log"));
-        let program = format!("{service}-service");
-        let process = ServiceProcess::start(&program, all, &log, &self.watchdog);
+        let process = ServiceProcess::start(program, all, &log, &self.watchdog);
         assert!(self.processes.insert(name.into(), process).is_none(), "{name} runs already");
     }
 

@@ -25,7 +25,7 @@ pub use fleet::{Fleet, SERVICES, folder, given_broker};
 pub use https_server::HttpsServer;
 pub use issuer::{Issuer, TokenKey, token};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};
-pub use process::ServiceProcess;
+pub use process::{ServiceProcess, target};
 pub use provider::Provider;
 pub use python::Python;
 pub use recorder::Recorder;

@@ -1,8 +1,8 @@
 //! Writes the events, with their publishers and subscribers, as AsyncAPI 3 and JSON Schema, from
 //! `SAGA`, the types of the payloads, and the wire fixtures.
 
-use crate::{list, read, type_name};
-use events::{EVENTS, OPENINGS, SAGA, Step, said_by, schemas};
+use crate::{list, read};
+use events::{EVENTS, OPENINGS, SAGA, Step, said_by, schemas, type_name};
 use messaging::{dead_letters, exchange_of, header, queue_name};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

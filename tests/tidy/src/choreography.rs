@@ -1,13 +1,7 @@
-//! Writes the choreography as a table, and gives each event the name of its type in the code.
+//! Writes the choreography as a table.
 
 use events::{EVENTS, SAGA, said_by};
 use std::fmt::Write;
-
-/// The name of an event's type, such as that of `order.cancel-requested`.
-pub fn type_name(event: &str) -> String {
-    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
-    event.split(['.', '-']).map(capital).collect()
-}
 
 /// Every event, its publisher and its subscribers, in Markdown.
 pub fn event_table() -> String {

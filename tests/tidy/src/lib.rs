@@ -7,6 +7,6 @@ mod prose;
 mod repository;
 
 pub use asyncapi::event_documents;
-pub use choreography::{event_table, type_name};
+pub use choreography::event_table;
 pub use prose::{Block, anchor, blocks, documents, spans};
 pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};

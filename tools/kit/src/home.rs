@@ -143,7 +143,7 @@ impl<'a> Home<'a> {
             user: database.name.to_owned(),
             password: database.name.to_owned(),
             superuser_password: SUPERUSER_PASSWORD.to_owned(),
-            replication: self.settings.is_cluster.then(|| match at == primary {
+            replication: (ports.len() > 1).then(|| match at == primary {
                 true => Replication::Primary,
                 false => Replication::StandbyOf(ports[primary].0),
             }),
@@ -188,7 +188,7 @@ impl<'a> Home<'a> {
                 metrics_port: self.settings.rabbitmq_metrics_port.filter(|_| is_one),
                 user: self.settings.rabbitmq_user.clone(),
                 password: self.settings.rabbitmq_password.clone(),
-                definitions: vec![topology(self.settings, VHOST), logins(VHOST)],
+                definitions: vec![topology(self.settings, VHOST), logins(self.settings, VHOST)],
                 root: self.settings.rabbitmq_root.clone(),
                 cluster: (!is_one).then_some(member),
                 tls: self.settings.tls.clone(),

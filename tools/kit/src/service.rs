@@ -42,10 +42,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// All four, with their environment variables; two copies of each in a cluster.
+    /// All four, with their environment variables, two copies of each in a cluster; then one copy of
+    /// each service beside the saga.
     pub fn all(settings: &Settings) -> Result<Vec<Self>> {
         let mut all = Vec::new();
-        for (database, copies) in settings.databases.iter().zip(COPIES) {
+        let (saga, add_ons) = settings.databases.split_at(COPIES.len());
+        for (database, copies) in saga.iter().zip(COPIES) {
             let service = database.service;
             let listeners =
                 settings.cluster.orders.map(|order| (service == "order").then_some(order));
@@ -58,6 +60,9 @@ impl Service {
                 let listener = (service == "order").then_some(listener);
                 all.push(Self::copy(settings, database, service, listener)?);
             }
+        }
+        for database in add_ons {
+            all.push(Self::copy(settings, database, database.service, None)?);
         }
         Ok(all)
     }

@@ -1,6 +1,7 @@
 //! Reads the settings: every variable of the outside contract, from the environment, else from
 //! `.env` in the working directory, else its default.
 
+mod add_ons;
 mod cluster;
 mod containers;
 mod dotenv;
@@ -12,9 +13,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use events::add_ons;
 use messaging::{QueueType, RetrySchedule};
 use servers::{Certificates, ports};
 
+pub use add_ons::{ADD_ON_DB_PORT, AddOn, port_of};
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
 
 use crate::home::Home;
@@ -70,7 +73,8 @@ pub struct Settings {
     pub rabbitmq_password: String,
     /// Holds another RabbitMQ than the machine's.
     pub rabbitmq_root: Option<PathBuf>,
-    pub databases: [Database; 4],
+    /// In the order of `SERVICES`; then those of the services beside the saga.
+    pub databases: Vec<Database>,
     /// Whether RabbitMQ runs as three nodes, each database as two servers, each service as two.
     pub is_cluster: bool,
     pub cluster: ClusterPorts,
@@ -169,7 +173,7 @@ impl Settings {
     }
 
     /// The settings of a separate system in `dir`, on free ports, with these variables for its
-    /// services.
+    /// services. No service beside the saga is part of it.
     pub fn private(dir: &Path, told: &[(&str, &str)]) -> Result<Self> {
         let told = told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let told: BTreeMap<_, _> = told.collect();
@@ -185,7 +189,8 @@ impl Settings {
                 variables.insert(name.into(), value);
             }
         }
-        let settings = Self::from(|name| variables.get(name).cloned())?;
+        let mut settings = Self::from(|name| variables.get(name).cloned())?;
+        settings.databases.truncate(SERVICES.len());
         Ok(Self { dotenv: told, ..settings })
     }
 
@@ -198,10 +203,18 @@ impl Settings {
             let port = value.parse().ok().filter(|port| *port != 0);
             port.with_context(|| format!("{name}={value} is not a port: 1 to 65535"))
         };
-        let database = |at: usize, name, variable, default| -> Result<Database> {
-            let port = port(variable, default)?;
-            Ok(Database { service: SERVICES[at], name, port, variable, tls: None })
+        let database = |service, name, variable, default: &str| -> Result<Database> {
+            Ok(Database { service, name, port: port(variable, default)?, variable, tls: None })
         };
+        let mut databases = vec![
+            database("order", "orders", "ORDER_DB_PORT", "5433")?,
+            database("payment", "payments", "PAYMENT_DB_PORT", "5434")?,
+            database("inventory", "inventory", "INVENTORY_DB_PORT", "5435")?,
+            database("shipping", "shipping", "SHIPPING_DB_PORT", "5436")?,
+        ];
+        for (service, default) in add_ons().zip(ADD_ON_DB_PORT..) {
+            databases.push(database(service, service, port_of(service), &default.to_string())?);
+        }
         let observer =
             |variable, default| -> Result<_> { Ok((port(variable, default)?, variable)) };
         let yes = |name: &str, default: &str| match text(name, default).as_str() {
@@ -226,12 +239,7 @@ impl Settings {
             rabbitmq_user: text("RABBITMQ_USER", "admin"),
             rabbitmq_password: text("RABBITMQ_PASSWORD", "admin"),
             rabbitmq_root: variable("RABBITMQ_ROOT").filter(|it| !it.is_empty()).map(PathBuf::from),
-            databases: [
-                database(0, "orders", "ORDER_DB_PORT", "5433")?,
-                database(1, "payments", "PAYMENT_DB_PORT", "5434")?,
-                database(2, "inventory", "INVENTORY_DB_PORT", "5435")?,
-                database(3, "shipping", "SHIPPING_DB_PORT", "5436")?,
-            ],
+            databases,
             is_cluster: match text("CLUSTER", "1").as_str() {
                 "3" => true,
                 "0" | "1" => false,

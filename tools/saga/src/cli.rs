@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, order, play, replay,
-    standby, status, tail, topology, up, urls, verify, why,
+    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, new, order, play,
+    replay, standby, status, tail, topology, up, urls, verify, why,
 };
 
 #[derive(Parser)]
@@ -42,6 +42,7 @@ enum Command {
     Keys(keys::KeysCommand),
     Audit(audit::Audit),
     Topology(topology::TopologyCommand),
+    New(new::New),
     Completions(completions::Completions),
 }
 
@@ -95,6 +96,7 @@ pub async fn run() -> Result<ExitCode> {
         Command::Keys(command) => command.run().await,
         Command::Audit(command) => command.run().await,
         Command::Topology(command) => command.run().await,
+        Command::New(command) => command.run(),
         Command::Completions(completions) => Ok(completions.run(command_line())),
     }
 }
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     /// Output for other programs that is no JSON: log lines, another command's output, a script.
-    const WITHOUT_JSON: [&str; 8] = [
+    const WITHOUT_JSON: [&str; 9] = [
         "saga stop",
         "saga down",
         "saga logs",
@@ -145,6 +147,7 @@ mod tests {
         "saga docker build",
         "saga docker down",
         "saga docker logs",
+        "saga new",
         "saga completions",
     ];
 

@@ -7,6 +7,7 @@ mod compose;
 mod database;
 pub mod dlq;
 mod doctor;
+mod new;
 mod progress;
 mod replay;
 mod topology;

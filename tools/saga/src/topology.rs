@@ -106,7 +106,7 @@ pub async fn check(endpoints: &Endpoints, settings: &Settings) -> Result<Report>
 }
 
 fn asked(settings: &Settings, vhost: &str) -> Map<String, Value> {
-    let all = [topology(settings, vhost), logins(vhost)];
+    let all = [topology(settings, vhost), logins(settings, vhost)];
     all.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect()
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use events::add_ons;
 use kit::home::Home;
 use kit::say;
 use kit::settings::{Database, SERVICES, Settings};
@@ -57,7 +58,9 @@ impl Urls {
         say!("  orders     {}", self.orders);
         say!("  RabbitMQ   {}  ({})", self.rabbitmq, self.login);
         say!("  AMQP       {}", self.amqp);
-        for database in SERVICES.iter().filter_map(|service| self.databases.get(service)) {
+        for database in
+            SERVICES.into_iter().chain(add_ons()).filter_map(|it| self.databases.get(it))
+        {
             say!("  Postgres   {database}");
         }
         if let Some(provider) = &self.provider {

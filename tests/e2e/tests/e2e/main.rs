@@ -34,6 +34,7 @@ mod rotation;
 mod schedule;
 mod several;
 mod silence;
+mod source_tree;
 mod tail;
 mod topology;
 mod traces;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
+use events::add_ons;
 use kit::say;
 use kit::settings::{SERVICES, Settings};
 
@@ -79,7 +80,10 @@ impl Logs {
             arguments.push("--follow");
         }
         match self.containers.is_empty() {
-            true => arguments.extend(SERVICES),
+            true => {
+                arguments.extend(SERVICES);
+                add_ons().for_each(|name| arguments.push(name));
+            }
             false => arguments.extend(self.containers.iter().map(String::as_str)),
         }
         let shown = compose.show(&arguments).await?;

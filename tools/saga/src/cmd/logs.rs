@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use events::add_ons;
 use kit::colour::{Colour, paint};
 use kit::home::Home;
 use kit::service::Service;
@@ -89,7 +90,7 @@ impl Logs {
             }
         }
         let services: Vec<String> = match self.services.is_empty() {
-            true => SERVICES.map(str::to_owned).to_vec(),
+            true => SERVICES.into_iter().chain(add_ons()).map(str::to_owned).collect(),
             false => self.services.clone(),
         };
         known.retain(|log| services.iter().any(|name| log.is(name)));

@@ -68,7 +68,7 @@ impl TopologyCommand {
         }
         match (mermaid, users) {
             (true, _) => output::line(events::diagram().trim_end()),
-            (false, true) => output::json(&logins(VHOST)),
+            (false, true) => output::json(&logins(&settings, VHOST)),
             (false, false) => output::json(&topology(&settings, VHOST)),
         }
         Ok(ExitCode::SUCCESS)
@@ -112,13 +112,18 @@ mod tests {
 
     #[test]
     fn the_files_that_compose_gives_to_rabbitmq_are_the_topology_and_the_users_as_they_are() {
+        let settings = Settings::from(|_| None).unwrap();
         let files = [
             (
                 include_str!("../../../../deploy/rabbitmq/topology.json"),
-                topology(&Settings::from(|_| None).unwrap(), VHOST),
+                topology(&settings, VHOST),
                 "",
             ),
-            (include_str!("../../../../deploy/rabbitmq/users.json"), logins(VHOST), " --users"),
+            (
+                include_str!("../../../../deploy/rabbitmq/users.json"),
+                logins(&settings, VHOST),
+                " --users",
+            ),
         ];
         for (file, expected, option) in files {
             let file: Value = serde_json::from_str(file).unwrap();

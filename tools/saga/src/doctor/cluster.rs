@@ -7,7 +7,7 @@ use audit::{Endpoints, Management};
 use kit::home::Home;
 use kit::output::{self, some};
 use kit::primary::{Candidate, Part, candidates, follower};
-use kit::settings::{Database, Settings};
+use kit::settings::{Database, SERVICES, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 use servers::{Follower, HaProxy};
@@ -115,7 +115,7 @@ fn queues(size: usize, starts: &str, all: &[Queue]) -> Finding {
 
 pub async fn databases(settings: &Settings, starts: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for database in &settings.databases {
+    for database in settings.databases.iter().take(SERVICES.len()) {
         let all = candidates(settings, database).await;
         let primary = all.iter().find(|one| matches!(one.part, Ok(Part::Primary)));
         let (waits, follower) = match primary {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
-use events::{EventId, said_at};
+use events::{EventId, add_ons, said_at, unheard};
 use kit::output::{self, some};
 use kit::settings::{SERVICES, Settings};
 use labels::span;
@@ -99,14 +99,15 @@ fn flags_off(all: &[FeatureFlag]) -> Option<Finding> {
 async fn users(settings: &Settings, endpoints: &Endpoints) -> Finding {
     let node = settings.amqp_urls().iter().position(|url| *url == endpoints.amqp_url);
     let mut refused = Vec::new();
-    for service in SERVICES {
+    let services: Vec<_> = settings.databases.iter().map(|database| database.service).collect();
+    for service in &services {
         let url = settings.service_amqp_urls(service).swap_remove(node.unwrap_or(0));
         if let Err(why) = connect(&url).await {
             refused.push(format!("{service} ({})", output::reason(&why)));
         }
     }
     match refused.is_empty() {
-        true => Finding::fine("users", format!("{} may come", SERVICES.join(", "))),
+        true => Finding::fine("users", format!("{} may come", services.join(", "))),
         false => {
             let told = format!("RabbitMQ rejects the login of {}", refused.join(", "));
             Finding::wrong("users", told, "`saga topology --check` tells what differs")
@@ -134,7 +135,7 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
 
 pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for service in SERVICES {
+    for service in SERVICES.into_iter().chain(add_ons()) {
         let what = format!("{service}'s data");
         let looked = timeout(ANSWER_WITHIN, look(endpoints, service)).await;
         findings.push(match looked {
@@ -159,10 +160,12 @@ async fn look(endpoints: &Endpoints, service: &str) -> Result<Seen> {
     let place = [(service.to_owned(), endpoints.databases[service].clone())].into();
     let mut databases = Databases::connect(&place).await?;
     let (now, unsent, oldest, last_error) = sqlx::query_as(
-        "SELECT clock_timestamp(), (SELECT COUNT(*) FROM outbox),
-             (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1),
-             (SELECT last_error FROM outbox ORDER BY event_id LIMIT 1)",
+        "WITH unsent AS (SELECT event_id, last_error FROM outbox WHERE event_type <> ALL($1))
+         SELECT clock_timestamp(), (SELECT COUNT(*) FROM unsent),
+             (SELECT event_id FROM unsent ORDER BY event_id LIMIT 1),
+             (SELECT last_error FROM unsent ORDER BY event_id LIMIT 1)",
     )
+    .bind(unheard())
     .fetch_one(databases.of(service)?)
     .await?;
     Ok(Seen { now, unsent, oldest, last_error })

@@ -8,13 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use kit::settings::PORTS;
+use events::add_ons;
+use kit::settings::{PORTS, port_of};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use servers::{Process, Watchdog, ports};
 
 /// A `SAGA_HOME` and ports of the test's own; everything left is removed with it.
 struct Saga {
+    program: PathBuf,
     home: PathBuf,
     variables: Vec<(&'static str, u16)>,
     gateway: &'static str,
@@ -30,10 +32,12 @@ impl Saga {
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(home);
         let watchdog = Watchdog::start().unwrap();
         watchdog.deletes(&home).unwrap();
-        let variables = PORTS.map(|name| (name, ports::free().unwrap())).to_vec();
+        let names = PORTS.into_iter().chain(add_ons().map(port_of));
+        let variables = names.map(|name| (name, ports::free().unwrap())).collect();
         let (gateway, retry_delays) = ("simulated", "1s,5s,30s");
         let (tls, api_keys) = ("", "off");
-        Self { home, variables, gateway, retry_delays, tls, api_keys, watchdog }
+        let program = env!("CARGO_BIN_EXE_saga").into();
+        Self { program, home, variables, gateway, retry_delays, tls, api_keys, watchdog }
     }
 
     fn port(&self, variable: &str) -> u16 {
@@ -42,7 +46,7 @@ impl Saga {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_saga"));
+        let mut command = Command::new(&self.program);
         command.args(arguments).env("SAGA_HOME", &self.home).env("NO_COLOR", "1");
         command.env("GATEWAY", self.gateway).env("RETRY_DELAYS", self.retry_delays);
         command.env("TLS", self.tls);
@@ -105,7 +109,7 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     let saga = Saga::new("saga-up");
     let said = saga.run(&["up"]);
     let parts = saga.parts();
-    assert_eq!(parts.len(), 9);
+    assert_eq!(parts.len(), 9 + 2 * add_ons().count());
     assert!(parts.iter().all(|part| part.ready), "{said}");
     let order_port = saga.port("ORDER_HTTP_PORT");
     assert!(said.contains(&format!("curl -i http://127.0.0.1:{order_port}/orders")), "{said}");
@@ -152,7 +156,11 @@ fn with_tls_every_link_is_encrypted_and_the_commands_find_the_certificates() {
     let mut saga = Saga::new("saga-tls");
     saga.tls = "1";
     let said = saga.run(&["up"]);
-    assert!(saga.parts().iter().all(|part| part.ready) && saga.parts().len() == 9, "{said}");
+    assert!(
+        saga.parts().iter().all(|part| part.ready)
+            && saga.parts().len() == 9 + 2 * add_ons().count(),
+        "{said}"
+    );
     saga.tls = "";
     let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
     let authority = saga.home.join("certificates/ca.pem");
@@ -204,7 +212,10 @@ fn with_a_gateway_by_http_the_mock_one_runs_beside_the_services() {
     saga.gateway = "http";
     let port = saga.port("MOCK_GATEWAY_PORT");
     assert!(saga.run(&["up"]).contains(&format!("http://127.0.0.1:{port}/behaviour")));
-    assert!(saga.parts().iter().all(|part| part.ready) && saga.parts().len() == 10);
+    assert!(
+        saga.parts().iter().all(|part| part.ready)
+            && saga.parts().len() == 10 + 2 * add_ons().count()
+    );
     let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
     assert!(placed.contains("CONFIRMED"), "{placed}");
     let books = std::fs::read_to_string(saga.home.join("mock-gateway/ledger")).unwrap();

@@ -1,0 +1,34 @@
+//! Writes a service beside the saga into the source tree: its crate, its events, and its place in
+//! the lists that the services stand in.
+
+mod crate_files;
+mod edits;
+mod plan;
+mod request;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+pub use plan::Plan;
+pub use request::Request;
+
+/// The choreography, which shows where a source tree is.
+const TABLE: &str = "shared/events/src/saga_table.rs";
+
+/// The source tree that this directory is in.
+pub fn tree(dir: &Path) -> Result<PathBuf> {
+    match dir.ancestors().find(|dir| dir.join(TABLE).is_file()) {
+        Some(root) => Ok(root.to_owned()),
+        None => bail!("there is no {TABLE} here or above: run it in the source tree"),
+    }
+}
+
+/// All that is written for the service; nothing is yet.
+pub fn plan(root: &Path, request: &Request) -> Result<Plan> {
+    let mut plan = Plan::of(root);
+    request.check_free(&plan)?;
+    crate_files::add(&mut plan, request)?;
+    edits::add(&mut plan, request)?;
+    Ok(plan)
+}

@@ -1,0 +1,139 @@
+//! Adds the new service to the files that list the services. In those that only list, it stands
+//! wherever shipping stands.
+
+use anyhow::{Result, ensure};
+use events::{ADD_ONS, type_name};
+use kit::definitions::{logins_with, topology_with};
+use kit::settings::{ADD_ON_DB_PORT, AddOn, Settings, VHOST, port_of};
+
+use super::TABLE;
+use super::plan::Plan;
+use super::request::Request;
+
+/// The service whose entries are copied.
+const LIKE: &str = "shipping";
+/// Cargo's arguments.
+const BUILDS: [&str; 3] = ["Makefile", "deploy/dist.sh", "deploy/docker/Dockerfile"];
+const COMPOSE: [&str; 2] = ["docker-compose.yml", "deploy/docker/tls.yml"];
+const SECRETS: [&str; 2] = ["amqp-url", "database-url"];
+const RELEASE: &str = ".github/workflows/release.yml";
+const LIB: &str = "shared/events/src/lib.rs";
+
+pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
+    let name = request.name.as_str();
+    let known = plan.read(TABLE)?;
+    let listed = add_ons_in(&known).map_or(0, |rows| rows.matches("step(").count());
+    ensure!(
+        listed == ADD_ONS.len(),
+        "this `saga` is older than {TABLE}: build it anew, by `make saga`"
+    );
+    plan.edit(TABLE, |text| with_steps(text, request))?;
+    if !request.says.is_empty() {
+        plan.edit(LIB, |text| with_module(text, name))?;
+    }
+    for path in BUILDS {
+        let (like, both) = (format!("-p {LIKE}"), format!("-p {LIKE} -p {name}"));
+        plan.edit(path, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
+    }
+    let (like, both) = (format!("{LIKE}]"), format!("{LIKE}, {name}]"));
+    plan.edit(RELEASE, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
+    for path in COMPOSE {
+        plan.edit(path, |text| Some(with_entries(text, name)))?;
+    }
+    for secret in SECRETS {
+        let like = plan.read(&format!("deploy/docker/secrets/{LIKE}-{secret}"))?;
+        plan.add(&format!("deploy/docker/secrets/{name}-{secret}"), like.replace(LIKE, name));
+    }
+    let settings = Settings::from(|_| None)?;
+    let mut add_ons = settings.add_ons();
+    add_ons.push((name, request.hears.iter().map(String::as_str).collect()));
+    add_definitions(plan, &settings, &add_ons);
+    Ok(())
+}
+
+/// What RabbitMQ imports in a container.
+fn add_definitions(plan: &mut Plan, settings: &Settings, add_ons: &[AddOn<'_>]) {
+    let topology = topology_with(settings, add_ons, VHOST);
+    plan.add("deploy/rabbitmq/topology.json", format!("{topology:#}\n"));
+    plan.add("deploy/rabbitmq/users.json", format!("{:#}\n", logins_with(add_ons, VHOST)));
+}
+
+const ROWS: &str = "pub const ADD_ONS: &[Step] = &[";
+
+/// The rows of the services beside the saga, as they are in the text.
+fn add_ons_in(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(ROWS)?;
+    rest.split_once("];").map(|(rows, _)| rows)
+}
+
+fn with_steps(text: &str, request: &Request) -> Option<String> {
+    let rows = add_ons_in(text)?;
+    let (before, rest) = text.split_once(ROWS)?;
+    let after = rest.strip_prefix(rows)?;
+    let steps: String = request
+        .steps()
+        .map(|(event, answer)| {
+            let answer = answer.map(|it| format!("{}::NAME", type_name(it))).unwrap_or_default();
+            let heard = type_name(event);
+            format!("    step(\"{}\", {heard}::NAME, &[{answer}]),\n", request.name)
+        })
+        .collect();
+    let rows = if rows.is_empty() { "\n" } else { rows };
+    Some(format!("{before}{ROWS}{rows}{steps}{after}"))
+}
+
+fn with_module(text: &str, name: &str) -> Option<String> {
+    let (module, used) = ("mod saga_table;\n", "pub use saga_table::*;\n");
+    let is_known = text.contains(module) && text.contains(used);
+    is_known.then(|| {
+        let text = text.replacen(module, &format!("{module}mod {name};\n"), 1);
+        text.replacen(used, &format!("{used}pub use {name}::*;\n"), 1)
+    })
+}
+
+/// Copies each block of the shipping service and of its database, and each other line that names
+/// it.
+fn with_entries(text: &str, name: &str) -> String {
+    let port = usize::from(ADD_ON_DB_PORT) + events::add_ons().count();
+    let own = |line: &str| {
+        let line = line.replace(LIKE, name);
+        match line.split_once("${SHIPPING_DB_PORT:-") {
+            Some((before, rest)) => {
+                let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{before}${{{}:-{port}{after}", port_of(name))
+            }
+            None => line,
+        }
+    };
+    let mut written = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        written.push(line.to_owned());
+        if !line.contains(LIKE) || line.trim_start().starts_with('#') {
+            continue;
+        }
+        let is_head = line.ends_with(':') && line.starts_with(&format!("  {LIKE}"));
+        let mut copy = vec![own(line)];
+        while let Some(inner) = lines.next_if(|inner| is_head && inner.starts_with("    ")) {
+            written.push(inner.to_owned());
+            copy.push(own(inner));
+        }
+        if copy.len() > 1 {
+            written.push(String::new());
+        }
+        written.extend(copy);
+    }
+    written.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_gets_a_copy_of_shippings_entries() {
+        let compose = "services:\n  shipping-db:\n    <<: *db\n    ports: [\"${SHIPPING_DB_PORT:-5436}:5432\"]\n\n  shipping:\n    secrets: [shipping-url]\n\nsecrets:\n  shipping-url: { file: shipping-url }\n";
+        let wanted = "services:\n  shipping-db:\n    <<: *db\n    ports: [\"${SHIPPING_DB_PORT:-5436}:5432\"]\n\n  mail-db:\n    <<: *db\n    ports: [\"${MAIL_DB_PORT:-5437}:5432\"]\n\n  shipping:\n    secrets: [shipping-url]\n\n  mail:\n    secrets: [mail-url]\n\nsecrets:\n  shipping-url: { file: shipping-url }\n  mail-url: { file: mail-url }\n";
+        assert_eq!(with_entries(compose, "mail"), wanted);
+    }
+}

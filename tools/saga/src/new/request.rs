@@ -1,0 +1,133 @@
+//! Checks what a new service is to be called, hear and say.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use events::{ADD_ONS, EVENTS, SERVICES, said_by};
+
+use super::plan::Plan;
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub name: String,
+    pub hears: Vec<String>,
+    pub says: Vec<String>,
+}
+
+/// Words of Rust, its own crates, and logins that are somebody's already.
+const TAKEN: [&str; 62] = [
+    "abstract", "admin", "alloc", "as", "async", "await", "become", "box", "break", "const",
+    "continue", "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn",
+    "for", "gen", "guest", "if", "impl", "in", "let", "loop", "macro", "main", "match", "mod",
+    "move", "mut", "orders", "override", "payments", "postgres", "priv", "pub", "ref", "return",
+    "self", "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "unrouted", "use", "virtual", "where", "while", "yield",
+];
+const NAME_MAX: usize = 20;
+
+impl Request {
+    pub fn new(name: &str, hears: &[String], says: &[String]) -> Result<Self> {
+        check_name(name)?;
+        let known = known();
+        for event in hears {
+            ensure!(
+                known.contains(event.as_str()),
+                "no service publishes {event:?}; there are {}",
+                known.iter().copied().collect::<Vec<_>>().join(", ")
+            );
+            ensure!(said_by(event) != name, "{name} cannot hear its own {event}");
+        }
+        for event in says {
+            check_event(name, event)?;
+        }
+        for (list, option) in [(hears, "--hears"), (says, "--says")] {
+            let once: BTreeSet<_> = list.iter().collect();
+            ensure!(once.len() == list.len(), "{option} names an event twice");
+        }
+        ensure!(
+            says.len() <= hears.len(),
+            "each event that it hears has one answer: name as many events after --hears, or more"
+        );
+        Ok(Self { name: name.to_owned(), hears: hears.to_vec(), says: says.to_vec() })
+    }
+
+    /// The events that it hears, each with its answer.
+    pub fn steps(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let answers = self.says.iter().map(|event| Some(event.as_str()));
+        self.hears.iter().map(String::as_str).zip(answers.chain(std::iter::repeat(None)))
+    }
+
+    /// Neither a package of ours nor a library has its name.
+    pub fn check_free(&self, plan: &Plan) -> Result<()> {
+        let Self { name, .. } = self;
+        let package = format!("name = \"{name}\"");
+        let is_taken = plan.read("Cargo.lock")?.lines().any(|line| line == package);
+        ensure!(!is_taken, "there is a package {name} already: choose another name");
+        for path in [format!("services/{name}"), format!("shared/events/src/{name}.rs")] {
+            ensure!(
+                !plan.root.join(&path).exists(),
+                "{path} is there already: choose another name, or delete it"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase());
+    ensure!(
+        is_word && (2..=NAME_MAX).contains(&name.len()),
+        "{name:?} cannot be a service's name: it is one word of 2 to {NAME_MAX} letters from a to z"
+    );
+    ensure!(
+        !TAKEN.contains(&name) && !SERVICES.contains(&name),
+        "{name} is taken: choose another name"
+    );
+    Ok(())
+}
+
+fn check_event(service: &str, event: &str) -> Result<()> {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_fine =
+        event.split_once('.').is_some_and(|(by, what)| by == service && what.split('-').all(word));
+    ensure!(
+        is_fine,
+        "{event:?} cannot be an event of {service}: write {service}.<what-has-happened>, \
+         in letters from a to z and hyphens"
+    );
+    Ok(())
+}
+
+fn known() -> BTreeSet<&'static str> {
+    let of_add_ons = ADD_ONS.iter().flat_map(|step| step.may_say);
+    EVENTS.iter().chain(of_add_ons).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, hears: &[&str], says: &[&str]) -> String {
+        let own = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        Request::new(name, &own(hears), &own(says)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_reason() {
+        let heard = ["payment.approved"];
+        for name in ["", "m", "Mail", "e-mail", "mail2", "../mail", "abcdefghijklmnopqrstu"] {
+            assert!(refused(name, &heard, &[]).contains("one word"), "{name}");
+        }
+        for name in ["shipping", "type", "admin", "postgres"] {
+            assert!(refused(name, &heard, &[]).contains("taken"), "{name}");
+        }
+        let unknown = refused("mail", &["payment.sneezed"], &[]);
+        assert!(unknown.contains("payment.sneezed") && unknown.contains("payment.approved"));
+        for event in ["sent", "mail.", "mail.Sent", "mail.a.b", "post.sent", "mail.sent-"] {
+            assert!(refused("mail", &heard, &[event]).contains("mail.<what"), "{event}");
+        }
+        let twice = ["payment.approved", "payment.approved"];
+        assert!(refused("mail", &twice, &[]).contains("--hears names an event twice"));
+        assert!(refused("mail", &heard, &["mail.a", "mail.b"]).contains("one answer"));
+    }
+}
