@@ -5,7 +5,12 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
 LAB     := $(TARGET)/release/lab
 SERVICES := -p order-page -p payment -p inventory -p shipping
-RELEASE := cargo build --release --locked $(SERVICES) -p mock-gateway -p saga-cli
+TOOLS   := -p mock-gateway -p saga-cli
+CARGO_BUILD := cargo build --release --locked
+# Without the demonstration the services are built apart, since the tools know it.
+DEMO    := $(or $(DEMO),$(shell sed -n 's/^DEMO=//p' .env 2>/dev/null))
+RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVICES) && $(CARGO_BUILD) $(TOOLS),\
+           $(CARGO_BUILD) $(SERVICES) $(TOOLS))
 
 # Runs the tests of all packages side by side.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
