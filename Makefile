@@ -121,7 +121,7 @@ deny: ## check the dependencies' licences, bans, sources, and what is known agai
 sbom: ## list what each service is made of, as CycloneDX, in target/dist
 	deploy/sbom.py $(TARGET)/dist
 
-dist: ## build the services for production, the same bytes in any folder, with their checksums, in target/dist
+dist: ## build the services for production and a tarball with saga and units for systemd, the same bytes in any folder, in target/dist
 	deploy/dist.sh $(TARGET)/dist
 
 picture: $(SAGA) ## draw the README's picture anew, from orders of the running system

@@ -3,6 +3,7 @@
 
 mod demonstration;
 mod documents;
+mod tarball;
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
