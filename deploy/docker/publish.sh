@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Publishes all images of a version: `TAG` is for production, `TAG-demo` has the demonstration, and is what
+# QUADRILLE_TAG=TAG gives to Compose.
+#   publish.sh build PREFIX TAG ARCH       builds PREFIX/<service>:TAG-ARCH on a machine of that architecture
+#   publish.sh join PREFIX TAG ARCH...     joins them to PREFIX/<service>:TAG; prints `<digest>  <image>` of each
+set -euo pipefail
+command=$1 prefix=$2 tag=$3
+shift 3
+services=(order payment inventory shipping)
+
+each() {
+  for service in "${services[@]}"; do "$1" "$service" "$tag" 0; done
+  for service in "${services[@]}" saga mock-gateway; do "$1" "$service" "$tag-demo" 1; done
+}
+
+build() {
+  docker build --push --file deploy/docker/Dockerfile --tag "$prefix/$1:$2-$arch" \
+    --build-arg SERVICE="$1" --build-arg DEMO="$3" --build-arg VERSION="$tag" \
+    --build-arg REVISION="$(git rev-parse HEAD)" --build-arg SOURCE="https://github.com/${prefix#*/}" \
+    --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
+}
+
+join() {
+  local image=$prefix/$1 digest
+  docker buildx imagetools create --tag "$image:$2" "${archs[@]/#/$image:$2-}" >&2
+  digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image:$2")
+  echo "${digest#sha256:}  $image"
+}
+
+case $command in
+  build) arch=$1 && each build ;;
+  join) archs=("$@") && each join ;;
+esac

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Prints the section of CHANGELOG.md for a version: `release-notes.sh v1.2.3`, or `Unreleased`.
+set -eu
+cd "$(dirname "$0")/.."
+section=$(awk -v version="${1#v}" '
+  /^## / { title = $2; gsub(/[][]/, "", title); is_it = title == version; next }
+  is_it' CHANGELOG.md)
+[ -n "$section" ] || { echo "error: CHANGELOG.md has no section \`## ${1#v}\`" >&2; exit 1; }
+echo "$section"
