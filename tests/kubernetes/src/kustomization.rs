@@ -34,6 +34,8 @@ pub struct Kustomization {
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     pub path: String,
+    /// Without one, the resource that the patch itself names.
+    #[serde(default)]
     pub target: Target,
 }
 

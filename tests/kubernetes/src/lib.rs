@@ -22,12 +22,13 @@ use serde_json::Value;
 pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";
 pub const BACKUPS: &str = "deploy/kubernetes/backups";
+pub const EDGES: &str = "deploy/kubernetes/edges";
 pub const MONITORING: &str = "deploy/kubernetes/monitoring";
 pub const SCALING: &str = "deploy/kubernetes/scaling";
 pub const PRODUCTION: &str = "deploy/kubernetes/production";
 
 /// Those with manifests of their own.
-pub const FOLDERS: [&str; 5] = [BASE, OPERATORS, BACKUPS, MONITORING, SCALING];
+pub const FOLDERS: [&str; 6] = [BASE, OPERATORS, BACKUPS, EDGES, MONITORING, SCALING];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {

@@ -3,6 +3,7 @@
 mod backups;
 mod broker;
 mod certificates;
+mod edges;
 mod manifests;
 mod monitoring;
 mod network;
