@@ -4,6 +4,7 @@
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
 LAB     := $(TARGET)/release/lab
+COMPOSE := deploy/docker/compose.sh
 SERVICES := -p order-page -p payment -p inventory -p shipping
 TOOLS   := -p mock-gateway -p saga-cli
 CARGO_BUILD := cargo build --release --locked
@@ -14,6 +15,11 @@ RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVI
 
 # Runs the tests of all packages side by side.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
+
+# What looks into a system of containers does so from one of them: no Rust is needed, and none built.
+IS_HERE = $(wildcard $(or $(SAGA_HOME),.run)/.saga)
+OPERATE = $(if $(IS_HERE),$(SAGA),$(if $(shell $(COMPOSE) ps --quiet order 2>/dev/null),$(COMPOSE) saga,$(SAGA)))
+RUNNING = $(filter $(SAGA),$(OPERATE))
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
@@ -52,26 +58,26 @@ logs: $(SAGA) ## follow the services' logs
 doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
 
-docker-up: saga ## the same in containers, by Docker Compose (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted; CLUSTER=3)
-	@$(SAGA) docker up
+docker-up: ## the same in containers, by Docker alone (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted; CLUSTER=3)
+	@$(COMPOSE) start
 
-docker-down: $(SAGA) ## remove the containers and their data
-	@$(SAGA) docker down
+docker-down: ## remove the containers and their data
+	@$(COMPOSE) remove
 
-docker-logs: $(SAGA) ## follow the services' logs in their containers
-	@$(SAGA) docker logs
+docker-logs: ## follow the services' logs in their containers
+	@$(COMPOSE) logs --tail 20 --follow $(subst order-page,order,$(filter-out -p,$(SERVICES)))
 
-docker-build: saga ## build the services' images
-	@$(SAGA) docker build
+docker-build: ## build the images
+	@$(COMPOSE) --profile saga build
 
 docker-test: lab ## kill each container under load, start it again, and verify
 	deploy/docker/kill-each.sh $(SAGA) $(LAB)
 
-demo: $(SAGA) ## place one order of each scenario and show its steps to the end
-	@$(SAGA) demo
+demo: $(RUNNING) ## place one order of each scenario and show its steps to the end
+	@$(OPERATE) demo
 
-verify: $(SAGA) ## check every invariant across the databases and the broker
-	@$(SAGA) verify
+verify: $(RUNNING) ## check every invariant across the databases and the broker
+	@$(OPERATE) verify
 
 load: $(LAB) ## run a bounded load, and report
 	@$(LAB) load

@@ -55,7 +55,7 @@ begin_load() {
 }
 
 trap clear_away EXIT
-"$saga" docker up
+deploy/docker/compose.sh start
 for container in "${containers[@]}"; do
   echo "== $container is killed"
   begin_load

@@ -12,6 +12,14 @@ if [[ $(id -u) = 0 ]]; then
   exec gosu postgres bash "$0" "$@"
 fi
 
+host=host certificate=""
+if [[ -e /certificates ]]; then
+  # Postgres wants keys of its own, which nobody else may read.
+  install -m 600 /certificates/{server,postgres}.key /var/run/postgresql
+  export PGSSLMODE=verify-full PGSSLROOTCERT=/certificates/ca.pem
+  export PGSSLCERT=/certificates/postgres.pem PGSSLKEY=/var/run/postgresql/postgres.key
+  host=hostssl certificate=clientcert=verify-full
+fi
 export PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=3 PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
 settings=(
   -c hba_file=/tmp/pg_hba.conf
@@ -101,11 +109,11 @@ case $1 in
     ;;
 esac
 
-cat >/tmp/pg_hba.conf <<'HBA'
+cat >/tmp/pg_hba.conf <<HBA
 local all all trust
 host all all 127.0.0.1/32 trust
-host all all all scram-sha-256
-host replication postgres all scram-sha-256
+$host all all all scram-sha-256 $certificate
+$host replication postgres all scram-sha-256 $certificate
 HBA
 [[ -n $(primary) || $HOSTNAME != "$FIRST" ]] || set_primary "$FIRST"
 until [[ -n $(primary) ]]; do sleep 1; done

@@ -10,15 +10,18 @@ mod encryption;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::add_ons;
 use messaging::{QueueType, RetrySchedule};
+use reqwest::Url;
 use servers::{Certificates, ports};
 
 pub use add_ons::{ADD_ON_DB_PORT, AddOn, port_of};
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
+pub use encryption::NAMES;
 
 use crate::home::Home;
 
@@ -132,6 +135,9 @@ impl Settings {
         dotenv.retain(|name, _| std::env::var_os(name).is_none());
         let variable = |name: &str| std::env::var(name).ok().or_else(|| dotenv.get(name).cloned());
         let mut settings = Self::from(variable)?;
+        if let Some(file) = variable("OPERATOR_AMQP_URL_FILE").filter(|file| !file.is_empty()) {
+            (settings.rabbitmq_user, settings.rabbitmq_password) = login(&file)?;
+        }
         if Home::new(&settings).is_cluster() {
             settings = settings.clustered()?;
         }
@@ -144,15 +150,6 @@ impl Settings {
 
     /// Those of the running system, which may be made of containers.
     pub fn of_running() -> Result<Self> {
-        Ok(Self::with_cluster_that_runs()?.as_started())
-    }
-
-    /// Those of the system in containers.
-    pub fn of_containers() -> Result<Self> {
-        Ok(Self::with_cluster_that_runs()?.in_containers())
-    }
-
-    fn with_cluster_that_runs() -> Result<Self> {
         let settings = Self::read()?;
         let variable = |name: &str| {
             let told = std::env::var(name).ok().or_else(|| settings.dotenv.get(name).cloned());
@@ -160,10 +157,8 @@ impl Settings {
         };
         let project = variable("COMPOSE_PROJECT_NAME").unwrap_or_else(|| PROJECT.to_owned());
         let is_open = variable("CLUSTER").is_none() && !Home::new(&settings).is_there();
-        match is_open && containers::hold_cluster(&project) {
-            true => settings.clustered(),
-            false => Ok(settings),
-        }
+        let is_cluster = is_open && containers::hold_cluster(&project);
+        if is_cluster { settings.clustered()? } else { settings }.as_started()
     }
 
     /// The same with `CLUSTER=3`.
@@ -356,15 +351,19 @@ impl Database {
 
     /// The superuser's, at one of its servers.
     pub fn superuser_url_at(&self, port: u16) -> String {
-        format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{port}/postgres")
+        let tls = self.tls_parameters("postgres");
+        format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{port}/postgres{tls}")
     }
 
     /// The same at another of its servers.
     pub fn url_at(&self, port: u16) -> String {
-        let name = self.name;
-        let tls = self.tls.as_ref().map(|tls| format!("?{}", tls.postgres_parameters(name)));
-        let tls = tls.unwrap_or_default();
+        let (name, tls) = (self.name, self.tls_parameters(self.name));
         format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}{tls}")
+    }
+
+    fn tls_parameters(&self, login: &str) -> String {
+        let tls = self.tls.as_ref().map(|tls| format!("?{}", tls.postgres_parameters(login)));
+        tls.unwrap_or_default()
     }
 }
 
@@ -377,6 +376,15 @@ fn schedule(value: &str) -> Result<RetrySchedule> {
 fn keep_days(value: &str) -> Result<u16> {
     let days = value.parse().ok().filter(|days| (1..=3650).contains(days));
     days.with_context(|| format!("KEEP_DAYS={value} is not a number of days from 1 to 3650"))
+}
+
+/// User and password of the first URL in this file.
+fn login(file: &str) -> Result<(String, String)> {
+    let failed = || format!("cannot read an AMQP URL from {file}, set in OPERATOR_AMQP_URL_FILE");
+    let urls = fs::read_to_string(file).with_context(failed)?;
+    let url = urls.split(',').next().unwrap_or_default().trim();
+    let url = Url::parse(url).with_context(failed)?;
+    Ok((url.username().to_owned(), url.password().unwrap_or_default().to_owned()))
 }
 
 /// The text, escaped for a URL.

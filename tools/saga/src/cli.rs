@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completions, demo, dlq, docker, doctor, down, failover, keys, logs, new, order, play,
-    replay, standby, status, tail, topology, up, urls, verify, why,
+    audit, completions, containers, demo, dlq, doctor, down, failover, keys, logs, new, order,
+    play, replay, standby, status, tail, topology, up, urls, verify, why,
 };
+use crate::compose::forward;
 
 #[derive(Parser)]
 #[command(name = "saga", version, about = "Runs the order saga on this machine, and looks into it")]
@@ -29,7 +30,6 @@ enum Command {
     Urls(urls::UrlsCommand),
     Logs(logs::Logs),
     Doctor(doctor::Doctor),
-    Docker(docker::DockerCommand),
     Failover(failover::Failover),
     Standby(standby::Standby),
     Order(order::OrderCommand),
@@ -44,11 +44,13 @@ enum Command {
     Topology(topology::TopologyCommand),
     New(new::New),
     Completions(completions::Completions),
+    Certify(containers::Certify),
+    Welcome(containers::Welcome),
 }
 
 /// Commands in none of these groups come last.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run it", &["play", "up", "stop", "down", "status", "urls", "logs", "doctor", "docker"]),
+    ("Run it", &["play", "up", "stop", "down", "status", "urls", "logs", "doctor"]),
     ("Of a cluster", &["failover", "standby"]),
     ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify"]),
     ("Who may, and who did", &["keys", "audit"]),
@@ -74,6 +76,7 @@ pub async fn run() -> Result<ExitCode> {
     }
     let matches = command_line().get_matches();
     let Saga { command } = Saga::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    forward::published_ports().await?;
     match command {
         Command::Up(command) => command.run().await,
         Command::Play(command) => command.run().await,
@@ -83,7 +86,6 @@ pub async fn run() -> Result<ExitCode> {
         Command::Urls(command) => command.run(),
         Command::Logs(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
-        Command::Docker(command) => command.run().await,
         Command::Failover(command) => command.run().await,
         Command::Standby(command) => command.run().await,
         Command::Order(command) => command.run().await,
@@ -97,6 +99,8 @@ pub async fn run() -> Result<ExitCode> {
         Command::Audit(command) => command.run().await,
         Command::Topology(command) => command.run().await,
         Command::New(command) => command.run(),
+        Command::Certify(command) => command.run(),
+        Command::Welcome(command) => command.run().await,
         Command::Completions(completions) => Ok(completions.run(command_line())),
     }
 }
@@ -139,17 +143,8 @@ mod tests {
     use super::*;
 
     /// Output for other programs that is no JSON: log lines, another command's output, a script.
-    const WITHOUT_JSON: [&str; 9] = [
-        "saga stop",
-        "saga down",
-        "saga logs",
-        "saga docker up",
-        "saga docker build",
-        "saga docker down",
-        "saga docker logs",
-        "saga new",
-        "saga completions",
-    ];
+    const WITHOUT_JSON: [&str; 5] =
+        ["saga stop", "saga down", "saga logs", "saga new", "saga completions"];
 
     /// Every command that can be run, with its full name.
     fn commands() -> Vec<(String, clap::Command)> {

@@ -2,9 +2,9 @@
 
 pub mod audit;
 pub mod completions;
+pub mod containers;
 pub mod demo;
 pub mod dlq;
-pub mod docker;
 pub mod doctor;
 pub mod down;
 pub mod failover;

@@ -54,7 +54,7 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
     let processes = home.servers()?;
     let runs = processes.any() || services.iter().any(|service| service.running().is_some());
     let mut findings = machine::examine(settings, &services).await;
-    let compose = if runs { None } else { containers::find(settings).await };
+    let compose = if runs { None } else { containers::find().await };
     findings.extend(match &compose {
         Some(_) => Vec::new(),
         None => machine::ports(settings, &processes, &services),

@@ -43,7 +43,7 @@ impl Urls {
         Self {
             page: format!("{order}/"),
             orders: format!("{order}/orders"),
-            authority: settings.order_authority().map(|path| path.display().to_string()),
+            authority: settings.order_authority().map(|path| shown(&path)),
             rabbitmq: settings.management_url(),
             amqp: settings.amqp_url(),
             databases: databases.collect(),
@@ -72,7 +72,7 @@ impl Urls {
 }
 
 /// The path, relative to the working directory if it is inside.
-fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -7,7 +7,7 @@ use kit::keys;
 use kit::say;
 use kit::settings::Settings;
 
-use crate::urls::Urls;
+use crate::urls::{Urls, shown};
 
 const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -d '{
     "customer_id": "123e4567-e89b-12d3-a456-426614174000",
@@ -43,6 +43,6 @@ fn first_order(settings: &Settings, urls: &Urls) -> String {
     if !settings.are_keys_required {
         return order;
     }
-    let bearer = format!("\"Authorization: Bearer $(cat {})\"", keys::file(settings).display());
+    let bearer = format!("\"Authorization: Bearer $(cat {})\"", shown(&keys::file(settings)));
     order.replacen(" -H ", &format!(" -H {bearer} -H "), 1)
 }

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_hours(24 * 180);
 const DAY_S: i64 = 24 * 60 * 60;
 
 /// The name of the servers' certificate.
-const SERVER: &str = "server";
+pub const SERVER: &str = "server";
 const AUTHORITY: &str = "ca";
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -137,13 +137,17 @@ impl Certificates {
         Ok(key.write_all(signed.key.as_bytes())?)
     }
 
-    /// Lets other accounts read the keys where they are lent to them one by one, as to containers:
-    /// nobody else gets into the directory.
-    pub fn lend(&self) -> Result<()> {
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
-        set(&self.dir, 0o700)?;
-        for file in fs::read_dir(&self.dir)? {
-            set(&file?.path(), 0o644)?;
+    /// Copies the authority's and those of these names into a directory, with keys that every
+    /// account can read: for a container that sees no other directory.
+    pub fn lend(&self, names: &[&str], dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir)?;
+        let copies = Self::at(dir);
+        let file = |it: &Self, name: &str| [it.certificate(name), it.key(name)];
+        let pairs =
+            names.iter().flat_map(|name| file(self, name).into_iter().zip(file(&copies, name)));
+        for (from, to) in pairs.chain([(self.authority(), copies.authority())]) {
+            fs::copy(from, &to)?;
+            fs::set_permissions(to, fs::Permissions::from_mode(0o644))?;
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ mod until;
 mod usage;
 mod watchdog;
 
-pub use certificates::Certificates;
+pub use certificates::{Certificates, SERVER};
 pub use haproxy::{HaProxy, HaProxyConfig};
 pub use lifetime::Lifetime;
 pub use monitoring::{Monitor, Monitoring};

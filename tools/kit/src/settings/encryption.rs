@@ -10,22 +10,15 @@ use super::{SERVICES, Settings};
 use crate::home::Home;
 
 /// Of the servers, all on this machine.
-const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
-/// The same for each other, in containers.
-const CONTAINERS: [&str; 6] =
-    ["order", "rabbitmq", "order-db", "payment-db", "inventory-db", "shipping-db"];
-/// The certificates of the containers, beside docker-compose.yml, which names it.
-const OF_CONTAINERS: &str = ".certificates";
+pub const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
+/// Where the system in containers has certificates and the operator's key: in a volume, and a copy
+/// of it beside docker-compose.yml.
+const HOME_OF_CONTAINERS: &str = ".docker";
 
 impl Settings {
     /// The same with `TLS=1`.
-    pub fn encrypted(self) -> Self {
-        let dir = self.certificates();
-        self.encrypted_by(&dir)
-    }
-
-    fn encrypted_by(mut self, dir: &Path) -> Self {
-        let certificates = Certificates::at(dir);
+    pub fn encrypted(mut self) -> Self {
+        let certificates = Certificates::at(&self.certificates());
         for database in &mut self.databases {
             database.tls = Some(certificates.clone());
         }
@@ -60,22 +53,14 @@ impl Settings {
             .into()
     }
 
-    /// The same for the system in containers, with their own certificates.
-    pub fn in_containers(self) -> Self {
-        match self.tls {
-            Some(_) => self.encrypted_by(&of_containers()),
-            None => self,
-        }
-    }
-
     /// Whatever runs, on this machine or in containers, as it was started.
-    pub fn as_started(self) -> Self {
-        let dir = of_containers();
+    pub fn as_started(self) -> Result<Self> {
         let runs_here = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
-        if !dir.exists() || runs_here() {
-            return self;
+        if !Path::new(HOME_OF_CONTAINERS).exists() || runs_here() {
+            return Ok(self);
         }
-        self.encrypted_by(&dir)
+        let settings = Self { home: std::path::absolute(HOME_OF_CONTAINERS)?, ..self };
+        Ok(if settings.has_certificates() { settings.encrypted() } else { settings })
     }
 
     /// Makes the certificates, where they are missing or about to expire; nothing may run. Without
@@ -86,19 +71,6 @@ impl Settings {
             None => delete(&dir),
             Some(there) if there.serve(&self.logins()) => Ok(()),
             Some(_) => Certificates::make(&dir, &NAMES, &self.logins()).map(drop),
-        }
-    }
-
-    /// The same for the containers. Whether they are new.
-    pub fn certify_containers(&self) -> Result<bool> {
-        let dir = of_containers();
-        match &self.tls {
-            None => delete(&dir).map(|()| false),
-            Some(there) if there.serve(&self.logins()) => Ok(false),
-            Some(_) => {
-                let names = [&NAMES[..], &CONTAINERS].concat();
-                Certificates::make(&dir, &names, &self.logins())?.lend().map(|()| true)
-            }
         }
     }
 
@@ -120,10 +92,6 @@ impl Settings {
         all.dedup();
         all
     }
-}
-
-fn of_containers() -> PathBuf {
-    std::path::absolute(OF_CONTAINERS).unwrap_or_else(|_| OF_CONTAINERS.into())
 }
 
 fn delete(dir: &Path) -> Result<()> {

@@ -44,7 +44,7 @@ impl Failover {
             fail_over(&home, database, self.force).await?;
             home.postgres(database).port
         } else {
-            let compose = Compose::find(&settings).await?;
+            let (compose, _) = Compose::attach().await?;
             Pair::of(&compose, &settings, database).fail_over(self.force).await?
         };
         let took = began.elapsed().as_secs_f64();

@@ -45,7 +45,7 @@ impl Standby {
             let _lock = home.lock()?;
             bring_back(&home, database, release).await?
         } else {
-            let compose = Compose::find(&settings).await?;
+            let (compose, _) = Compose::attach().await?;
             let pair = Pair::of(&compose, &settings, database);
             if release { pair.release().await? } else { pair.start_standby().await? }
         };

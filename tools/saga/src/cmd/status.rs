@@ -62,7 +62,7 @@ async fn rows(settings: &Settings) -> Result<Vec<Row>> {
     let mut services = Service::wanted(settings)?;
     let home = Home::new(settings);
     if !home.is_there()
-        && let Some((compose, containers)) = Compose::attach(settings).await
+        && let Ok((compose, containers)) = Compose::attach().await
     {
         return Ok(self::containers(settings, &compose, &containers).await);
     }

@@ -7,7 +7,7 @@ use kit::primary::follower;
 use kit::settings::{Database, Settings};
 use tokio::time::{Instant, sleep};
 
-use super::Compose;
+use super::{Compose, compose_command};
 
 /// Names the primary; each of the two sees it.
 const PRIMARY: &str = "/pair/primary";
@@ -53,7 +53,7 @@ impl<'a> Pair<'a> {
         let runs = self.compose.exec(new, &["pg_isready", "--quiet"]).await;
         runs.with_context(|| format!("the standby, {new}, does not run: `make docker-up`"))?;
         // It may have ended already.
-        self.compose.command(&["kill", old]).output().await.context("`docker` cannot be run")?;
+        compose_command(&["kill", old]).output().await.context("`docker` cannot be run")?;
         let promote: &[&str] = &["bash", "/pair.sh", "promote", "--force"];
         let words = if is_forced { promote } else { &promote[..3] };
         self.compose.exec(new, words).await?;
@@ -86,7 +86,7 @@ impl<'a> Pair<'a> {
     }
 
     async fn restart(&self, name: &str) -> Result<()> {
-        let restart = self.compose.command(&["restart", "--no-deps", name]).output().await;
+        let restart = compose_command(&["restart", "--no-deps", name]).output().await;
         let restarted = restart.context("`docker` cannot be run")?.status.success();
         ensure!(restarted, "{name} cannot be started: `make docker-up`");
         Ok(())

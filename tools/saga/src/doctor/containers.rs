@@ -1,7 +1,5 @@
 //! Checks the containers, if there are any.
 
-use kit::settings::Settings;
-
 use super::{DOCKER_STARTS, Finding, Mark, machine::is_older};
 use crate::compose::{Compose, Container};
 
@@ -14,8 +12,8 @@ pub struct Found {
 }
 
 /// Checks nothing where Docker is not used.
-pub async fn find(settings: &Settings) -> Option<Found> {
-    let (compose, containers) = Compose::attach(settings).await?;
+pub async fn find() -> Option<Found> {
+    let (compose, containers) = Compose::attach().await.ok()?;
     Some(Found { compose, containers })
 }
 

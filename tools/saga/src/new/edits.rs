@@ -16,7 +16,7 @@ const LIKE: &str = "shipping";
 const BUILDS: [&str; 3] = ["Makefile", "deploy/dist.sh", "deploy/docker/Dockerfile"];
 const COMPOSE: [&str; 2] = ["docker-compose.yml", "deploy/docker/tls.yml"];
 const SECRETS: [&str; 2] = ["amqp-url", "database-url"];
-const RELEASE: &str = ".github/workflows/release.yml";
+const RELEASE: &str = "deploy/docker/publish.sh";
 const LIB: &str = "shared/events/src/lib.rs";
 
 pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
@@ -35,7 +35,7 @@ pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
         let (like, both) = (format!("-p {LIKE}"), format!("-p {LIKE} -p {name}"));
         plan.edit(path, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
     }
-    let (like, both) = (format!("{LIKE}]"), format!("{LIKE}, {name}]"));
+    let (like, both) = (format!("{LIKE})"), format!("{LIKE} {name})"));
     plan.edit(RELEASE, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
     for path in COMPOSE {
         plan.edit(path, |text| Some(with_entries(text, name)))?;
