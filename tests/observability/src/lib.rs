@@ -18,9 +18,14 @@ pub fn compose() -> Value {
     parse("docker-compose.yml")
 }
 
-/// What is added to it for a cluster, without the tags that say how.
+/// What is added to it for a cluster.
 pub fn cluster() -> Value {
-    parse("deploy/docker/cluster.yml")
+    layer("cluster")
+}
+
+/// A file that is laid over it, without the tags that say how.
+pub fn layer(name: &str) -> Value {
+    parse(&format!("deploy/docker/{name}.yml"))
 }
 
 fn parse(path: &str) -> Value {

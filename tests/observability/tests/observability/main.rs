@@ -4,3 +4,4 @@ mod alarms;
 mod containers;
 mod dashboards;
 mod metrics;
+mod secrets;
