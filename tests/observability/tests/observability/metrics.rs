@@ -4,9 +4,9 @@ use observability::{queries, selectors};
 use std::collections::BTreeSet;
 use telemetry::metrics::ALL;
 
-/// The metrics of RabbitMQ's plugin that are used here, seen on 3.10 and documented for 4, with
-/// their labels.
-const RABBITMQ: [(&str, &[&str]); 13] = [
+/// The metrics of RabbitMQ's plugin that are used here, with their labels; `lab alarms` sees that
+/// they exist.
+const RABBITMQ: [(&str, &[&str]); 15] = [
     ("rabbitmq_detailed_queue_messages_ready", &["queue", "vhost"]),
     ("rabbitmq_detailed_queue_messages_unacked", &["queue", "vhost"]),
     ("rabbitmq_detailed_queue_consumers", &["queue", "vhost"]),
@@ -20,6 +20,9 @@ const RABBITMQ: [(&str, &[&str]); 13] = [
     ("rabbitmq_global_messages_received_total", &["protocol"]),
     ("rabbitmq_global_messages_delivered_total", &["protocol", "queue_type"]),
     ("rabbitmq_global_messages_redelivered_total", &["protocol", "queue_type"]),
+    // From 4.2 on, and before.
+    ("rabbitmq_raft_max_commit_latency_seconds", &["ra_system"]),
+    ("rabbitmq_raft_entry_commit_latency_seconds", &[]),
 ];
 /// Those that `saga verify --metrics` writes.
 const VERIFY: [&str; 2] = ["saga_verify_violations", "saga_verify_finished_timestamp_seconds"];
