@@ -73,10 +73,12 @@ docker-build: ## build the images
 docker-test: lab ## kill each container under load, start it again, and verify
 	deploy/docker/kill-each.sh $(SAGA) $(LAB)
 
-demo: $(RUNNING) ## place one order of each scenario and show its steps to the end
+# Looked at when one of these two is asked for, and not before.
+.SECONDEXPANSION:
+demo: $$(RUNNING) ## place one order of each scenario and show its steps to the end
 	@$(OPERATE) demo
 
-verify: $(RUNNING) ## check every invariant across the databases and the broker
+verify: $$(RUNNING) ## check every invariant across the databases and the broker
 	@$(OPERATE) verify
 
 load: $(LAB) ## run a bounded load, and report
