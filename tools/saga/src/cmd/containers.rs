@@ -1,4 +1,4 @@
-//! `saga certify` and `saga welcome`: run in the `saga` image, by docker-compose.yml and its script.
+//! `saga certify` and `saga welcome`: run in the `saga` image, for docker-compose.yml.
 
 use std::process::ExitCode;
 use std::time::Duration;
