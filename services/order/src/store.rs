@@ -34,7 +34,7 @@ pub use glance::{
     COUNTED_MAX, Changed, EACH, Lately, NEWEST, OUTCOMES, count, further, glance, lately, running,
     trace,
 };
-pub use keys::{KeyRow, ListedKey, client_of, create_key, list_keys, revoke_key, valid_keys};
+pub use keys::{KeyRow, ListedKey, create_key, holder_of, list_keys, revoke_key, valid_keys};
 pub use place::{Placed, Unwritten};
 pub use read::{Cancellable, Cursor, Filter, get, is_of, list, order, stuck};
 pub use repository::OrderRepository;

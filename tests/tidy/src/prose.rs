@@ -6,7 +6,8 @@ use crate::list;
 pub fn documents() -> Vec<String> {
     let pages =
         ["docs", "docs/decisions", "docs/events", "deploy/kubernetes"].into_iter().flat_map(list);
-    let first = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into);
+    let first = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt"];
+    let first = first.map(Into::into);
     first.into_iter().chain(pages.filter(|path| path.ends_with(".md"))).collect()
 }
 

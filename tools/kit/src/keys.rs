@@ -78,7 +78,7 @@ pub async fn ensure_operator(settings: &Settings) -> Result<()> {
         _ => database.url(),
     };
     let mut connection = PlainConnection::open(&url).await?;
-    if store::client_of(&mut connection, &key).await?.is_none() {
+    if store::holder_of(&mut connection, &key).await?.is_none() {
         store::create_key(&mut connection, &key, CLIENT, Role::Operator).await?;
         // The next command uses it at once.
         sleep(2 * LOOK_EVERY).await;

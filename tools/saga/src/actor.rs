@@ -26,8 +26,9 @@ impl ActorArgs {
             return Ok(Actor { who, key_id: None, via, reason });
         }
         if let Some(key) = kit::keys::of_environment()? {
-            let client = store::client_of(orders, &key).await?;
-            let who = client.context("the key in QUADRILLE_KEY is not valid: see `saga keys`")?;
+            let holder = store::holder_of(orders, &key).await?;
+            let invalid = "the key in QUADRILLE_KEY is not valid: see `saga keys`";
+            let (who, _) = holder.context(invalid)?;
             return Ok(Actor { who, key_id: Some(key.id().into()), via, reason });
         }
         Ok(Actor { who: user(), key_id: None, via, reason })

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completions, containers, demo, dlq, doctor, down, failover, keys, logs, new, order,
+    audit, completions, containers, demo, dlq, doctor, down, failover, keys, logs, mcp, new, order,
     play, replay, standby, status, tail, topology, up, urls, verify, why,
 };
 use crate::compose::forward;
@@ -41,6 +41,7 @@ enum Command {
     Verify(verify::Verify),
     Keys(keys::KeysCommand),
     Audit(audit::Audit),
+    Mcp(mcp::Mcp),
     Topology(topology::TopologyCommand),
     New(new::New),
     Completions(completions::Completions),
@@ -52,7 +53,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Run it", &["play", "up", "stop", "down", "status", "urls", "logs", "doctor"]),
     ("Of a cluster", &["failover", "standby"]),
-    ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify"]),
+    ("Use it and watch", &["order", "demo", "tail", "why", "dlq", "replay", "verify", "mcp"]),
     ("Who may, and who did", &["keys", "audit"]),
 ];
 const LAST_GROUP: &str = "More";
@@ -97,6 +98,7 @@ pub async fn run() -> Result<ExitCode> {
         Command::Verify(command) => command.run().await,
         Command::Keys(command) => command.run().await,
         Command::Audit(command) => command.run().await,
+        Command::Mcp(command) => command.run().await,
         Command::Topology(command) => command.run().await,
         Command::New(command) => command.run(),
         Command::Certify(command) => command.run(),
@@ -142,9 +144,10 @@ fn help(command: &clap::Command) -> String {
 mod tests {
     use super::*;
 
-    /// Output for other programs that is no JSON: log lines, another command's output, a script.
-    const WITHOUT_JSON: [&str; 5] =
-        ["saga stop", "saga down", "saga logs", "saga new", "saga completions"];
+    /// Output for other programs that is no JSON of ours: log lines, another command's output, a
+    /// script, a protocol.
+    const WITHOUT_JSON: [&str; 6] =
+        ["saga stop", "saga down", "saga logs", "saga mcp", "saga new", "saga completions"];
 
     /// Every command that can be run, with its full name.
     fn commands() -> Vec<(String, clap::Command)> {

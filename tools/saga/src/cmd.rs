@@ -10,6 +10,7 @@ pub mod down;
 pub mod failover;
 pub mod keys;
 pub mod logs;
+pub mod mcp;
 pub mod new;
 pub mod order;
 pub mod play;

@@ -74,13 +74,13 @@ pub async fn revoke_key<'c>(
     Ok(revoking.bind(id).execute(database).await?.rows_affected() > 0)
 }
 
-/// The client of this key, if it is valid.
-pub async fn client_of<'c>(
+/// The client and the role of this key, if it is valid.
+pub async fn holder_of<'c>(
     database: impl Executor<'c, Database = Postgres>,
     key: &ApiKey,
-) -> sqlx::Result<Option<String>> {
-    let client = sqlx::query_scalar(
-        "SELECT client FROM api_keys WHERE id = $1 AND digest = $2 AND revoked_at IS NULL",
+) -> sqlx::Result<Option<(String, String)>> {
+    let holder = sqlx::query_as(
+        "SELECT client, role FROM api_keys WHERE id = $1 AND digest = $2 AND revoked_at IS NULL",
     );
-    client.bind(key.id()).bind(key.digest().as_slice()).fetch_optional(database).await
+    holder.bind(key.id()).bind(key.digest().as_slice()).fetch_optional(database).await
 }

@@ -19,6 +19,7 @@ mod https;
 mod keys;
 mod lies;
 mod lives;
+mod mcp;
 mod messages;
 mod metrics;
 mod oidc;

@@ -1,7 +1,9 @@
 //! `saga tail`: shows the events of all orders as they happen.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -12,8 +14,10 @@ use kit::output;
 use kit::settings::SERVICES;
 use kit::stop::Stop;
 use kit::target::Target;
+use messaging::parse_duration;
+use tokio::time::sleep;
 
-/// Show events as they happen, a line each, until Ctrl-C
+/// Show events as they happen, a line each, until Ctrl-C, --count or --for
 ///
 /// The events that order consumes and publishes. Order does not consume inventory.released: it is
 /// shown once payment has reacted to it. No queue is bound for this: one that takes every event
@@ -37,6 +41,12 @@ pub struct Tail {
     #[arg(long, hide_possible_values = true)]
     #[arg(value_parser = PossibleValuesParser::new(EVENTS.iter().copied()))]
     event: Vec<String>,
+    /// End after so many events
+    #[arg(long)]
+    count: Option<u32>,
+    /// End after this time, such as 10s
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    time: Option<Duration>,
 }
 
 impl Tail {
@@ -47,10 +57,13 @@ impl Tail {
         if std::io::stdout().is_terminal() {
             eprintln!("saga: listening to {}, times in UTC; Ctrl-C ends it", api.url());
         }
-        loop {
+        let mut over = pin!(sleep(self.time.unwrap_or(Duration::MAX)));
+        let mut left = self.count;
+        while left != Some(0) {
             let heard = tokio::select! {
                 heard = news.next() => heard?,
-                _ = stop.asked() => return Ok(ExitCode::SUCCESS),
+                () = &mut over => break,
+                _ = stop.asked() => break,
             };
             match heard {
                 Heard::TooFast => eprintln!("saga: too many events: some are not shown"),
@@ -64,10 +77,12 @@ impl Tail {
                         }
                         shown => shown?,
                     }
+                    left = left.map(|left| left - 1);
                 }
                 Heard::Said(_) => {}
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 
     fn is_wanted(&self, said: &Said) -> bool {

@@ -1,0 +1,133 @@
+//! An agent uses `saga mcp`, by the protocol's own client; what the commands print for programs is
+//! as documented.
+
+use crate::dead_letters::{TABLE, die};
+use e2e::{Fleet, PLENTY, differs, mend, order};
+use rmcp::{
+    RoleClient, ServiceExt, model::CallToolRequestParams, service::RunningService,
+    transport::TokioChildProcess,
+};
+use serde_json::{Value, json};
+use std::fs;
+
+struct Agent(RunningService<RoleClient, ()>);
+
+impl Agent {
+    async fn start(fleet: &Fleet, more: &[&str]) -> Self {
+        let arguments = [&["mcp", "--url", &fleet.order_url], more].concat();
+        let transport = TokioChildProcess::new(fleet.saga_command(&arguments)).unwrap();
+        Self(().serve(transport).await.unwrap())
+    }
+
+    async fn tools(&self) -> Vec<String> {
+        let tools = self.0.list_all_tools().await.unwrap();
+        let mut names: Vec<_> = tools.into_iter().map(|tool| tool.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// The text; an error is one of the protocol, or the tool's own.
+    async fn call(&self, tool: &'static str, arguments: Value) -> Result<String, String> {
+        let arguments = arguments.as_object().unwrap().clone();
+        let request = CallToolRequestParams::new(tool).with_arguments(arguments);
+        let answer = self.0.call_tool(request).await.map_err(|why| why.to_string())?;
+        let text = answer.content[0].as_text().unwrap().text.clone();
+        if answer.is_error == Some(true) { Err(text) } else { Ok(text) }
+    }
+
+    async fn json(&self, tool: &'static str, arguments: Value) -> Value {
+        serde_json::from_str(&self.call(tool, arguments).await.unwrap()).unwrap()
+    }
+}
+
+/// Makes a key by the command, and returns the file that it is in.
+async fn key_file(fleet: &Fleet, client: &str, role: &str) -> String {
+    let arguments = ["keys", "create", client, "--role", role, "--as", "root", "--json"];
+    let made = fleet.saga(&arguments).await.json();
+    differs("saga keys create", &made).unwrap();
+    let file = fleet.file(client);
+    fs::write(&file, made["key"].as_str().unwrap()).unwrap();
+    file.display().to_string()
+}
+
+#[tokio::test]
+async fn an_agent_reads_all_and_acts_only_with_an_operators_key_and_a_reason() {
+    let fleet = Fleet::start().await;
+    let stock = fleet.pool("inventory").await;
+    let dead = die(&fleet, &stock, 2).await[0].to_string();
+    mend(&stock, TABLE).await;
+    let reader = Agent::start(&fleet, &[]).await;
+    let reading = ["dead_letters", "doctor", "order", "orders", "tail", "verify", "why"];
+    assert_eq!(reader.tools().await, reading);
+    let act = json!({ "order": dead, "reason": "the table is mended" });
+    assert!(reader.call("replay", act.clone()).await.is_err());
+
+    let one = || json!({ "order": dead });
+    for (command, tool, arguments) in [
+        ("saga why", "why", one()),
+        ("saga dlq list", "dead_letters", json!({})),
+        ("saga dlq show", "dead_letters", one()),
+        ("saga verify", "verify", json!({ "seconds": 1 })),
+        ("saga doctor", "doctor", json!({})),
+    ] {
+        let told = reader.json(tool, arguments).await;
+        differs(command, &told).unwrap_or_else(|why| panic!("{why}"));
+    }
+    assert_eq!(reader.json("order", one()).await["order_id"], dead);
+    assert_eq!(reader.json("orders", json!({})).await["orders"].as_array().unwrap().len(), 2);
+    let placing = async {
+        loop {
+            fleet.ends(fleet.place(&order("pix", PLENTY, 1)).await).await;
+        }
+    };
+    let events = tokio::select! {
+        events = reader.call("tail", json!({ "count": 3, "seconds": 60 })) => events.unwrap(),
+        () = placing => unreachable!("it places orders for as long as it may"),
+    };
+    assert_eq!(events.lines().count(), 3, "{events}");
+    for line in events.lines() {
+        differs("saga tail", &serde_json::from_str(line).unwrap()).unwrap();
+    }
+    for (wrong, told) in [("--places=/etc/passwd", "is not an order's id"), ("abcd", "no order")] {
+        let said = reader.call("why", json!({ "order": wrong })).await.unwrap_err();
+        assert!(said.contains(told), "{said}");
+    }
+
+    let viewer = key_file(&fleet, "board", "viewer").await;
+    for arguments in [&["mcp", "--act"][..], &["mcp", "--act", "--key-file", &viewer]] {
+        let said = fleet.saga(arguments).await;
+        assert!(said.code == Some(1) && said.error.contains("operator's key"), "{said:?}");
+    }
+    let operator = key_file(&fleet, "agent", "operator").await;
+    let agent = Agent::start(&fleet, &["--act", "--key-file", &operator]).await;
+    assert_eq!(agent.tools().await.len(), reading.len() + 2);
+    let unsaid = agent.call("replay", json!({ "order": dead, "reason": " " })).await.unwrap_err();
+    assert!(unsaid.contains("say why"), "{unsaid}");
+    let everything = json!({ "order": "--all", "reason": "x" });
+    assert!(agent.call("replay", everything).await.unwrap_err().contains("a whole id"));
+    let done = agent.json("replay", act).await;
+    differs("saga dlq replay", &done).unwrap();
+    assert_eq!(done[0]["outcome"], "replayed");
+    let slow = fleet.place(&order("card_slow", PLENTY, 1)).await;
+    let cancel = json!({ "order": slow, "reason": "fraud" });
+    assert_eq!(agent.json("cancel", cancel.clone()).await["cancel"], "accepted");
+    assert_eq!(fleet.ends(slow).await["status"], "CANCELLED");
+    let late = agent.call("cancel", cancel).await.unwrap_err();
+    assert!(late.contains("final status"), "{late}");
+
+    let keys = fleet.saga(&["keys", "list", "--json"]).await.json();
+    differs("saga keys list", &keys).unwrap();
+    let acts = fleet.saga(&["audit", "--json"]).await.json();
+    differs("saga audit", &acts).unwrap();
+    let replay = acts.as_array().unwrap().iter().find(|act| act["what"] == "dlq.replay").unwrap();
+    let told = ["who", "order_id", "reason", "outcome"].map(|name| replay[name].as_str().unwrap());
+    assert_eq!(told, ["agent", &dead, "the table is mended", "replayed"]);
+
+    // A key that is revoked acts no more.
+    let id = replay["key_id"].as_str().unwrap();
+    let revoked = fleet.saga(&["keys", "revoke", id, "--json"]).await.json();
+    differs("saga keys revoke", &revoked).unwrap();
+    let said = agent.call("replay", json!({ "order": dead, "reason": "x" })).await.unwrap_err();
+    assert!(said.contains("not valid"), "{said}");
+    fleet.close().await;
+}
