@@ -13,6 +13,8 @@ DEMO    := $(or $(DEMO),$(shell sed -n 's/^DEMO=//p' .env 2>/dev/null))
 RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVICES) && $(CARGO_BUILD) $(TOOLS),\
            $(CARGO_BUILD) $(SERVICES) $(TOOLS))
 
+MDBOOK  := 0.5.4
+
 # Runs the tests of all packages side by side.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
@@ -23,7 +25,7 @@ RUNNING = $(filter $(SAGA),$(OPERATE))
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny sbom dist picture ci
+        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny sbom dist site picture ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +133,14 @@ sbom: ## list what each service is made of, as CycloneDX, in target/dist
 
 dist: ## build the services for production and a tarball with saga and units for systemd, the same bytes in any folder, in target/dist
 	deploy/dist.sh $(TARGET)/dist
+
+site: ## build the documents into a site with search, in target/site/book (SITE_SOURCE: where the sources can be read)
+	@$(TARGET)/mdbook/bin/mdbook --version 2>/dev/null | grep -qx 'mdbook v$(MDBOOK)' \
+	|| cargo install --locked mdbook --version $(MDBOOK) --root $(TARGET)/mdbook --no-default-features --features search
+	rm -rf $(TARGET)/site
+	cargo run --locked -p tidy --bin site $(TARGET)/site/src
+	cp docs/book.toml $(TARGET)/site
+	$(TARGET)/mdbook/bin/mdbook build $(TARGET)/site
 
 picture: $(SAGA) ## draw the README's picture anew, from orders of the running system
 	docs/picture.py $(SAGA) docs/picture.svg
