@@ -42,8 +42,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// All four, with their environment variables, two copies of each in a cluster; then one copy of
-    /// each service beside the saga.
+    /// All four, with their environment variables, two copies of each in a cluster; then those
+    /// beside the saga, one copy of each.
     pub fn all(settings: &Settings) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         let (saga, add_ons) = settings.databases.split_at(COPIES.len());

@@ -46,8 +46,8 @@ impl Play {
 
     /// The next line that contains this.
     fn says(&mut self, part: &str) -> String {
-        let lines = self.said.by_ref().lines().map(Result::unwrap);
-        lines.into_iter().find(|line| line.contains(part)).expect("it says that")
+        let mut lines = self.said.by_ref().lines().map(Result::unwrap);
+        lines.find(|line| line.contains(part)).expect("it says that")
     }
 
     async fn get(&self, path: &str) -> Value {

@@ -33,7 +33,7 @@ pub async fn act(
 ) -> Result<Json<Value>, Problem> {
     let controls = acting.and_then(|acting| acting.controls.clone());
     // Order serves the page itself.
-    let known = SERVICES.into_iter().skip(1).find(|known| **known == service);
+    let known = SERVICES.iter().copied().skip(1).find(|known| *known == service);
     let (Some(controls), Some(known)) = (controls, known) else {
         return Err(Problem::no_such_page());
     };

@@ -180,10 +180,13 @@ pub fn mount(settings: &Settings, acting: Option<Arc<Acting>>) -> Mounted {
 }
 
 impl PageSettings {
+    #[cfg(feature = "demo")]
     const fn traffic(&self) -> u8 {
-        #[cfg(feature = "demo")]
-        return self.demo_traffic;
-        #[cfg(not(feature = "demo"))]
+        self.demo_traffic
+    }
+
+    #[cfg(not(feature = "demo"))]
+    const fn traffic(&self) -> u8 {
         0
     }
 }

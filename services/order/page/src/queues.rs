@@ -70,7 +70,7 @@ impl Looking {
     pub fn new(context: &Context<()>, operator: Option<&dyn Operator>) -> Self {
         // The other services' tiers are assumed to be like ours; missing ones are skipped.
         let all = Topology::whole(&context.schedule);
-        match operator.and_then(|operator| operator.broker()) {
+        match operator.and_then(Operator::broker) {
             Some(broker) => {
                 let names = all.queues.into_iter().map(|(name, _)| name).collect();
                 Self { broker, names, lookout: None }

@@ -1,5 +1,5 @@
-//! Counts what this process records, by name: events, and the statuses in which orders end. The live
-//! page makes rates of it.
+//! Counts what this process records, by name: events, and the statuses in which orders end. The
+//! live page makes rates of it.
 
 use std::{
     collections::BTreeMap,

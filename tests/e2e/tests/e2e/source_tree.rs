@@ -136,6 +136,8 @@ async fn a_new_service_is_built_passes_its_tests_and_reacts_to_an_order() {
     for path in ["Makefile", "deploy/dist.sh", "deploy/docker/Dockerfile"] {
         assert!(read(&tree.root, path).contains("-p stamps"), "{path} does not build it");
     }
+    let units = read(&tree.root, "deploy/systemd/quadrille.target");
+    assert!(units.contains(" quadrille@stamps.service"), "{units}");
     fs::write(tree.root.join("services/stamps/tests/reactions.rs"), REACTIONS).unwrap();
     tree.cargo(
         &[

@@ -47,7 +47,7 @@ impl New {
         }
         say!(
             "\n{name} is there; what it does is in services/{name}/src/on/\n  \
-             target/debug/lab with-servers -- cargo test -p {name}   (`cargo build -p lab` once)\n  \
+             `cargo build -p lab`, and target/debug/lab with-servers -- cargo test -p {name}\n  \
              make stop; make up   builds it and starts it with the others\n  \
              saga replay --to {name}.{} --since oldest   what was said before it was there",
             self.hears[0].replace('.', "-")

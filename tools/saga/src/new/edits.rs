@@ -12,11 +12,16 @@ use super::request::Request;
 
 /// The service whose entries are copied.
 const LIKE: &str = "shipping";
-/// Cargo's arguments.
-const BUILDS: [&str; 3] = ["Makefile", "deploy/dist.sh", "deploy/docker/Dockerfile"];
+/// Lists of the services, each with shipping's entry and what stands before it.
+const LISTS: [(&str, &str); 5] = [
+    ("Makefile", " -p shipping"),
+    ("deploy/dist.sh", " -p shipping"),
+    ("deploy/docker/Dockerfile", " -p shipping"),
+    ("deploy/systemd/quadrille.target", " quadrille@shipping.service"),
+    ("deploy/docker/publish.sh", " shipping"),
+];
 const COMPOSE: [&str; 2] = ["docker-compose.yml", "deploy/docker/tls.yml"];
 const SECRETS: [&str; 2] = ["amqp-url", "database-url"];
-const RELEASE: &str = "deploy/docker/publish.sh";
 const LIB: &str = "shared/events/src/lib.rs";
 
 pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
@@ -31,12 +36,10 @@ pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
     if !request.says.is_empty() {
         plan.edit(LIB, |text| with_module(text, name))?;
     }
-    for path in BUILDS {
-        let (like, both) = (format!("-p {LIKE}"), format!("-p {LIKE} -p {name}"));
-        plan.edit(path, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
+    for (path, like) in LISTS {
+        let both = like.to_owned() + &like.replace(LIKE, name);
+        plan.edit(path, |text| text.contains(like).then(|| text.replace(like, &both)))?;
     }
-    let (like, both) = (format!("{LIKE})"), format!("{LIKE} {name})"));
-    plan.edit(RELEASE, |text| text.contains(&like).then(|| text.replace(&like, &both)))?;
     for path in COMPOSE {
         plan.edit(path, |text| Some(with_entries(text, name)))?;
     }
