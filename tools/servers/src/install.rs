@@ -177,9 +177,7 @@ fn missing() -> Vec<&'static str> {
 fn wanted(packages: &[&str]) -> String {
     let named = packages.join(" and ");
     let place = match packages {
-        [BROWSER | HAPROXY | PROMETHEUS | NODE_EXPORTER] | ["python3" | PROMETHEUS, ..] => {
-            "on the PATH"
-        }
+        [BROWSER | HAPROXY | NODE_EXPORTER] | ["python3" | PROMETHEUS, ..] => "on the PATH",
         [name] if *name == FAKETIME.0 => "with its library below /usr/lib",
         _ => {
             "with programs in /usr/lib/postgresql/*/bin and /usr/lib/rabbitmq/bin, as Debian's \
