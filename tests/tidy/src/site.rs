@@ -17,7 +17,7 @@ const API_PAGE: &str = "\
 [Every request and answer](api/docs.html), with commands to paste; for programs,
 [openapi.json](api/openapi.json) (OpenAPI 3.1).
 ";
-const DECISIONS: &str = "docs/decisions/README.md";
+const DECISIONS: &str = "docs/decisions/index.md";
 
 /// What is copied as it is: from, to.
 pub fn assets() -> Vec<(String, String)> {
@@ -39,7 +39,7 @@ pub fn assets() -> Vec<(String, String)> {
 pub fn pages(source: Option<&str>) -> BTreeMap<String, String> {
     let mut pages: BTreeMap<_, _> = documents()
         .into_iter()
-        .map(|path| (path.clone(), linked(&path, &read(&path), source)))
+        .map(|path| (place(&path), linked(&path, &read(&path), source)))
         .collect();
     pages.insert(API.to_owned(), API_PAGE.to_owned());
     pages.insert("SUMMARY.md".to_owned(), summary());
@@ -47,12 +47,16 @@ pub fn pages(source: Option<&str>) -> BTreeMap<String, String> {
     let html = read("services/order/api/production/docs.html");
     let html =
         html.replace("=\"/page/", "=\"page/").replace("=\"/openapi.json\"", "=\"openapi.json\"");
-    pages.insert("docs/api/docs.html".to_owned(), html.replace("=\"/\"", "=\"../../\""));
+    pages.insert(
+        "docs/api/docs.html".to_owned(),
+        html.replace("=\"/\"", "=\"../../index.html\"")
+            .replace("=\"/metrics\"", "=\"#readMetrics\""),
+    );
     pages
 }
 
 fn summary() -> String {
-    let mut text = "# Summary\n\n[Quadrille](README.md)\n".to_owned();
+    let mut text = "# Summary\n\n[Quadrille](index.md)\n".to_owned();
     let mut rest: Vec<_> = documents();
     rest.retain(|path| path != "README.md" && !path.starts_with("docs/decisions/"));
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes all");
@@ -66,7 +70,7 @@ fn summary() -> String {
             _ => {}
         }
         for path in paths {
-            say(format!("- [{}]({path})", title(&path)));
+            say(format!("- [{}]({})", title(&path), place(&path)));
         }
     }
     say(format!("- [Decisions]({DECISIONS})"));
@@ -107,7 +111,7 @@ fn linked(path: &str, text: &str, source: Option<&str>) -> String {
         let is_here = file.is_empty() || file.contains("://");
         let is_here = is_here || pages.contains(&target) || copied.contains(&target);
         match source {
-            _ if is_here => written += &format!("]({link})"),
+            _ if is_here => written += &format!("]({})", place(link)),
             _ if target == "docs/decisions" => {
                 let up = "../".repeat(path.matches('/').count());
                 written += &format!("]({up}{DECISIONS})");
@@ -122,6 +126,11 @@ fn linked(path: &str, text: &str, source: Option<&str>) -> String {
         written += after;
     }
     written
+}
+
+/// A README is the first page of its folder.
+fn place(path: &str) -> String {
+    if path.contains("://") { path.to_owned() } else { path.replace("README.md", "index.md") }
 }
 
 /// A link's path from the root.
@@ -164,7 +173,7 @@ mod tests {
             "see [a](glossary.md#x), [b](../deploy/dist.sh), [c](https://x.y) and [d](decisions/)";
         let source = linked("docs/scale.md", text, Some("https://s"));
         let wanted = "see [a](glossary.md#x), [b](https://s/deploy/dist.sh), [c](https://x.y) and \
-                      [d](../docs/decisions/README.md)";
+                      [d](../docs/decisions/index.md)";
         assert_eq!(source, wanted);
         let plain = linked("docs/scale.md", text, None);
         assert_eq!(plain, wanted.replace("[b](https://s/deploy/dist.sh)", "b"));
@@ -174,7 +183,8 @@ mod tests {
     fn every_document_is_a_page_and_in_the_list() {
         let pages = pages(None);
         let summary = &pages["SUMMARY.md"];
-        for path in documents().into_iter().chain([API.into(), DECISIONS.into()]) {
+        let all = documents().into_iter().chain([API.into(), DECISIONS.into()]);
+        for path in all.map(|path| place(&path)) {
             assert!(pages.contains_key(&path), "{path}");
             assert_eq!(summary.matches(&format!("]({path})")).count(), 1, "{path}");
         }
