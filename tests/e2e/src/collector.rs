@@ -88,7 +88,7 @@ fn routes(heard: &Shared) -> Router {
     let (traces, metrics) = (heard.clone(), heard.clone());
     Router::new()
         .route("/v1/traces", post(async move |body: Bytes| locked(&traces).spans(body)))
-        .route("/v1/metrics", post(async move |body: Bytes| locked(&metrics).values(body)))
+        .route("/v1/metrics", post(async move |body: Bytes| locked(&metrics).values(&body)))
 }
 
 fn locked(heard: &Mutex<Heard>) -> std::sync::MutexGuard<'_, Heard> {
@@ -116,9 +116,9 @@ impl Heard {
         }
     }
 
-    fn values(&mut self, body: Bytes) {
+    fn values(&mut self, body: &Bytes) {
         self.requests += 1;
-        for Sample { resource, name, labels, value } in otlp::samples(&body).expect("it is OTLP") {
+        for Sample { resource, name, labels, value } in otlp::samples(body).expect("it is OTLP") {
             // `charge, approved`
             let labels = labels.into_values().collect::<Vec<_>>().join(", ");
             let value = match value {
