@@ -3,6 +3,7 @@
 mod choreography;
 mod documents;
 mod generated;
+mod images;
 mod migrations;
 mod purity;
 mod size;
