@@ -1,5 +1,5 @@
-//! Checks the commands in the documents: those of the README are run, on a system of their own, and
-//! each `saga` or `lab` command of any page exists.
+//! Checks the commands in the documents: those of the README and the tour are run, on a system of
+//! their own, and each `saga` or `lab` command of any page exists.
 
 use crate::{Saga, text};
 use kit::settings::Settings;
@@ -12,8 +12,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tidy::{Block, blocks, documents, read, root, spans};
 
-/// The README's order that gets stuck, until its dead letter is replayed.
+/// The tour's order that gets stuck, until its dead letter is replayed.
 const EXAMPLE: &str = "01a1fcc6-99ef-7b1d-a6ad-3fde23bb25c1";
+const PAGES: [&str; 2] = ["README.md", "docs/tour.md"];
 const SOON: Duration = Duration::from_secs(30);
 
 /// `make` only prints what it would do, and `curl` fails on an error status.
@@ -23,7 +24,7 @@ const SHIMS: [(&str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn every_command_of_the_readme_does_what_it_shows() {
+async fn every_command_of_the_readme_and_the_tour_does_what_it_shows() {
     let mut saga = Saga::new("saga-readme");
     (saga.gateway, saga.retry_delays) = ("http", "50ms");
     saga.run(&["up"]);
@@ -31,24 +32,29 @@ async fn every_command_of_the_readme_does_what_it_shows() {
     let (well, stopped) = (reader.place(), reader.place_stopped().await);
 
     let mut shown = 0;
-    for block in blocks(&read("README.md")) {
+    for (page, block) in shown_on(&PAGES) {
         let code = block.code.replace("<id>", &well);
         let code = code.replace(EXAMPLE, &stopped).replace(&EXAMPLE[..8], &stopped);
         if code.contains("saga dlq replay") {
             reader.change("ALTER TABLE reservations DROP CONSTRAINT a_bug").await;
         }
         match block.language.as_str() {
-            "sh" => reader.succeeds(&code, &block),
-            "console" => reader.shows(&code, &block),
+            "sh" => reader.succeeds(&code, page, &block),
+            "console" => reader.shows(&code, page, &block),
             _ => continue,
         }
         shown += 1;
     }
-    assert!(shown >= 6, "the README shows {shown} blocks of commands only");
+    assert!(shown >= 6, "{PAGES:?} show {shown} blocks of commands only");
     reader.saga.run(&["down"]);
 }
 
-/// A system for the commands of the README.
+fn shown_on<'a>(pages: &[&'a str]) -> Vec<(&'a str, Block)> {
+    let shown = |page| blocks(&read(page)).into_iter().map(move |block| (page, block));
+    pages.iter().copied().flat_map(shown).collect()
+}
+
+/// A system for the commands of the pages.
 struct Reader {
     saga: Saga,
     shims: PathBuf,
@@ -114,14 +120,14 @@ impl Reader {
         bash.env("ROOT", root()).current_dir(&self.saga.home).output().unwrap()
     }
 
-    fn succeeds(&self, code: &str, block: &Block) {
+    fn succeeds(&self, code: &str, page: &str, block: &Block) {
         let output = self.bash(code);
         let (said, complained) = text(&output);
-        assert!(output.status.success(), "README.md:{}: {said}{complained}", block.line);
+        assert!(output.status.success(), "{page}:{}: {said}{complained}", block.line);
     }
 
     /// Each command that begins with `$` prints the lines below it, except for values that vary.
-    fn shows(&self, code: &str, block: &Block) {
+    fn shows(&self, code: &str, page: &str, block: &Block) {
         for shown in code.split("$ ").skip(1) {
             let (command, wanted) = shown.split_once('\n').unwrap();
             let deadline = Instant::now() + SOON;
@@ -137,7 +143,7 @@ impl Reader {
                 let Some(missing) = missing else { break };
                 let waits = only_looks && Instant::now() < deadline;
                 let at = block.line;
-                assert!(waits, "README.md:{at}: `{command}` has no {missing}\n{said}{complained}");
+                assert!(waits, "{page}:{at}: `{command}` has no {missing}\n{said}{complained}");
                 sleep(Duration::from_millis(100));
             }
         }
