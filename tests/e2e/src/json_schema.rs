@@ -1,5 +1,5 @@
-//! Compares JSON with the schemas in docs/json: by what they use of JSON Schema, and stricter, since
-//! a field that they do not name fails too.
+//! Compares JSON with the schemas in docs/json: by what they use of JSON Schema, and stricter,
+//! since a field that they do not name fails too.
 
 use serde_json::Value;
 

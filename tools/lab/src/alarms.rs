@@ -1,5 +1,5 @@
-//! Runs a whole system of its own under a light load and a real Prometheus, injects a fault for each
-//! alert, and checks that it rings for that, and no other does.
+//! Runs a whole system of its own under a light load and a real Prometheus, injects a fault for
+//! each alert, and checks that it rings for that, and no other does.
 
 mod collector;
 mod dashboards;
