@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Those with a public key: with one of the others, whoever knows it could sign.
+/// Those with a public key: a secret of the others would let the service itself sign.
 pub const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
 
