@@ -7,7 +7,7 @@ use events::{Event, OrderCancelRequested, OrderId, ProductId};
 use messaging::{Outgoing, Reply, Store, reply};
 use order::{Answer, Cancellable, Feeds, Loaded, Order, Placed, Status, View};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
     ops::Bound,
     sync::Arc,
@@ -48,6 +48,11 @@ impl Orders {
             said.push(new.said.clone());
         }
         (said, given)
+    }
+
+    /// Those of them that there are.
+    pub fn placed(&self, orders: &[OrderId]) -> HashSet<OrderId> {
+        orders.iter().copied().filter(|id| self.rows.contains_key(id)).collect()
     }
 
     pub fn cancellable(&self, orders: &[OrderId]) -> HashMap<OrderId, Cancellable> {

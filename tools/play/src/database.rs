@@ -96,10 +96,7 @@ impl OrderRepository for Database<Orders> {
     }
 
     async fn placed(&self, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {
-        let is_there = |book: &Orders| {
-            orders.iter().copied().filter(|id| book.rows.contains_key(id)).collect()
-        };
-        Ok(self.0.look(is_there).await)
+        Ok(self.0.look(|book: &Orders| book.placed(orders)).await)
     }
 
     fn cancellable<'a>(

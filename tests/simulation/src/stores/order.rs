@@ -29,8 +29,7 @@ impl OrderRepository for Disk<Orders> {
     }
 
     async fn placed(&self, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {
-        self.look(|book| orders.iter().copied().filter(|id| book.rows.contains_key(id)).collect())
-            .await
+        self.look(|book| book.placed(orders)).await
     }
 
     fn cancellable<'a>(
