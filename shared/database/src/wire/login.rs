@@ -22,12 +22,13 @@ use sqlx::{
 use sqlx_core::{
     Url,
     net::{
-        Socket, SocketIntoBox, connect_tcp, connect_uds,
+        Socket, SocketIntoBox, connect_uds,
         tls::{self, TlsConfig},
     },
     percent_encoding::percent_decode_str,
 };
 use std::{env, io};
+use tokio::net::TcpStream;
 
 /// Where to connect, and as whom.
 pub struct Login {
@@ -71,7 +72,7 @@ impl Login {
             return connect_uds(path, SocketIntoBox).await;
         }
         let host = self.options.get_host();
-        let mut socket = connect_tcp(host, self.options.get_port(), SocketIntoBox).await?;
+        let mut socket: Box<dyn Socket> = Box::new(reach(host, self.options.get_port()).await?);
         let mode = self.options.get_ssl_mode();
         let is_asked_for = !matches!(mode, PgSslMode::Disable | PgSslMode::Allow);
         if !is_asked_for || !offers_tls(&mut socket, mode).await? {
@@ -138,6 +139,14 @@ impl Login {
     }
 }
 
+/// Each write leaves at once: TLS writes a record at a time, and the last of an exchange would wait
+/// for the server to acknowledge the one before, which it delays by 40 ms.
+async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect((host, port)).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
 fn unknown_question() -> Error {
     Error::Protocol("the server asks for a way to log in that is not known here".into())
 }
@@ -162,4 +171,17 @@ async fn offers_tls(socket: &mut Box<dyn Socket>, mode: PgSslMode) -> Result<boo
 /// Boxed here, or the compiler cannot tell that it may move between threads.
 fn encrypted<'a>(socket: Box<dyn Socket>, config: TlsConfig<'a>) -> Done<'a, Box<dyn Socket>> {
     tls::handshake(socket, config, SocketIntoBox).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reach;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn no_write_waits_for_an_acknowledgement() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        assert!(reach("127.0.0.1", port).await.unwrap().nodelay().unwrap());
+    }
 }
