@@ -12,7 +12,7 @@ macro_rules! payment_methods {
         contract { $($method:ident => $name:literal,)* }
         demo { $($wish:ident => $wish_name:literal,)* }
     ) => {
-        /// How an order is paid. A build with the demonstration knows more: see the README.
+        /// How an order is paid. A build with the demonstration knows more: see docs/tour.md.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
