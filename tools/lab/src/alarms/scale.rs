@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 const CONFIG: &str = include_str!("../../../../deploy/observability/prometheus.yml");
 const ALERTS: &str = include_str!("../../../../deploy/observability/alerts.yml");
@@ -21,50 +21,41 @@ impl Scale {
         real / self.0
     }
 
-    /// The configuration, with another job besides.
-    pub fn config(self, targets: &Targets, job: &Value) -> Result<Value> {
-        let mut config = parse(CONFIG)?;
-        for name in ["scrape_interval", "evaluation_interval"] {
-            self.divide(&mut config["global"][name])?;
+    /// The configuration, with another job besides: in YAML, JSON is a value, too.
+    pub fn config(self, targets: &Targets, job: &Value) -> Result<String> {
+        let mut config = self.lines(CONFIG)?;
+        let quoted = |text: &str| Value::from(text).to_string();
+        for (name, here) in targets {
+            config = config.replace(&quoted(name), &quoted(here));
         }
-        let jobs = config["scrape_configs"].as_array_mut().context("there are jobs")?;
-        for targeted in jobs.iter_mut().filter_map(|job| job["static_configs"].as_array_mut()) {
-            for target in targeted.iter_mut().filter_map(|it| it["targets"].as_array_mut()) {
-                for target in target {
-                    let here = targets.iter().find(|(name, _)| target == name);
-                    *target = json!(here.with_context(|| format!("{target} is not here"))?.1);
-                }
-            }
+        for line in config.lines().filter(|line| line.contains("targets: [")) {
+            let is_here = targets.iter().any(|(_, here)| line.contains(&quoted(here)));
+            ensure!(is_here, "{} is not here", line.trim());
         }
-        jobs.push(job.clone());
-        Ok(config)
+        Ok(format!("{config}  - {job}\n"))
     }
 
-    pub fn alerts(self) -> Result<Value> {
-        let mut alerts = parse(ALERTS)?;
-        for rule in rules(&mut alerts) {
-            if let Some(lasts) = rule.get_mut("for") {
-                self.divide(lasts)?;
-            }
-            let query = rule["expr"].as_str().context("an alert has a query")?;
-            rule["expr"] = self.query(query).into();
-        }
-        Ok(alerts)
+    pub fn alerts(self) -> Result<String> {
+        self.lines(ALERTS)
     }
 
     /// For how long the collector tells of a metric that is not sent any more.
     pub fn expiration(self) -> Result<Duration> {
-        let collector = parse(COLLECTOR)?;
-        let lasts = collector.pointer("/exporters/prometheus/metric_expiration");
-        let lasts = lasts.and_then(Value::as_str).and_then(duration);
-        Ok(self.of(lasts.context("collector.yaml says how long")?))
+        let lasts = COLLECTOR.lines().find_map(|line| value(line, "metric_expiration"));
+        Ok(self.of(lasts.and_then(duration).context("collector.yaml says how long")?))
     }
 
-    fn divide(self, value: &mut Value) -> Result<()> {
-        let real = value.as_str().and_then(duration);
-        let real = real.with_context(|| format!("{value} is no duration"))?;
-        *value = written(self.of(real)).into();
-        Ok(())
+    /// The text with its durations divided, and its queries.
+    fn lines(self, text: &str) -> Result<String> {
+        let lines = text.lines().map(|line| -> Result<String> {
+            let mut keys = ["scrape_interval", "evaluation_interval", "for"].iter();
+            let Some(lasts) = keys.find_map(|key| value(line, key)) else {
+                return Ok(self.query(line));
+            };
+            let real = duration(lasts).with_context(|| format!("{lasts} is no duration"))?;
+            Ok(line.replace(lasts, &written(self.of(real))))
+        });
+        lines.map(|line| Ok(line? + "\n")).collect()
     }
 
     /// The query with its ranges divided, and the limit of what is compared by seconds.
@@ -89,19 +80,13 @@ impl Scale {
 
 /// The names of all alerts.
 #[cfg(test)]
-pub fn names() -> Result<Vec<String>> {
-    let mut alerts = parse(ALERTS)?;
-    let names = rules(&mut alerts).map(|rule| rule["alert"].as_str().map(ToOwned::to_owned));
-    names.collect::<Option<_>>().context("an alert has a name")
+pub fn names() -> Vec<&'static str> {
+    ALERTS.lines().filter_map(|line| value(line, "- alert")).collect()
 }
 
-fn rules(alerts: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let groups = alerts["groups"].as_array_mut().into_iter().flatten();
-    groups.filter_map(|group| group["rules"].as_array_mut()).flatten()
-}
-
-fn parse(text: &str) -> Result<Value> {
-    serde_saphyr::from_str(text).context("it is YAML")
+/// What a line says of this key.
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.trim_start().strip_prefix(key)?.strip_prefix(": ")
 }
 
 /// `5m`
@@ -123,6 +108,8 @@ fn written(lasts: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -152,13 +139,18 @@ mod tests {
     #[test]
     fn all_targets_have_an_address_and_all_alerts_are_read() {
         let targets = [("collector:8889", "1".to_owned()), ("rabbitmq:15692", "2".to_owned())];
-        let config = Scale(10).config(&targets, &json!({ "job_name": "node" })).unwrap();
-        assert_eq!(config["global"]["scrape_interval"], "1000ms");
-        assert_eq!(config["scrape_configs"].as_array().unwrap().len(), 4);
-        assert!(Scale(1).config(&targets[..1], &Value::Null).is_err());
+        let job = json!({ "job_name": "node" });
+        let config = Scale(10).config(&targets, &job).unwrap();
+        assert!(config.contains("  scrape_interval: 1000ms\n"), "{config}");
+        assert!(config.contains("[{ targets: [\"1\"] }]"), "{config}");
+        assert!(config.ends_with(&format!("\n  - {job}\n")), "{config}");
+        assert_eq!(config.matches("job_name").count(), 4, "{config}");
+        assert!(Scale(1).config(&targets[..1], &job).is_err());
         assert_eq!(Scale(10).expiration().unwrap(), Duration::from_millis(4500));
         let alerts = Scale(10).alerts().unwrap();
-        assert_eq!(alerts["groups"][0]["rules"][0]["for"], "6000ms");
-        assert_eq!(names().unwrap().len(), 14);
+        assert_eq!(alerts.matches("for: 6000ms\n").count(), ALERTS.matches("for: 1m\n").count());
+        assert!(alerts.contains("max by (service) (outbox_oldest_seconds) > 6\n"), "{alerts}");
+        assert!(alerts.contains("[30000ms]"), "{alerts}");
+        assert_eq!(names().len(), ALERTS.matches("expr: ").count());
     }
 }

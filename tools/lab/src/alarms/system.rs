@@ -80,8 +80,8 @@ impl Watched {
             ("rabbitmq:15692", format!("127.0.0.1:{metrics_port}")),
         ];
         // JSON is YAML.
-        std::fs::write(home.join("alerts.yml"), scale.alerts()?.to_string())?;
-        std::fs::write(home.join(CONFIG), scale.config(&targets, &node)?.to_string())?;
+        std::fs::write(home.join("alerts.yml"), scale.alerts()?)?;
+        std::fs::write(home.join(CONFIG), scale.config(&targets, &node)?)?;
         let what =
             Monitoring::Prometheus { config: home.join(CONFIG), lookback: scale.of(LOOKBACK) };
         let server =

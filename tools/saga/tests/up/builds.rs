@@ -1,7 +1,8 @@
-//! Leaves the demonstration as its page says: the services are then built without it. `make lint`
-//! compiles that.
+//! Tests what the Makefile builds: without the demonstration where its page's step was taken (`make
+//! lint` compiles that), and each package once for all targets.
 
 use crate::text;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +15,39 @@ fn output(command: &mut Command) -> String {
     said
 }
 
+fn dry_run(target: &str, here: &Path) -> String {
+    let makefile = root().canonicalize().unwrap().join("Makefile");
+    let mut make = Command::new("make");
+    make.arg("--file").arg(&makefile).args(["--dry-run", target]);
+    output(make.current_dir(here).env_remove("DEMO").env_remove("MAKEFLAGS"))
+}
+
+/// The packages that a target builds, each with its features.
+fn built_by(target: &str) -> BTreeMap<String, String> {
+    let commands = dry_run(target, Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let selected = commands.split_whitespace().skip_while(|word| *word != "-p");
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none"]);
+    let tree = output(tree.args(["--format", "{p}|{f}"]).args(selected).current_dir(root()));
+    let packages = tree.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
+    packages.map(|(package, features)| (package.to_owned(), features.to_owned())).collect()
+}
+
+/// With other features, a package and all that depends on it would be compiled a second time.
+#[test]
+fn each_package_is_built_alike_for_all_targets() {
+    let all = built_by("build");
+    assert!(all.keys().any(|package| package.starts_with("sqlx-core ")), "{all:#?}");
+    for target in ["saga", "lab"] {
+        let built = built_by(target);
+        let others = built.iter().filter(|(package, features)| {
+            all.get(*package).is_some_and(|before| before != *features)
+        });
+        let others: Vec<_> = others.collect();
+        assert!(others.is_empty(), "make {target} builds with other features: {others:#?}");
+    }
+}
+
 #[test]
 fn the_documented_step_leaves_the_demonstration() {
     let guide = blocks(&read("docs/leave-the-demonstration.md"));
@@ -22,12 +56,7 @@ fn the_documented_step_leaves_the_demonstration() {
     let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demonstration");
     fs::remove_dir_all(&here).ok();
     fs::create_dir_all(&here).unwrap();
-    let makefile = root().canonicalize().unwrap().join("Makefile");
-    let builds = || {
-        let mut make = Command::new("make");
-        make.arg("--file").arg(&makefile).args(["--dry-run", "build"]);
-        output(make.current_dir(&here).env_remove("DEMO").env_remove("MAKEFLAGS"))
-    };
+    let builds = || dry_run("build", &here);
     assert!(!builds().contains("--no-default-features"), "it has it before");
     output(Command::new("sh").args(["-euc", step]).current_dir(&here));
     let builds = builds();

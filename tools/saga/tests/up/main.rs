@@ -1,7 +1,7 @@
 //! Tests `saga up` and the commands around it as a person uses them: the real command on the real
 //! servers and services, which must have been built (`cargo build --workspace`).
 
-mod demonstration;
+mod builds;
 mod documents;
 mod tarball;
 
