@@ -15,7 +15,7 @@ RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVI
 
 MDBOOK  := 0.5.4
 
-# Runs the tests of all packages side by side.
+# Runs the tests of all packages side by side; nextest leaves out the examples in documentation.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 # What looks into a system of containers does so from one of them: no Rust is needed, and none built.
@@ -101,6 +101,7 @@ alarms: lab ## cause a fault for each alert under a real Prometheus, and check t
 test: ## run all tests, on servers of their own (RABBITMQ=forky: on that Debian release's RabbitMQ)
 	cargo build --workspace --all-targets --locked
 	$(TARGET)/debug/lab with-servers $(addprefix --rabbitmq=,$(RABBITMQ)) -- cargo $(TEST) --workspace --locked
+	$(if $(filter nextest,$(TEST)),cargo test --doc --workspace --locked)
 
 fuzz: ## feed random input to all parsers of external input, CASES times each
 	PROPTEST_CASES=$(or $(CASES),50000) cargo test --workspace --lib --bins --tests --locked fuzz
@@ -120,7 +121,7 @@ alerts: ## test the configuration and alerts of Prometheus (needs promtool: Debi
 lint: ## check formatting, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --no-default-features $(SERVICES) -p order -p events --all-targets --locked -- -D warnings
+	cargo clippy --no-default-features $(SERVICES) -p order -p quadrille-events --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 	else echo "cargo-deny is missing, so licences are not checked: cargo install --locked cargo-deny"; fi
 

@@ -1,5 +1,4 @@
-//! Postgres for the services: a pool in which every wait is bounded, migrations that several
-//! replicas may run at once, and the classification of failures as transient or permanent.
+#![doc = include_str!("../README.md")]
 
 mod backoff;
 mod connection;
@@ -42,7 +41,7 @@ pub fn lock_orders(tx: &Session, orders: &[Uuid]) {
 }
 
 /// What `lock_orders` locks, each once and in order.
-pub fn lock_keys(orders: impl Iterator<Item = Uuid>) -> Vec<i64> {
+fn lock_keys(orders: impl Iterator<Item = Uuid>) -> Vec<i64> {
     let mut keys: Vec<i64> = orders.map(lock_key).collect();
     keys.sort_unstable();
     keys.dedup();

@@ -1,5 +1,4 @@
-//! Dead letters: inspects them without changes, and replays them into their original queues. Every
-//! operation may be killed half-way, run twice, or run by two people at once.
+#![doc = include_str!("../README.md")]
 
 mod books;
 mod fetched;

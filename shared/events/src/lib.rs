@@ -1,5 +1,4 @@
-//! The contract of the saga: the events, their names, and (in `SAGA`) which service reacts to which
-//! event. No I/O.
+#![doc = include_str!("../README.md")]
 
 mod diagram;
 mod money;

@@ -1,5 +1,4 @@
-//! An HTTP client for what the services call, the payment provider and the collector: with TLS by
-//! rustls, a deadline for the whole call, and a bound for the answer.
+#![doc = include_str!("../README.md")]
 
 mod connector;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! TLS for clients and servers of HTTP: rustls with ring, and certificates from files.
+#![doc = include_str!("../README.md")]
 
 mod pair;
 

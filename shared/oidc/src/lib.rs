@@ -1,4 +1,4 @@
-//! Verifies tokens (JWT) of one OpenID Connect issuer, whose keys it fetches and holds in memory.
+#![doc = include_str!("../README.md")]
 
 mod issuer;
 mod keys;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-pub use issuer::{Config, Issuer, LEEWAY, STALE_AFTER};
+pub use issuer::{Config, Issuer, STALE_AFTER};
 
 /// A token that its issuer has signed, for this audience, and that is valid now.
 #[derive(Debug)]

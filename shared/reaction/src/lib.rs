@@ -1,5 +1,4 @@
-//! Defines a reaction: a pure function from a service's state of an order and an event to a
-//! decision. No clock, no randomness, no I/O, no `Result`: a refusal is an event.
+#![doc = include_str!("../README.md")]
 
 mod decision;
 pub mod scenario;

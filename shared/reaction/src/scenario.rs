@@ -1,8 +1,4 @@
-//! Given, when, then: how the tests of a reaction read.
-//!
-//! ```ignore
-//! given(Payment::default()).when(order_created()).then_says(&[]).then(|payment| …);
-//! ```
+//! Given, when, then: how the tests of a reaction read. The crate's page has an example.
 
 use crate::{Decision, Heard, On, Said};
 use chrono::DateTime;

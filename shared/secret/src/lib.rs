@@ -1,5 +1,4 @@
-//! Holds a secret, for example a URL with a password: never printed, and read again from its file
-//! whenever it is used, so that it can be changed while the service runs.
+#![doc = include_str!("../README.md")]
 
 use anyhow::Context;
 use std::{

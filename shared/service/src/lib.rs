@@ -1,10 +1,4 @@
-//! The chassis: a service lists its reactions, its store and its jobs; everything else is here.
-//!
-//! ```ignore
-//! Service::new("payment", store)
-//!     .on::<OrderCreated>()
-//!     .every(Duration::from_secs(30), "reclaim expired charges", reaper)
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod boot;
 mod clock;

@@ -1,4 +1,4 @@
-//! Observability of a service: log lines, spans of traces, and metrics.
+#![doc = include_str!("../README.md")]
 
 mod export;
 mod lines;

@@ -1,5 +1,4 @@
-//! Reads the certificates of a link from files, at each new connection, and says of a link that
-//! failed which file or setting to look at.
+#![doc = include_str!("../README.md")]
 
 mod explain;
 #[cfg(test)]

@@ -119,8 +119,8 @@ fn what_is_said_today_is_the_last_fixture_of_each_event() {
             is_updating(),
             "{event} is not said as its last fixture has it. If that is meant \
              (docs/events/README.md tells what may change), \
-             `UPDATE_FIXTURES=1 cargo test -p messaging --lib fixtures` writes the next one, \
-             {}; those before it stay.\nIt is said like this:\n{wanted}",
+             `UPDATE_FIXTURES=1 cargo test -p quadrille-messaging --lib fixtures` writes the next \
+             one, {}; those before it stay.\nIt is said like this:\n{wanted}",
             next.display()
         );
         fs::write(next, wanted).expect("it can be written");

@@ -121,8 +121,10 @@ fn read(root: &Path, path: &str) -> String {
 async fn a_new_service_is_built_passes_its_tests_and_reacts_to_an_order() {
     let (fleet, tree) = tokio::join!(Fleet::start(), Tree::copy());
     let before = tree.files();
-    let taken = tree.saga(&["new", "loyalty", "--hears", "payment.approved"], &[]).await;
-    assert!(complaint(&taken).contains("there is a package loyalty already"));
+    for name in ["loyalty", "messaging"] {
+        let taken = tree.saga(&["new", name, "--hears", "payment.approved"], &[]).await;
+        assert!(complaint(&taken).contains(&format!("there is a package {name} already")));
+    }
     let failed = tree.saga(&STAMPS, &[("CARGO", "/bin/false")]).await;
     assert!(complaint(&failed).contains("nothing was written"));
     assert!(tree.files() == before, "nothing is left of what failed");

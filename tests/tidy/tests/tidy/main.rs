@@ -5,6 +5,7 @@ mod documents;
 mod generated;
 mod images;
 mod migrations;
+mod publishable;
 mod purity;
 mod size;
 mod workflows;

@@ -41,7 +41,7 @@ impl New {
             .context("Cargo.lock cannot be brought up to date, so nothing was written")?;
         written.keep();
         // Names of other lengths break lines elsewhere.
-        cargo(&root, &["fmt", "-p", name, "-p", "events"]).ok();
+        cargo(&root, &["fmt", "-p", name, "-p", "quadrille-events"]).ok();
         for path in plan.paths() {
             say!("  {path}");
         }

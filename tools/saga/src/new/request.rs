@@ -60,8 +60,10 @@ impl Request {
     /// Neither a package of ours nor a library has its name.
     pub fn check_free(&self, plan: &Plan) -> Result<()> {
         let Self { name, .. } = self;
-        let package = format!("name = \"{name}\"");
-        let is_taken = plan.read("Cargo.lock")?.lines().any(|line| line == package);
+        // A shared crate's library has its short name.
+        let packages = ["", "quadrille-"].map(|prefix| format!("name = \"{prefix}{name}\""));
+        let lock = plan.read("Cargo.lock")?;
+        let is_taken = lock.lines().any(|line| packages.iter().any(|package| line == package));
         ensure!(!is_taken, "there is a package {name} already: choose another name");
         for path in [format!("services/{name}"), format!("shared/events/src/{name}.rs")] {
             ensure!(
