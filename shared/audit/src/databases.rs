@@ -1,19 +1,23 @@
 //! Reads the four databases, each in one transaction with one snapshot: the common tables by its
 //! own SQL, the others by their services' SQL.
 
+mod beside;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use database::PlainConnection;
-use events::{EventId, OrderId, unheard};
+use events::{EventId, OrderId, SERVICES, Step, unheard};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, try_join_all};
 use messaging::dead_letters;
 use sha2::{Digest as _, Sha256};
 
+use beside::open_beside;
+
 use crate::{
-    DeadLetter, Digest, Handled, Product, Progress, Repair, Scope, Snapshot, Unsent, name,
+    DeadLetter, Digest, Due, Handled, Product, Progress, Repair, Scope, Snapshot, Unsent, name,
 };
 
 type Reading<'a, T> = BoxFuture<'a, sqlx::Result<T>>;
@@ -39,12 +43,29 @@ pub struct Readers {
     pub nth_last: NthLast,
     pub progress: ReadProgress,
     pub keep_progress: KeepProgress,
+    /// The steps of the services beside the saga.
+    pub add_ons: &'static [Step],
     /// Of inventory.
     pub products: ReadProducts,
 }
 
 pub struct Databases {
     connections: BTreeMap<String, PlainConnection>,
+    /// When each service beside the saga has started for the first time.
+    started: BTreeMap<String, DateTime<Utc>>,
+    due: Due,
+    /// Those that cannot be read, and why.
+    missing: BTreeMap<String, String>,
+}
+
+/// A table of events, and the service that keeps it.
+pub type Source = (Table, String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    Inbox,
+    /// The published events, which are read of services beside the saga: no fact tells of them.
+    History,
 }
 
 /// Cheap enough for frequent polls: whether anything is under way, or has changed.
@@ -63,19 +84,23 @@ const OPEN_MAX: i64 = 10_000;
 
 impl Databases {
     pub async fn connect(urls: &BTreeMap<String, String>) -> Result<Self> {
-        let mut connections = BTreeMap::new();
+        let (mut connections, mut started) = (BTreeMap::new(), BTreeMap::new());
+        let mut missing = BTreeMap::new();
         for (service, url) in urls {
-            let connected = PlainConnection::open(url).await.with_context(|| {
-                let place = place(url);
-                let variable = service.to_uppercase();
-                format!(
-                    "the database of {service} is not reachable at {place}: run `make up`, or set \
-                     {variable}_DB_PORT"
-                )
-            })?;
-            connections.insert(service.clone(), connected);
+            if SERVICES.contains(&service.as_str()) {
+                connections.insert(service.clone(), open(service, url).await?);
+                continue;
+            }
+            // No order waits for it, and no other service's check does.
+            match open_beside(service, url).await {
+                Ok((connection, start)) => {
+                    connections.insert(service.clone(), connection);
+                    started.insert(service.clone(), start);
+                }
+                Err(why) => drop(missing.insert(service.clone(), format!("{why:#}"))),
+            }
         }
-        Ok(Self { connections })
+        Ok(Self { connections, started, due: Due::new(), missing })
     }
 
     pub async fn pulse(&mut self, readers: &Readers) -> Result<Pulse> {
@@ -85,7 +110,7 @@ impl Databases {
                 "SELECT (SELECT COUNT(*) FROM outbox WHERE event_type <> ALL($1)),
                      (SELECT event_id FROM idempotency_keys ORDER BY event_id DESC LIMIT 1)",
             )
-            .bind(unheard())
+            .bind(unheard(readers.add_ons))
             .fetch_one(&mut *connection)
             .await?;
             pulse.unsent.insert(service.clone(), unsent);
@@ -124,19 +149,26 @@ impl Databases {
             part.outboxes.insert(service.clone(), outbox(connection, orders).await?);
             anyhow::Ok(part)
         });
-        let mut all = Snapshot::default();
+        let mut all = Snapshot { due: self.due.clone(), ..Snapshot::default() };
         for part in try_join_all(reading).await? {
             all.append(part);
         }
         Ok(all)
     }
 
-    /// These events in the inboxes, by service.
-    pub async fn handled(&mut self, events: &Scope) -> Result<BTreeMap<String, Vec<Handled>>> {
+    /// These events in the inboxes, and in the histories beside the saga.
+    pub async fn events(&mut self, events: &Scope) -> Result<BTreeMap<Source, Vec<Handled>>> {
+        let started = &self.started;
         let reading = self.connections.iter_mut().map(|(service, connection)| async move {
-            anyhow::Ok((service.clone(), handled(connection, events).await?))
+            let inbox = handled(connection, events).await?;
+            let mut read = vec![((Table::Inbox, service.clone()), inbox)];
+            if started.contains_key(service) {
+                let history = published(connection, events).await?;
+                read.push(((Table::History, service.clone()), history));
+            }
+            anyhow::Ok(read)
         });
-        Ok(try_join_all(reading).await?.into_iter().collect())
+        Ok(try_join_all(reading).await?.into_iter().flatten().collect())
     }
 
     pub async fn nth_last(
@@ -202,8 +234,23 @@ impl Databases {
     }
 
     pub fn of(&mut self, service: &str) -> Result<&mut PlainConnection> {
-        self.connections.get_mut(service).with_context(|| format!("no database of {service}"))
+        let Self { connections, missing, .. } = self;
+        connections.get_mut(service).with_context(|| match missing.get(service) {
+            Some(why) => why.clone(),
+            None => format!("no database of {service}"),
+        })
     }
+}
+
+async fn open(service: &str, url: &str) -> Result<PlainConnection> {
+    PlainConnection::open(url).await.with_context(|| {
+        let place = place(url);
+        let variable = service.to_uppercase();
+        format!(
+            "the database of {service} is not reachable at {place}: run `make up`, or set \
+             {variable}_DB_PORT"
+        )
+    })
 }
 
 /// The host and port of a URL.
@@ -239,6 +286,24 @@ async fn handled(connection: &mut PlainConnection, events: &Scope) -> Result<Vec
     while let Some((event_id, event, order_id, digest)) = rows.try_next().await? {
         let (event, digest): (String, Vec<u8>) = (event, digest);
         let digest = short(&digest);
+        found.push(Handled { event_id, event: name(&event), order_id, digest });
+    }
+    Ok(found)
+}
+
+async fn published(connection: &mut PlainConnection, events: &Scope) -> Result<Vec<Handled>> {
+    let mut found = Vec::new();
+    let mut rows = crate::select_in!(
+        sqlx::query_as,
+        events,
+        "SELECT event_id, event_type, order_id, body
+         FROM said",
+        "event_id"
+    )
+    .fetch(connection);
+    while let Some((event_id, event, order_id, body)) = rows.try_next().await? {
+        let (event, body): (String, String) = (event, body);
+        let digest = short(&Sha256::digest(body));
         found.push(Handled { event_id, event: name(&event), order_id, digest });
     }
     Ok(found)

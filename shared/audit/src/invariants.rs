@@ -8,7 +8,8 @@
 //! 3. Per product 0 ≤ reserved ≤ total, and reserved is the sum of live reservations.
 //! 4. CONFIRMED ⇔ exactly one live shipment ⇔ one live reservation.
 //! 5. Outboxes are empty, no message is in a main or retry queue, each event is in the inbox of
-//!    each consumer or in a DLQ; DLQs hold exactly the poisoned messages.
+//!    each consumer or in a DLQ; DLQs hold exactly the poisoned messages. A service beside the saga
+//!    is a consumer where its database was read, from the time on that `Due` has.
 //! 6. The same event id has the same bytes for ever.
 //!
 //! At every moment: 3, 6, and at most one charge and one reversal an order. When it is quiet, for
@@ -22,7 +23,7 @@ mod stock;
 mod story;
 
 use crate::Snapshot;
-use events::OrderId;
+use events::{ADD_ONS, OrderId, Step};
 use index::Index;
 use serde::Serialize;
 use std::fmt;
@@ -57,18 +58,23 @@ impl fmt::Display for Violation {
 
 /// All violations in the snapshot.
 pub fn check(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
+    check_with(ADD_ONS, snapshot, quiet)
+}
+
+/// The same with these steps beside the saga.
+pub fn check_with(add_ons: &[Step], snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     let mut held = Held::default();
     held.add(snapshot, |_| true);
-    let mut found = check_orders(snapshot, quiet);
+    let mut found = check_orders(add_ons, snapshot, quiet);
     found.extend(check_whole(snapshot, &held, quiet));
     sorted(found)
 }
 
 /// The violations of single orders. The snapshot may be a part of the system, with all rows of its
 /// orders.
-pub fn check_orders(snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
+pub fn check_orders(add_ons: &[Step], snapshot: &Snapshot, quiet: Quiet) -> Vec<Violation> {
     let mut found = Vec::new();
-    let index = Index::of(snapshot, &mut found);
+    let index = Index::of(add_ons, snapshot, &mut found);
     stock::quantities(snapshot, &mut found);
     money::once(&index, &mut found);
     if quiet == Quiet::Yes {

@@ -24,7 +24,9 @@ mod sources;
 #[cfg(feature = "verify")]
 mod verify;
 
-pub use invariants::{Held, Quiet, Violation, check, check_orders, check_whole, sorted};
+pub use invariants::{
+    Held, Quiet, Violation, check, check_orders, check_whole, check_with, sorted,
+};
 pub use scope::Scope;
 pub use snapshot::*;
 

@@ -55,7 +55,7 @@ impl Look {
         while let Some((scope, part)) = pass.next(&mut sources.databases, readers).await? {
             look.checked.add(&part);
             look.held.add(&part, |_| true);
-            look.check(sources, &scope, part, told).await?;
+            look.check(sources, readers, &scope, part, told).await?;
             news(&format!("orders read: {}", look.checked.orders));
         }
         look.checked.idempotency_keys = pass.handled;
@@ -100,7 +100,7 @@ impl Look {
                 found.retain(|found| !found.order_id.is_some_and(is_its));
             }
             let (scope, part) = by_id(&mut sources.databases, readers, &orders).await?;
-            self.check(sources, &scope, part, told).await?;
+            self.check(sources, readers, &scope, part, told).await?;
         }
         Ok(())
     }
@@ -109,6 +109,7 @@ impl Look {
     async fn check(
         &mut self,
         sources: &mut Sources,
+        readers: &Readers,
         scope: &Scope,
         mut part: Snapshot,
         told: &Told,
@@ -117,12 +118,13 @@ impl Look {
         part.provider = sources.books(&part, scope).await?;
         self.lend(&mut part);
         let is_its = |found: &Violation| found.order_id.is_some_and(|order| scope.contains(order));
-        let mut found = check_orders(&part, Quiet::Yes);
+        let mut found = check_orders(readers.add_ons, &part, Quiet::Yes);
         found.retain(is_its);
         if !found.is_empty() {
             self.suspects.extend(none_seen(found.iter().filter_map(|found| found.order_id)));
             add_seen(&mut self.suspects, &part);
-            self.moving.extend(check_orders(&part, Quiet::No).into_iter().filter(is_its));
+            self.moving
+                .extend(check_orders(readers.add_ons, &part, Quiet::No).into_iter().filter(is_its));
             self.quiet.append(&mut found);
         }
         self.lend(&mut part);

@@ -12,6 +12,7 @@ use anyhow::Result;
 use events::{EventId, OrderId};
 use uuid::Uuid;
 
+use crate::databases::{Source, Table};
 use crate::{Databases, Handled, Readers, Scope, Snapshot};
 
 /// Orders in a part: 2 KB each while it is checked.
@@ -30,7 +31,7 @@ pub struct Pass {
     next: Option<OrderId>,
     /// The highest event that is not read yet.
     next_event: EventId,
-    carried: BTreeMap<String, Vec<Handled>>,
+    carried: BTreeMap<Source, Vec<Handled>>,
     /// Read after the part of their order.
     early: Events,
     /// Rows of inboxes that were read.
@@ -62,10 +63,10 @@ impl Pass {
         let orders = Scope::range(first, last);
         let mut part = databases.rows(readers, &orders).await?;
         let events = Scope::range(self.first_event(first), self.next_event);
-        for (service, rows) in databases.handled(&events).await? {
-            self.handled += rows.len();
-            let rows = self.sort(&service, rows, &orders);
-            part.handled.insert(service, rows);
+        for (source, rows) in databases.events(&events).await? {
+            self.handled += if source.0 == Table::Inbox { rows.len() } else { 0 };
+            let rows = self.sort(&source, rows, &orders);
+            add(&mut part, source, rows);
         }
         self.next_event = before(events.first);
         self.next = Some(before(first)).filter(|_| first > self.floor);
@@ -79,8 +80,8 @@ impl Pass {
     }
 
     /// The rows of these orders; keeps the others.
-    fn sort(&mut self, service: &str, rows: Vec<Handled>, orders: &Scope) -> Vec<Handled> {
-        let carried = self.carried.entry(service.into()).or_default();
+    fn sort(&mut self, source: &Source, rows: Vec<Handled>, orders: &Scope) -> Vec<Handled> {
+        let carried = self.carried.entry(source.clone()).or_default();
         carried.extend(rows);
         let due = carried.extract_if(.., |row| row.order_id >= orders.first);
         let (mine, early): (_, Vec<_>) = due.partition(|row| row.order_id <= orders.last);
@@ -102,7 +103,8 @@ fn note<'a>(events: &mut Events, rows: impl Iterator<Item = &'a Handled>) {
     }
 }
 
-/// All rows of these orders: of the inboxes' rows those that the orders record, and those seen.
+/// All rows of these orders: of the inboxes' and histories' rows those that the orders record, and
+/// those seen.
 pub async fn by_id(
     databases: &mut Databases,
     readers: &Readers,
@@ -113,8 +115,18 @@ pub async fn by_id(
     let facts = part.orders.iter().flat_map(|order| &order.facts);
     let recorded = facts.flat_map(|fact| [Some(fact.event_id), fact.caused_by]).flatten();
     let events = Scope::only(recorded.chain(seen.values().flatten().copied()));
-    part.handled = databases.handled(&events).await?;
+    for (source, rows) in databases.events(&events).await? {
+        add(&mut part, source, rows);
+    }
     Ok((orders, part))
+}
+
+fn add(part: &mut Snapshot, (table, service): Source, rows: Vec<Handled>) {
+    let tables = match table {
+        Table::Inbox => &mut part.handled,
+        Table::History => &mut part.published,
+    };
+    tables.insert(service, rows);
 }
 
 /// Divides orders that are read by id.
@@ -136,7 +148,7 @@ pub fn none_seen(orders: impl Iterator<Item = OrderId>) -> Events {
 
 /// Adds the events of these orders that the part has in an inbox.
 pub fn add_seen(orders: &mut Events, part: &Snapshot) {
-    for row in part.handled.values().flatten() {
+    for row in part.handled.values().chain(part.published.values()).flatten() {
         if let Some(events) = orders.get_mut(&row.order_id) {
             events.insert(row.event_id);
         }
@@ -161,7 +173,7 @@ mod tests {
     fn sorted(pass: &mut Pass, rows: &[(u128, u128)], first: u128, last: u128) -> Vec<u128> {
         let rows = rows.iter().map(|(event, order)| row(*event, *order)).collect();
         let orders = Scope::range(Uuid::from_u128(first), Uuid::from_u128(last));
-        let rows = pass.sort("payment", rows, &orders);
+        let rows = pass.sort(&(Table::Inbox, "payment".into()), rows, &orders);
         rows.iter().map(|row| row.event_id.as_u128()).collect()
     }
 

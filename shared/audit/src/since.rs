@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{OrderId, lowest_id, said_at};
+use events::{OrderId, Step, lowest_id, said_at};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -64,6 +64,7 @@ pub async fn verify_since(
 ) -> Result<Verdict> {
     let started = Instant::now();
     let mut sources = Sources::connect(endpoints).await?;
+    sources.databases.find_due(readers.add_ons).await?;
     let last = sources.databases.progress(readers, from_start).await?;
     let mut since = Since::begin(sources, readers, margins, last.unwrap_or_default()).await?;
     let mut violations = since.look(&mut news).await?;
@@ -75,6 +76,7 @@ pub async fn verify_since(
     }
     let Since { mut sources, next, checked, .. } = since;
     sources.databases.keep_progress(readers, &next).await?;
+    let unchecked = sources.databases.unread(readers.add_ons);
     let Snapshot { dead_letters, purged, repaired, .. } = whole;
     Ok(Verdict {
         outcome: if violations.is_empty() { Outcome::Clean } else { Outcome::Broken },
@@ -87,6 +89,7 @@ pub async fn verify_since(
         purged,
         repaired,
         violations: sorted(violations),
+        unchecked,
     })
 }
 
@@ -155,14 +158,16 @@ impl<'a> Since<'a> {
 
     /// Checks a part. Its orders are closed then, but for those that are open, or suspects.
     fn close(&mut self, scope: &Scope, mut part: Snapshot) {
-        let Self { last, next, .. } = self;
+        let Self { last, next, readers: Readers { add_ons, .. }, .. } = self;
         let was_closed = |order| order < last.upto && !last.left.contains_key(&order);
         self.checked.add(&part);
         self.held.add(&part, |order| !was_closed(order));
         part.keys_kept_since = Some(self.sources.keys_kept_since());
         let open = set_aside(&mut part, self.now - self.margins.settled, next.upto);
-        let broken: BTreeSet<_> =
-            check_both(scope, &part, &open).iter().filter_map(|found| found.order_id).collect();
+        let broken: BTreeSet<_> = check_both(add_ons, scope, &part, &open)
+            .iter()
+            .filter_map(|found| found.order_id)
+            .collect();
         next.held.add(&part, |order| !was_closed(order) && !broken.contains(&order));
         next.held.subtract(&part, |order| was_closed(order) && broken.contains(&order));
         next.held.subtract(&open, was_closed);
@@ -191,7 +196,7 @@ impl<'a> Since<'a> {
             let may_wait =
                 part.orders.iter().filter(|order| last_said(order) > Some(now - self.margins.late));
             let may_wait: HashSet<_> = may_wait.map(|order| order.id).collect();
-            let found = check_both(&scope, &part, &open).into_iter();
+            let found = check_both(self.readers.add_ons, &scope, &part, &open).into_iter();
             violations.extend(found.filter(|found| {
                 found.invariant != 5 || found.order_id.is_none_or(|id| !may_wait.contains(&id))
             }));
@@ -202,9 +207,14 @@ impl<'a> Since<'a> {
 }
 
 /// The violations of these orders; of open ones, those that no later event can mend.
-fn check_both(scope: &Scope, settled: &Snapshot, open: &Snapshot) -> Vec<Violation> {
-    let mut found = check_orders(settled, Quiet::Yes);
-    found.append(&mut check_orders(open, Quiet::No));
+fn check_both(
+    add_ons: &[Step],
+    scope: &Scope,
+    settled: &Snapshot,
+    open: &Snapshot,
+) -> Vec<Violation> {
+    let mut found = check_orders(add_ons, settled, Quiet::Yes);
+    found.append(&mut check_orders(add_ons, open, Quiet::No));
     found.retain(|found| found.order_id.is_some_and(|order| scope.contains(order)));
     found
 }

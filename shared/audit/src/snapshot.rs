@@ -3,7 +3,7 @@
 
 use crate::Scope;
 use chrono::{DateTime, Utc};
-use events::{EVENTS, EventId, OrderId, ProductId};
+use events::{EVENTS, EventId, OrderId, ProductId, Step, services_in};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -25,6 +25,9 @@ pub struct Snapshot {
     pub handled: BTreeMap<String, Vec<Handled>>,
     /// The outboxes, by service.
     pub outboxes: BTreeMap<String, Vec<Unsent>>,
+    /// What services beside the saga have published, as far as they keep it, by service.
+    pub published: BTreeMap<String, Vec<Handled>>,
+    pub due: Due,
     /// Messages in each main queue and retry tier, delivered and unacknowledged ones included.
     pub queues: BTreeMap<String, u64>,
     pub dead_letters: Vec<DeadLetter>,
@@ -52,21 +55,28 @@ impl Snapshot {
         self.cancel_marks.append(&mut part.cancel_marks);
         self.handled.append(&mut part.handled);
         self.outboxes.append(&mut part.outboxes);
+        self.published.append(&mut part.published);
+        self.due.append(&mut part.due);
     }
 
     /// Moves the rows of these orders to another part.
     #[must_use]
     pub fn split_off(&mut self, is_its: impl Fn(OrderId) -> bool) -> Self {
         let mut part = Self { keys_kept_since: self.keys_kept_since, ..Self::default() };
+        part.due.clone_from(&self.due);
         part.orders.extend(self.orders.extract_if(.., |row| is_its(row.id)));
         part.payments.extend(self.payments.extract_if(.., |row| is_its(row.order_id)));
         part.reservations.extend(self.reservations.extract_if(.., |row| is_its(row.order_id)));
         part.refusals.extend(self.refusals.extract_if(.., |order| is_its(*order)));
         part.shipments.extend(self.shipments.extract_if(.., |row| is_its(row.order_id)));
         part.cancel_marks.extend(self.cancel_marks.extract_if(.., |order| is_its(*order)));
-        for (service, rows) in &mut self.handled {
-            let rows = rows.extract_if(.., |row| is_its(row.order_id)).collect();
-            part.handled.insert(service.clone(), rows);
+        for (all, its) in
+            [(&mut self.handled, &mut part.handled), (&mut self.published, &mut part.published)]
+        {
+            for (service, rows) in all {
+                let rows = rows.extract_if(.., |row| is_its(row.order_id)).collect();
+                its.insert(service.clone(), rows);
+            }
         }
         for (service, rows) in &mut self.outboxes {
             let rows = rows.extract_if(.., |row| is_its(row.order_id)).collect();
@@ -75,6 +85,10 @@ impl Snapshot {
         part
     }
 }
+
+/// The services beside the saga whose databases were read: by service and event, the time from
+/// which on it must have handled each.
+pub type Due = BTreeMap<String, BTreeMap<String, DateTime<Utc>>>;
 
 /// The name of an event. Those of the saga cost no memory of their own.
 pub type Name = Cow<'static, str>;
@@ -142,7 +156,7 @@ pub struct Shipment {
     pub tracking_code: Option<String>,
 }
 
-/// A row of an idempotency table.
+/// A row of an idempotency table, or of a history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handled {
     pub event_id: EventId,
@@ -171,6 +185,18 @@ pub struct DeadLetter {
     /// Of its body, where that is known.
     #[serde(default)]
     pub digest: Option<Digest>,
+}
+
+impl DeadLetter {
+    /// The service that could not handle it.
+    pub fn service(&self) -> &str {
+        self.queue.split('.').next().unwrap_or_default()
+    }
+
+    /// Whether that is one beside the saga, so that its order goes on.
+    pub fn is_beside(&self, add_ons: &[Step]) -> bool {
+        services_in(add_ons).any(|service| service == self.service())
+    }
 }
 
 /// The repaired message has a new id, since its bytes differ.

@@ -1,7 +1,7 @@
 //! Waits until the system is quiet, and checks all invariants. A violation counts once it was seen
 //! twice, since the broker's own delivery counts are seconds old.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -34,6 +34,9 @@ pub struct Verdict {
     pub purged: Vec<DeadLetter>,
     pub repaired: Vec<Repair>,
     pub violations: Vec<Violation>,
+    /// The services beside the saga that were not checked, each with the reason; without one, where
+    /// no address of its database was given.
+    pub unchecked: BTreeMap<String, Option<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,11 +57,12 @@ pub async fn verify(
     mut news: impl FnMut(&str),
 ) -> Result<Verdict> {
     let mut sources = Sources::connect(endpoints).await?;
+    sources.databases.find_due(readers.add_ons).await?;
     let started = Instant::now();
     let mut last: Option<Pulse> = None;
     loop {
         let before = sources.databases.pulse(readers).await?;
-        let restless = what_is_under_way(&mut sources, &before).await?;
+        let restless = what_is_under_way(&mut sources, readers, &before).await?;
         let is_moving = last.as_ref().is_some_and(|last| *last != before);
         last = Some(before.clone());
         let is_over = started.elapsed() >= wait;
@@ -80,7 +84,8 @@ pub async fn verify(
             sleep(LOOK_EVERY).await;
             continue;
         }
-        return Ok(Verdict::of(look, quiet, restless, started.elapsed()));
+        let unchecked = sources.databases.unread(readers.add_ons);
+        return Ok(Verdict { unchecked, ..Verdict::of(look, quiet, restless, started.elapsed()) });
     }
 }
 
@@ -95,6 +100,11 @@ async fn quiet_since(
 }
 
 impl Verdict {
+    /// Whether everything could be checked that an address was given of.
+    pub fn is_complete(&self) -> bool {
+        self.outcome != Outcome::Moving && self.unchecked.values().all(Option::is_none)
+    }
+
     fn of(look: Look, quiet: Quiet, restless: Vec<String>, waited: Duration) -> Self {
         let violations = look.violations(quiet);
         let outcome = match (violations.is_empty(), quiet) {
@@ -115,11 +125,16 @@ impl Verdict {
             purged,
             repaired,
             violations,
+            unchecked: BTreeMap::new(),
         }
     }
 }
 
-async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<String>> {
+async fn what_is_under_way(
+    sources: &mut Sources,
+    readers: &Readers,
+    pulse: &Pulse,
+) -> Result<Vec<String>> {
     let unsent = pulse.unsent.iter().filter(|(_, rows)| **rows > 0);
     let mut found: Vec<_> =
         unsent.map(|(service, rows)| format!("rows in {service}'s outbox: {rows}")).collect();
@@ -129,6 +144,7 @@ async fn what_is_under_way(sources: &mut Sources, pulse: &Pulse) -> Result<Vec<S
     if !pulse.open.is_empty() {
         let mut stuck = sources.broker.dead_letters().await?;
         stuck.extend(sources.databases.purged().await?);
+        stuck.retain(|letter| !letter.is_beside(readers.add_ons));
         let stuck: HashSet<_> = stuck.iter().filter_map(|letter| letter.order_id).collect();
         let open = pulse.open.iter().filter(|order| !stuck.contains(order)).count();
         if open > 0 {

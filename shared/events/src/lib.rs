@@ -17,7 +17,7 @@ pub use diagram::diagram;
 pub use money::{Money, NotMoney};
 pub use payload::*;
 pub use payment_method::{HAS_DEMO, PaymentMethod};
-pub use pending::{Observed, PendingStep, pending_steps};
+pub use pending::{Observed, PendingStep, pending_steps, unhandled};
 pub use saga_table::*;
 
 pub type OrderId = Uuid;

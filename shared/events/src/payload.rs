@@ -166,10 +166,16 @@ macro_rules! named {
         /// The JSON Schema of each event's body, by its name.
         #[cfg(feature = "schema")]
         pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
-            let draft = schemars::generate::SchemaSettings::draft07();
-            vec![$(($name, draft.clone().into_generator().into_root_schema_for::<$event>())),*]
+            vec![$(schema_of::<$event>()),*]
         }
     };
+}
+
+/// The JSON Schema of an event's body, after its name.
+#[cfg(feature = "schema")]
+pub fn schema_of<E: Event + schemars::JsonSchema>() -> (&'static str, schemars::Schema) {
+    let draft = schemars::generate::SchemaSettings::draft07();
+    (E::NAME, draft.into_generator().into_root_schema_for::<E>())
 }
 
 named! {

@@ -21,8 +21,22 @@ pub enum PendingStep {
     Answer(&'static Step),
 }
 
+impl PendingStep {
+    pub const fn step(self) -> &'static Step {
+        let (Self::Handle(step) | Self::Answer(step)) = self;
+        step
+    }
+}
+
 pub fn pending_steps(known: &Observed) -> Vec<PendingStep> {
     SAGA.iter().filter_map(|step| pending_step(step, known)).collect()
+}
+
+/// The steps of services beside the saga whose event was published and not handled. No answer is
+/// owed by them.
+pub fn unhandled(add_ons: &'static [Step], known: &Observed) -> Vec<PendingStep> {
+    let pending = add_ons.iter().filter_map(|step| pending_step(step, known));
+    pending.filter(|step| matches!(step, PendingStep::Handle(_))).collect()
 }
 
 fn pending_step(step: &'static Step, known: &Observed) -> Option<PendingStep> {

@@ -49,6 +49,12 @@ pub const SAGA: &[Step] = &[
 /// `saga new` adds to it.
 pub const ADD_ONS: &[Step] = &[];
 
+/// The JSON Schema of each body of their events, by its name. `saga new` adds to it.
+#[cfg(feature = "schema")]
+pub fn schemas_beside() -> Vec<(&'static str, schemars::Schema)> {
+    vec![]
+}
+
 const fn step(
     service: &'static str,
     hears: &'static str,
@@ -72,13 +78,18 @@ pub fn steps_of(service: &str) -> impl Iterator<Item = &'static Step> {
 
 /// The services beside the saga.
 pub fn add_ons() -> impl Iterator<Item = &'static str> {
-    ADD_ONS.chunk_by(|one, next| one.service == next.service).map(|steps| steps[0].service)
+    services_in(ADD_ONS)
 }
 
-/// The events of those that no service hears yet: they wait in the outbox.
-pub fn unheard() -> Vec<&'static str> {
-    let said = ADD_ONS.iter().flat_map(|step| step.may_say).copied();
-    said.filter(|event| ADD_ONS.iter().all(|step| step.hears != *event)).collect()
+/// The services that these steps are of.
+pub fn services_in(steps: &[Step]) -> impl Iterator<Item = &'static str> {
+    steps.chunk_by(|one, next| one.service == next.service).map(|steps| steps[0].service)
+}
+
+/// The events of these services beside the saga that no service hears yet: they wait in the outbox.
+pub fn unheard(add_ons: &[Step]) -> Vec<&'static str> {
+    let said = add_ons.iter().flat_map(|step| step.may_say).copied();
+    said.filter(|event| add_ons.iter().all(|step| step.hears != *event)).collect()
 }
 
 #[cfg(test)]
@@ -107,6 +118,16 @@ mod tests {
             ShippingFailed::NAME,
         ];
         assert_eq!(found, records.map(|event| ("order", event)));
+    }
+
+    #[test]
+    fn what_no_service_beside_the_saga_hears_yet_is_unheard() {
+        let points = step("loyalty", PaymentApproved::NAME, &["loyalty.points-given"]);
+        let gift = step("loyalty", ShippingScheduled::NAME, &["loyalty.gift-due"]);
+        let mail = step("mail", "loyalty.points-given", &[]);
+        assert_eq!(unheard(&[points, gift, mail]), ["loyalty.gift-due"]);
+        let services: Vec<_> = services_in(&[points, gift, mail]).collect();
+        assert_eq!(services, ["loyalty", "mail"]);
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Target {
 }
 
 impl Target {
+    pub const fn has_url(&self) -> bool {
+        self.url.is_some()
+    }
+
     pub fn api(&self) -> Result<Api> {
         let ca_file = self.ca_file.clone().filter(|path| !path.as_os_str().is_empty());
         let api = if let Some(url) = &self.url {

@@ -36,6 +36,7 @@ fn text(verdict: &Verdict, now: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use audit::{Checked, Outcome};
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_verdict_is_five_gauges() {
@@ -50,6 +51,7 @@ mod tests {
             purged: Vec::new(),
             repaired: Vec::new(),
             violations: Vec::new(),
+            unchecked: BTreeMap::new(),
         };
         let text = text(&verdict, DateTime::from_timestamp(90, 0).unwrap());
         let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();

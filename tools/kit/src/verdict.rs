@@ -66,9 +66,9 @@ pub fn report(verdict: &Result<Verdict>, is_shown: bool) -> ExitCode {
         print(verdict);
     }
     match verdict.outcome {
-        Outcome::Clean => ExitCode::SUCCESS,
         Outcome::Broken => ExitCode::FAILURE,
-        Outcome::Moving => ExitCode::from(CANNOT_CHECK),
+        Outcome::Clean if verdict.is_complete() => ExitCode::SUCCESS,
+        Outcome::Clean | Outcome::Moving => ExitCode::from(CANNOT_CHECK),
     }
 }
 
@@ -103,6 +103,10 @@ fn print(verdict: &Verdict) {
         let breaks = verdict.violations.iter().filter(|found| found.invariant == number);
         let is_told = verdict.quiet || !ONLY_IN_QUIET.contains(&number);
         print_invariant(number, what, is_told, &breaks.collect::<Vec<_>>());
+    }
+    for (service, why) in &verdict.unchecked {
+        let why = why.as_deref().unwrap_or("no address of its database is given");
+        output::line(format_args!("{service} is not checked: {why}"));
     }
     if !verdict.restless.is_empty() {
         output::line(format_args!("not idle after the wait: {}", verdict.restless.join(", ")));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use audit::{Endpoints, Margins, Readers, Told, Verdict};
+use events::ADD_ONS;
 
-const READERS: Readers = Readers {
+pub const READERS: Readers = Readers {
     rows: &[
         ("order", |connection, scope, rows| Box::pin(order::audit::read(connection, scope, rows))),
         ("payment", |connection, scope, rows| {
@@ -25,6 +26,7 @@ const READERS: Readers = Readers {
     progress: |connection| Box::pin(order::audit::progress(connection)),
     keep_progress: |connection, state| Box::pin(order::audit::keep_progress(connection, state)),
     products: |connection| Box::pin(inventory::audit::products(connection)),
+    add_ons: ADD_ONS,
 };
 
 pub async fn verify(

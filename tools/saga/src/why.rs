@@ -6,7 +6,10 @@ mod places;
 use anyhow::{Context, Result, bail};
 use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
 use chrono::{DateTime, Utc};
-use events::{Observed, OrderId, PendingStep, Step, pending_steps, said_at, said_by};
+use events::{
+    ADD_ONS, Observed, OrderId, PendingStep, Step, pending_steps, said_at, said_by, services_in,
+    unhandled,
+};
 use kit::api;
 use messaging::{Env, SystemEnv, queue_name};
 use order::audit::Listed;
@@ -16,7 +19,7 @@ use uuid::Uuid;
 use places::{Found, Unsent};
 
 pub use payment::audit::Charge;
-pub use places::Aside;
+pub use places::{Aside, Beside, Did};
 
 /// The minimum length of an order id's prefix, hyphens not counted.
 const PREFIX_MIN: usize = 4;
@@ -30,6 +33,8 @@ pub struct Report {
     /// From the first step to the last, or until now while it is running.
     pub took_ms: i64,
     pub timeline: Vec<Passed>,
+    /// What services beside the saga have done about it.
+    pub beside: Vec<Beside>,
     pub missing: Vec<Missing>,
     /// Every dead letter of the order, also those that no step waits for.
     pub dead_letters: Vec<Aside>,
@@ -93,6 +98,15 @@ pub enum Place {
 }
 
 pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
+    why_with(ADD_ONS, endpoints, order).await
+}
+
+/// The same with these steps beside the saga.
+pub async fn why_with(
+    add_ons: &'static [Step],
+    endpoints: &Endpoints,
+    order: &str,
+) -> Result<Report> {
     let mut sources = Sources::connect(endpoints).await?;
     let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
     let is_final = status.parse().is_ok_and(OrderStatus::is_final);
@@ -101,15 +115,24 @@ pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
     let now = SystemEnv.now();
     let end = last.unwrap_or(now);
     let Sources { databases, broker, .. } = &mut sources;
+    let was_there = |service: &str| databases.started(service).is_some_and(|at| placed_at >= at);
+    let beside: Vec<_> = services_in(add_ons).filter(|service| was_there(service)).collect();
+    let pending = |known: &Observed| {
+        let mut all = pending_steps(known);
+        let mut others = unhandled(add_ons, known);
+        others.retain(|debt| beside.contains(&debt.step().service));
+        all.append(&mut others);
+        all
+    };
     let mut found = places::find(id, (placed_at, end), databases, broker).await?;
-    if is_final && !pending_steps(&known(&passed, &found)).is_empty() {
+    if is_final && !pending(&known(&passed, &found)).is_empty() {
         // A repaired event may have come later, under a new id.
         found = places::find(id, (placed_at, now), databases, broker).await?;
     }
     // Read again, so that an event that has arrived meanwhile is not missed.
     let timeline = timeline(&mut sources.databases, id).await?;
     let mut missing = Vec::new();
-    for debt in pending_steps(&known(&timeline, &found)) {
+    for debt in pending(&known(&timeline, &found)) {
         missing.push(explain(debt, &timeline, &found, &sources.broker).await?);
     }
     let took_ms = (end - placed_at).num_milliseconds();
@@ -122,6 +145,7 @@ pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
         placed_at,
         took_ms,
         timeline,
+        beside: found.beside,
         missing,
         dead_letters,
     })
@@ -196,7 +220,7 @@ async fn explain(
     found: &Found,
     broker: &Broker,
 ) -> Result<Missing> {
-    let (PendingStep::Handle(step) | PendingStep::Answer(step)) = debt;
+    let step = debt.step();
     let queue = queue_name(step.service, step.hears);
     let state = broker.state(&queue).await?;
     let place = match debt {

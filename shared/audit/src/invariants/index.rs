@@ -3,17 +3,22 @@
 
 use super::{Found, Violation};
 use crate::{DeadLetter, Digest, Order, Payment, Reservation, Shipment, Snapshot};
-use events::{EventId, OrderId, SERVICES, said_at};
+use events::{EventId, OrderId, SAGA, SERVICES, Step, said_at, services_in};
 use std::collections::{HashMap, HashSet};
 
 pub struct Index<'a> {
     pub snapshot: &'a Snapshot,
+    /// The steps beside the saga.
+    pub add_ons: &'a [Step],
+    services: Vec<&'static str>,
     pub orders: HashMap<OrderId, View<'a>>,
     pub events: HashMap<EventId, Known<'a>>,
     /// Repaired messages: the new id, and the original one.
     origins: HashMap<EventId, EventId>,
     /// With a dead letter parked or purged.
     excused: HashSet<OrderId>,
+    /// The same of services beside the saga, which excuses only them.
+    excused_beside: HashSet<OrderId>,
 }
 
 /// All rows about one order, from every service. There should be one of each at most.
@@ -39,22 +44,17 @@ pub struct Known<'a> {
     parked_at: Services,
 }
 
-/// A set of services, by their place in `SERVICES`.
+/// A set of services, by their place in `Index::services`.
 #[derive(Clone, Copy, Default)]
-struct Services(u8);
+struct Services(u64);
 
 impl Services {
-    fn one(service: &str) -> Self {
-        let place = SERVICES.iter().position(|known| *known == service);
-        Self(place.map_or(0, |place| 1 << place))
-    }
-
     const fn and(self, more: Self) -> Self {
         Self(self.0 | more.0)
     }
 
-    fn contains(self, service: &str) -> bool {
-        self.0 & Self::one(service).0 != 0
+    const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -70,18 +70,43 @@ struct Mention<'a> {
 }
 
 impl<'a> Index<'a> {
-    pub fn of(snapshot: &'a Snapshot, found: &mut Vec<Violation>) -> Self {
+    pub fn of(add_ons: &'a [Step], snapshot: &'a Snapshot, found: &mut Vec<Violation>) -> Self {
         let mut index = Self {
             snapshot,
+            add_ons,
+            services: SERVICES.iter().copied().chain(services_in(add_ons)).collect(),
             orders: HashMap::with_capacity(snapshot.orders.len()),
             events: HashMap::with_capacity(snapshot.orders.len() * 5),
             origins: origins(snapshot),
             excused: HashSet::new(),
+            excused_beside: HashSet::new(),
         };
         index.sort_by_order();
         index.collect_events(found);
         index.collect_dead_letters();
         index
+    }
+
+    /// Those of the saga, and those beside it.
+    pub fn steps(&self) -> impl Iterator<Item = &'a Step> + use<'a> {
+        SAGA.iter().chain(self.add_ons)
+    }
+
+    pub fn knows(&self, service: &str) -> bool {
+        self.services.contains(&service)
+    }
+
+    /// Whether the service must have this event of the order, if it hears it.
+    pub fn gets(&self, service: &str, event: &str, (order, id): (OrderId, EventId)) -> bool {
+        let since = || self.snapshot.due.get(service)?.get(event).copied();
+        let is_since = |start| said_at(id).is_none_or(|at| at >= start);
+        SERVICES.contains(&service)
+            || since().is_some_and(is_since) && !self.excused_beside.contains(&order)
+    }
+
+    fn one(&self, service: &str) -> Services {
+        let place = self.services.iter().position(|known| *known == service);
+        Services(place.map_or(0, |place| 1 << place))
     }
 
     /// Its dead letter must be resolved first; until then it may stand still anywhere.
@@ -115,12 +140,14 @@ impl<'a> Index<'a> {
     }
 
     pub fn was_heard(&self, id: EventId, service: &str) -> bool {
-        self.any(id, |known| known.heard_by.contains(service))
+        let service = self.one(service);
+        self.any(id, |known| known.heard_by.meets(service))
     }
 
     /// Consumed, or in that service's dead letters.
     pub fn has_arrived(&self, id: EventId, service: &str) -> bool {
-        self.any(id, |known| known.heard_by.and(known.parked_at).contains(service))
+        let service = self.one(service);
+        self.any(id, |known| known.heard_by.and(known.parked_at).meets(service))
     }
 
     /// Whether it holds for this event, or for one that it was repaired to or from.
@@ -169,10 +196,12 @@ impl<'a> Index<'a> {
                 self.mention(mention, found);
             }
         }
-        for (service, rows) in &snapshot.handled {
+        let handled = snapshot.handled.iter().map(|(service, rows)| (self.one(service), rows));
+        let published = snapshot.published.values().map(|rows| (Services::default(), rows));
+        for (heard_by, rows) in handled.chain(published).collect::<Vec<_>>() {
             for row in rows {
                 let (id, event, order_id) = (row.event_id, &*row.event, row.order_id);
-                let (digest, heard_by) = (Some(row.digest), Services::one(service));
+                let digest = Some(row.digest);
                 let mention = Mention { id, event, order_id, digest, is_fact: false, heard_by };
                 self.mention(mention, found);
             }
@@ -206,14 +235,19 @@ impl<'a> Index<'a> {
     fn collect_dead_letters(&mut self) {
         let snapshot = self.snapshot;
         for letter in snapshot.dead_letters.iter().chain(&snapshot.purged) {
-            self.excused.extend(letter.order_id);
+            let service = letter.service();
+            let place = self.one(service);
+            let excused = match letter.is_beside(self.add_ons) {
+                true => &mut self.excused_beside,
+                false => &mut self.excused,
+            };
+            excused.extend(letter.order_id);
             let Some(known) = event_id(letter).and_then(|id| self.events.get_mut(&id)) else {
                 continue;
             };
-            self.excused.insert(known.order_id);
-            let service = letter.queue.split('.').next().unwrap_or_default();
+            excused.insert(known.order_id);
             if letter.queue == format!("{service}.{}.dlq", known.event.replace('.', "-")) {
-                known.parked_at = known.parked_at.and(Services::one(service));
+                known.parked_at = known.parked_at.and(place);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{Found, Violation, index::Index};
 use crate::Snapshot;
-use events::{SAGA, SERVICES, steps_of, unheard};
+use events::unheard;
 use std::collections::HashSet;
 
 pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
@@ -13,8 +13,9 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Violation>) {
 }
 
 fn everything_is_sent(index: &Index<'_>, found: &mut Vec<Violation>) {
+    let unheard = unheard(index.add_ons);
     for (service, rows) in &index.snapshot.outboxes {
-        for row in rows.iter().filter(|row| !unheard().contains(&&*row.event)) {
+        for row in rows.iter().filter(|row| !unheard.contains(&&*row.event)) {
             let why = format!("{} {} is still in {service}'s outbox", row.event, row.event_id);
             found.add(5, row.order_id, why);
         }
@@ -31,8 +32,10 @@ fn everything_is_heard(index: &Index<'_>, found: &mut Vec<Violation>) {
     for (order, view) in index.due() {
         for id in &view.events {
             let event = index.events[id].event;
-            for step in SAGA.iter().filter(|step| step.hears == event) {
-                if !index.has_arrived(*id, step.service) && !index.may_be_forgotten(*id) {
+            for step in index.steps().filter(|step| step.hears == event) {
+                let is_due =
+                    index.gets(step.service, event, (order, *id)) && !index.may_be_forgotten(*id);
+                if is_due && !index.has_arrived(*id, step.service) {
                     found.add(5, order, format!("{} has not handled {event} {id}", step.service));
                 }
             }
@@ -41,9 +44,10 @@ fn everything_is_heard(index: &Index<'_>, found: &mut Vec<Violation>) {
 }
 
 fn everyone_hears_only_his_own(index: &Index<'_>, found: &mut Vec<Violation>) {
-    let saga = index.snapshot.handled.iter().filter(|(name, _)| SERVICES.contains(&name.as_str()));
-    for (service, rows) in saga {
-        let own: HashSet<_> = steps_of(service).map(|step| step.hears).collect();
+    let all = index.snapshot.handled.iter().filter(|(service, _)| index.knows(service));
+    for (service, rows) in all {
+        let own = index.steps().filter(|step| step.service == service);
+        let own: HashSet<_> = own.map(|step| step.hears).collect();
         for row in rows.iter().filter(|row| !own.contains(&*row.event)) {
             let why = format!("{service} has handled {}, which is not for it", row.event);
             found.add(5, row.order_id, why);

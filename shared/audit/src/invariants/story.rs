@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Fact, Order, OrderStatus};
 use events::{
-    ADD_ONS, Event, EventId, InventoryFailed, InventoryReserved, OPENINGS, OrderCancelRequested,
+    Event, EventId, InventoryFailed, InventoryReserved, OPENINGS, OrderCancelRequested,
     OrderCreated, OrderId, PaymentApproved, PaymentFailed, PaymentReversed, SAGA, ShippingFailed,
     ShippingScheduled, said_by,
 };
@@ -179,7 +179,7 @@ fn is_remembered(
     } else if index.was_heard(event_id, "order") {
         found.add(1, order, format!("in the inbox, but not in its state: {event} {event_id}"));
     }
-    let steps = SAGA.iter().chain(ADD_ONS).filter(|step| step.may_say.contains(event));
+    let steps = index.steps().filter(|step| step.may_say.contains(event));
     let mut causes = steps.map(|step| step.hears);
     let is_caused = OPENINGS.contains(event) || causes.any(|cause| index.was_said(view, cause));
     if !is_caused && !index.may_be_forgotten(event_id) {

@@ -16,10 +16,10 @@ const ALL: [&str; 5] = ["replay", "--to", QUEUE, "--since", "oldest"];
 const BEFORE: i64 = 12;
 const SOON: Duration = Duration::from_secs(60);
 
-/// Runs loyalty during the test, on the fleet's broker and a database of its own.
-async fn with_loyalty(fleet: &Fleet, test: impl AsyncFnOnce(&PgPool)) {
+/// Runs loyalty during the test, on the fleet's broker and this database.
+pub async fn with_loyalty(fleet: &Fleet, pool: PgPool, test: impl AsyncFnOnce(&PgPool)) {
     let settings = Settings { expire_every: Duration::from_hours(1) };
-    let (pool, stop) = (throwaway().await, CancellationToken::new());
+    let stop = CancellationToken::new();
     let around = Running {
         pool: pool.clone(),
         history: Retention::days(7),
@@ -51,14 +51,14 @@ async fn points(pool: &PgPool) -> i64 {
     count(pool, "SELECT COUNT(*) FROM points").await
 }
 
-async fn confirmed(fleet: &Fleet, number: i64) {
+pub async fn confirmed(fleet: &Fleet, number: i64) {
     for _ in 0..number {
         let id = fleet.place(&order("pix", PLENTY, 1)).await;
         assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     }
 }
 
-async fn reaches(pool: &PgPool, wanted: i64) {
+pub async fn reaches(pool: &PgPool, wanted: i64) {
     until(SOON, || async {
         let given = points(pool).await;
         if given >= wanted { Ok(()) } else { Err(format!("{given} of {wanted} points given")) }
@@ -87,7 +87,7 @@ async fn a_fifth_service_gets_what_it_missed_and_nobody_else_does() {
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.error.contains("start its service once"), "{unknown:?}");
 
-    with_loyalty(&fleet, async |pool| {
+    with_loyalty(&fleet, throwaway().await, async |pool| {
         until(SOON, || async {
             let planned = fleet.saga(&[&ALL[..], &["--dry-run", "--json"]].concat()).await;
             if planned.code == Some(0) && planned.json()["events"] == BEFORE {

@@ -2,6 +2,7 @@
 
 mod amqps;
 mod audits;
+mod beside;
 mod clocks;
 mod contract;
 mod crash_points;

@@ -203,7 +203,7 @@ impl Server {
         self.read(&["tail", "--count", &count, "--for", &seconds]).await
     }
 
-    /// Checks every invariant across the four databases and the broker, once they are idle
+    /// Checks every invariant across the databases and the broker, once they are idle
     #[tool(annotations(read_only_hint = true))]
     async fn verify(&self, Parameters(Wait { seconds }): Parameters<Wait>) -> CallToolResult {
         let seconds = seconds.unwrap_or(20).min(SECONDS_MAX).to_string();

@@ -1,6 +1,7 @@
 //! `saga tail`: shows the events of all orders as they happen.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,20 +9,25 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use events::{EVENTS, said_at};
+use events::{ADD_ONS, EVENTS, add_ons, said_at};
 use kit::api::{Heard, Said};
+use kit::endpoints::endpoints;
 use kit::output;
 use kit::settings::SERVICES;
 use kit::stop::Stop;
 use kit::target::Target;
 use messaging::parse_duration;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
+
+use crate::beside::follow;
 
 /// Show events as they happen, a line each, until Ctrl-C, --count or --for
 ///
 /// The events that order consumes and publishes. Order does not consume inventory.released: it is
-/// shown once payment has reacted to it. No queue is bound for this: one that takes every event
-/// would make unroutable events routable.
+/// shown once payment has reacted to it. Those of services beside the saga are read from their
+/// databases; with --url, they are not known, and --places names them. No queue is bound for this:
+/// one that takes every event would make unroutable events routable.
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga tail                                  all of them
@@ -35,11 +41,11 @@ pub struct Tail {
     #[arg(long, value_name = "ID", value_parser = digits)]
     order: Vec<String>,
     /// Only this service's events
-    #[arg(long, value_parser = PossibleValuesParser::new(SERVICES))]
+    #[arg(long, value_parser = PossibleValuesParser::new(SERVICES.into_iter().chain(add_ons())))]
     service: Vec<String>,
     /// Only this event, such as payment.failed
     #[arg(long, hide_possible_values = true)]
-    #[arg(value_parser = PossibleValuesParser::new(EVENTS.iter().copied()))]
+    #[arg(value_parser = PossibleValuesParser::new(events()))]
     event: Vec<String>,
     /// End after so many events
     #[arg(long)]
@@ -47,6 +53,14 @@ pub struct Tail {
     /// End after this time, such as 10s
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
+    /// Endpoints file (JSON) with the databases beside the saga, instead of the settings
+    #[arg(long, value_name = "FILE")]
+    places: Option<PathBuf>,
+}
+
+fn events() -> impl Iterator<Item = &'static str> {
+    let beside = ADD_ONS.iter().flat_map(|step| step.may_say);
+    EVENTS.iter().chain(beside).copied()
 }
 
 impl Tail {
@@ -54,6 +68,11 @@ impl Tail {
         let mut stop = Stop::listen()?;
         let api = self.target.api()?;
         let mut news = api.news().await?;
+        let mut beside = if self.places.is_some() || !self.target.has_url() {
+            follow(&endpoints(self.places.as_deref()).await?).await
+        } else {
+            mpsc::channel(1).1
+        };
         if std::io::stdout().is_terminal() {
             eprintln!("saga: listening to {}, times in UTC; Ctrl-C ends it", api.url());
         }
@@ -62,6 +81,7 @@ impl Tail {
         while left != Some(0) {
             let heard = tokio::select! {
                 heard = news.next() => heard?,
+                Some(said) = beside.recv() => Heard::Said(Box::new(said)),
                 () = &mut over => break,
                 _ = stop.asked() => break,
             };
@@ -105,8 +125,11 @@ fn digits(text: &str) -> Result<String, String> {
 fn line(said: &Said) -> String {
     let Said { order_id, event, service, at, detail, .. } = said;
     let who = output::coloured(output::service(service), format_args!("{event:<22}"));
-    let more = labels::more(event, detail);
-    let told = output::tame(&format!("{} {more}", labels::fact(event, detail)));
+    let told = match SERVICES.contains(&service.as_str()) {
+        true => format!("{} {}", labels::fact(event, detail), labels::more(event, detail)),
+        false => output::detail(detail),
+    };
+    let told = output::tame(&told);
     let cause = said.after.as_ref().map(|after| {
         let since = said.caused_by.and_then(said_at);
         let took = since.map(|since| labels::span((*at - since).num_milliseconds().max(0)) + " ");

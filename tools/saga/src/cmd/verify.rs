@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Outcome, Told};
+use audit::Told;
 use clap::Args;
 use kit::endpoints::endpoints;
 use kit::verdict::{judge, judge_since, report};
@@ -13,7 +13,7 @@ use kit::{output, textfile};
 use messaging::{Env, SystemEnv};
 use tokio::time::sleep;
 
-/// Check every invariant across the four databases and the broker
+/// Check every invariant across the databases and the broker
 ///
 /// Waits until the system is idle, and checks all orders. With --since-last it checks a working
 /// system, and only the orders that changed since the last such check; it keeps in order's database
@@ -67,7 +67,7 @@ impl Verify {
             let wait = Duration::from_secs(self.wait);
             judge(&endpoints, wait, &Told::default(), !self.json).await
         };
-        let finished = verdict.as_ref().ok().filter(|found| found.outcome != Outcome::Moving);
+        let finished = verdict.as_ref().ok().filter(|found| found.is_complete());
         if let (Some(file), Some(verdict)) = (&self.metrics, finished) {
             textfile::write(file, verdict, SystemEnv.now())?;
         }

@@ -12,7 +12,7 @@ use kit::output::{self, some};
 use labels::span;
 use messaging::{Env, SystemEnv};
 
-use crate::why::{Aside, Charge, Missing, Place, Report, why};
+use crate::why::{Aside, Beside, Charge, Did, Missing, Place, Report, why};
 
 /// Show why an order is stuck: the missing steps, and which service has to act
 ///
@@ -49,6 +49,18 @@ fn print(report: &Report, now: DateTime<Utc>) {
         let took = passed.took_ms.map(|ms| format!("  ({} after its cause)", span(ms)));
         let line = output::step(&passed.step, report.placed_at);
         output::line(format_args!("{line}{}", took.unwrap_or_default()));
+    }
+    if !report.beside.is_empty() {
+        output::line("beside the saga:");
+    }
+    for Beside { service, did, event, at, .. } in &report.beside {
+        let ms = (*at - report.placed_at).num_milliseconds();
+        let did = match did {
+            Did::Handled => "handled",
+            Did::Published => "published",
+            Did::Said => "in its outbox",
+        };
+        output::line(format_args!("+{ms:>6} ms  {event:<22} {service:<9}  {did}"));
     }
     let ending = format!("{} after {}", output::in_status(&report.status), span(report.took_ms));
     output::line(match (report.is_final, report.missing.is_empty()) {

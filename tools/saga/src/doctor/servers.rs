@@ -6,7 +6,7 @@ use anyhow::Result;
 use audit::{Broker, Databases, Endpoints, Management};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
-use events::{EventId, add_ons, said_at, unheard};
+use events::{ADD_ONS, EventId, add_ons, said_at, unheard};
 use kit::output::{self, some};
 use kit::settings::{SERVICES, Settings};
 use labels::span;
@@ -165,7 +165,7 @@ async fn look(endpoints: &Endpoints, service: &str) -> Result<Seen> {
              (SELECT event_id FROM unsent ORDER BY event_id LIMIT 1),
              (SELECT last_error FROM unsent ORDER BY event_id LIMIT 1)",
     )
-    .bind(unheard())
+    .bind(unheard(ADD_ONS))
     .fetch_one(databases.of(service)?)
     .await?;
     Ok(Seen { now, unsent, oldest, last_error })

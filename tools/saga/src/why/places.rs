@@ -9,8 +9,8 @@ use anyhow::Result;
 use audit::{Broker, Databases};
 use chrono::{DateTime, TimeDelta, Utc};
 use dead_letters::{Letter, order_of};
-use events::{OrderId, lowest_id};
-use messaging::{Message, header};
+use events::{EventId, OrderId, lowest_id, said_at};
+use messaging::{Env, Message, SystemEnv, header};
 use payment::audit::Charge;
 use serde::Serialize;
 
@@ -48,6 +48,25 @@ pub struct Purged {
     pub at: DateTime<Utc>,
 }
 
+/// An event that a service beside the saga has handled, or published.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    pub service: String,
+    pub did: Did,
+    pub event: String,
+    pub event_id: EventId,
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Did {
+    Handled,
+    /// It is still in its outbox.
+    Said,
+    Published,
+}
+
 /// All traces of one order outside its timeline.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -58,6 +77,8 @@ pub struct Found {
     pub aside: Vec<Aside>,
     pub purged: Vec<Purged>,
     pub charge: Option<Charge>,
+    /// In the order of time.
+    pub beside: Vec<Beside>,
 }
 
 pub async fn find(
@@ -103,8 +124,47 @@ pub async fn find(
         found.outboxes.insert(service.clone(), unsent.collect());
         found.handled.insert(service, handled);
     }
+    for service in databases.beside() {
+        let period = (first_event, lowest_id(SystemEnv.now() + CLOCKS_APART));
+        found.beside.extend(beside(order, period, &service, databases).await?);
+    }
+    found.beside.sort_by_key(|one| one.at);
     found.charge = payment::audit::charge(databases.of("payment")?, order).await?;
     Ok(found)
+}
+
+async fn beside(
+    order: OrderId,
+    (first, last): (EventId, EventId),
+    service: &str,
+    databases: &mut Databases,
+) -> Result<Vec<Beside>> {
+    type Row = (String, EventId, Option<DateTime<Utc>>, bool);
+    let rows = sqlx::query_as(
+        "SELECT event_type, event_id, handled_at, TRUE
+         FROM idempotency_keys
+         WHERE order_id = $1 AND event_id BETWEEN $2 AND $3
+         UNION ALL
+         SELECT event_type, event_id, NULL, TRUE
+         FROM said
+         WHERE order_id = $1 AND event_id BETWEEN $2 AND $3
+         UNION ALL
+         SELECT event_type, event_id, NULL, FALSE
+         FROM outbox
+         WHERE order_id = $1",
+    );
+    let rows: Vec<Row> =
+        rows.bind(order).bind(first).bind(last).fetch_all(databases.of(service)?).await?;
+    let rows = rows.into_iter().map(|(event, event_id, handled, is_published)| {
+        let did = match (handled, is_published) {
+            (Some(_), _) => Did::Handled,
+            (None, true) => Did::Published,
+            (None, false) => Did::Said,
+        };
+        let at = handled.or_else(|| said_at(event_id)).unwrap_or_default();
+        Beside { service: service.to_owned(), did, event, event_id, at }
+    });
+    Ok(rows.collect())
 }
 
 async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {

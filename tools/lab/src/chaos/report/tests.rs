@@ -108,6 +108,7 @@ fn clean(dead_letters: Vec<DeadLetter>) -> Verdict {
         purged: Vec::new(),
         repaired: Vec::new(),
         violations: Vec::new(),
+        unchecked: BTreeMap::new(),
     }
 }
 
