@@ -27,13 +27,13 @@ impl Limits {
     }
 
     /// For the ping of an idle connection.
-    pub fn ping(self) -> Duration {
+    pub(crate) fn ping(self) -> Duration {
         self.deadline / 5
     }
 
     /// The server's own limits, for each session. They end the transaction of a silent client
     /// before that client retries, so that its locks are free by then.
-    pub fn session(self) -> Vec<(&'static str, String)> {
+    pub(crate) fn session(self) -> Vec<(&'static str, String)> {
         let millis = |limit: Duration| limit.as_millis().max(1).to_string();
         let seconds = |limit: Duration| limit.as_secs().max(1).to_string();
         vec![

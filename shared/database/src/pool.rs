@@ -117,10 +117,6 @@ impl PgPool {
         self.0.idle.limits
     }
 
-    pub fn connections_max(&self) -> u32 {
-        self.0.connections_max
-    }
-
     async fn lend<C: Raw + Connect>(
         &self,
         lane: &Lane<C>,
@@ -278,6 +274,10 @@ impl Connect for Wire {
 
 #[cfg(all(test, feature = "testing"))]
 impl PgPool {
+    pub(crate) fn connections_max(&self) -> u32 {
+        self.0.connections_max
+    }
+
     pub(crate) fn idle(&self) -> &IdleConnections {
         &self.0.idle
     }

@@ -217,6 +217,7 @@ impl fmt::Debug for Session {
 
 /// Dropped without `commit`, it never happened.
 #[derive(Debug)]
+#[must_use = "a transaction is rolled back unless it is committed"]
 pub struct Transaction(Session);
 
 impl Transaction {

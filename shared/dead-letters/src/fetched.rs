@@ -54,7 +54,7 @@ impl FetchedMessages {
     }
 
     /// It is gone from its queue once the lease ends.
-    pub fn acknowledge(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
+    pub(crate) fn acknowledge(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
         let acknowledged = in_time(self.channel.basic_ack(tag, BasicAckOptions::default()));
         let failed = || format!("cannot fetch a message from {}", self.queue);
         async move { acknowledged.await.with_context(failed) }.boxed()

@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr};
 pub struct Money(Decimal);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotMoney {
     #[error("is not a decimal number")]
     NotANumber,

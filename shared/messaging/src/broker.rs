@@ -113,6 +113,7 @@ pub enum Confirm {
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BrokerError {
     /// Unreachable, or the connection broke: waiting helps.
     #[error("broker unavailable: {0}")]

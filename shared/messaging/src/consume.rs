@@ -37,7 +37,7 @@ pub struct Consumer<S: Store, L: MessageStore<Tx = S::Tx>> {
 
 /// The failure of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+enum Trouble {
     /// Permanent: a dead letter at once.
     Dead(String),
     /// This attempt failed: to the next tier of the retry schedule.

@@ -23,7 +23,7 @@ const MOVE: &str = "WITH sent AS (
      ON CONFLICT DO NOTHING";
 
 /// Deletes confirmed events from the outbox, and keeps them as history.
-pub async fn forget_sent(
+pub(crate) async fn forget_sent(
     pool: &PgPool,
     sent: &[EventId],
     history: Retention,

@@ -26,7 +26,7 @@ impl Retention {
         Self { days }
     }
 
-    pub const fn in_days(self) -> u16 {
+    pub(crate) const fn in_days(self) -> u16 {
         self.days
     }
 
@@ -36,7 +36,7 @@ impl Retention {
     }
 
     /// Keys of events from before are no longer needed.
-    pub fn droppable_before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn droppable_before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.since(now) - MARGIN
     }
 

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// By how much the clocks of issuer and service may differ.
-pub const LEEWAY: Duration = Duration::from_secs(30);
+const LEEWAY: Duration = Duration::from_secs(30);
 /// Keys that could not be fetched for so long are not trusted any more: one may be withdrawn.
 pub const STALE_AFTER: Duration = Duration::from_hours(24);
 /// Unknown keys, and an issuer that cannot be reached, are asked for no more often.

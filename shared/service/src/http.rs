@@ -28,7 +28,6 @@ pub use feed::{Feed, Listener, write_event};
 pub use hosts::{is_local, is_local_name};
 pub use limits::{Limits, in_time, survive_panics};
 pub use problem::{Errors, Problem};
-pub use request_id::RequestId;
 pub use server::{Encrypted, Listen, Server};
 pub use settings::HttpSettings;
 pub use streams::OpenStream;

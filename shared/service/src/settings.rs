@@ -27,19 +27,19 @@ pub struct Common {
     amqp_url_file: Option<PathBuf>,
     /// Log filter: a level, or `crate=level` pairs
     #[arg(long, env = "LOG", default_value = "info", value_name = "LOG")]
-    pub log: String,
+    pub(crate) log: String,
     /// `text` or `json`
     #[arg(long, env = "LOG_FORMAT", default_value = "text", value_name = "LOG_FORMAT")]
     #[arg(value_parser = parse_format)]
-    pub log_format: telemetry::LogFormat,
+    pub(crate) log_format: telemetry::LogFormat,
     /// Collector for traces and metrics, OTLP over HTTP, e.g. http://127.0.0.1:4318; empty is none
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "")]
     #[arg(value_name = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    pub otel_exporter_otlp_endpoint: String,
+    pub(crate) otel_exporter_otlp_endpoint: String,
     /// A file of certificates (PEM) to verify an https collector by, instead of the machine's
     #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
     #[arg(value_name = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
-    pub otel_exporter_otlp_certificate: Option<PathBuf>,
+    pub(crate) otel_exporter_otlp_certificate: Option<PathBuf>,
     /// A file of headers for the collector, as OTEL_EXPORTER_OTLP_HEADERS has them: `name=value`,
     /// with commas between them; read again for each request
     #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS_FILE")]
@@ -47,37 +47,37 @@ pub struct Common {
     otel_exporter_otlp_headers_file: Option<PathBuf>,
     /// Health file, written by `run` and read by `healthcheck`; by default in the temporary folder
     #[arg(long, env = "HEALTH_FILE", value_name = "HEALTH_FILE")]
-    pub health_file: Option<PathBuf>,
+    pub(crate) health_file: Option<PathBuf>,
     /// Retry schedule of failed messages: the delay of each tier
     #[arg(long, env = "RETRY_DELAYS", default_value = "1s,5s,30s", value_name = "RETRY_DELAYS")]
-    pub retry_delays: RetrySchedule,
+    pub(crate) retry_delays: RetrySchedule,
     /// Retention of idempotency keys in days; an older event becomes a dead letter
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
-    pub keep_days: u16,
+    pub(crate) keep_days: u16,
     /// Retention of published events in days, for `saga replay`; 0 keeps none, KEEP_DAYS at most
     #[arg(long, env = "HISTORY_DAYS", value_name = "HISTORY_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=3650))]
-    pub history_days: Option<u16>,
+    pub(crate) history_days: Option<u16>,
     /// `quorum` or `classic`: the type of the queues that it declares
     #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "QUEUE_TYPE")]
-    pub queue_type: QueueType,
+    pub(crate) queue_type: QueueType,
     /// Maximum of messages in one batch (one transaction)
     #[arg(long, env = "BATCH_MAX", default_value = "128", value_name = "BATCH_MAX")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=500))]
-    pub batch_max: u16,
+    pub(crate) batch_max: u16,
     /// Maximum of bytes of unpublished events in memory; the outbox has all of them
     #[arg(long, env = "OUTBOX_MEMORY", default_value = "4194304", value_name = "OUTBOX_MEMORY")]
-    pub outbox_memory: usize,
+    pub(crate) outbox_memory: usize,
     /// Maximum of database connections
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "12")]
     #[arg(value_name = "DATABASE_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=500))]
-    pub database_connections: u32,
+    pub(crate) database_connections: u32,
     /// Deadline of a database statement, after which its connection is discarded; the server's own
     /// limit is a fifth lower
     #[arg(long, env = "DATABASE_DEADLINE", default_value = "10s")]
     #[arg(value_name = "DATABASE_DEADLINE", value_parser = parse_deadline)]
-    pub database_deadline: Duration,
+    pub(crate) database_deadline: Duration,
 }
 
 impl Common {

@@ -10,7 +10,7 @@ use axum::{
 use telemetry::metrics;
 use tokio::time::Instant;
 
-pub async fn requests(request: Request, next: Next) -> Response {
+pub(super) async fn requests(request: Request, next: Next) -> Response {
     // Only known names: a client must not fill the memory with its own.
     let method = match *request.method() {
         Method::GET => "GET",

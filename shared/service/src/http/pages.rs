@@ -33,7 +33,7 @@ const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const HTTPS_ONLY: &str = "max-age=31536000";
 
 /// For every answer: it is what its media type says, no page and in no frame, and nobody keeps it.
-pub async fn harden(request: Request, next: Next) -> Response {
+pub(super) async fn harden(request: Request, next: Next) -> Response {
     let is_encrypted = request.extensions().get::<Encrypted>().is_some();
     let https_only = is_encrypted && !is_local(request.headers());
     let mut answer = next.run(request).await;

@@ -55,7 +55,7 @@ impl Problem {
     }
 
     /// The same, with the request that it is about.
-    pub fn text_for(&self, request_id: &str) -> String {
+    pub(super) fn text_for(&self, request_id: &str) -> String {
         #[derive(Serialize)]
         struct Of<'a> {
             #[serde(flatten)]
@@ -105,12 +105,12 @@ impl Problem {
         )
     }
 
-    pub fn no_host() -> Self {
+    pub(super) fn no_host() -> Self {
         let detail = "the header Host must name this service, once";
         Self::malformed(detail, Errors::new())
     }
 
-    pub fn plain_http() -> Self {
+    pub(super) fn plain_http() -> Self {
         Self::malformed("this port speaks HTTPS: write https:// in the address", Errors::new())
     }
 
@@ -137,7 +137,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
     }
 
-    pub fn not_our_host() -> Self {
+    pub(super) fn not_our_host() -> Self {
         let title = "Unknown host";
         let detail =
             "the header Host has an unknown name; if it is correct, add it to ALLOWED_HOSTS";

@@ -72,11 +72,11 @@ impl HttpSettings {
         }
     }
 
-    pub const fn request_bytes(&self) -> usize {
+    pub(super) const fn request_bytes(&self) -> usize {
         self.memory_bytes() / 2
     }
 
-    pub const fn answer_bytes(&self) -> usize {
+    pub(super) const fn answer_bytes(&self) -> usize {
         self.memory_bytes() / 4
     }
 
