@@ -14,6 +14,11 @@ RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVI
            $(CARGO_BUILD) $(SERVICES) $(TOOLS))
 
 MDBOOK  := 0.5.4
+SEMVER  := 0.51.0
+
+# What `semver` compares with, and the crates that are there: nothing uses a newer one.
+BASELINE = $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
+COMPARED = $(shell git grep -hoE '^name = "quadrille-[a-z-]+"' $(BASELINE) -- shared | sed 's/.*"\(.*\)"/-p \1/')
 
 # Runs the tests of all packages side by side; nextest leaves out the examples in documentation.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
@@ -25,7 +30,7 @@ RUNNING = $(filter $(SAGA),$(OPERATE))
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny sbom dist site picture ci
+        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny semver sbom dist site picture ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -128,6 +133,13 @@ lint: ## check formatting, run clippy, and cargo-deny where it is installed (den
 deny: ## check the dependencies' licences, bans, sources, and what is known against them (ADVISORIES=0: without the network)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	cargo deny --locked check bans licenses sources $(if $(filter 0,$(ADVISORIES)),,advisories)
+
+semver: ## compare the public APIs of the shared crates with those of the last release, or of BASELINE (a commit)
+	@test -n "$(BASELINE)" || { echo "there is no release yet: make semver BASELINE=<commit>"; exit 1; }
+	@$(TARGET)/semver/bin/cargo-semver-checks semver-checks --version 2>/dev/null | grep -q ' $(SEMVER)$$' \
+	|| cargo install --locked cargo-semver-checks --version $(SEMVER) --root $(TARGET)/semver
+	$(if $(COMPARED),$(TARGET)/semver/bin/cargo-semver-checks semver-checks --baseline-rev $(BASELINE) $(COMPARED), \
+	@echo "$(BASELINE) has no crate to compare with")
 
 sbom: ## list what each service is made of, as CycloneDX, in target/dist
 	deploy/sbom.py $(TARGET)/dist
