@@ -2,7 +2,7 @@
 //! `SAGA`, the types of the payloads, and the wire fixtures.
 
 use crate::{list, read};
-use events::{EVENTS, OPENINGS, SAGA, Step, said_by, schemas, type_name};
+use events::{ADD_ONS, EVENTS, OPENINGS, SAGA, Step, said_by, schemas, schemas_beside, type_name};
 use messaging::{dead_letters, exchange_of, header, queue_name};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -20,13 +20,13 @@ const ABOUT: &str = "\
 
 /// The files that are written by a program, by their paths.
 pub fn event_documents() -> BTreeMap<String, String> {
-    let shapes: BTreeMap<_, _> =
-        schemas().into_iter().map(|(event, schema)| (event, schema.to_value())).collect();
+    let all = schemas().into_iter().chain(schemas_beside());
+    let shapes: BTreeMap<_, _> = all.map(|(event, schema)| (event, schema.to_value())).collect();
     let mut documents: BTreeMap<_, _> = shapes
         .iter()
         .map(|(event, schema)| (format!("{FOLDER}/schemas/{event}.json"), pretty(schema)))
         .collect();
-    documents.insert(format!("{FOLDER}/asyncapi.json"), pretty(&asyncapi(&shapes)));
+    documents.insert(format!("{FOLDER}/asyncapi.json"), pretty(&asyncapi(&shapes, ADD_ONS)));
     documents
 }
 
@@ -34,12 +34,18 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn asyncapi(shapes: &BTreeMap<&str, Value>) -> Value {
-    let said = EVENTS.iter().map(|event| ((*event).to_owned(), exchange(event)));
-    let heard = SAGA.iter().map(|step| (queue_name(step.service, step.hears), queue(step)));
-    let says = EVENTS.iter().map(|event| (format!("{}.says.{event}", said_by(event)), send(event)));
-    let hears = SAGA.iter().map(|it| (format!("{}.hears.{}", it.service, it.hears), receive(it)));
-    let messages = EVENTS.iter().map(|event| ((*event).to_owned(), message(event, &shapes[event])));
+/// With the events of these services beside the saga.
+fn asyncapi(shapes: &BTreeMap<&str, Value>, add_ons: &[Step]) -> Value {
+    let beside = add_ons.iter().flat_map(|step| step.may_say);
+    let events: Vec<_> = EVENTS.iter().chain(beside).copied().collect();
+    let steps = [SAGA, add_ons].concat();
+    let said = events.iter().map(|event| ((*event).to_owned(), exchange(event)));
+    let heard = steps.iter().map(|step| (queue_name(step.service, step.hears), queue(step)));
+    let says = events
+        .iter()
+        .map(|event| (format!("{}.says.{event}", said_by(event)), send(event, &steps)));
+    let hears = steps.iter().map(|it| (format!("{}.hears.{}", it.service, it.hears), receive(it)));
+    let messages = events.iter().map(|event| ((*event).to_owned(), message(event, &shapes[event])));
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -101,9 +107,9 @@ fn queue(step: &Step) -> Value {
     })
 }
 
-fn send(event: &str) -> Value {
+fn send(event: &str, steps: &[Step]) -> Value {
     let service = said_by(event);
-    let causes = SAGA.iter().filter(|step| step.may_say.contains(&event));
+    let causes = steps.iter().filter(|step| step.may_say.contains(&event));
     let mut causes: Vec<_> = causes.map(|step| step.hears).collect();
     if OPENINGS.contains(&event) {
         causes.push("a request from outside");
@@ -135,8 +141,8 @@ fn receive(step: &Step) -> Value {
 
 fn message(event: &str, schema: &Value) -> Value {
     let fixture = newest_fixture(event);
-    let headers = &fixture["properties"]["headers"];
-    json!({
+    let headers = fixture.as_ref().map(|fixture| &fixture["properties"]["headers"]);
+    let mut message = json!({
         "name": event,
         "title": type_name(event),
         "summary": schema["description"],
@@ -144,14 +150,19 @@ fn message(event: &str, schema: &Value) -> Value {
         "correlationId": {
             "description": "The order.", "location": "$message.payload#/order_id",
         },
-        "headers": envelope(event, headers),
+        "headers": envelope(event, headers.map_or(&Value::Null, |it| &it[header::VERSION])),
         "payload": { "$ref": format!("./schemas/{event}.json") },
         "bindings": { "amqp": { "messageType": event, "bindingVersion": "0.3.0" } },
-        "examples": [{ "name": "fixture", "headers": headers, "payload": fixture["body"] }],
-    })
+    });
+    if let Some(fixture) = &fixture {
+        let example = json!({ "name": "fixture", "headers": headers, "payload": fixture["body"] });
+        message["examples"] = json!([example]);
+    }
+    message
 }
 
-fn envelope(event: &str, example: &Value) -> Value {
+/// The version is known where there is a fixture.
+fn envelope(event: &str, version: &Value) -> Value {
     let mut required = vec![header::VERSION];
     required.extend((!OPENINGS.contains(&event)).then_some(header::CAUSE));
     let text = |about: &str| json!({ "type": "string", "description": about });
@@ -163,7 +174,7 @@ fn envelope(event: &str, example: &Value) -> Value {
         "type": "object",
         "required": required,
         "properties": {
-            header::VERSION: { "const": example[header::VERSION] },
+            header::VERSION: if version.is_null() { number("The body's.") } else { json!({ "const": version }) },
             header::CAUSE: cause,
             header::TRACE: text("W3C Trace Context."),
             header::ATTEMPT: number("Failed attempts so far."),
@@ -178,14 +189,41 @@ fn reference(folder: &str, name: &str) -> Value {
     json!({ "$ref": format!("#/{folder}/{name}") })
 }
 
-/// The newest fixture of an event: its current format on the wire.
-fn newest_fixture(event: &str) -> Value {
+/// The newest fixture of an event: its current format on the wire. Those beside the saga may have
+/// none.
+fn newest_fixture(event: &str) -> Option<Value> {
     let numbered = list(FIXTURES).into_iter().filter_map(|path| {
         let name = path.rsplit('/').next()?;
         let number: u32 =
             name.strip_prefix(event)?.strip_prefix('.')?.strip_suffix(".json")?.parse().ok()?;
         Some((number, path))
     });
-    let (_, path) = numbered.max().unwrap_or_else(|| panic!("{FIXTURES} has none of {event}"));
-    serde_json::from_str(&read(&path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+    let newest = numbered.max();
+    assert!(newest.is_some() || !EVENTS.contains(&event), "{FIXTURES} has none of {event}");
+    let (_, path) = newest?;
+    Some(serde_json::from_str(&read(&path)).unwrap_or_else(|why| panic!("{path}: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_of_services_beside_the_saga_are_in_it_too() {
+        let shapes: BTreeMap<_, _> = schemas()
+            .into_iter()
+            .map(|(event, schema)| (event, schema.to_value()))
+            .chain([("mail.sent", json!({ "description": "A mail is sent." }))])
+            .collect();
+        let step = |service, hears, may_say| Step { service, hears, may_say, compensates: false };
+        let mail = step("mail", "payment.approved", &["mail.sent"]);
+        let all = asyncapi(&shapes, &[mail, step("post", "mail.sent", &[])]);
+        assert_eq!(all["channels"]["post.mail-sent"]["address"], "post.mail-sent");
+        let says = &all["operations"]["mail.says.mail.sent"]["summary"];
+        assert_eq!(says, "mail says mail.sent after payment.approved.");
+        assert!(all["operations"]["mail.hears.payment.approved"].is_object());
+        let message = &all["components"]["messages"]["mail.sent"];
+        assert_eq!(message["summary"], "A mail is sent.");
+        assert_eq!(message["headers"]["properties"][header::VERSION]["type"], "integer");
+    }
 }
