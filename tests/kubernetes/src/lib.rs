@@ -17,7 +17,42 @@ pub use pods::{NAMESPACE, Pod, Port, databases, outside, pods};
 pub use restricted::violations;
 pub use strict::{Whole, complaints};
 
+use events::{ADD_ONS, SAGA, SERVICES, Step, services_in};
 use serde_json::Value;
+use std::cell::RefCell;
+
+thread_local! {
+    static ADDED: RefCell<Vec<Step>> = RefCell::new(ADD_ONS.to_vec());
+}
+
+/// Does it with these steps beside the saga, in this thread.
+pub fn with_steps<T>(beside: Vec<Step>, act: impl FnOnce() -> T) -> T {
+    let before = ADDED.replace(beside);
+    let done = act();
+    ADDED.set(before);
+    done
+}
+
+/// The services, sorted: the four, and those beside the saga.
+pub fn services() -> Vec<&'static str> {
+    let beside: Vec<_> = ADDED.with_borrow(|steps| services_in(steps).collect());
+    let mut all = [SERVICES, beside.as_slice()].concat();
+    all.sort_unstable();
+    all
+}
+
+/// The events that a service consumes.
+pub fn heard_by(service: &str) -> Vec<&'static str> {
+    let steps = ADDED.with_borrow(|beside| [SAGA, beside.as_slice()].concat());
+    steps.iter().filter(|step| step.service == service).map(|step| step.hears).collect()
+}
+
+/// The names, sorted.
+pub fn sorted(names: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
+    let mut names: Vec<_> = names.into_iter().map(Into::into).collect();
+    names.sort_unstable();
+    names
+}
 
 pub const BASE: &str = "deploy/kubernetes/base";
 pub const OPERATORS: &str = "deploy/kubernetes/operators";

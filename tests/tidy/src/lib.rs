@@ -10,5 +10,7 @@ mod site;
 pub use asyncapi::event_documents;
 pub use choreography::event_table;
 pub use prose::{Block, anchor, blocks, documents, spans};
-pub use repository::{Marked, dependencies, list, make_targets, read, root, rust_files, words};
+pub use repository::{
+    Marked, dependencies, list, make_targets, read, root, rust_files, within, words,
+};
 pub use site::write as write_site;

@@ -1,12 +1,25 @@
 //! Reads the repository as text: its files, its packages' dependencies, and text between marks.
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
 };
 
+thread_local! {
+    static ROOT: RefCell<PathBuf> = RefCell::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+}
+
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    ROOT.with_borrow(Clone::clone)
+}
+
+/// Does it with another tree as the repository, in this thread.
+pub fn within<T>(tree: &Path, act: impl FnOnce() -> T) -> T {
+    let before = ROOT.replace(tree.to_owned());
+    let done = act();
+    ROOT.set(before);
+    done
 }
 
 /// A file of the repository, by its path from the root.

@@ -14,12 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use events::add_ons;
+use events::{Step, services_in};
 use messaging::{QueueType, RetrySchedule};
 use reqwest::Url;
 use servers::{Certificates, ports};
 
-pub use add_ons::{ADD_ON_DB_PORT, AddOn, port_of};
+pub use add_ons::{ADD_ON_DB_PORT, AddOn, add_ons_of, port_of};
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
 pub use encryption::NAMES;
 
@@ -78,6 +78,7 @@ pub struct Settings {
     pub rabbitmq_root: Option<PathBuf>,
     /// In the order of `SERVICES`; then those of the services beside the saga.
     pub databases: Vec<Database>,
+    pub add_ons: Vec<AddOn<'static>>,
     /// Whether RabbitMQ runs as three nodes, each database as two servers, each service as two.
     pub is_cluster: bool,
     pub cluster: ClusterPorts,
@@ -184,12 +185,11 @@ impl Settings {
                 variables.insert(name.into(), value);
             }
         }
-        let mut settings = Self::from(|name| variables.get(name).cloned())?;
-        settings.databases.truncate(SERVICES.len());
+        let settings = Self::with(&[], |name| variables.get(name).cloned())?;
         Ok(Self { dotenv: told, ..settings })
     }
 
-    pub fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn with(add_ons: &[Step], variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = |name: &str, default: &str| {
             variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
         };
@@ -207,7 +207,7 @@ impl Settings {
             database("inventory", "inventory", "INVENTORY_DB_PORT", "5435")?,
             database("shipping", "shipping", "SHIPPING_DB_PORT", "5436")?,
         ];
-        for (service, default) in add_ons().zip(ADD_ON_DB_PORT..) {
+        for (service, default) in services_in(add_ons).zip(ADD_ON_DB_PORT..) {
             databases.push(database(service, service, port_of(service), &default.to_string())?);
         }
         let observer =
@@ -235,6 +235,7 @@ impl Settings {
             rabbitmq_password: text("RABBITMQ_PASSWORD", "admin"),
             rabbitmq_root: variable("RABBITMQ_ROOT").filter(|it| !it.is_empty()).map(PathBuf::from),
             databases,
+            add_ons: add_ons_of(add_ons),
             is_cluster: match text("CLUSTER", "1").as_str() {
                 "3" => true,
                 "0" | "1" => false,

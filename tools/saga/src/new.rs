@@ -3,14 +3,16 @@
 
 mod crate_files;
 mod edits;
+mod kubernetes;
 mod plan;
 mod request;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use events::Step;
 
-pub use plan::Plan;
+pub use plan::{Plan, Written};
 pub use request::Request;
 
 /// The choreography, which shows where a source tree is.
@@ -24,11 +26,11 @@ pub fn tree(dir: &Path) -> Result<PathBuf> {
     }
 }
 
-/// All that is written for the service; nothing is yet.
-pub fn plan(root: &Path, request: &Request) -> Result<Plan> {
+/// All that is written for the service, beside those that are there; nothing is yet.
+pub fn plan(root: &Path, request: &Request, there: &[Step]) -> Result<Plan> {
     let mut plan = Plan::of(root);
     request.check_free(&plan)?;
     crate_files::add(&mut plan, request)?;
-    edits::add(&mut plan, request)?;
+    edits::add(&mut plan, request, there)?;
     Ok(plan)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tidy::read;
 
 #[test]
-fn every_database_archives_to_a_store_that_is_there() {
+pub fn every_database_archives_to_a_store_that_is_there() {
     let [patch] = &Kustomization::read(BACKUPS).patches[..] else { panic!("one patch") };
     let clusters =
         Target { group: "postgresql.cnpg.io".into(), kind: "Cluster".into(), ..Target::default() };
@@ -21,7 +21,7 @@ fn every_database_archives_to_a_store_that_is_there() {
 }
 
 #[test]
-fn every_database_is_copied_daily_by_the_plugin_that_archives() {
+pub fn every_database_is_copied_daily_by_the_plugin_that_archives() {
     let archive = document(&format!("{BACKUPS}/archive.yaml"));
     let plugin = &archive["spec"]["plugins"][0]["name"];
     let schedules = of_kind(BACKUPS, "ScheduledBackup");

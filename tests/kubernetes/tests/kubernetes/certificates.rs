@@ -1,8 +1,9 @@
 //! Every link is encrypted: certificates, their users, servers and the services' files agree.
 
 use crate::broker::secrets;
-use events::SERVICES;
-use kubernetes::{BASE, OPERATORS, container, document, items, of_kind, patch_of_all, text};
+use kubernetes::{
+    BASE, OPERATORS, container, document, items, of_kind, patch_of_all, services, text,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -51,7 +52,7 @@ fn files(service: &str) -> BTreeMap<String, (String, String)> {
 }
 
 #[test]
-fn one_authority_issues_all() {
+pub fn one_authority_issues_all() {
     let issuers = of_kind(OPERATORS, "Issuer");
     let [(own, _), (authority, issuer)] = issuers.as_slice() else { panic!("two are expected") };
     let certificates = certificates();
@@ -62,11 +63,11 @@ fn one_authority_issues_all() {
         let issuer = if is_root { own } else { authority };
         assert_eq!(certificate["issuerRef"], json!({ "name": issuer, "kind": "Issuer" }));
     }
-    assert_eq!(certificates.len(), 2 + 4 * SERVICES.len());
+    assert_eq!(certificates.len(), 2 + 4 * services().len());
 }
 
 #[test]
-fn rabbitmq_takes_a_certificate_of_the_services_name_and_no_password() {
+pub fn rabbitmq_takes_a_certificate_of_the_services_name_and_no_password() {
     let (certificates, secrets) = (certificates(), secrets());
     let (name, broker) = of_kind(OPERATORS, "RabbitmqCluster").remove(0);
     let tls = &broker["spec"]["tls"];
@@ -85,9 +86,9 @@ fn rabbitmq_takes_a_certificate_of_the_services_name_and_no_password() {
         assert!(settings.lines().any(|line| line == setting), "{settings}");
     }
     assert_eq!(settings.matches("auth_mechanisms.").count(), 1);
-    for service in SERVICES {
+    for service in services() {
         let secret = format!("{service}-amqp-client");
-        assert_eq!(user(&certificates, &secret), *service);
+        assert_eq!(user(&certificates, &secret), service);
         let uri = text(&secrets[&format!("{service}-amqp")]["uri"]);
         let (place, parameters) = uri.split_once('?').expect("it has parameters");
         assert_eq!(place, format!("amqps://{service}@{host}:5671/%2f"));
@@ -108,7 +109,7 @@ fn rabbitmq_takes_a_certificate_of_the_services_name_and_no_password() {
 }
 
 #[test]
-fn postgres_takes_a_certificate_of_the_owners_name_and_no_plain_connection() {
+pub fn postgres_takes_a_certificate_of_the_owners_name_and_no_plain_connection() {
     let certificates = certificates();
     let common = document(&format!("{OPERATORS}/every-database.yaml"));
     let access =

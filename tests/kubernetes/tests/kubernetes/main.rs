@@ -1,6 +1,7 @@
 //! Compares the Kubernetes manifests and the GitHub workflows with the code and the Makefile.
 
 mod backups;
+mod beside;
 mod broker;
 mod certificates;
 mod edges;

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 use tidy::{list, read, root};
 
 #[test]
-fn kubernetes_knows_every_field_of_every_manifest() {
+pub fn kubernetes_knows_every_field_of_every_manifest() {
     for folder in FOLDERS {
         for (file, resource) in resources(folder) {
             let found = complaints(&resource, Whole::Yes);
@@ -26,7 +26,7 @@ fn kubernetes_knows_every_field_of_every_manifest() {
 }
 
 #[test]
-fn every_file_is_referred_to_and_every_reference_leads_somewhere() {
+pub fn every_file_is_referred_to_and_every_reference_leads_somewhere() {
     let mut referred = BTreeSet::from(["deploy/kubernetes/README.md".to_owned()]);
     let generators = ["deploy/rabbitmq", "deploy/observability"];
     for folder in FOLDERS.into_iter().chain(generators).chain([PRODUCTION]) {

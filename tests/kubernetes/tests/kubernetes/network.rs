@@ -1,8 +1,7 @@
 //! The NetworkPolicies allow the connections that the services and servers need, and no other.
 
-use events::SERVICES;
 use kubernetes::{BASE, Network, OPERATORS, Pod, Port, SCALING, databases, items, of_kind, pods};
-use kubernetes::{FOLDERS, MONITORING, outside};
+use kubernetes::{FOLDERS, MONITORING, outside, services};
 use serde_json::json;
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -18,7 +17,7 @@ fn needed() -> BTreeSet<Connection> {
     for pod in pods().iter().filter(|pod| pod.is_ours()) {
         need(&pod.name, "dns", &[53]);
     }
-    for service in SERVICES {
+    for service in services() {
         need(service, "rabbitmq", &[5671]);
         need(service, &format!("{service}-db"), &[5432]);
     }
@@ -43,7 +42,7 @@ fn needed() -> BTreeSet<Connection> {
 /// With those of the components.
 fn needed_in_production() -> BTreeSet<Connection> {
     let mut needed = needed();
-    let services = SERVICES.iter().map(|service| (*service, "collector", 4318));
+    let services = services().into_iter().map(|service| (service, "collector", 4318));
     let databases = databases();
     let scraped = databases.iter().map(|database| ("prometheus", database.as_str(), 9187));
     let others = [
@@ -80,7 +79,7 @@ fn every_connection_that_is_needed_is_allowed_and_no_other() {
 }
 
 #[test]
-fn with_all_components_too() {
+pub fn with_all_components_too() {
     assert_same(&allowed(&FOLDERS), &needed_in_production());
 }
 
@@ -132,7 +131,7 @@ fn without_a_rule_everything_is_denied_both_ways() {
 }
 
 #[test]
-fn every_port_that_a_rule_opens_is_one_on_which_a_peer_listens() {
+pub fn every_port_that_a_rule_opens_is_one_on_which_a_peer_listens() {
     let (network, pods) = (Network::of(&FOLDERS), pods());
     for rule in network.rules() {
         let policy = rule.policy;

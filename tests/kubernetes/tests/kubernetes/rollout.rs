@@ -1,7 +1,6 @@
 //! A rollout, a drained node and a scale-down interrupt nothing.
 
-use events::SERVICES;
-use kubernetes::{BASE, container, items, merged, of_kind, patch_of_all, text};
+use kubernetes::{BASE, container, items, merged, of_kind, patch_of_all, services, text};
 use serde_json::{Value, json};
 use tidy::read;
 
@@ -47,7 +46,7 @@ fn a_pod_has_the_time_that_its_service_takes_to_stop() {
 }
 
 #[test]
-fn one_of_each_service_at_a_time_leaves_with_its_node_and_they_are_on_several() {
+pub fn one_of_each_service_at_a_time_leaves_with_its_node_and_they_are_on_several() {
     let budgets = of_kind(BASE, "PodDisruptionBudget");
     for (service, deployment) in deployments() {
         let (_, budget) = budgets.iter().find(|(name, _)| *name == service).expect("a budget");
@@ -56,5 +55,5 @@ fn one_of_each_service_at_a_time_leaves_with_its_node_and_they_are_on_several() 
         let spread = items(&deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]);
         assert_eq!(text(&spread[0]["topologyKey"]), "kubernetes.io/hostname", "{service}");
     }
-    assert_eq!(budgets.len(), SERVICES.len());
+    assert_eq!(budgets.len(), services().len());
 }

@@ -2,19 +2,15 @@
 
 use crate::broker::{imported, secrets};
 use clap::{Args, Command};
-use events::{SERVICES, steps_of};
 use kubernetes::{
-    BASE, Kustomization, OPERATORS, SCALING, Target, document, items, of_kind, patch_of_all, text,
+    BASE, Kustomization, OPERATORS, SCALING, Target, document, heard_by, items, of_kind,
+    patch_of_all, services, sorted, text,
 };
 use messaging::queue_name;
 use serde_json::{Value, json};
 use service::Common;
 use std::collections::BTreeSet;
 use tidy::read;
-
-fn workers() -> impl Iterator<Item = &'static str> {
-    SERVICES.iter().copied().filter(|service| *service != "order")
-}
 
 /// What every ScaledObject shares.
 fn shared() -> Value {
@@ -30,25 +26,23 @@ fn default(name: &str) -> u64 {
 }
 
 #[test]
-fn every_service_is_scaled_by_one_autoscaler() {
+pub fn every_service_is_scaled_by_one_autoscaler() {
     let order = of_kind(SCALING, "HorizontalPodAutoscaler");
     let targets = order.into_iter().chain(of_kind(SCALING, "ScaledObject"));
-    let targets: Vec<_> =
-        targets.map(|(_, it)| text(&it["spec"]["scaleTargetRef"]["name"]).to_owned()).collect();
-    assert_eq!(targets, SERVICES);
+    let targets = targets.map(|(_, it)| text(&it["spec"]["scaleTargetRef"]["name"]).to_owned());
+    assert_eq!(sorted(targets), services());
 }
 
 #[test]
-fn a_worker_is_scaled_by_every_queue_that_it_consumes_and_no_other() {
+pub fn a_worker_is_scaled_by_every_queue_that_it_consumes_and_no_other() {
     let topology: Value =
         serde_json::from_str(&read("deploy/rabbitmq/topology.json")).expect("JSON");
     let existing: BTreeSet<_> =
         items(&topology["queues"]).iter().map(|it| text(&it["name"])).collect();
-    let objects = of_kind(SCALING, "ScaledObject");
-    for (service, (name, object)) in workers().zip(&objects) {
-        assert_eq!(name, service);
-        let consumed: Vec<_> =
-            steps_of(service).map(|step| queue_name(service, step.hears)).collect();
+    for (service, object) in of_kind(SCALING, "ScaledObject") {
+        assert_eq!(text(&object["spec"]["scaleTargetRef"]["name"]), service);
+        let consumed = heard_by(&service).into_iter();
+        let consumed: Vec<_> = consumed.map(|event| queue_name(&service, event)).collect();
         let named = items(&object["spec"]["triggers"]).iter();
         let named: Vec<_> = named.map(|it| text(&it["metadata"]["queueName"])).collect();
         assert_eq!(named, consumed);
@@ -58,7 +52,7 @@ fn a_worker_is_scaled_by_every_queue_that_it_consumes_and_no_other() {
 
 /// Over AMQP, KEDA sees only messages that no replica holds.
 #[test]
-fn unacknowledged_messages_count_and_a_replica_has_as_many_as_it_can_hold() {
+pub fn unacknowledged_messages_count_and_a_replica_has_as_many_as_it_can_hold() {
     let boot = read("shared/service/src/boot.rs");
     assert!(boot.contains("let prefetch = common.batch_max.saturating_mul(4);"));
     let prefetch = (4 * default("BATCH_MAX")).to_string();
@@ -108,7 +102,7 @@ fn the_most_replicas_and_one_more_have_enough_connections() {
 }
 
 #[test]
-fn the_fewest_are_as_many_as_without_an_autoscaler() {
+pub fn the_fewest_are_as_many_as_without_an_autoscaler() {
     let (_, order) = of_kind(SCALING, "HorizontalPodAutoscaler").remove(0);
     let shared = shared();
     for (name, deployment) in of_kind(BASE, "Deployment") {

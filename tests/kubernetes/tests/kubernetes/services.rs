@@ -1,8 +1,9 @@
 //! The manifests and the services agree in names, variables, ports, labels and probes.
 
 use clap::{Args, Command};
-use events::SERVICES;
-use kubernetes::{BASE, Kustomization, OPERATORS, container, items, of_kind, patch_of_all, text};
+use kubernetes::{
+    BASE, Kustomization, OPERATORS, container, items, of_kind, patch_of_all, services, sorted, text,
+};
 use serde_json::{Value, json};
 use service::Common;
 use std::collections::BTreeSet;
@@ -11,30 +12,30 @@ use tidy::read;
 const NAME: &str = "app.kubernetes.io/name";
 
 #[test]
-fn every_service_has_its_deployment_with_its_image() {
+pub fn every_service_has_its_deployment_with_its_image() {
     let deployments = of_kind(BASE, "Deployment");
-    let names: Vec<_> = deployments.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, SERVICES);
+    assert_eq!(sorted(deployments.iter().map(|(name, _)| name)), services());
 
     let compose = read("docker-compose.yml");
     let project = compose.lines().find_map(|line| line.strip_prefix("name: ")).expect("a name");
-    let images: Vec<_> = SERVICES.iter().map(|service| format!("{project}-{service}")).collect();
-    let used: Vec<_> = deployments.iter().map(|(_, it)| text(&container(it)["image"])).collect();
-    assert_eq!(used, images, "Compose builds the right ones");
+    let images: Vec<_> = services().iter().map(|it| format!("{project}-{it}")).collect();
+    let used = deployments.iter().map(|(_, it)| text(&container(it)["image"]));
+    assert_eq!(sorted(used), images, "Compose builds the right ones");
     let kustomization = Kustomization::read(BASE);
-    let set: Vec<_> = kustomization.images.iter().map(|it| (&*it.name, &*it.new_tag)).collect();
-    assert_eq!(set, images.iter().map(|it| (&**it, "latest")).collect::<Vec<_>>());
+    let set = kustomization.images.iter();
+    assert_eq!(sorted(set.clone().map(|it| &it.name)), images);
+    assert!(set.into_iter().all(|it| it.new_tag == "latest"));
 }
 
 #[test]
-fn whatever_selects_pods_selects_those_of_its_name() {
+pub fn whatever_selects_pods_selects_those_of_its_name() {
     for (name, deployment) in of_kind(BASE, "Deployment") {
         let labels = json!({ NAME: name });
         assert_eq!(deployment["spec"]["selector"]["matchLabels"], labels);
         assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], labels);
     }
     let budgets = of_kind(BASE, "PodDisruptionBudget");
-    assert_eq!(budgets.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), SERVICES);
+    assert_eq!(sorted(budgets.iter().map(|(name, _)| name)), services());
     for (name, budget) in budgets.into_iter().chain(of_kind(OPERATORS, "PodDisruptionBudget")) {
         assert_eq!(budget["spec"]["selector"]["matchLabels"], json!({ NAME: name }));
     }
@@ -48,7 +49,7 @@ fn whatever_selects_pods_selects_those_of_its_name() {
 }
 
 #[test]
-fn order_alone_has_http_and_a_service() {
+pub fn order_alone_has_http_and_a_service() {
     let services = of_kind(BASE, "Service");
     let [(name, service)] = services.as_slice() else { panic!("one Service is expected") };
     assert_eq!(name, "order");
@@ -105,7 +106,7 @@ fn every_variable_is_a_setting_of_the_service_that_gets_it() {
 }
 
 #[test]
-fn the_secrets_lie_where_the_service_reads_them() {
+pub fn the_secrets_lie_where_the_service_reads_them() {
     let patch = patch_of_all();
     let mount = &container(&patch)["volumeMounts"][0];
     assert_eq!(mount["name"], "secrets");
@@ -131,7 +132,7 @@ fn the_secrets_lie_where_the_service_reads_them() {
 }
 
 #[test]
-fn no_service_is_killed_because_a_server_is_away() {
+pub fn no_service_is_killed_because_a_server_is_away() {
     let whole = json!(["/service", "healthcheck"]);
     let alive = json!(["/service", "healthcheck", "--alive"]);
     let asked = |probe: &Value| probe["exec"]["command"].clone();

@@ -1,7 +1,7 @@
 use super::*;
 
 fn with(set: &[(&str, &str)]) -> Result<Settings> {
-    Settings::from(|name| {
+    Settings::with(&[], |name| {
         set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
     })
 }

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use events::ADD_ONS;
 use kit::say;
 
 use crate::new::{Request, plan, tree};
@@ -14,7 +15,7 @@ use crate::new::{Request, plan, tree};
 ///
 /// It hears events of the saga and may answer each with an event of its own; no order waits for it.
 /// It has a crate in services/ with a reaction per event, a store, a migration and a test, and
-/// `make up` and Compose start it with a database and a RabbitMQ user of its own.
+/// `make up`, Compose and Kubernetes start it with a database and a RabbitMQ user of its own.
 #[derive(Args)]
 #[command(after_help = "Examples:
   saga new loyalty --hears payment.approved --says loyalty.points-given
@@ -35,7 +36,7 @@ impl New {
         let name = self.name.as_str();
         let request = Request::new(name, &self.hears, &self.says)?;
         let root = tree(&env::current_dir()?)?;
-        let plan = plan(&root, &request)?;
+        let plan = plan(&root, &request, ADD_ONS)?;
         let written = plan.write(&["Cargo.lock"])?;
         cargo(&root, &["update", "--workspace", "--offline", "--quiet"])
             .context("Cargo.lock cannot be brought up to date, so nothing was written")?;
@@ -49,7 +50,8 @@ impl New {
             "\n{name} is there; what it does is in services/{name}/src/on/\n  \
              `cargo build -p lab`, and target/debug/lab with-servers -- cargo test -p {name}\n  \
              make stop; make up   builds it and starts it with the others\n  \
-             saga replay --to {name}.{} --since oldest   what was said before it was there",
+             saga replay --to {name}.{} --since oldest   what was said before it was there\n  \
+             UPDATE_DOCS=1 cargo test -p tidy   adds it to docs/events",
             self.hears[0].replace('.', "-")
         );
         Ok(ExitCode::SUCCESS)

@@ -29,11 +29,14 @@ pub fn container_of(settings: &Settings, variable: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use events::Step;
 
     #[test]
     fn each_port_is_of_one_container() {
-        let names = |size: &str| {
-            let settings = Settings::from(|name| (name == "CLUSTER").then(|| size.to_owned()));
+        let mail = Step { service: "mail", hears: "", may_say: &[], compensates: false };
+        let names = |size: &str, beside: &[Step]| {
+            let variable = |name: &str| (name == "CLUSTER").then(|| size.to_owned());
+            let settings = Settings::with(beside, variable);
             let settings = settings.unwrap();
             let ports = settings.container_ports().into_iter();
             let mut names: Vec<_> = ports.map(|(_, name)| container_of(&settings, name)).collect();
@@ -42,9 +45,10 @@ mod tests {
             names.join(" ")
         };
         let one = "inventory-db order order-db payment-db rabbitmq shipping-db";
-        assert_eq!(names("1"), one);
+        assert_eq!(names("1", &[]), one);
+        assert!(names("3", &[mail]).contains("inventory-db-2 mail-db order-db"));
         let three = "haproxy inventory-db inventory-db-2 order-db order-db-2 payment-db \
                      payment-db-2 rabbitmq rabbitmq-2 rabbitmq-3 shipping-db shipping-db-2";
-        assert_eq!(names("3"), three);
+        assert_eq!(names("3", &[]), three);
     }
 }

@@ -73,7 +73,8 @@ pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
     }
     if !says.is_empty() {
         let said = says.iter().map(|event| {
-            filled(EVENT, &[("@type", &type_name(event)), ("@event", event.as_str())])
+            let (type_name, event) = (type_name(event), event.as_str());
+            filled(EVENT, &[("@type", &type_name), ("@event", event), ("@name", name)])
         });
         let text = filled(EVENT_FILE, &[("@name", name.as_str())]) + &said.collect::<String>();
         plan.add(&format!("shared/events/src/{name}.rs"), text);
