@@ -5,9 +5,10 @@
 //! used again.
 
 mod current;
+mod look;
 
 use crate::{encryption::Encryption, wire::Login};
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::future::BoxFuture;
 use sqlx::{Error, postgres::PgConnectOptions};
 use sqlx_core::Url;
 use std::{
@@ -45,6 +46,8 @@ struct Chosen {
     timeline: i32,
     /// What was logged of each host.
     complaints: Vec<Option<String>>,
+    /// Why no host was found yet, while one of them is silent.
+    said: Option<String>,
 }
 
 /// A connection to a host, whatever its kind.
@@ -60,10 +63,8 @@ pub struct Refused {
     pub why: Error,
     /// The server is starting, or will be promoted.
     pub may_pass: bool,
+    is_standby: bool,
 }
-
-/// A host's connection, with its timeline.
-type Answer<C> = (usize, Result<(C, i32), Refused>);
 
 impl Hosts {
     /// `settings` are added to what the URL says of each; `writing` for the writers only.
@@ -101,40 +102,23 @@ impl Hosts {
         self.lock().host = None;
     }
 
-    /// Connects to the chosen host; if that fails, looks at all of them. Each may take so long.
-    pub async fn connect<C: Connect>(&self, each_max: Duration) -> Result<C, Refused> {
-        if let [only] = &*self.all {
-            return Ok(self.open(only).await?.0);
+    fn say(&self, refusals: impl Iterator<Item = Refused>) {
+        let refusals: Vec<_> = refusals.enumerate().collect();
+        if self.all.len() > 1 {
+            self.lock().said = Some(self.list(&refusals));
         }
-        let (chosen, newest) = {
-            let chosen = self.lock();
-            (chosen.host, chosen.timeline)
-        };
-        let mut answers = Vec::new();
-        if let Some(chosen) = chosen {
-            match self.open_in_time(chosen, each_max).await {
-                Ok((connection, _)) => return Ok(connection),
-                Err(why) => answers.push((chosen, Err(why))),
-            }
-        }
-        let others = (0..self.all.len()).filter(|at| Some(*at) != chosen);
-        let asked = others.map(async |at| (at, self.open_in_time(at, each_max).await));
-        let mut asked: FuturesUnordered<_> = asked.collect();
-        while let Some(answer) = asked.next().await {
-            let is_promoted =
-                matches!(answer, (_, Ok((_, timeline))) if newest > 0 && timeline > newest);
-            answers.push(answer);
-            if is_promoted {
-                break;
-            }
-        }
-        self.choose(answers)
     }
 
-    fn choose<C>(&self, answers: Vec<Answer<C>>) -> Result<C, Refused> {
+    /// Why no host was found so far, while the search goes on.
+    pub fn said(&self) -> Option<Error> {
+        Some(Error::Io(io::Error::other(self.lock().said.take()?)))
+    }
+
+    fn choose<C>(&self, answers: Vec<Result<(C, i32), Refused>>) -> Result<C, Refused> {
         let mut chosen = self.lock();
+        chosen.said = None;
         let (mut best, mut refusals) = (None, Vec::new());
-        for (at, answer) in answers {
+        for (at, answer) in answers.into_iter().enumerate() {
             match answer {
                 // One of a higher timeline may have been found meanwhile.
                 Ok((_, timeline)) if timeline < chosen.timeline => {}
@@ -148,23 +132,36 @@ impl Hosts {
             }
         }
         let Some((at, timeline, connection)) = best else { return Err(self.none(refusals)) };
+        if self.all.len() == 1 {
+            return Ok(connection);
+        }
         if chosen.host.replace(at) != Some(at) {
             let host = &self.all[at].name;
             tracing::info!(host, timeline, "the database's primary is {host}");
         }
         chosen.timeline = timeline;
-        for (at, Refused { why, .. }) in refusals {
+        for (at, Refused { why, is_standby, .. }) in refusals {
             let (host, why) = (&self.all[at].name, told(&why));
-            if chosen.complaints[at].as_ref() != Some(&why) {
-                tracing::warn!(host, "cannot use {host} of DATABASE_URL, only the others: {why}");
-                chosen.complaints[at] = Some(why);
+            if chosen.complaints[at].as_ref() == Some(&why) {
+                continue;
             }
+            if is_standby {
+                tracing::info!(host, "{host} of DATABASE_URL is a standby");
+            } else {
+                tracing::warn!(host, "cannot use {host} of DATABASE_URL, only the others: {why}");
+            }
+            chosen.complaints[at] = Some(why);
         }
         Ok(connection)
     }
 
     /// A wrong login at all of them does not pass; anything else may.
     fn none(&self, mut refusals: Vec<(usize, Refused)>) -> Refused {
+        if self.all.len() == 1
+            && let Some((_, refused)) = refusals.pop()
+        {
+            return refused;
+        }
         let may_pass = refusals.iter().any(|(_, refused)| refused.may_pass);
         if !may_pass
             && let Some(at) =
@@ -172,12 +169,14 @@ impl Hosts {
         {
             return refusals.swap_remove(at).1;
         }
-        refusals.sort_unstable_by_key(|(at, _)| *at);
+        let why = Error::Io(io::Error::other(self.list(&refusals)));
+        Refused { why, may_pass, is_standby: false }
+    }
+
+    fn list(&self, refusals: &[(usize, Refused)]) -> String {
         let each =
             refusals.iter().map(|(at, it)| format!("{}: {}", self.all[*at].name, told(&it.why)));
-        let all = each.collect::<Vec<_>>().join("; ");
-        let why = Error::Io(io::Error::other(format!("no host takes writes: {all}")));
-        Refused { why, may_pass }
+        format!("no host takes writes: {}", each.collect::<Vec<_>>().join("; "))
     }
 
     async fn open_in_time<C: Connect>(
@@ -185,11 +184,8 @@ impl Hosts {
         at: usize,
         limit: Duration,
     ) -> Result<(C, i32), Refused> {
-        let late = |_| {
-            let why = io::Error::new(ErrorKind::TimedOut, format!("no answer within {limit:?}"));
-            Err(Refused::from(Error::Io(why)))
-        };
-        timeout(limit, self.open(&self.all[at])).await.unwrap_or_else(late)
+        let opened = timeout(limit, self.open(&self.all[at])).await;
+        opened.unwrap_or_else(|_| Err(Refused::silent(limit)))
     }
 
     /// With its timeline, where there are several.
@@ -200,7 +196,8 @@ impl Hosts {
         }
         let question = if self.all.len() > 1 { TIMELINE } else { TAKES_WRITES };
         let Some(timeline) = connection.ask(question).await? else {
-            return Err(Refused::for_now("it takes no writes: it is a standby"));
+            let refused = Refused::for_now("it takes no writes: it is a standby");
+            return Err(Refused { is_standby: true, ..refused });
         };
         let newest = self.lock().timeline;
         if timeline < newest {
@@ -248,7 +245,12 @@ impl Host {
 
 impl Refused {
     fn for_now(why: &str) -> Self {
-        Self { why: Error::Io(io::Error::other(why)), may_pass: true }
+        Self { why: Error::Io(io::Error::other(why)), may_pass: true, is_standby: false }
+    }
+
+    fn silent(limit: Duration) -> Self {
+        let why = format!("no answer within {limit:?}");
+        Error::Io(io::Error::new(ErrorKind::TimedOut, why)).into()
     }
 }
 
@@ -259,7 +261,7 @@ impl From<Error> for Refused {
             Error::Database(refusal) => refusal.is_transient_in_connect_phase(),
             _ => false,
         };
-        Self { why, may_pass }
+        Self { why, may_pass, is_standby: false }
     }
 }
 

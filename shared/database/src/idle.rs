@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
@@ -28,7 +28,11 @@ pub struct IdleConnections {
 
 pub struct Lane<C> {
     room: Arc<Semaphore>,
+    /// One connection is opened at a time: many at once would take each other's time.
+    opening: Arc<Semaphore>,
     idle: Mutex<Vec<Idle<C>>>,
+    /// To those who wait while another connection is opened.
+    pub returned: Notify,
 }
 
 pub struct Idle<C> {
@@ -62,6 +66,7 @@ impl IdleConnections {
     pub fn put<C>(&self, lane: &Lane<C>, live: Live<C>, room: OwnedSemaphorePermit) {
         if !self.is_closed.load(Ordering::Acquire) {
             lane.lock().push(Idle { live, since: Instant::now() });
+            lane.returned.notify_waiters();
         }
         // After the connection: the next holder of the permit finds it.
         drop(room);
@@ -88,12 +93,19 @@ impl IdleConnections {
 
 impl<C> Lane<C> {
     fn new(room: u32) -> Self {
-        Self { room: Arc::new(Semaphore::new(room as usize)), idle: Mutex::default() }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let (room, opening) = (semaphore(room as usize), semaphore(1));
+        Self { room, opening, idle: Mutex::default(), returned: Notify::new() }
     }
 
     /// A permit for one connection, open or to be opened; waits for one that is returned.
     pub async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
         self.room.clone().acquire_owned().await.map_err(|_| Error::PoolClosed)
+    }
+
+    /// A permit to open a connection.
+    pub async fn opening(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.opening.clone().acquire_owned().await.map_err(|_| Error::PoolClosed)
     }
 
     fn close_old(&self) {

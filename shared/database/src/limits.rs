@@ -21,14 +21,21 @@ impl Limits {
         self.deadline
     }
 
-    /// From the request for a connection to having one: its place, TCP, TLS and login.
+    /// From the request for a connection to having one.
     pub fn acquire(self) -> Duration {
         self.deadline / 2
     }
 
-    /// For the ping of an idle connection.
+    /// For the ping of an idle connection; and after so long without an answer a server is tried
+    /// anew, beside the first try.
     pub(crate) fn ping(self) -> Duration {
         self.deadline / 5
+    }
+
+    /// For TCP, TLS and login, whoever waits for them: on a busy machine they take long, and begun
+    /// anew each time they would never end.
+    pub(crate) fn login(self) -> Duration {
+        self.deadline.saturating_mul(6)
     }
 
     /// The server's own limits, for each session. They end the transaction of a silent client

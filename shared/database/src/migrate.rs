@@ -41,7 +41,7 @@ async fn apply(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow
     ]);
     let limits = pool.limits();
     let connected = PgConnection::connect_with(&options);
-    let mut connection = in_time("a connection", limits.acquire(), connected).await?;
+    let mut connection = in_time("a connection", limits.login(), connected).await?;
     let turn = wait_for_turn(&mut connection);
     in_time("another replica's migration", MIGRATION_MAX, turn).await?;
     let report = Migrator(&mut connection).bring_up_to_date(history, migrations).await;

@@ -5,7 +5,7 @@
 use crate::{
     Backoff, FromRow, Limits, PgConnection, Session, Transaction,
     erased::{self, Done, ErasedStatement, Rows, Steps},
-    hosts::{Connect, CurrentHosts, Host},
+    hosts::{Connect, CurrentHosts, Host, Refused},
     idle::{Idle, IdleConnections, Lane, Live},
     limits::late,
     statement::Statement,
@@ -19,6 +19,7 @@ use sqlx::{
 };
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -26,7 +27,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    select,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
@@ -81,9 +83,8 @@ impl PgPool {
 
     /// A connection to read on.
     pub async fn acquire(&self) -> Result<PgConnection, Error> {
-        let idle = &self.0.idle;
-        let (live, room) = self.lend(&idle.reading, SURE_FOR).await?;
-        Ok(PgConnection::new(live, idle.clone(), room))
+        let (live, room) = self.lend(SURE_FOR).await?;
+        Ok(PgConnection::new(live, self.0.idle.clone(), room))
     }
 
     /// A connection to write on, for a statement that is a transaction by itself and so cannot be
@@ -97,9 +98,8 @@ impl PgPool {
     }
 
     async fn session(&self, sure_for: Duration) -> Result<Session, Error> {
-        let idle = &self.0.idle;
-        let (live, room) = self.lend(&idle.writing, sure_for).await?;
-        Ok(Session::new(live, idle.clone(), room))
+        let (live, room) = self.lend(sure_for).await?;
+        Ok(Session::new(live, self.0.idle.clone(), room))
     }
 
     /// No connection is given away any more.
@@ -117,71 +117,106 @@ impl PgPool {
         self.0.idle.limits
     }
 
-    async fn lend<C: Raw + Connect>(
-        &self,
-        lane: &Lane<C>,
-        sure_for: Duration,
-    ) -> Result<(Live<C>, OwnedSemaphorePermit), Error> {
+    async fn lend<C: Raw>(&self, sure_for: Duration) -> Result<Lent<C>, Error> {
         let until = Instant::now() + self.limits().acquire();
-        let found = timeout_at(until, async {
-            let room = lane.room().await?;
-            Ok((self.find(lane, sure_for, until).await?, room))
-        });
-        found.await.unwrap_or_else(|_| Err(late("a connection", self.limits().acquire())))
-    }
-
-    async fn find<C: Raw + Connect>(
-        &self,
-        lane: &Lane<C>,
-        sure_for: Duration,
-        until: Instant,
-    ) -> Result<Live<C>, Error> {
-        while let Some(Idle { mut live, since }) = self.0.idle.take(lane)? {
-            if !live.raw.is_quiet() {
-                continue;
-            }
-            if since.elapsed() < sure_for {
-                return Ok(live);
-            }
-            match timeout(self.limits().ping(), live.raw.ping()).await {
-                Ok(Ok(())) => return Ok(live),
-                // Its server may have been restarted: then the other connections are dead too.
-                Ok(Err(_)) => {}
-                // The others will not answer either, and each would cost a wait.
-                Err(_) => self.0.idle.forget(),
-            }
-        }
-        let raw = self.connect(until).await?;
-        Ok(Live { raw, expires: Instant::now() + self.lifetime() })
+        let mut last = None;
+        let lent = timeout_at(until, self.find(sure_for, until, &mut last)).await;
+        // A refusal says more than silence.
+        lent.unwrap_or_else(|_| {
+            let said = self.0.hosts.get().said().or(last);
+            Err(said.unwrap_or_else(|| late("a connection", self.limits().acquire())))
+        })
     }
 
     /// Waits for a server that is starting, or for a standby that is promoted.
-    async fn connect<C: Connect>(&self, until: Instant) -> Result<C, Error> {
+    async fn find<C: Raw>(
+        &self,
+        sure_for: Duration,
+        until: Instant,
+        last: &mut Option<Error>,
+    ) -> Result<Lent<C>, Error> {
         let longest = self.limits().acquire() / 5;
         let backoff = Backoff { first: Duration::from_millis(10), longest };
-        let (mut waits, mut last) = (0, None);
+        let mut waits = 0;
+        let lane = C::lane(&self.0.idle);
+        let mut room = lane.room().await?;
         loop {
-            if self.0.idle.is_in_doubt() {
-                self.0.hosts.get().doubt();
-            }
-            let connected = timeout_at(until, self.0.hosts.connect(self.limits().ping())).await;
-            let refused = match connected {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(refused)) => refused,
-                // An earlier refusal says more than its silence now.
-                Err(_) => {
-                    let late = || late("a connection", self.limits().acquire());
-                    return Err(last.unwrap_or_else(late));
+            let mut returned = pin!(lane.returned.notified());
+            returned.as_mut().enable();
+            let found = match self.0.idle.take(lane)? {
+                Some(Idle { mut live, since }) => match live.raw.is_quiet() {
+                    false => continue,
+                    true if since.elapsed() < sure_for => return Ok((live, room)),
+                    true => self.finish(room, None, self.clone().check(live)).await?,
+                },
+                None => {
+                    let opening = select! {
+                        biased;
+                        () = returned => continue,
+                        opening = lane.opening() => opening?,
+                    };
+                    self.finish(room, Some(opening), self.clone().connect()).await?
+                }
+            };
+            let refused = match found {
+                (Ok(Some(live)), room) => return Ok((live, room)),
+                (Ok(None), back) => {
+                    room = back;
+                    continue;
+                }
+                (Err(refused), back) => {
+                    room = back;
+                    refused
                 }
             };
             let pause = backoff.after(waits);
             if !refused.may_pass || Instant::now() + pause >= until {
                 return Err(refused.why);
             }
-            last = Some(refused.why);
+            *last = Some(refused.why);
             sleep(pause).await;
             waits += 1;
         }
+    }
+
+    /// Ends this work even if its asker gives up, whose connection is idle then. Otherwise, where a
+    /// connection takes longer than its askers wait, there would never be one.
+    async fn finish<C: Raw>(
+        &self,
+        room: OwnedSemaphorePermit,
+        opening: Option<OwnedSemaphorePermit>,
+        work: impl Future<Output = Found<C>> + Send + 'static,
+    ) -> Result<(Found<C>, OwnedSemaphorePermit), Error> {
+        let idle = self.0.idle.clone();
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err((Ok(Some(live)), room)) = sender.send((work.await, room)) {
+                idle.put(C::lane(&idle), live, room);
+            }
+            // After the connection: the next one to open finds it.
+            drop(opening);
+        });
+        receiver.await.map_err(|_| Error::PoolClosed)
+    }
+
+    /// None where it is dead.
+    async fn check<C: Raw>(self, mut live: Live<C>) -> Found<C> {
+        match timeout(self.limits().ping(), live.raw.ping()).await {
+            Ok(Ok(())) => return Ok(Some(live)),
+            // Its server may have been restarted: then the other connections are dead too.
+            Ok(Err(_)) => {}
+            // The others will not answer either, and each would cost a wait.
+            Err(_) => self.0.idle.forget(),
+        }
+        Ok(None)
+    }
+
+    async fn connect<C: Raw>(self) -> Found<C> {
+        if self.0.idle.is_in_doubt() {
+            self.0.hosts.get().doubt();
+        }
+        let raw = self.0.hosts.connect(self.limits()).await?;
+        Ok(Some(Live { raw, expires: Instant::now() + self.lifetime() }))
     }
 
     /// Between half of it and all of it, so that not all are renewed at once.
@@ -220,8 +255,13 @@ impl fmt::Debug for PgPool {
     }
 }
 
+type Lent<C> = (Live<C>, OwnedSemaphorePermit);
+type Found<C> = Result<Option<Live<C>>, Refused>;
+
 /// A connection of one of the lanes.
-trait Raw {
+trait Raw: Connect + 'static {
+    fn lane(idle: &IdleConnections) -> &Lane<Self>;
+
     fn ping(&mut self) -> Done<'_, ()>;
 
     /// False if it is known to be closed.
@@ -231,12 +271,20 @@ trait Raw {
 }
 
 impl Raw for sqlx::PgConnection {
+    fn lane(idle: &IdleConnections) -> &Lane<Self> {
+        &idle.reading
+    }
+
     fn ping(&mut self) -> Done<'_, ()> {
         erased::ping(self)
     }
 }
 
 impl Raw for Wire {
+    fn lane(idle: &IdleConnections) -> &Lane<Self> {
+        &idle.writing
+    }
+
     fn ping(&mut self) -> Done<'_, ()> {
         self.exchange(&mut []).map_ok(|_| ()).boxed()
     }

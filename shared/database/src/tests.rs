@@ -230,15 +230,11 @@ async fn idle_connections_that_are_silent_hold_nobody_up() {
     let (pool, link, _other) = linked().await;
     transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
     // As many as there can be, of both kinds.
-    let mut busy = JoinSet::new();
+    let mut busy = Vec::new();
     for _ in 0..4 {
-        let pool = pool.clone();
-        busy.spawn(async move {
-            let _reading = pool.acquire().await.unwrap();
-            run(&pool, "SELECT pg_sleep(0.1)").await.unwrap();
-        });
+        busy.push((pool.acquire().await.unwrap(), pool.statement().await.unwrap()));
     }
-    busy.join_all().await;
+    drop(busy);
     link.silence();
     pool.idle().later(Duration::from_secs(1));
     let began = Instant::now();
@@ -257,6 +253,36 @@ async fn neither_a_connection_nor_a_transaction_is_waited_for_without_an_end() {
     is_late(sqlx::query("SELECT 1").execute(&pool)).await;
     link.mend();
     transact(&pool, "SELECT 1").await;
+}
+
+/// As on a busy machine, where TLS and a login take longer than any of those who ask.
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_those_who_ask_wait_is_there_in_the_end() {
+    let (pool, link, _other) = linked().await;
+    link.slow(DEADLINE);
+    let began = Instant::now();
+    let in_the_end = |done: bool| {
+        assert!(done || began.elapsed() < DEADLINE * 10, "each begins anew");
+        !done
+    };
+    // One that writes is late; one that reads has gone earlier, and so have those beside it.
+    while in_the_end(run(&pool, "SELECT 1").await.is_ok()) {}
+    let gone = || timeout(DEADLINE / 20, pool.acquire());
+    while in_the_end(tokio::join!(gone(), gone(), gone()).0.is_ok()) {}
+}
+
+#[tokio::test]
+async fn who_waits_while_a_connection_is_opened_has_one_that_is_returned() {
+    let url = throwaway_url().await;
+    let link = Link::to(&url).await;
+    let pool = PgPool::new(link.url(&url), "test", 8, Limits::DEFAULT).unwrap();
+    let tx = pool.begin().await.unwrap();
+    let first = writer(&tx).await.unwrap();
+    link.slow(Duration::MAX);
+    let opening = timeout(DEADLINE / 20, pool.begin());
+    assert!(opening.await.is_err(), "nothing comes through");
+    let (next, ()) = tokio::join!(pool.begin(), async { drop(tx) });
+    assert_eq!(writer(&next.unwrap()).await.unwrap(), first);
 }
 
 #[tokio::test]

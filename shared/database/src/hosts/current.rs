@@ -1,13 +1,14 @@
 //! Follows the secret that names the hosts: each connection is made with its present content.
 
 use super::{Connect, Hosts, Refused};
-use crate::failure::is_login;
+use crate::{Limits, failure::is_login};
 use secret::Secret;
 use sqlx::{Error, postgres::PgConnectOptions};
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
+use tokio::time::timeout;
 
 type Settings = Box<dyn Fn(PgConnectOptions) -> PgConnectOptions + Send + Sync>;
 
@@ -48,10 +49,27 @@ impl CurrentHosts {
     }
 
     /// A password may be changed on the server just before it is in the file, or just after.
-    pub async fn connect<C: Connect>(&self, each_max: Duration) -> Result<C, Refused> {
-        self.get().connect(each_max).await.map_err(|refused| {
+    pub async fn connect<C: Connect>(&self, limits: Limits) -> Result<C, Refused> {
+        let connected = loop {
+            if let Some(connected) = self.connect_as_now(limits).await {
+                break connected;
+            }
+        };
+        connected.map_err(|refused| {
             let may_pass = refused.may_pass || self.url.may_change() && is_login(&refused.why);
             Refused { may_pass, ..refused }
         })
+    }
+
+    /// None once the secret has other content.
+    async fn connect_as_now<C: Connect>(&self, limits: Limits) -> Option<Result<C, Refused>> {
+        let hosts = self.get();
+        let mut connecting = pin!(hosts.connect(limits));
+        while Arc::ptr_eq(&hosts, &self.get()) {
+            if let Ok(connected) = timeout(limits.ping(), &mut connecting).await {
+                return Some(connected);
+            }
+        }
+        None
     }
 }

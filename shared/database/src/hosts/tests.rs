@@ -2,11 +2,13 @@
 //! is acted; the end-to-end tests promote a real standby.
 
 use super::*;
+use crate::Limits;
 use futures::FutureExt;
 use secret::Secret;
 use std::collections::HashMap;
+use tokio::time::sleep;
 
-const SOON: Duration = Duration::from_millis(20);
+const SOON: Limits = Limits::new(Duration::from_millis(100));
 
 #[derive(Clone, Copy)]
 enum Acts {
@@ -14,9 +16,11 @@ enum Acts {
     Primary(i32),
     Away,
     Silent,
+    /// Of timeline 1, later than a silent host is tried anew.
+    Slow,
 }
 
-use Acts::{Away, Primary, Silent, Standby};
+use Acts::{Away, Primary, Silent, Slow, Standby};
 
 static STAGE: Mutex<Option<HashMap<String, Acts>>> = Mutex::new(None);
 
@@ -39,6 +43,10 @@ impl Connect for Actor {
                 Primary(timeline) => Ok(Self(host.name.clone(), Some(timeline))),
                 Away => Err(Error::Io(ErrorKind::ConnectionRefused.into())),
                 Silent => std::future::pending().await,
+                Slow => {
+                    sleep(SOON.ping() * 5).await;
+                    Ok(Self(host.name.clone(), Some(1)))
+                }
             }
         };
         connect.boxed()
@@ -62,7 +70,9 @@ async fn found(hosts: &Hosts) -> Result<String, Refused> {
 }
 
 async fn refusal(hosts: &Hosts) -> (String, bool) {
-    let Err(Refused { why, may_pass }) = found(hosts).await else { panic!("none takes writes") };
+    let Err(Refused { why, may_pass, .. }) = found(hosts).await else {
+        panic!("none takes writes")
+    };
     (why.to_string(), may_pass)
 }
 
@@ -102,11 +112,34 @@ async fn a_silent_host_is_not_waited_for_where_another_was_promoted() {
     assert_eq!(found(&hosts).await.ok().unwrap(), "one");
     stage("silent", [Away, Primary(2), Silent]);
     // The test ends although the third host never answers.
-    let Actor(name, _) = hosts.connect(Duration::MAX).await.ok().unwrap();
+    let Actor(name, _) = hosts.connect(Limits::new(Duration::MAX)).await.ok().unwrap();
     assert_eq!(name, "silent-two");
     stage("silent", [Away, Away, Silent]);
     let (why, _) = refusal(&hosts).await;
-    assert!(why.contains("three: no answer within 20ms"), "{why}");
+    assert!(why.contains("three: no answer within 600ms"), "{why}");
+}
+
+#[tokio::test]
+async fn a_slow_host_is_waited_for_and_a_silent_one_is_tried_anew_and_named() {
+    let hosts = hosts("slow");
+    stage("slow", [Standby, Away, Slow]);
+    assert_eq!(found(&hosts).await.ok().unwrap(), "three");
+    // The chosen one, too.
+    assert_eq!(found(&hosts).await.ok().unwrap(), "three");
+    stage("slow", [Standby, Away, Silent]);
+    let promoted = async {
+        let why = loop {
+            match hosts.said() {
+                Some(why) => break why.to_string(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        stage("slow", [Standby, Away, Primary(1)]);
+        why
+    };
+    let (found, why) = tokio::join!(found(&hosts), promoted);
+    assert_eq!(found.ok().unwrap(), "three");
+    assert!(why.contains("one: it takes no writes") && why.contains("three: no answer"), "{why}");
 }
 
 #[test]

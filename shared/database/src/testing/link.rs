@@ -16,6 +16,8 @@ pub struct Link {
     silences: watch::Sender<u64>,
     /// New connections are silent at once.
     is_cut: watch::Sender<bool>,
+    /// How long new connections take to reach the server.
+    delay: watch::Sender<Duration>,
     _accepting: JoinSet<()>,
 }
 
@@ -26,16 +28,22 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let (silences, is_cut) = (watch::Sender::new(0), watch::Sender::new(false));
-        let (silent, cut) = (silences.subscribe(), is_cut.subscribe());
+        let delay = watch::Sender::new(Duration::ZERO);
+        let (silent, cut, late) = (silences.subscribe(), is_cut.subscribe(), delay.subscribe());
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.expect("it listens");
-                connections.spawn(carry(client, server.clone(), silent.clone(), cut.clone()));
+                let carrying = carry(client, server.clone(), silent.clone(), cut.clone());
+                let delay = *late.borrow();
+                connections.spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    carrying.await;
+                });
             }
         });
-        Self { address, silences, is_cut, _accepting: accepting }
+        Self { address, silences, is_cut, delay, _accepting: accepting }
     }
 
     /// The same URL through this link.
@@ -52,6 +60,11 @@ impl Link {
     pub fn cut(&self) {
         self.is_cut.send_replace(true);
         self.silence();
+    }
+
+    /// New connections take so long.
+    pub fn slow(&self, delay: Duration) {
+        self.delay.send_replace(delay);
     }
 
     /// New ones work again.
