@@ -3,19 +3,24 @@
 
 use super::{
     address::{Address, SCHEMES, Tls},
-    errors::within,
+    errors::{DEADLINE, within},
 };
 use crate::{BrokerError, Env, SystemEnv};
 use amq_protocol::uri::{AMQPAuthority, AMQPUri};
+use futures::{StreamExt, stream::FuturesUnordered};
 use secret::Secret;
 use std::{
     collections::HashSet,
     fmt::Display,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{net::lookup_host, time::timeout};
+use tokio::{
+    net::lookup_host,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// A peer without traffic for twice as long has gone: detected within 20 seconds.
 const HEARTBEAT_S: u16 = 6;
@@ -24,6 +29,8 @@ const QUICK_HEARTBEAT_S: u16 = 2;
 /// So long a node may take for a step of a session's start, where there is another: it may be cut
 /// off from the leader of a queue.
 const NODE_MAX: Duration = Duration::from_secs(3);
+/// So long the other names are waited for once one has its addresses.
+const NAMES_MAX: Duration = Duration::from_millis(500);
 /// For the tools' connections: lapin has buffers of thirty-two frames in each direction, and cycles
 /// through all of them: with the usual 128 KiB they fill 16 MB. A longer message is several frames.
 const FRAME_MAX: u32 = 32 * 1024;
@@ -87,21 +94,22 @@ impl Brokers {
     /// All nodes, in an order of their own for each attempt, so that the services spread over them;
     /// the last session's node comes last. Adds the names without an address to the refusals.
     pub async fn nodes(&self, refusals: &mut Refusals) -> Vec<Node> {
+        let addresses = self.addresses();
+        let hosts = addresses.iter().map(|Address { uri: AMQPUri { authority, .. }, .. }| {
+            let host = (authority.host.clone(), authority.port);
+            async move { Ok(lookup_host(host).await?.collect::<Vec<_>>()) }
+        });
         let mut nodes: Vec<Node> = Vec::new();
-        for Address { uri, tls } in &*self.addresses() {
-            let (host, port) = (&uri.authority.host, uri.authority.port);
-            let found = async {
-                let found = lookup_host((host.as_str(), port)).await;
-                Ok(found.map_err(BrokerError::away)?.collect::<Vec<_>>())
-            };
-            match within(found).await {
+        for (Address { uri, tls }, found) in addresses.iter().zip(all_found(hosts).await) {
+            let host = named(uri, &uri.authority.host);
+            match found {
                 Ok(found) => nodes.extend(found.into_iter().map(|address| Node {
                     uri: uri.clone(),
                     tls: tls.clone(),
                     address,
                     has_others: false,
                 })),
-                Err(why) => refusals.0.push((named(uri, host), named(uri, host), why)),
+                Err(why) => refusals.0.push((host.clone(), host, why)),
             }
         }
         let has_others = nodes.len() > 1;
@@ -177,6 +185,25 @@ impl Refusals {
             false => BrokerError::Login(all),
         }
     }
+}
+
+/// What these have found. They are asked at once: a name server that hangs holds nobody up where
+/// another name is known.
+async fn all_found<T>(
+    asked: impl Iterator<Item = impl Future<Output = io::Result<T>>>,
+) -> Vec<Result<T, BrokerError>> {
+    let numbered = asked.enumerate().map(async |(at, asked)| (at, asked.await));
+    let mut answers: FuturesUnordered<_> = numbered.collect();
+    let late = |_| Err(BrokerError::away("the name server does not answer"));
+    let mut all: Vec<_> = (0..answers.len()).map(late).collect();
+    let mut until = Instant::now() + DEADLINE;
+    while let Ok(Some((at, answer))) = timeout_at(until, answers.next()).await {
+        if answer.is_ok() {
+            until = until.min(Instant::now() + NAMES_MAX);
+        }
+        all[at] = answer.map_err(BrokerError::away);
+    }
+    all
 }
 
 fn named(uri: &AMQPUri, host: impl Display) -> String {
@@ -274,6 +301,23 @@ mod tests {
         assert!(refusals.0[0].0 == "guest@nowhere.invalid:5672", "{:?}", refusals.0);
         brokers.found(&nodes[0], refusals);
         assert_eq!(brokers.known().complaints.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_are_looked_up_at_once_and_one_that_hangs_holds_up_no_other() {
+        let after = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(seconds)
+        };
+        let found = async |seconds: &[u64]| {
+            let began = Instant::now();
+            let all = all_found(seconds.iter().map(|seconds| after(*seconds))).await;
+            (all.into_iter().map(Result::ok).collect::<Vec<_>>(), began.elapsed())
+        };
+        assert_eq!(found(&[8, 8, 8]).await, (vec![Some(8); 3], Duration::from_secs(8)));
+        let late = Duration::from_secs(2) + NAMES_MAX;
+        assert_eq!(found(&[100, 2, 2, 3]).await, (vec![None, Some(2), Some(2), None], late));
+        assert_eq!(found(&[100, 100]).await, (vec![None; 2], Duration::from_secs(10)));
     }
 
     #[test]

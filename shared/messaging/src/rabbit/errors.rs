@@ -4,7 +4,7 @@ use crate::BrokerError;
 use amq_protocol::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use std::time::Duration;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bounds a wait for the broker.
 pub async fn within<T>(
