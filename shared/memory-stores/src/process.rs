@@ -1,8 +1,9 @@
 //! Runs a service over any broker and any message store, as `service::Service::run` does over
 //! RabbitMQ and Postgres.
 
+use database::Limits;
 use messaging::{Broker, Env, MessageStore, Store};
-use service::{Context, Health, Publishing, Service, Tuning};
+use service::{Context, Publishing, Service, Tuning};
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,24 +31,13 @@ impl Process {
         L: MessageStore<Tx = S::Tx>,
     {
         let publishing = Publishing::new(message_store, &env, &tuning);
-        let supervisor =
-            service.supervisor(broker.clone(), message_store, &publishing, &env, &tuning);
-        let Publishing { outbox, progress, .. } = publishing;
-        let health = Arc::new(Health::new(progress.subscribe()));
-        let stop = CancellationToken::new();
-        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
-        let context = Context {
-            message_store: message_store.clone(),
-            outbox,
-            env,
-            health,
-            broker,
-            schedule: tuning.schedule,
-            retention: tuning.retention,
-            batch_max: tuning.batch_max,
-            stop: stop.clone(),
-            consumers_stopped: consumers_stopped.clone(),
-        };
+        let (message_store, queue_type) = (message_store.clone(), tuning.queue_type);
+        let (stop, said) = (CancellationToken::new(), CancellationToken::new());
+        let limits = Limits::DEFAULT;
+        let context =
+            Context::new(message_store, &publishing, broker, env, tuning, limits, stop.clone());
+        let supervisor = service.supervisor(&context, &publishing, queue_type);
+        let consumers_stopped = context.consumers_stopped.clone();
         let mut process = Self {
             tasks: JoinSet::new(),
             supervisor: JoinSet::new(),

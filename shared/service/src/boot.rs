@@ -1,15 +1,15 @@
 //! Boots in order: database, migrations, broker, topology, consumers, HTTP; shuts down in reverse.
 
 use crate::{
-    Chassis, Clock, Common, Context, Health, Http, Publishing, Schema, Service, Tuning, Worker,
-    http, sampling,
+    Chassis, Clock, Common, Context, Http, Publishing, Schema, Service, Tuning, Worker, http,
+    sampling,
 };
 use anyhow::Context as _;
 use database::{Limits, PgPool, Transaction};
 use futures::{FutureExt, future::BoxFuture};
 use messaging::{
-    Broker, ConsumerState, Env, PgMessageStore, RabbitMq, Retention, Retry, SessionSupervisor,
-    Store, SystemEnv,
+    Broker, ConsumerState, Env, PgMessageStore, QueueType, RabbitMq, Retention, Retry,
+    SessionSupervisor, Store, SystemEnv,
     partitions::{HISTORY, INBOX},
 };
 use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
@@ -48,16 +48,7 @@ pub struct Boot {
     supervise: Supervise,
 }
 
-type Supervise = Box<
-    dyn FnOnce(
-            Arc<dyn Broker>,
-            &PgMessageStore,
-            &Publishing,
-            &Arc<dyn Env>,
-            &Tuning,
-        ) -> SessionSupervisor
-        + Send,
->;
+type Supervise = Box<dyn FnOnce(&Context, &Publishing, QueueType) -> SessionSupervisor + Send>;
 
 impl<S: Store<Tx = Transaction>> Service<S> {
     /// Serves until the service is stopped.
@@ -75,12 +66,8 @@ impl<S: Store> Service<S> {
 impl<S: Store<Tx = Transaction>> From<Service<S>> for Boot {
     fn from(mut service: Service<S>) -> Self {
         let (name, chassis) = (service.name, take(&mut service.chassis));
-        let supervise = move |broker: Arc<dyn Broker>,
-                              message_store: &PgMessageStore,
-                              publishing: &Publishing,
-                              env: &Arc<dyn Env>,
-                              tuning: &Tuning| {
-            service.supervisor(broker, message_store, publishing, env, tuning)
+        let supervise = move |context: &Context, publishing: &Publishing, queue_type| {
+            service.supervisor(context, publishing, queue_type)
         };
         Self { name, chassis, supervise: Box::new(supervise) }
     }
@@ -169,24 +156,14 @@ impl Boot {
         let Running { pool, history, broker, tuning, health_file, stop, .. } = around;
         let message_store = PgMessageStore::new(pool).keeping(history);
         let publishing = Publishing::new(&message_store, &env, &tuning);
-        let supervisor = supervise(broker.clone(), &message_store, &publishing, &env, &tuning);
-        let Publishing { outbox, progress, .. } = publishing;
-        let health = Arc::new(Health::of(&progress, message_store.pool.limits()));
-        let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
-        let context = Context {
-            message_store,
-            outbox,
-            env,
-            health,
-            broker,
-            schedule: tuning.schedule,
-            retention: tuning.retention,
-            batch_max: tuning.batch_max,
-            stop: stop.clone(),
-            consumers_stopped: consumers_stopped.clone(),
-        };
+        let (limits, queue_type) = (message_store.pool.limits(), tuning.queue_type);
+        let context =
+            Context::new(message_store, &publishing, broker, env, tuning, limits, stop.clone());
+        let supervisor = supervise(&context, &publishing, queue_type);
+        let (consumers_stopped, said) =
+            (context.consumers_stopped.clone(), CancellationToken::new());
 
-        let mut standing = progress.subscribe();
+        let mut standing = supervisor.progress.subscribe();
         let (mut tasks, mut relay) = (Tasks::new(), Tasks::new());
         relay.spawn({
             let (stop, said) = (stop.clone(), said.clone());

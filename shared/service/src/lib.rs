@@ -10,6 +10,7 @@ mod sampling;
 mod settings;
 
 use axum::Router;
+use database::Limits;
 use events::Event;
 use futures::future::BoxFuture;
 use http::Listen;
@@ -80,6 +81,30 @@ pub struct Context<L = PgMessageStore> {
 }
 
 impl<L> Context<L> {
+    pub fn new(
+        message_store: L,
+        publishing: &Publishing,
+        broker: Arc<dyn Broker>,
+        env: Arc<dyn Env>,
+        tuning: Tuning,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
+        let Tuning { schedule, retention, batch_max, .. } = tuning;
+        Self {
+            message_store,
+            outbox: publishing.outbox.clone(),
+            env,
+            health: Arc::new(Health::of(&publishing.progress, limits)),
+            broker,
+            schedule,
+            retention,
+            batch_max,
+            stop,
+            consumers_stopped: CancellationToken::new(),
+        }
+    }
+
     /// The same with another message store, or none.
     pub fn with<M>(self, message_store: M) -> Context<M> {
         let Self { outbox, env, health, broker, schedule, retention, batch_max, .. } = self;
@@ -226,29 +251,27 @@ impl<S: Store> Service<S> {
     /// Its reactions on any broker and any message store.
     pub fn supervisor<L: MessageStore<Tx = S::Tx>>(
         &self,
-        broker: Arc<dyn Broker>,
-        message_store: &L,
+        context: &Context<L>,
         publishing: &Publishing,
-        env: &Arc<dyn Env>,
-        tuning: &Tuning,
+        queue_type: QueueType,
     ) -> SessionSupervisor {
-        let Publishing { outbox, relay, progress } = publishing;
+        let Context { broker, message_store, outbox, schedule, env, .. } = context;
+        let Publishing { relay, progress, .. } = publishing;
         let consumer = Consumer {
             service: self.name,
             queues: self.queues.clone(),
             store: self.store.clone(),
             message_store: message_store.clone(),
             outbox: outbox.clone(),
-            schedule: tuning.schedule.clone(),
-            retention: tuning.retention,
+            schedule: schedule.clone(),
+            retention: context.retention,
             env: env.clone(),
-            batch_max: tuning.batch_max,
+            batch_max: context.batch_max,
             progress: progress.clone(),
         };
         SessionSupervisor {
-            broker,
-            topology: Topology::of(self.name, &self.hears(), &tuning.schedule)
-                .with(tuning.queue_type),
+            broker: broker.clone(),
+            topology: Topology::of(self.name, &self.hears(), schedule).with(queue_type),
             consumer: Arc::new(consumer),
             relay: relay.clone(),
             env: env.clone(),
@@ -259,9 +282,9 @@ impl<S: Store> Service<S> {
 
 /// The outbox of a message store, the relay that publishes it, and where both report.
 pub struct Publishing {
-    pub outbox: Outbox,
+    outbox: Outbox,
     relay: Arc<dyn SessionTask>,
-    pub progress: Arc<Progress>,
+    progress: Arc<Progress>,
 }
 
 impl Publishing {
