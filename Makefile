@@ -13,7 +13,6 @@ DEMO    := $(or $(DEMO),$(shell sed -n 's/^DEMO=//p' .env 2>/dev/null))
 RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVICES) && $(CARGO_BUILD) $(TOOLS),\
            $(CARGO_BUILD) $(SERVICES) $(TOOLS))
 
-MDBOOK  := 0.5.4
 SEMVER  := 0.51.0
 
 # What `semver` compares with, and the crates that are there: nothing uses a newer one.
@@ -148,12 +147,7 @@ dist: ## build the services for production and a tarball with saga and units for
 	deploy/dist.sh $(TARGET)/dist
 
 site: ## build the documents into a site with search, in target/site/book (SITE_SOURCE: where the sources can be read)
-	@$(TARGET)/mdbook/bin/mdbook --version 2>/dev/null | grep -qx 'mdbook v$(MDBOOK)' \
-	|| cargo install --locked mdbook --version $(MDBOOK) --root $(TARGET)/mdbook --no-default-features --features search
-	rm -rf $(TARGET)/site
-	cargo run --locked -p tidy --bin site $(TARGET)/site/src
-	cp docs/book.toml $(TARGET)/site
-	$(TARGET)/mdbook/bin/mdbook build $(TARGET)/site
+	docs/site.sh $(TARGET)
 
 picture: $(SAGA) ## draw the README's picture anew, from orders of the running system
 	docs/picture.py $(SAGA) docs/picture.svg

@@ -1,13 +1,11 @@
 //! Generates the documents' tables of the choreography from `SAGA`, and reads the repository for
 //! the tests of this package.
 
-mod asyncapi;
 mod choreography;
 mod prose;
 mod repository;
 mod site;
 
-pub use asyncapi::event_documents;
 pub use choreography::event_table;
 pub use prose::{Block, anchor, blocks, documents, spans};
 pub use repository::{

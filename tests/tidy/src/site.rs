@@ -4,7 +4,8 @@ use crate::{documents, list, read, root};
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 /// The parts of the book with what they begin with; the other pages of `docs/` come last.
-const PARTS: [(&str, &[&str]); 4] = [
+const PARTS: [(&str, &[&str]); 5] = [
+    ("Try", &["tour"]),
     ("Understand", &["architecture", "glossary", "scale", "performance"]),
     ("Build", &["add-a-service", "leave-the-demonstration"]),
     ("Operate", &["operations", "security", "metrics"]),
@@ -26,12 +27,13 @@ pub fn assets() -> Vec<(String, String)> {
         ("services/order/assets/base.css", "docs/api/page/base.css"),
         ("services/order/assets/docs.css", "docs/api/page/docs.css"),
         ("services/order/assets/icon.svg", "docs/api/page/icon.svg"),
-        ("docs/page.png", "docs/page.png"),
+        ("docs/picture.svg", "docs/picture.svg"),
         ("docs/events/asyncapi.json", "docs/events/asyncapi.json"),
         ("LICENSE", "LICENSE"),
     ];
-    let schemas = list("docs/events/schemas").into_iter().map(|path| (path.clone(), path));
-    of_api.map(|(from, to)| (from.to_owned(), to.to_owned())).into_iter().chain(schemas).collect()
+    let folders = ["docs/events/schemas"].into_iter().flat_map(list);
+    let as_it_is = folders.map(|path| (path.clone(), path));
+    of_api.map(|(from, to)| (from.to_owned(), to.to_owned())).into_iter().chain(as_it_is).collect()
 }
 
 /// Every page of the book, by its path. `source` is the address under which the repository's files
@@ -39,7 +41,7 @@ pub fn assets() -> Vec<(String, String)> {
 pub fn pages(source: Option<&str>) -> BTreeMap<String, String> {
     let mut pages: BTreeMap<_, _> = documents()
         .into_iter()
-        .map(|path| (place(&path), linked(&path, &read(&path), source)))
+        .map(|path| (place(&path), with_diagrams(&linked(&path, &read(&path), source))))
         .collect();
     pages.insert(API.to_owned(), API_PAGE.to_owned());
     pages.insert("SUMMARY.md".to_owned(), summary());
@@ -128,6 +130,17 @@ fn linked(path: &str, text: &str, source: Option<&str>) -> String {
     written
 }
 
+/// The text, with its diagrams as `docs/site.js` draws them.
+fn with_diagrams(text: &str) -> String {
+    let mut parts = text.split("```mermaid\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |drawn, part| {
+        let (diagram, rest) = part.split_once("\n```").unwrap_or((part, ""));
+        let diagram = diagram.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        format!("{drawn}<pre class=\"mermaid\">\n{diagram}\n</pre>{rest}")
+    })
+}
+
 /// A README is the first page of its folder.
 fn place(path: &str) -> String {
     if path.contains("://") { path.to_owned() } else { path.replace("README.md", "index.md") }
@@ -187,6 +200,22 @@ mod tests {
         for path in all.map(|path| place(&path)) {
             assert!(pages.contains_key(&path), "{path}");
             assert_eq!(summary.matches(&format!("]({path})")).count(), 1, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_diagram_is_left_as_code() {
+        let pages = pages(None);
+        let drawn = pages.values().filter(|text| text.contains("<pre class=\"mermaid\">")).count();
+        assert_eq!((drawn, pages.values().any(|text| text.contains("```mermaid"))), (1, false));
+        let text = "a\n```mermaid\nx --> y\n```\nb";
+        assert_eq!(with_diagrams(text), "a\n<pre class=\"mermaid\">\nx --&gt; y\n</pre>\nb");
+    }
+
+    #[test]
+    fn everything_that_is_copied_is_there() {
+        for (from, _) in assets() {
+            assert!(root().join(&from).is_file(), "{from}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! Compares the generated documents with the code that generates them.
 
+use crate::asyncapi::event_documents;
 use openapi::api_documents;
 use std::{collections::BTreeMap, env, fs};
-use tidy::{event_documents, list, read, root};
+use tidy::{list, read, root};
 
 #[test]
 fn the_documents_of_the_events_are_as_the_code_has_them() {

@@ -1,5 +1,6 @@
 //! Checks the style and structure of the whole repository.
 
+mod asyncapi;
 mod choreography;
 mod documents;
 mod generated;

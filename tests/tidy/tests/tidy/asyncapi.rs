@@ -1,11 +1,11 @@
 //! Writes the events, with their publishers and subscribers, as AsyncAPI 3 and JSON Schema, from
 //! `SAGA`, the types of the payloads, and the wire fixtures.
 
-use crate::{list, read};
 use events::{ADD_ONS, EVENTS, OPENINGS, SAGA, Step, said_by, schemas, schemas_beside, type_name};
 use messaging::{dead_letters, exchange_of, header, queue_name};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use tidy::{list, read};
 
 const FOLDER: &str = "docs/events";
 const FIXTURES: &str = "shared/events/fixtures";
