@@ -146,7 +146,7 @@ sbom: ## list what each service is made of, as CycloneDX, in target/dist
 dist: ## build the services for production and a tarball with saga and units for systemd, the same bytes in any folder, in target/dist
 	deploy/dist.sh $(TARGET)/dist
 
-site: ## build the documents into a site with search, in target/site/book (SITE_SOURCE: where the sources can be read)
+site: ## build the documents into a site with search and a playground, in target/site/book (SITE_SOURCE: where the sources can be read)
 	docs/site.sh $(TARGET)
 
 picture: $(SAGA) ## draw the README's picture anew, from orders of the running system

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Builds the documents into a site with search, in TARGET/site/book: docs/site.sh TARGET.
-# SITE_SOURCE: where the sources can be read.
+# SITE_SOURCE: where the sources can be read. WASM_RUSTC: a compiler with the standard library of
+# wasm32-unknown-unknown, if it is another one than Cargo's.
 set -eu
 mdbook=0.5.4 mermaid=0.17.1
 target=$(mkdir -p "$1" && cd "$1" && pwd)
-site=$target/site tools=$target/mdbook
+site=$target/site tools=$target/mdbook wasm=wasm32-unknown-unknown
 
 [ "$("$tools/bin/mdbook" --version 2>/dev/null)" = "mdbook v$mdbook" ] ||
   cargo install --locked mdbook --version "$mdbook" --root "$tools" --no-default-features --features search
@@ -28,4 +29,13 @@ cargo run --locked -p tidy --bin site "$site/src"
 cp docs/book.toml docs/site.css docs/site.js "$site"
 cp "$mermaid_js" "$site/src"
 
+export RUSTC="${WASM_RUSTC:-rustc}"
+if [ -d "$("$RUSTC" --print target-libdir --target "$wasm")" ]; then
+  RUSTFLAGS='--cfg getrandom_backend="custom"' cargo build --locked --release --target "$wasm" -p playground \
+    --config 'profile.release.lto=true' --config 'profile.release.codegen-units=1' \
+    --config 'profile.release.panic="abort"' --config 'profile.release.opt-level="s"' --config profile.release.strip=true --target-dir "$target/playground"
+  cp "$target/playground/$wasm/release/playground.wasm" "$site/src/docs/playground"
+else
+  echo "The site has no playground: rustup target add $wasm" >&2
+fi
 "$tools/bin/mdbook" build "$site"

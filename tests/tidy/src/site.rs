@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 /// The parts of the book with what they begin with; the other pages of `docs/` come last.
 const PARTS: [(&str, &[&str]); 5] = [
-    ("Try", &["tour"]),
+    ("Try", &["playground", "tour"]),
     ("Understand", &["architecture", "glossary", "scale", "performance"]),
     ("Build", &["add-a-service", "leave-the-demonstration"]),
     ("Operate", &["operations", "security", "metrics"]),
@@ -31,7 +31,7 @@ pub fn assets() -> Vec<(String, String)> {
         ("docs/events/asyncapi.json", "docs/events/asyncapi.json"),
         ("LICENSE", "LICENSE"),
     ];
-    let folders = ["docs/events/schemas"].into_iter().flat_map(list);
+    let folders = ["docs/events/schemas", "docs/playground"].into_iter().flat_map(list);
     let as_it_is = folders.map(|path| (path.clone(), path));
     of_api.map(|(from, to)| (from.to_owned(), to.to_owned())).into_iter().chain(as_it_is).collect()
 }

@@ -16,7 +16,9 @@ pub struct Simulated;
 impl Gateway for Simulated {
     async fn charge(&self, request: &Request) -> Verdict {
         #[cfg(feature = "demo")]
-        demo::wait(request.method).await;
+        if let Some(latency) = demo::latency(request.method) {
+            tokio::time::sleep(latency).await;
+        }
         verdict(request)
     }
 

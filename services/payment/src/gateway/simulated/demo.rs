@@ -7,10 +7,9 @@ use std::time::Duration;
 /// `card_slow` is approved after this long.
 const SLOW: Duration = Duration::from_secs(5);
 
-pub async fn wait(method: PaymentMethod) {
-    if method == PaymentMethod::CardSlow {
-        tokio::time::sleep(SLOW).await;
-    }
+/// `None`: answered at once.
+pub fn latency(method: PaymentMethod) -> Option<Duration> {
+    (method == PaymentMethod::CardSlow).then_some(SLOW)
 }
 
 /// `None`: approved.
