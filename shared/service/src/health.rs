@@ -127,7 +127,7 @@ impl Health {
             if answered {
                 self.compare(clock.ahead());
             }
-            metrics::CONSUMING.set(f64::from(u8::from(self.consuming())), []);
+            metrics::CONSUMING.set(f64::from(u8::from(answered && self.consuming())), []);
             if let Err(why) = self.note(&file)
                 && !std::mem::replace(&mut complained, true)
             {

@@ -29,7 +29,7 @@ macro_rules! metrics {
 
 metrics! {
     "every service" {
-        CONSUMING: Gauge, "consuming", [], "1 while connected to RabbitMQ and consuming";
+        CONSUMING: Gauge, "consuming", [], "1 while connected to its database and to RabbitMQ, and consuming";
         CLOCK_AHEAD: Gauge, "clock_ahead_seconds", [],
             "seconds by which the machine's clock is ahead of the database's, which the service \
              uses";

@@ -39,6 +39,12 @@ async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
 #[tokio::test]
 async fn postgres_is_killed_under_load_and_every_order_that_was_taken_ends() {
     let mut fleet = Fleet::start_on_own_servers().await;
+    // No message comes: it is not by failing to handle one that order knows of it.
+    shows(&fleet, "\nconsuming 1\n").await;
+    fleet.own_postgres.as_mut().unwrap().kill().await.unwrap();
+    shows(&fleet, "\nconsuming 0\n").await;
+    fleet.own_postgres.as_mut().unwrap().restart().await.unwrap();
+    shows(&fleet, "\nconsuming 1\n").await;
     let wish = order("pix", PLENTY, 1);
     let placed = join_all((0..60).map(|_| fleet.place(&wish))).await;
     fleet.own_postgres.as_mut().unwrap().kill().await.unwrap();
@@ -51,4 +57,15 @@ async fn postgres_is_killed_under_load_and_every_order_that_was_taken_ends() {
     }
     fleet.verify().await;
     fleet.close().await;
+}
+
+/// On order's page of metrics, soon.
+async fn shows(fleet: &Fleet, line: &str) {
+    let metrics = fleet.http.get(format!("{}/metrics", fleet.order_url));
+    until(Duration::from_secs(30), || async {
+        let answer = metrics.try_clone().unwrap().send().await.map_err(|why| why.to_string())?;
+        let page = answer.text().await.map_err(|why| why.to_string())?;
+        if page.contains(line) { Ok(()) } else { Err(page) }
+    })
+    .await;
 }

@@ -87,8 +87,8 @@ pub static FAULTS: [Fault; 16] = [
         name: "OrdersRefused",
         what: "order's Postgres is killed",
         repair: "it is started",
-        rings: &[("OrdersRefused", "")],
-        also: &[("NotConsuming", "order does not, without its database")],
+        rings: &[("NotConsuming", "order"), ("OrdersRefused", "")],
+        also: &[],
     },
     Fault {
         kind: Kind::WrongRow,
