@@ -139,7 +139,8 @@ impl PageFeed {
             let mut next = scene.clone();
             next.trouble.clear();
             rates.look();
-            next.show_rates(&rates);
+            let copies = self.lock().queues.of(order::NAME).map_or(1, |sums| sums.consumers);
+            next.show_rates(&rates, copies);
             let looked = self.look(context, backend, &mut watch, &mut next).await;
             let looked = match looked {
                 Ok(passed) if began >= count_at => {

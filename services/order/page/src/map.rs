@@ -92,7 +92,7 @@ const ALONG: Measures = Measures {
     forth: 88,
     back: 128,
     news: 232,
-    width: 1206,
+    width: 1224,
     height: 240,
 };
 const DOWN: Measures = Measures {
@@ -100,12 +100,12 @@ const DOWN: Measures = Measures {
     is_down: true,
     size: (BOX_HEIGHT, BOX_WIDTH),
     step: 160,
-    begin: (2, 36),
-    cancel: 10,
-    forth: 122,
-    back: 200,
-    news: 334,
-    width: 344,
+    begin: (2, 30),
+    cancel: 8,
+    forth: 98,
+    back: 208,
+    news: 356,
+    width: 366,
     height: 588,
 };
 

@@ -24,6 +24,8 @@ const WAITS_AFTER: TimeDelta = TimeDelta::seconds(2);
 #[template(path = "summary.html")]
 struct Summary {
     placed: String,
+    /// Of order: each counts what it does itself.
+    copies: u32,
     lines: [Line; 3],
 }
 
@@ -96,13 +98,17 @@ impl Scene {
         self.rows = listed.map(|view| (view.id, rows::row(view, queues))).collect();
     }
 
-    pub fn show_rates(&mut self, rates: &Rates) {
+    /// Of one of so many copies of order.
+    pub fn show_rates(&mut self, rates: &Rates, copies: u32) {
         let rate = |event: &&'static str| (*event, told(rates.of(event)));
         self.rates = EVENTS.iter().map(rate).collect();
-        self.summary = if rates.is_busy { self.summarize(rates) } else { String::new() };
+        self.summary = match rates.is_busy {
+            true => self.summarize(rates, copies),
+            false => String::new(),
+        };
     }
 
-    fn summarize(&self, rates: &Rates) -> String {
+    fn summarize(&self, rates: &Rates, copies: u32) -> String {
         let line = |status: Status| {
             let ending = Ending::of(status);
             let count = self.counts.get(ending.class()).cloned().unwrap_or_default();
@@ -110,7 +116,7 @@ impl Scene {
         };
         let lines = [Status::Confirmed, Status::Cancelled, Status::PaymentFailed].map(line);
         let placed = told(rates.of(OrderCreated::NAME)).trim_end_matches("/s").to_owned();
-        Summary { placed, lines }.render().expect("a table is text")
+        Summary { placed, copies, lines }.render().expect("a table is text")
     }
 
     /// Those events of these orders that were not known before.

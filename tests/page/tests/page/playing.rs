@@ -82,6 +82,9 @@ async fn many_orders_a_second_are_a_summary_and_then_a_list_again() {
     drop(customers);
     tab.shows("document.querySelector('#summary').childElementCount === 0").await;
     tab.shows("document.querySelectorAll('#orders a').length >= 40").await;
+    // The list scrolls by itself: the page ends where its last section does.
+    let below = "document.documentElement.scrollHeight - document.body.offsetHeight";
+    assert_eq!(tab.eval(below).await, 0);
     play.close().await;
 }
 
