@@ -1,5 +1,6 @@
 //! The same with two services beside the saga: mail hears the saga, and post hears mail.
 
+use crate::catalogue::Mutant;
 use crate::healthy::*;
 use crate::patch::Of;
 use audit::*;
@@ -68,7 +69,7 @@ fn a_healthy_system_with_them_passes() {
 
 #[test]
 fn what_they_have_not_handled_or_published_is_a_violation() {
-    let mutants: &[(u8, &str, fn(&mut Snapshot))] = &[
+    let mutants: &[Mutant] = &[
         (5, "mail has not handled payment.approved", |s| {
             s.unhear("mail", CONFIRMED, "payment.approved");
         }),
