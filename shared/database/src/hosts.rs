@@ -44,8 +44,8 @@ pub struct Host {
 struct Chosen {
     host: Option<usize>,
     timeline: i32,
-    /// What was logged of each host.
-    complaints: Vec<Option<String>>,
+    /// Which hosts were logged since they were last of use: as a standby, or as one of no use.
+    logged: Vec<Option<bool>>,
     /// Why no host was found yet, while one of them is silent.
     said: Option<String>,
 }
@@ -76,7 +76,7 @@ impl Hosts {
         let Address { urls, must_take_writes } = Address::read(url)?;
         let all = urls.iter().map(|(name, url)| Host::new(name, url, &settings, &writing));
         let all = all.collect::<Result<Vec<_>, Error>>()?;
-        let chosen = Chosen { complaints: vec![None; all.len()], ..Chosen::default() };
+        let chosen = Chosen { logged: vec![None; all.len()], ..Chosen::default() };
         Ok(Self { all, must_take_writes, chosen: Arc::new(Mutex::new(chosen)) })
     }
 
@@ -123,7 +123,7 @@ impl Hosts {
                 // One of a higher timeline may have been found meanwhile.
                 Ok((_, timeline)) if timeline < chosen.timeline => {}
                 Ok((connection, timeline)) => {
-                    chosen.complaints[at] = None;
+                    chosen.logged[at] = None;
                     if best.as_ref().is_none_or(|(_, best, _)| *best < timeline) {
                         best = Some((at, timeline, connection));
                     }
@@ -141,16 +141,15 @@ impl Hosts {
         }
         chosen.timeline = timeline;
         for (at, Refused { why, is_standby, .. }) in refusals {
-            let (host, why) = (&self.all[at].name, told(&why));
-            if chosen.complaints[at].as_ref() == Some(&why) {
+            if chosen.logged[at].replace(is_standby) == Some(is_standby) {
                 continue;
             }
+            let (host, why) = (&self.all[at].name, told(&why));
             if is_standby {
                 tracing::info!(host, "{host} of DATABASE_URL is a standby");
             } else {
                 tracing::warn!(host, "cannot use {host} of DATABASE_URL, only the others: {why}");
             }
-            chosen.complaints[at] = Some(why);
         }
         Ok(connection)
     }
