@@ -16,7 +16,7 @@ RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVI
 SEMVER  := 0.51.0
 
 # What `semver` compares with, and the crates that are there: nothing uses a newer one.
-BASELINE = $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
+BASELINE = $(or $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null),origin/main)
 COMPARED = $(shell git grep -hoE '^name = "quadrille-[a-z-]+"' $(BASELINE) -- shared | sed 's/.*"\(.*\)"/-p \1/')
 
 # Runs the tests of all packages side by side; nextest leaves out the examples in documentation.
@@ -133,8 +133,7 @@ deny: ## check the dependencies' licences, bans, sources, and what is known agai
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	cargo deny --locked check bans licenses sources $(if $(filter 0,$(ADVISORIES)),,advisories)
 
-semver: ## compare the public APIs of the shared crates with those of the last release, or of BASELINE (a commit)
-	@test -n "$(BASELINE)" || { echo "there is no release yet: make semver BASELINE=<commit>"; exit 1; }
+semver: ## compare the public APIs of the shared crates with those of the last release, or of main before the first (BASELINE)
 	@$(TARGET)/semver/bin/cargo-semver-checks semver-checks --version 2>/dev/null | grep -q ' $(SEMVER)$$' \
 	|| cargo install --locked cargo-semver-checks --version $(SEMVER) --root $(TARGET)/semver
 	$(if $(COMPARED),$(TARGET)/semver/bin/cargo-semver-checks semver-checks --baseline-rev $(BASELINE) $(COMPARED), \

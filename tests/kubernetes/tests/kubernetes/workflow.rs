@@ -37,7 +37,7 @@ fn every_make_target_that_ci_calls_exists() {
     }
     assert_eq!(
         called,
-        BTreeSet::from(["alerts", "ci", "dist", "docker-test", "sbom"].map(Into::into))
+        BTreeSet::from(["alerts", "ci", "dist", "docker-test", "sbom", "semver"].map(Into::into))
     );
 }
 
