@@ -32,8 +32,8 @@ impl Limits {
         self.deadline / 5
     }
 
-    /// For TCP, TLS and login, whoever waits for them: on a busy machine they take long, and begun
-    /// anew each time they would never end.
+    /// For TCP, TLS and login, however long an asker waits: on a busy machine they take long, and
+    /// begun anew each time they would never end.
     pub(crate) fn login(self) -> Duration {
         self.deadline.saturating_mul(6)
     }

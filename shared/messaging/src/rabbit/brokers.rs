@@ -187,7 +187,7 @@ impl Refusals {
     }
 }
 
-/// What these have found. They are asked at once: a name server that hangs holds nobody up where
+/// What these have found. They are asked at once: a name server that hangs delays no session where
 /// another name is known.
 async fn all_found<T>(
     asked: impl Iterator<Item = impl Future<Output = io::Result<T>>>,
