@@ -8,18 +8,15 @@ use chrono::TimeDelta;
 use events::{OrderId, Step};
 
 const BESIDE: &[Step] = &[
-    step("mail", "payment.approved", &["mail.sent"]),
+    Step {
+        service: "mail",
+        hears: "payment.approved",
+        may_say: &["mail.sent"],
+        compensates: false,
+    },
     // No service hears of that yet.
-    step("post", "mail.sent", &["post.stamped"]),
+    Step { service: "post", hears: "mail.sent", may_say: &["post.stamped"], compensates: false },
 ];
-
-const fn step(
-    service: &'static str,
-    hears: &'static str,
-    may_say: &'static [&'static str],
-) -> Step {
-    Step { service, hears, may_say, compensates: false }
-}
 
 fn row(order_id: OrderId, event: &str) -> Handled {
     let (event_id, digest) = (event_id(order_id, event), digest(order_id, event));
