@@ -18,7 +18,8 @@ fn output(command: &mut Command) -> String {
 fn dry_run(target: &str, here: &Path) -> String {
     let makefile = root().canonicalize().unwrap().join("Makefile");
     let mut make = Command::new("make");
-    make.arg("--file").arg(&makefile).args(["--dry-run", target]);
+    // Under `make test`, make is called by make, and would say which directory it enters.
+    make.args(["--no-print-directory", "--dry-run", target, "--file"]).arg(makefile);
     output(make.current_dir(here).env_remove("DEMO").env_remove("MAKEFLAGS"))
 }
 
