@@ -12,13 +12,10 @@ use events::{EventId, OrderId, SERVICES, Step, unheard};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, try_join_all};
 use messaging::dead_letters;
-use sha2::{Digest as _, Sha256};
 
 use beside::open_beside;
 
-use crate::{
-    DeadLetter, Digest, Due, Handled, Product, Progress, Repair, Scope, Snapshot, Unsent, name,
-};
+use crate::{DeadLetter, Digest, Due, EventRow, Product, Progress, Repair, Scope, Snapshot, name};
 
 type Reading<'a, T> = BoxFuture<'a, sqlx::Result<T>>;
 /// Adds a service's rows of some orders to the snapshot.
@@ -66,6 +63,7 @@ pub enum Table {
     Inbox,
     /// The published events, which are read of services beside the saga: no fact tells of them.
     History,
+    Outbox,
 }
 
 /// Cheap enough for frequent polls: whether anything is under way, or has changed.
@@ -146,7 +144,7 @@ impl Databases {
             if let Some((_, rows)) = readers.rows.iter().find(|(name, _)| name == service) {
                 rows(connection, orders, &mut part).await?;
             }
-            part.outboxes.insert(service.clone(), outbox(connection, orders).await?);
+            part.outboxes.insert(service.clone(), read(Table::Outbox, connection, orders).await?);
             anyhow::Ok(part)
         });
         let mut all = Snapshot { due: self.due.clone(), ..Snapshot::default() };
@@ -157,16 +155,16 @@ impl Databases {
     }
 
     /// These events in the inboxes, and in the histories beside the saga.
-    pub async fn events(&mut self, events: &Scope) -> Result<BTreeMap<Source, Vec<Handled>>> {
+    pub async fn events(&mut self, events: &Scope) -> Result<BTreeMap<Source, Vec<EventRow>>> {
         let started = &self.started;
         let reading = self.connections.iter_mut().map(|(service, connection)| async move {
-            let inbox = handled(connection, events).await?;
-            let mut read = vec![((Table::Inbox, service.clone()), inbox)];
+            let inbox = read(Table::Inbox, connection, events).await?;
+            let mut all = vec![((Table::Inbox, service.clone()), inbox)];
             if started.contains_key(service) {
-                let history = published(connection, events).await?;
-                read.push(((Table::History, service.clone()), history));
+                let history = read(Table::History, connection, events).await?;
+                all.push(((Table::History, service.clone()), history));
             }
-            anyhow::Ok(read)
+            anyhow::Ok(all)
         });
         Ok(try_join_all(reading).await?.into_iter().flatten().collect())
     }
@@ -273,56 +271,40 @@ async fn begin(connection: &mut PlainConnection) -> Result<DateTime<Utc>> {
     Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connection).await?)
 }
 
-async fn handled(connection: &mut PlainConnection, events: &Scope) -> Result<Vec<Handled>> {
-    let mut found = Vec::new();
-    let mut rows = crate::select_in!(
-        sqlx::query_as,
-        events,
-        "SELECT event_id, event_type, order_id, digest
-         FROM idempotency_keys",
-        "event_id"
-    )
-    .fetch(connection);
+/// The outbox is read by order, the others by event.
+async fn read(
+    table: Table,
+    connection: &mut PlainConnection,
+    scope: &Scope,
+) -> Result<Vec<EventRow>> {
+    let query = match table {
+        Table::Inbox => crate::select_in!(
+            sqlx::query_as,
+            scope,
+            "SELECT event_id, event_type, order_id, digest
+             FROM idempotency_keys",
+            "event_id"
+        ),
+        Table::History => crate::select_in!(
+            sqlx::query_as,
+            scope,
+            "SELECT event_id, event_type, order_id, SHA256(CONVERT_TO(body, 'UTF8'))
+             FROM said",
+            "event_id"
+        ),
+        Table::Outbox => crate::select_in!(
+            sqlx::query_as,
+            scope,
+            "SELECT event_id, event_type, order_id, SHA256(CONVERT_TO(body, 'UTF8'))
+             FROM outbox",
+            "order_id"
+        ),
+    };
+    let (mut found, mut rows) = (Vec::new(), query.fetch(connection));
     while let Some((event_id, event, order_id, digest)) = rows.try_next().await? {
         let (event, digest): (String, Vec<u8>) = (event, digest);
         let digest = short(&digest);
-        found.push(Handled { event_id, event: name(&event), order_id, digest });
-    }
-    Ok(found)
-}
-
-async fn published(connection: &mut PlainConnection, events: &Scope) -> Result<Vec<Handled>> {
-    let mut found = Vec::new();
-    let mut rows = crate::select_in!(
-        sqlx::query_as,
-        events,
-        "SELECT event_id, event_type, order_id, body
-         FROM said",
-        "event_id"
-    )
-    .fetch(connection);
-    while let Some((event_id, event, order_id, body)) = rows.try_next().await? {
-        let (event, body): (String, String) = (event, body);
-        let digest = short(&Sha256::digest(body));
-        found.push(Handled { event_id, event: name(&event), order_id, digest });
-    }
-    Ok(found)
-}
-
-async fn outbox(connection: &mut PlainConnection, orders: &Scope) -> Result<Vec<Unsent>> {
-    let mut found = Vec::new();
-    let mut rows = crate::select_in!(
-        sqlx::query_as,
-        orders,
-        "SELECT event_id, event_type, order_id, body
-         FROM outbox",
-        "order_id"
-    )
-    .fetch(connection);
-    while let Some((event_id, event, order_id, body)) = rows.try_next().await? {
-        let (event, body): (String, String) = (event, body);
-        let digest = short(&Sha256::digest(body));
-        found.push(Unsent { event_id, event: name(&event), order_id, digest });
+        found.push(EventRow { event_id, event: name(&event), order_id, digest });
     }
     Ok(found)
 }

@@ -13,7 +13,7 @@ use events::{EventId, OrderId};
 use uuid::Uuid;
 
 use crate::databases::{Source, Table};
-use crate::{Databases, Handled, Readers, Scope, Snapshot};
+use crate::{Databases, EventRow, Readers, Scope, Snapshot};
 
 /// Orders in a part: 2 KB each while it is checked.
 const PART: usize = 10_000;
@@ -31,7 +31,7 @@ pub struct Pass {
     next: Option<OrderId>,
     /// The highest event that is not read yet.
     next_event: EventId,
-    carried: BTreeMap<Source, Vec<Handled>>,
+    carried: BTreeMap<Source, Vec<EventRow>>,
     /// Read after the part of their order.
     early: Events,
     /// Rows of inboxes that were read.
@@ -80,7 +80,7 @@ impl Pass {
     }
 
     /// The rows of these orders; keeps the others.
-    fn sort(&mut self, source: &Source, rows: Vec<Handled>, orders: &Scope) -> Vec<Handled> {
+    fn sort(&mut self, source: &Source, rows: Vec<EventRow>, orders: &Scope) -> Vec<EventRow> {
         let carried = self.carried.entry(source.clone()).or_default();
         carried.extend(rows);
         let due = carried.extract_if(.., |row| row.order_id >= orders.first);
@@ -97,7 +97,7 @@ impl Pass {
     }
 }
 
-fn note<'a>(events: &mut Events, rows: impl Iterator<Item = &'a Handled>) {
+fn note<'a>(events: &mut Events, rows: impl Iterator<Item = &'a EventRow>) {
     for row in rows {
         events.entry(row.order_id).or_default().insert(row.event_id);
     }
@@ -121,10 +121,11 @@ pub async fn by_id(
     Ok((orders, part))
 }
 
-fn add(part: &mut Snapshot, (table, service): Source, rows: Vec<Handled>) {
+fn add(part: &mut Snapshot, (table, service): Source, rows: Vec<EventRow>) {
     let tables = match table {
         Table::Inbox => &mut part.handled,
         Table::History => &mut part.published,
+        Table::Outbox => &mut part.outboxes,
     };
     tables.insert(service, rows);
 }
@@ -164,9 +165,9 @@ mod tests {
     use super::*;
     use crate::name;
 
-    fn row(event: u128, order: u128) -> Handled {
+    fn row(event: u128, order: u128) -> EventRow {
         let (event_id, order_id) = (Uuid::from_u128(event), Uuid::from_u128(order));
-        Handled { event_id, event: name("order.created"), order_id, digest: [0; 16] }
+        EventRow { event_id, event: name("order.created"), order_id, digest: [0; 16] }
     }
 
     /// The events that were read, with those of the orders in the part.

@@ -22,11 +22,11 @@ pub struct Snapshot {
     /// Orders whose cancel reached shipping before there was anything to ship.
     pub cancel_marks: Vec<OrderId>,
     /// The idempotency tables, by service.
-    pub handled: BTreeMap<String, Vec<Handled>>,
+    pub handled: BTreeMap<String, Vec<EventRow>>,
     /// The outboxes, by service.
-    pub outboxes: BTreeMap<String, Vec<Unsent>>,
+    pub outboxes: BTreeMap<String, Vec<EventRow>>,
     /// What services beside the saga have published, as far as they keep it, by service.
-    pub published: BTreeMap<String, Vec<Handled>>,
+    pub published: BTreeMap<String, Vec<EventRow>>,
     pub due: Due,
     /// Messages in each main queue and retry tier, delivered and unacknowledged ones included.
     pub queues: BTreeMap<String, u64>,
@@ -156,18 +156,9 @@ pub struct Shipment {
     pub tracking_code: Option<String>,
 }
 
-/// A row of an idempotency table, or of a history.
+/// A row of an idempotency table, a history or an outbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Handled {
-    pub event_id: EventId,
-    pub event: Name,
-    pub order_id: OrderId,
-    pub digest: Digest,
-}
-
-/// A row of an outbox.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Unsent {
+pub struct EventRow {
     pub event_id: EventId,
     pub event: Name,
     pub order_id: OrderId,

@@ -2,8 +2,8 @@
 
 use crate::{inventory::Stock, order::Orders, payment::Payments, shipping::Shipments};
 use audit::{
-    DeadLetter, Digest, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot,
-    Unsent, name,
+    DeadLetter, Digest, EventRow, Fact, Order, Payment, Product, Reservation, Shipment, Snapshot,
+    name,
 };
 use events::{Event, PaymentApproved, PaymentReversed};
 use messaging::{MemoryBroker, Message, Outgoing, QueueShape, header};
@@ -49,14 +49,14 @@ pub fn read_messages(
     handled: impl Iterator<Item = messaging::Handled>,
     unsent: impl Iterator<Item = Outgoing>,
 ) {
-    let handled = handled.map(|row| Handled {
+    let handled = handled.map(|row| EventRow {
         event_id: row.event_id,
         event: name(row.event),
         order_id: row.order_id,
         digest: short(&row.digest),
     });
     snapshot.handled.insert(service.into(), handled.collect());
-    let unsent = unsent.map(|event| Unsent {
+    let unsent = unsent.map(|event| EventRow {
         event_id: event.id,
         event: name(&event.event),
         order_id: event.order_id,

@@ -6,8 +6,8 @@ use crate::{
     state::{About, Letter, Place, State, order_id},
 };
 use audit::{
-    Booking, DeadLetter, Fact, Handled, Order, Payment, Product, Reservation, Shipment, Snapshot,
-    Unsent, name,
+    Booking, DeadLetter, EventRow, Fact, Order, Payment, Product, Reservation, Shipment, Snapshot,
+    name,
 };
 use events::{Event, EventId, Money, OrderCancelRequested, OrderId};
 use messaging::{Message, dead_letters, queue_name};
@@ -103,11 +103,11 @@ fn mail(cast: &Cast, about: &About, whole: &mut Snapshot) {
         let digest = digest(&said.publication().message);
         match mail.place {
             Place::UnderWay => {
-                let row = Unsent { event_id, event, order_id, digest };
+                let row = EventRow { event_id, event, order_id, digest };
                 whole.outboxes.entry(events::said_by(&said.event).into()).or_default().push(row);
             }
             Place::Handled => {
-                let row = Handled { event_id, event, order_id, digest };
+                let row = EventRow { event_id, event, order_id, digest };
                 whole.handled.entry(service.into()).or_default().push(row);
             }
             Place::Parked | Place::Impossible => whole.dead_letters.push(DeadLetter {

@@ -41,8 +41,7 @@ pub const ALWAYS: &[Mutant] = &[
         s.handled.get_mut("order").unwrap()[0].digest = [0; 16];
     }),
     (6, "does not have the same bytes", |s| {
-        let Handled { event_id, event, order_id, .. } = s.handled["order"][0].clone();
-        let forged = Unsent { event_id, event, order_id, digest: [0; 16] };
+        let forged = EventRow { digest: [0; 16], ..s.handled["order"][0].clone() };
         s.outboxes.get_mut("payment").unwrap().push(forged);
     }),
     (6, "there", |s| s.handled.get_mut("order").unwrap()[0].event = name("payment.failed")),
@@ -167,8 +166,7 @@ pub const IN_THE_END: &[Mutant] = &[
     (4, "has refused it, and has a reservation", |s| s.refusals.push(CONFIRMED)),
     (4, "knows that it is cancelled, and ships it", |s| s.cancel_marks.push(CONFIRMED)),
     (5, "is still in payment's outbox", |s| {
-        let Handled { event_id, event, order_id, digest } = s.handled["order"][0].clone();
-        let unsent = Unsent { event_id, event, order_id, digest };
+        let unsent = s.handled["order"][0].clone();
         s.outboxes.get_mut("payment").unwrap().push(unsent);
     }),
     (5, "order.payment-failed still holds 1", |s| {

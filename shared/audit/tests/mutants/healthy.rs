@@ -175,7 +175,7 @@ fn tell(story: &Story, snapshot: &mut Snapshot) {
         }
         for service in hearers {
             let digest = digest(order_id, event);
-            let row = Handled { event_id: id, event: name(event), order_id, digest };
+            let row = EventRow { event_id: id, event: name(event), order_id, digest };
             snapshot.handled.get_mut(service).unwrap().push(row);
         }
     }

@@ -101,7 +101,7 @@ fn a_mended_message_stands_for_the_old_one() {
     let mut mended = healthy();
     let row = mended.unhear("inventory", CONFIRMED, "payment.approved");
     let rows = mended.handled.get_mut("inventory").unwrap();
-    rows.push(Handled { event_id: new, digest: [7; 16], ..row });
+    rows.push(EventRow { event_id: new, digest: [7; 16], ..row });
     mended.fact(CONFIRMED, "inventory.reserved").caused_by = Some(new);
     assert_ne!(check(&mended, Quiet::Yes), []);
     mended.repaired.push(Repair { old, new });
@@ -114,7 +114,7 @@ fn a_mended_message_is_a_fact_caused_by_the_old_one() {
     let mut mended = healthy();
     let row = mended.unhear("order", DECLINED, "payment.failed");
     let rows = mended.handled.get_mut("order").unwrap();
-    rows.push(Handled { event_id: new, digest: [7; 16], ..row });
+    rows.push(EventRow { event_id: new, digest: [7; 16], ..row });
     let fact = mended.fact(DECLINED, "payment.failed");
     (fact.event_id, fact.caused_by) = (new, Some(old));
     mended.repaired.push(Repair { old, new });

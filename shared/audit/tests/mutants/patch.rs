@@ -14,7 +14,7 @@ pub trait Of {
     fn shipment(&mut self, id: OrderId) -> &mut Shipment;
     fn books(&mut self) -> &mut Provider;
     /// The event disappears from a service's inbox.
-    fn unhear(&mut self, service: &str, order: OrderId, event: &str) -> Handled;
+    fn unhear(&mut self, service: &str, order: OrderId, event: &str) -> EventRow;
     /// A service has handled the event, under this id.
     fn hear(&mut self, service: &str, order: OrderId, event: &str, event_id: Uuid);
     fn park(&mut self, queue: &str, order: OrderId, event: &str) -> DeadLetter;
@@ -45,16 +45,16 @@ impl Of for Snapshot {
         self.provider.as_mut().unwrap()
     }
 
-    fn unhear(&mut self, service: &str, order: OrderId, event: &str) -> Handled {
+    fn unhear(&mut self, service: &str, order: OrderId, event: &str) -> EventRow {
         let rows = self.handled.get_mut(service).unwrap();
-        let is_it = |row: &Handled| row.order_id == order && row.event == event;
+        let is_it = |row: &EventRow| row.order_id == order && row.event == event;
         let place = rows.iter().position(is_it).unwrap();
         rows.remove(place)
     }
 
     fn hear(&mut self, service: &str, order: OrderId, event: &str, event_id: Uuid) {
         let digest = digest(order, event);
-        let row = Handled { event_id, event: name(event), order_id: order, digest };
+        let row = EventRow { event_id, event: name(event), order_id: order, digest };
         self.handled.get_mut(service).unwrap().push(row);
     }
 
