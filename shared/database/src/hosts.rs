@@ -111,7 +111,7 @@ impl Hosts {
 
     /// Why no host was found so far, while the search goes on.
     pub fn said(&self) -> Option<Error> {
-        Some(Error::Io(io::Error::other(self.lock().said.take()?)))
+        Some(Error::Io(io::Error::other(self.lock().said.clone()?)))
     }
 
     fn choose<C>(&self, answers: Vec<Result<(C, i32), Refused>>) -> Result<C, Refused> {
