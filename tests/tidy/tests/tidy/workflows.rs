@@ -1,12 +1,13 @@
-//! The workflows that publish run nothing that another can exchange.
+//! The workflows run nothing that another can exchange.
 
 use tidy::read;
 
-const PUBLISHING: [&str; 2] = [".github/workflows/release.yml", ".github/workflows/pages.yml"];
+const WORKFLOWS: [&str; 3] =
+    [".github/workflows/ci.yml", ".github/workflows/release.yml", ".github/workflows/pages.yml"];
 
 #[test]
-fn what_publishes_runs_actions_by_their_commits_only() {
-    for workflow in PUBLISHING {
+fn actions_are_run_by_their_commits_only() {
+    for workflow in WORKFLOWS {
         let text = read(workflow);
         let actions: Vec<_> = text.lines().filter_map(|line| line.split_once("uses: ")).collect();
         assert!(!actions.is_empty(), "{workflow} uses no action: drop this test");
@@ -23,8 +24,8 @@ fn what_publishes_runs_actions_by_their_commits_only() {
 }
 
 #[test]
-fn what_publishes_may_only_read_unless_a_job_says_more() {
-    for workflow in PUBLISHING {
+fn a_workflow_may_only_read_unless_a_job_says_more() {
+    for workflow in WORKFLOWS {
         let text = read(workflow);
         let (before_jobs, _) = text.split_once("\njobs:").expect("it has jobs");
         assert!(before_jobs.contains("\npermissions:\n  contents: read\n"), "{workflow}");
