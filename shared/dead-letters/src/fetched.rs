@@ -3,9 +3,11 @@
 //! futures are boxed, or lapin would be compiled again in every crate that awaits them.)
 
 use anyhow::{Context, Result};
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicRejectOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
+    BasicQosOptions, BasicRejectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -15,6 +17,10 @@ use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A queue that has more messages hands out the next one sooner.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A quorum queue lets a consumer hold no more.
+const AT_ONCE: u16 = 2000;
 
 pub struct FetchedMessages {
     channel: Channel,
@@ -41,20 +47,26 @@ impl FetchedMessages {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
         let there = in_time(declared).await.with_context(failed)?.message_count() as usize;
+        let wanted = there.min(max);
         let mut messages = Vec::new();
-        while messages.len() < there.min(max) {
+        while messages.len() < wanted {
+            let before = messages.len();
+            consume(&channel, queue, wanted, &mut messages).await.with_context(failed)?;
+            if messages.len() > before {
+                continue;
+            }
+            // Slow, or nothing is left: its answer tells which.
             let options = BasicGetOptions { no_ack: false };
-            let got =
-                in_time(channel.basic_get(queue.into(), options)).await.with_context(failed)?;
-            let Some(got) = got.map(|got| got.delivery) else { break };
-            messages.push((got.delivery_tag, wire::message(&got.properties, got.data)));
+            let got = in_time(channel.basic_get(queue.into(), options));
+            let Some(got) = got.await.with_context(failed)? else { break };
+            messages.push(numbered(got.delivery));
         }
         let left = there - messages.len();
         Ok(Self { channel, queue: queue.into(), messages, left })
     }
 
     /// It is gone from its queue once the lease ends.
-    pub(crate) fn acknowledge(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
+    pub fn acknowledge(&self, tag: u64) -> BoxFuture<'_, Result<()>> {
         let acknowledged = in_time(self.channel.basic_ack(tag, BasicAckOptions::default()));
         let failed = || format!("cannot fetch a message from {}", self.queue);
         async move { acknowledged.await.with_context(failed) }.boxed()
@@ -85,6 +97,36 @@ impl FetchedMessages {
         }
         .boxed()
     }
+}
+
+/// Adds what comes at once, until there are as many as wanted: of a quorum queue, each message that
+/// is fetched alone costs a write to its log.
+async fn consume(
+    channel: &Channel,
+    queue: &str,
+    wanted: usize,
+    messages: &mut Vec<(u64, Message)>,
+) -> Result<()> {
+    let more = u16::try_from(wanted - messages.len()).unwrap_or(AT_ONCE).min(AT_ONCE);
+    in_time(channel.basic_qos(more, BasicQosOptions::default())).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
+    let mut consumer = in_time(consuming).await?;
+    let full = messages.len() + usize::from(more);
+    while messages.len() < full {
+        let Ok(Some(delivery)) = timeout(PAUSE, consumer.next()).await else { break };
+        messages.push(numbered(delivery?));
+    }
+    in_time(channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
+    // It ends with what was on its way.
+    while let Some(delivery) = consumer.next().await {
+        messages.push(numbered(delivery?));
+    }
+    Ok(())
+}
+
+fn numbered(delivery: Delivery) -> (u64, Message) {
+    (delivery.delivery_tag, wire::message(&delivery.properties, delivery.data))
 }
 
 /// Bounds a wait for the broker.

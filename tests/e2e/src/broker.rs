@@ -1,9 +1,10 @@
 //! RabbitMQ as an operator sees it: one virtual host, by the management API and by AMQP.
 
+use dead_letters::FetchedMessages;
 use lapin::{
     Channel, Connection,
-    options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
-    types::FieldTable,
+    options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
 };
 use messaging::{Message, Publication, RabbitMq, wire};
 use reqwest::{Client, Method};
@@ -93,17 +94,37 @@ impl BrokerView {
         counts
     }
 
+    /// A new quorum queue with so many messages, whose bodies are their numbers.
+    pub async fn fill(&self, queue: &str, messages: usize) {
+        let (_connection, channel) = self.channel().await;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let mut quorum = FieldTable::default();
+        quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        channel.queue_declare(queue.into(), durable, quorum).await.expect("a new queue");
+        for number in 0..messages {
+            let (options, body) = (BasicPublishOptions::default(), number.to_string());
+            let sent = channel.basic_publish(
+                "".into(),
+                queue.into(),
+                options,
+                body.as_bytes(),
+                Default::default(),
+            );
+            sent.await.expect("the broker listens");
+        }
+    }
+
     /// Purges a queue.
     pub async fn drain(&self, queue: &str) -> Vec<Message> {
-        let (_connection, channel) = self.channel().await;
-        let mut found = Vec::new();
-        let options = BasicGetOptions { no_ack: true };
-        while let Some(got) =
-            channel.basic_get(queue.into(), options).await.expect("the queue can be read")
-        {
-            found.push(wire::message(&got.delivery.properties, got.delivery.data));
+        let (connection, _channel) = self.channel().await;
+        let held = FetchedMessages::take(&connection, queue, usize::MAX).await;
+        let held = held.expect("the queue can be read");
+        for (tag, _) in &held.messages {
+            held.acknowledge(*tag).await.expect("the broker listens");
         }
-        found
+        let messages = held.messages.iter().map(|(_, message)| message.clone()).collect();
+        held.give_back().await.expect("none is left to give back");
+        messages
     }
 
     /// Deletes a queue; returns the number of its messages.

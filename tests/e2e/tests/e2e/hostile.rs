@@ -17,21 +17,22 @@ async fn publisher(fleet: &Fleet) -> RawPublisher {
     RawPublisher::connect("127.0.0.1", port, "admin", "admin", vhost).await.unwrap()
 }
 
-/// Every message of the catalogue into every queue.
+/// Every message of the catalogue into every queue, but for one.
 async fn attack(fleet: &Fleet) -> BTreeMap<String, Vec<Hostile>> {
-    let mut raw = publisher(fleet).await;
-    let mut sent = BTreeMap::new();
-    for step in SAGA {
+    let attacks = SAGA.iter().enumerate().map(|(place, step)| async move {
+        let mut raw = publisher(fleet).await;
         let queue = queue_name(step.service, step.hears);
-        let all = hostile(step.hears, || SystemEnv.new_id().to_string());
+        let mut all = hostile(step.hears, || SystemEnv.new_id().to_string());
+        // RabbitMQ takes seconds for it, each time that it is published or delivered.
+        all.retain(|one| place == 0 || one.name != "tables are nested 15,000 deep");
         for one in &all {
             let properties = one.properties.bytes();
             let put = raw.publish("", queue.as_bytes(), &properties, &one.body).await;
             put.unwrap_or_else(|why| panic!("{}: {why:#}", one.name));
         }
-        sent.insert(queue, all);
-    }
-    sent
+        (queue, all)
+    });
+    join_all(attacks).await.into_iter().collect()
 }
 
 #[tokio::test]
