@@ -23,8 +23,9 @@ build() {
 join() {
   local image=$prefix/$1 digest
   docker buildx imagetools create --tag "$image:$2" "${archs[@]/#/$image:$2-}" >&2
-  digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image:$2")
-  echo "${digest#sha256:}  $image"
+  # Not by `--format`: of a list, some versions of buildx print a text for people.
+  digest=$(docker buildx imagetools inspect --raw "$image:$2" | sha256sum)
+  echo "${digest%% *}  $image"
 }
 
 case $command in
