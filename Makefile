@@ -29,7 +29,7 @@ RUNNING = $(filter $(SAGA),$(OPERATE))
 
 .DEFAULT_GOAL := help
 .PHONY: help build saga lab play up down stop status logs doctor docker-up docker-down docker-logs docker-build docker-test \
-        demo verify load bench microbench chaos alarms test fuzz simulate mutants alerts lint deny semver sbom dist site picture ci
+        demo verify load bench peers microbench chaos alarms test fuzz simulate mutants alerts lint deny semver sbom dist site picture ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ microbench: lab ## measure what one message costs, step by step
 chaos: lab ## inject faults under load, on its own servers, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(LAB) chaos
 
+peers: lab ## compare with peers that run the same saga: by hand on RabbitMQ, Restate (needs npm), DBOS (ROUNDS, ORDERS, FOR)
+	$(CARGO_BUILD) --manifest-path tools/peers/Cargo.toml --target-dir $(TARGET)/peers
+	@$(LAB) peers
+
 alarms: lab ## cause a fault for each alert under a real Prometheus, and check that it rings and no other (ONLY)
 	@$(LAB) alarms
 
@@ -124,6 +128,7 @@ alerts: ## test the configuration and alerts of Prometheus (needs promtool: Debi
 
 lint: ## check formatting, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
 	cargo fmt --check
+	cargo fmt --check --manifest-path tools/peers/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --no-default-features $(SERVICES) -p order -p quadrille-events --all-targets --locked -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \

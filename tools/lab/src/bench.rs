@@ -14,10 +14,10 @@ use kit::verify::verify;
 
 use crate::load::{self, Load, Report};
 use setup::{Setup, Trial, title};
-use system::Measured;
 
 pub use setup::named;
-pub use summary::{Row, Summary};
+pub use summary::{Row, Summary, median};
+pub use system::Measured;
 
 /// One-time work of a fresh system is done by then.
 const WARM_UP: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::cmd::{alarms, bench, chaos, fill, load, with_servers};
+use crate::cmd::{alarms, bench, chaos, fill, load, peers, with_servers};
 
 /// Loads, measures and breaks the order saga
 #[derive(Parser)]
@@ -19,6 +19,7 @@ struct Lab {
 enum Command {
     Load(load::LoadCommand),
     Bench(bench::BenchCommand),
+    Peers(peers::PeersCommand),
     Chaos(Box<chaos::ChaosCommand>),
     Alarms(alarms::AlarmsCommand),
     Fill(fill::Fill),
@@ -30,6 +31,7 @@ pub async fn run() -> Result<ExitCode> {
     match Lab::parse().command {
         Command::Load(command) => command.run().await,
         Command::Bench(command) => command.run().await,
+        Command::Peers(command) => command.run().await,
         Command::Chaos(command) => command.run().await,
         Command::Alarms(command) => command.run().await,
         Command::Fill(command) => command.run().await,

@@ -8,5 +8,6 @@ mod cmd;
 pub mod fill;
 mod load;
 pub mod otlp;
+mod peers;
 mod plot;
 mod usage;

@@ -16,11 +16,14 @@ const FIFTH: &str = "tests/loyalty";
 
 #[test]
 fn the_choreography_and_the_figures_are_shown_as_they_are() {
+    let figures = read(FIGURES);
+    let peers = Marked::find(&figures, "saga:peers").expect("`lab peers` writes its table there");
     let diagram = format!("```mermaid\n{}```\n", diagram());
     for (document, name, wanted) in [
         (TOUR, "saga:events", event_table()),
         (README, "saga:diagram", diagram),
-        (README, "saga:figures", first_table(&read(FIGURES))),
+        (README, "saga:figures", first_table(&figures)),
+        (README, "saga:peers", first_table(peers.inside)),
     ] {
         let (text, wanted) = (read(document), format!("\n{wanted}"));
         let marked = Marked::find(&text, name).unwrap_or_else(|| {
