@@ -42,6 +42,7 @@ pub enum News<'a> {
 impl Comparison {
     /// Each system has a directory of its own in `folder`, which is deleted with it.
     pub async fn run(&self, folder: &Path, mut news: impl FnMut(News)) -> Result<Summary> {
+        self.peers.iter().try_for_each(|peer| peer.prepare(&self.built))?;
         let mut summary = Summary::new(self);
         for round in 1..=self.rounds {
             // The order rotates, so that no peer always runs first.

@@ -65,11 +65,11 @@ impl PeersCommand {
         let Self { rounds, orders, length, .. } = self;
         let all = || Peer::value_variants().to_vec();
         let peers = if self.only.is_empty() { all() } else { self.only.clone() };
-        let comparison = Comparison { peers, rounds, orders, length, built: built()? };
+        let asked = Comparison { peers, rounds, orders, length, built: built()? };
         let mut stop = Stop::listen()?;
         let mut live = LiveLine::new(!self.json);
         let summary = tokio::select! {
-            summary = comparison.run(&self.report, |news| tell(&mut live, !self.json, rounds, news)) => {
+            summary = asked.run(&self.report, |news| tell(&mut live, !self.json, rounds, news)) => {
                 summary?
             }
             code = stop.asked() => {

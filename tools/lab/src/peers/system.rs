@@ -1,7 +1,7 @@
 //! Starts Quadrille, or a peer of it, on private servers: a Postgres for each service, and
 //! RabbitMQ for those that use it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -71,6 +71,16 @@ impl Peer {
             Self::Naive => "by hand: RabbitMQ, lapin, sqlx".into(),
             Self::Restate => format!("Restate {RESTATE}, Rust SDK"),
             Self::Dbos => "DBOS Transact for Rust".into(),
+        }
+    }
+
+    /// Fails where something has to be built first; installs Restate's server.
+    pub fn prepare(self, built: &Path) -> Result<()> {
+        match self {
+            Self::Quadrille => Ok(()),
+            Self::Restate => install_restate(built).and(binary(built, "restate")).map(drop),
+            Self::Naive => binary(built, "naive").map(drop),
+            Self::Dbos => binary(built, "dbos").map(drop),
         }
     }
 }
@@ -161,13 +171,10 @@ struct Host<'a> {
 impl Host<'_> {
     /// Starts a program of `tools/peers`; returns its address.
     async fn program(&mut self, program: &str, arguments: &[&str]) -> Result<String> {
-        let binary = self.built.join("release").join(program);
-        let how = "build it first, as `make peers` does";
-        ensure!(binary.is_file(), "{} is not there: {how}", binary.display());
         let settings = &self.servers.settings;
         let port = ports::free()?;
         let address = format!("127.0.0.1:{port}");
-        let mut command = background(binary);
+        let mut command = background(binary(self.built, program)?);
         command.args(arguments).env("LISTEN", &address).env("AMQP_URL", settings.amqp_url());
         for database in &settings.databases {
             let name = format!("{}_DATABASE_URL", database.service.to_uppercase());
@@ -226,8 +233,15 @@ impl Host<'_> {
     }
 }
 
+fn binary(built: &Path, program: &str) -> Result<PathBuf> {
+    let binary = built.join("release").join(program);
+    let how = "build it first, as `make peers` does";
+    ensure!(binary.is_file(), "{} is not there: {how}", binary.display());
+    Ok(binary)
+}
+
 /// Its server is a package of npm, with a binary for each platform; returns the binary.
-fn install_restate(built: &Path) -> Result<std::path::PathBuf> {
+fn install_restate(built: &Path) -> Result<PathBuf> {
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let folder = built.join(format!("restate-{RESTATE}"));
     let binary = folder.join(format!("node_modules/{PACKAGE}-linux-{arch}/bin/restate-server"));
@@ -236,7 +250,9 @@ fn install_restate(built: &Path) -> Result<std::path::PathBuf> {
     }
     let package = format!("{PACKAGE}@{RESTATE}");
     let mut npm = Command::new("npm");
-    npm.args(["install", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix"]).arg(&folder).arg(&package);
+    npm.args(["install", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix"])
+        .arg(&folder)
+        .arg(&package);
     let output = npm.output().with_context(|| {
         format!(
             "npm is missing, which installs {package}: `apt-get install npm`, or leave Restate \
@@ -246,4 +262,19 @@ fn install_restate(built: &Path) -> Result<std::path::PathBuf> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && binary.is_file(), "npm cannot install {package}: {said}");
     Ok(binary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_not_built_says_how_to_build_it() {
+        let error = Peer::Naive.prepare(Path::new("/nowhere")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "/nowhere/release/naive is not there: build it first, as `make peers` does"
+        );
+        Peer::Quadrille.prepare(Path::new("/nowhere")).unwrap();
+    }
 }
