@@ -75,7 +75,7 @@ impl Comparison {
             cpu_s_per_1000_orders: usage.total.cpu_s_per_1000_orders,
             pss_mb: usage.total.pss_mb,
             groups: usage.groups,
-            finals: open.latency,
+            final_ms: open.latency.spread(),
         })
     }
 }

@@ -110,7 +110,7 @@ fn tell(live: &mut LiveLine, is_shown: bool, rounds: usize, news: News) {
                 peer.title(),
                 figures.orders_per_s,
                 figures.cpu_s_per_1000_orders,
-                figures.finals.spread().p99,
+                figures.final_ms.p99,
                 figures.pss_mb
             ));
         }
