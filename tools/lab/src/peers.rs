@@ -34,6 +34,7 @@ pub struct Comparison {
 }
 
 /// The progress of the run.
+#[derive(Clone, Copy)]
 pub enum News<'a> {
     Begins { round: usize, peer: Peer },
     Measured { round: usize, peer: Peer, figures: &'a Round },
