@@ -95,22 +95,23 @@ impl BrokerView {
     }
 
     /// A new quorum queue with so many messages, whose bodies are their numbers.
+    #[expect(clippy::disallowed_methods, reason = "these messages are of no saga")]
     pub async fn fill(&self, queue: &str, messages: usize) {
         let (_connection, channel) = self.channel().await;
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
         let mut quorum = FieldTable::default();
         quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         channel.queue_declare(queue.into(), durable, quorum).await.expect("a new queue");
+        channel.confirm_select(Default::default()).await.expect("confirms are to be had");
+        let mut confirms = Vec::new();
         for number in 0..messages {
             let (options, body) = (BasicPublishOptions::default(), number.to_string());
-            let sent = channel.basic_publish(
-                "".into(),
-                queue.into(),
-                options,
-                body.as_bytes(),
-                Default::default(),
-            );
-            sent.await.expect("the broker listens");
+            let (key, properties) = (queue.into(), Default::default());
+            let sent = channel.basic_publish("".into(), key, options, body.as_bytes(), properties);
+            confirms.push(sent.await.expect("the broker listens"));
+        }
+        for confirm in confirms {
+            assert!(confirm.await.expect("it is confirmed").is_ack());
         }
     }
 
