@@ -226,7 +226,13 @@ function age() {
   });
 }
 
-setInterval(() => document.hidden || age(), 1000);
+setInterval(() => {
+  if (document.hidden) return;
+  age();
+  // It left the list, because it ended or newer ones came: no frame tells of it.
+  const id = detail.dataset.order;
+  if (stream && id && !row(id) && detail.querySelector('[data-since]')) load(id);
+}, 1000);
 
 // What a demonstration may do.
 

@@ -79,6 +79,26 @@ async fn many_orders_a_second_are_a_summary_and_then_a_list_again() {
     tab.says("[data-rate='payment.approved']", "/s").await;
     picture(tab, "many").await;
     is_for_all(tab, "at many orders a second").await;
+    // The order that is shown leaves the list when it ends, and is followed to its end.
+    tab.eval(
+        "fetch('/orders', {
+            method: 'POST',
+            headers: { 'Content-Type': 'application/json' },
+            body: JSON.stringify({
+                customer_id: '123e4567-e89b-12d3-a456-426614174000',
+                payment_method: 'card_slow',
+                items: [{
+                    product_id: '00000000-0000-0000-0000-000000000001',
+                    quantity: 1,
+                    unit_price: 1.5,
+                }],
+            }),
+        }).then((answer) => answer.json()).then((order) => select(order.order_id))",
+    )
+    .await;
+    tab.says("#detail .facts", "card_slow").await;
+    tab.says("#detail .status", "PENDING").await;
+    tab.says("#detail .status", "CONFIRMED").await;
     drop(customers);
     tab.shows("document.querySelector('#summary').childElementCount === 0").await;
     tab.shows("document.querySelectorAll('#orders a').length >= 40").await;
