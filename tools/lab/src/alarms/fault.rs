@@ -88,7 +88,7 @@ pub static FAULTS: [Fault; 16] = [
         what: "order's Postgres is killed",
         repair: "it is started",
         rings: &[("NotConsuming", "order"), ("OrdersRefused", "")],
-        also: &[],
+        also: &[("OutboxOld", "what was published just before is deleted when it is back")],
     },
     Fault {
         kind: Kind::WrongRow,
