@@ -126,11 +126,12 @@ alerts: ## test the configuration and alerts of Prometheus (needs promtool: Debi
 	promtool check config deploy/observability/prometheus.yml
 	promtool test rules deploy/observability/alerts.test.yml
 
-lint: ## check formatting, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
+lint: ## check formatting and rustdoc, run clippy, and cargo-deny where it is installed (deny.toml: licences, bans, sources)
 	cargo fmt --check
 	cargo fmt --check --manifest-path tools/peers/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --no-default-features $(SERVICES) -p order -p quadrille-events --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 	else echo "cargo-deny is missing, so licences are not checked: cargo install --locked cargo-deny"; fi
 
