@@ -5,6 +5,7 @@ mod bench;
 pub mod chaos;
 pub mod cli;
 mod cmd;
+mod document;
 pub mod fill;
 mod load;
 pub mod otlp;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use shop::Load;
 use system::Started;
 
-pub use figures::{Round, Summary, write_docs};
+pub use figures::{Round, Summary};
 pub use shop::IN_FLIGHT;
 pub use system::Peer;
 

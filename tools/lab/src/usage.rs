@@ -7,8 +7,9 @@ use anyhow::Result;
 use kit::home::Home;
 use kit::service::{MOCK_GATEWAY, Service};
 use kit::settings::Settings;
+use kit::system::Servers;
 use serde::Serialize;
-use servers::{Memory, Postgres, Process, RabbitMq, cpu_of, memory_of};
+use servers::{Memory, Process, cpu_of, memory_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,13 +122,20 @@ impl Meter {
 }
 
 impl MeasuredProcess {
-    pub fn postgres(service: &str, postgres: &Postgres) -> Self {
-        let name = format!("postgres {service}");
-        Self { name, group: Group::Postgres, process: postgres.process() }
-    }
-
-    pub fn rabbitmq(rabbitmq: &RabbitMq) -> Self {
-        Self { name: "rabbitmq".into(), group: Group::Rabbitmq, process: rabbitmq.process() }
+    /// The databases and the nodes of the broker.
+    pub fn of(servers: &Servers) -> impl Iterator<Item = Self> {
+        let databases = servers.settings.databases.iter().zip(&servers.postgres);
+        let databases = databases.map(|(database, postgres)| Self {
+            name: format!("postgres {}", database.service),
+            group: Group::Postgres,
+            process: postgres.process(),
+        });
+        let nodes = servers.brokers.nodes.iter().map(|node| Self {
+            name: "rabbitmq".into(),
+            group: Group::Rabbitmq,
+            process: node.process(),
+        });
+        databases.chain(nodes)
     }
 }
 

@@ -44,9 +44,6 @@ fn meter(System { replicas, servers, .. }: &System) -> Result<Meter> {
         let (name, process) = (part.service.name.to_owned(), part.running()?);
         measured.push(MeasuredProcess { name, group: Group::Services, process });
     }
-    let databases = servers.settings.databases.iter().zip(&servers.postgres);
-    measured
-        .extend(databases.map(|(database, one)| MeasuredProcess::postgres(database.service, one)));
-    measured.push(MeasuredProcess::rabbitmq(servers.rabbitmq()));
+    measured.extend(MeasuredProcess::of(servers));
     Ok(Meter::of(measured))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use kit::colour::Colour;
 use kit::disk::{LOGS, clear, ensure_room, write_report};
@@ -12,6 +12,7 @@ use kit::stop::Stop;
 use servers::{install, release};
 
 use crate::alarms::{Alarms, FAULTS, Fault, PAGE, Report, Scale, named};
+use crate::document::write_table;
 
 /// Five servers, and the data of ten thousand orders.
 const ROOM_MB: u64 = 2000;
@@ -92,7 +93,8 @@ impl AlarmsCommand {
             return Ok(ExitCode::FAILURE);
         }
         if self.write_docs {
-            write_docs(&report)?;
+            ensure!(report.faster == FASTER, "the table has seconds of a run without --real-time");
+            write_table(Path::new(PAGE), "lab:alarms", &report.table())?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -117,17 +119,4 @@ fn print(report: &Report, folder: &Path) {
         report.queries,
         folder.display()
     ));
-}
-
-/// The table is between two marks.
-fn write_docs(report: &Report) -> Result<()> {
-    const MARKS: [&str; 2] = ["<!-- lab:alarms -->\n", "<!-- /lab:alarms -->"];
-    let page = std::fs::read_to_string(PAGE)
-        .with_context(|| format!("cannot read {PAGE}: run this in the project's directory"))?;
-    let ends = page.split_once(MARKS[0]).zip(page.split_once(MARKS[1]));
-    let ((before, _), (_, behind)) = ends.with_context(|| format!("{PAGE} has no {MARKS:?}"))?;
-    ensure!(report.faster == FASTER, "the table has seconds of a run without --real-time");
-    let table = report.table();
-    let page = format!("{before}{}{table}{}{behind}", MARKS[0], MARKS[1]);
-    std::fs::write(PAGE, page).with_context(|| format!("cannot write {PAGE}"))
 }

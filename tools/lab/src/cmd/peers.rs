@@ -12,7 +12,8 @@ use kit::stop::Stop;
 use messaging::parse_duration;
 use servers::install;
 
-use crate::peers::{Comparison, IN_FLIGHT, News, Peer, RATE, Summary, write_docs};
+use crate::document::write_table;
+use crate::peers::{Comparison, IN_FLIGHT, News, Peer, RATE, Summary};
 
 /// Five servers, and the data of some ten thousand orders.
 const ROOM_MB: u64 = 2000;
@@ -51,7 +52,7 @@ pub struct PeersCommand {
     #[arg(long, env = "REPORT", default_value = "target/peers/run")]
     report: PathBuf,
     /// Write the table into docs/performance.md too; README.md takes it from there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     write_docs: bool,
     /// Print the report as JSON, and nothing else
     #[arg(long)]
@@ -80,7 +81,7 @@ impl PeersCommand {
         live.clear();
         write_report(&self.report, &summary)?;
         if self.write_docs {
-            write_docs(Path::new(DOCUMENT), &summary.markdown())?;
+            write_table(Path::new(DOCUMENT), "saga:peers", &summary.markdown())?;
         }
         if self.json {
             output::json(&summary);

@@ -1,19 +1,13 @@
-//! Summarises all rounds as medians, and writes them into the documents as a table.
+//! Summarises all rounds as medians, and shows them as a table.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{Comparison, IN_FLIGHT, Peer, RATE};
 use crate::bench::median;
 use crate::load::Spread;
 use crate::usage::{Group, Sum};
-
-const OPEN: &str = "<!-- saga:peers -->\n";
-const CLOSE: &str = "<!-- /saga:peers -->";
 
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -106,21 +100,6 @@ impl Row {
     }
 }
 
-/// Puts the table between its marks in this document.
-pub fn write_docs(document: &Path, table: &str) -> Result<()> {
-    let text = fs::read_to_string(document);
-    let text = text.with_context(|| format!("cannot read {}", document.display()))?;
-    let text = with_table(&text, table);
-    let text = text.with_context(|| format!("{} has no {OPEN}…{CLOSE}", document.display()))?;
-    fs::write(document, text).with_context(|| format!("cannot write {}", document.display()))
-}
-
-fn with_table(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(OPEN)?;
-    let (_, after) = rest.split_once(CLOSE)?;
-    Some([before, OPEN, table, CLOSE, after].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -154,13 +133,5 @@ mod tests {
             ]
         );
         assert!(lines[3].starts_with("| by hand: ") && lines.len() == 4, "{table}");
-    }
-
-    #[test]
-    fn a_table_replaces_the_one_between_its_marks() {
-        let text = format!("before\n{OPEN}old\n{CLOSE}\nafter\n");
-        let wanted = format!("before\n{OPEN}| new |\n{CLOSE}\nafter\n");
-        assert_eq!(with_table(&text, "| new |\n"), Some(wanted));
-        assert_eq!(with_table("no marks", "| new |\n"), None);
     }
 }

@@ -109,9 +109,7 @@ impl Started {
             }
         };
         let Host { programs, mut measured, .. } = host;
-        let databases = servers.settings.databases.iter().zip(&servers.postgres);
-        measured.extend(databases.map(|(one, it)| MeasuredProcess::postgres(one.service, it)));
-        measured.extend(servers.brokers.nodes.iter().map(MeasuredProcess::rabbitmq));
+        measured.extend(MeasuredProcess::of(&servers));
         let orders = servers.settings.databases[0].url();
         let shop = Shop::new(Door::Peer(door), &orders).await?;
         let system = System::Peer { programs, servers: Box::new(servers) };
