@@ -5,17 +5,14 @@ use database::Failure;
 use events::{OrderId, ProductId};
 use inventory::{Product, Reservation, Shelf, Shelves};
 use messaging::{Reply, Store, reply};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    marker::PhantomData,
-    sync::Arc,
-};
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 #[derive(Clone)]
 pub struct Stock {
     pub products: BTreeMap<ProductId, Product>,
-    pub reservations: BTreeMap<OrderId, Arc<Reservation>>,
-    pub refused: BTreeSet<OrderId>,
+    pub reservations: Map<OrderId, Arc<Reservation>>,
+    pub refused: Set<OrderId>,
 }
 
 /// Ample stock, a little, none, and ample stock of a product that no carrier takes.
@@ -31,8 +28,8 @@ impl Stock {
         let products = totals.into_iter();
         Self {
             products: products.map(|(id, total)| (id, Product { total, reserved: 0 })).collect(),
-            reservations: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            reservations: Map::default(),
+            refused: Set::default(),
         }
     }
 }
@@ -76,11 +73,12 @@ impl<T: Tables<Stock>> Store for StockStore<T> {
         }
         let stock = tx.data();
         stock.products.clone_from(&shelves.products);
-        let reservations = shelves.reservations.iter();
-        stock
-            .reservations
-            .extend(reservations.map(|(order, held)| (*order, Arc::new(held.clone()))));
-        stock.refused.extend(&shelves.refused);
+        for (order, held) in &shelves.reservations {
+            stock.reservations.insert_mut(*order, Arc::new(held.clone()));
+        }
+        for order in &shelves.refused {
+            stock.refused.insert_mut(*order);
+        }
         Ok(())
     }
 }

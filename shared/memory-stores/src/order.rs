@@ -6,8 +6,9 @@ use database::Failure;
 use events::{Event, OrderCancelRequested, OrderId, ProductId};
 use messaging::{Outgoing, Reply, Store, reply};
 use order::{Answer, Cancellable, Feeds, Loaded, Order, Placed, Status, View};
+use rpds::RedBlackTreeMapSync as Map;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     marker::PhantomData,
     ops::Bound,
     sync::Arc,
@@ -15,8 +16,8 @@ use std::{
 
 #[derive(Clone, Default)]
 pub struct Orders {
-    pub rows: BTreeMap<OrderId, Arc<Row>>,
-    pub answers: BTreeMap<String, Arc<Answer>>,
+    pub rows: Map<OrderId, Arc<Row>>,
+    pub answers: Map<String, Arc<Answer>>,
 }
 
 #[derive(Clone)]
@@ -41,10 +42,10 @@ impl Orders {
                     given.insert(asked.key.clone(), Answer::clone(first));
                     continue;
                 }
-                self.answers.insert(asked.key.clone(), asked.clone().into());
+                self.answers.insert_mut(asked.key.clone(), asked.clone().into());
             }
             let (view, trace) = (new.view.clone(), new.said.trace.clone());
-            self.rows.insert(new.view.id, Row { view, trace, placed_at }.into());
+            self.rows.insert_mut(new.view.id, Row { view, trace, placed_at }.into());
             said.push(new.said.clone());
         }
         (said, given)

@@ -5,11 +5,17 @@ use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Reply, Store, reply};
 use payment::{Charge, ChargeDispatch, Charges, Payment};
-use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Duration};
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub type Payments = BTreeMap<OrderId, Row>;
+#[derive(Clone, Default)]
+pub struct Payments {
+    rows: Map<OrderId, Row>,
+    /// Those that are due or claimed; few, beside all that are at rest.
+    open: Set<OrderId>,
+}
 
 #[derive(Clone)]
 pub struct Row {
@@ -30,20 +36,43 @@ impl Row {
     }
 
     /// It is not claimed, and must not be claimed.
-    pub fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         self.due_at.is_none() && self.charge.claim.is_none()
+    }
+}
+
+impl Payments {
+    pub fn get(&self, order: OrderId) -> Option<&Row> {
+        self.rows.get(&order)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// Those that are due or claimed.
+    pub fn open(&self) -> impl Iterator<Item = &Row> {
+        self.open.iter().filter_map(|order| self.rows.get(order))
+    }
+
+    fn put(&mut self, row: Row) {
+        let order = row.charge.order_id;
+        match row.is_at_rest() {
+            true => _ = self.open.remove_mut(&order),
+            false => self.open.insert_mut(order),
+        }
+        self.rows.insert_mut(order, row);
     }
 }
 
 /// Claims so many of the charges that are due, those that have waited longest first.
 pub fn take_due(rows: &mut Payments, now: Instant, claim: Uuid, max: usize) -> Vec<Charge> {
-    let mut due: Vec<_> = rows.values_mut().filter(|row| row.is_due(now)).collect();
+    let mut due: Vec<_> = rows.open().filter(|row| row.is_due(now)).collect();
     due.sort_by_key(|row| (row.due_at, row.charge.order_id));
-    let mut taken = Vec::new();
-    for row in due.into_iter().take(max) {
-        let charge = Charge::clone(&row.charge).take_up(claim);
-        taken.push(charge.clone());
-        *row = Row { charge: charge.into(), due_at: None, claimed_at: Some(now) };
+    let due = due.into_iter().take(max).map(|row| Charge::clone(&row.charge).take_up(claim));
+    let taken: Vec<_> = due.collect();
+    for charge in taken.iter().cloned() {
+        rows.put(Row { charge: charge.into(), due_at: None, claimed_at: Some(now) });
     }
     taken
 }
@@ -56,22 +85,22 @@ pub fn put_back(
     max: usize,
     put_back: impl Fn(Charge) -> Charge,
 ) -> Vec<OrderId> {
-    let mut back = Vec::new();
-    for row in rows.values_mut().filter(|row| row.is_left(now, age)).take(max) {
-        let charge = Charge { due_in: None, ..put_back(Charge::clone(&row.charge)) };
-        back.push(charge.order_id);
-        *row = Row { charge: charge.into(), due_at: Some(now), claimed_at: None };
+    let left = rows.open().filter(|row| row.is_left(now, age)).take(max);
+    let back: Vec<_> = left.map(|row| put_back(Charge::clone(&row.charge))).collect();
+    for charge in back.iter().cloned() {
+        let charge = Charge { due_in: None, ..charge };
+        rows.put(Row { charge: charge.into(), due_at: Some(now), claimed_at: None });
     }
-    back
+    back.iter().map(|charge| charge.order_id).collect()
 }
 
 pub fn next_due_in(rows: &Payments) -> Option<Duration> {
-    let next = rows.values().filter_map(|row| row.due_at).min();
+    let next = rows.open().filter_map(|row| row.due_at).min();
     next.map(|at| at.saturating_duration_since(Instant::now()))
 }
 
 pub fn load(rows: &Payments, orders: &[OrderId]) -> Batch<Payment> {
-    let known = orders.iter().filter_map(|id| Some((*id, rows.get(id)?)));
+    let known = orders.iter().filter_map(|id| Some((*id, rows.get(*id)?)));
     Batch::new(known.map(|(id, row)| (id, Charge::clone(&row.charge).into())))
 }
 
@@ -79,10 +108,10 @@ pub fn save(rows: &mut Payments, batch: &Batch<Payment>) {
     for (order, payment) in batch.changed() {
         let Some(charge) = payment.charge.clone() else { continue };
         let due_at = charge.due_in.map(|wait| Instant::now() + wait);
-        let known = rows.get(&order).filter(|row| row.charge.claim == charge.claim);
+        let known = rows.get(order).filter(|row| row.charge.claim == charge.claim);
         let claimed_at = known.map_or_else(|| Some(Instant::now()), |row| row.claimed_at);
         let charge = Arc::new(Charge { due_in: None, ..charge });
-        rows.insert(order, Row { charge, due_at, claimed_at });
+        rows.put(Row { charge, due_at, claimed_at });
     }
 }
 

@@ -4,10 +4,11 @@ use crate::Tables;
 use database::Failure;
 use events::{OrderId, ProductId};
 use messaging::{Batch, Reply, Store, reply};
+use rpds::RedBlackTreeMapSync as Map;
 use shipping::Dispatch;
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::marker::PhantomData;
 
-pub type Shipments = BTreeMap<OrderId, Dispatch>;
+pub type Shipments = Map<OrderId, Dispatch>;
 
 pub struct ShipmentStore<T>(PhantomData<fn(T)>);
 
@@ -33,7 +34,9 @@ impl<T: Tables<Shipments>> Store for ShipmentStore<T> {
     }
 
     async fn save(&self, tx: &mut T, batch: &Batch<Dispatch>) -> Result<(), Failure> {
-        tx.data().extend(batch.changed().map(|(order, dispatch)| (order, dispatch.clone())));
+        for (order, dispatch) in batch.changed() {
+            tx.data().insert_mut(order, dispatch.clone());
+        }
         Ok(())
     }
 }

@@ -31,13 +31,13 @@ pub fn read_stock(snapshot: &mut Snapshot, stock: &Stock) {
     snapshot.refusals.extend(&stock.refused);
 }
 
-pub fn read_shipments(snapshot: &mut Snapshot, shipments: Shipments) {
-    for (order_id, dispatch) in shipments {
+pub fn read_shipments(snapshot: &mut Snapshot, shipments: &Shipments) {
+    for (&order_id, dispatch) in shipments {
         snapshot.cancel_marks.extend(dispatch.cancel_marked.then_some(order_id));
-        snapshot.shipments.extend(dispatch.shipment.map(|shipment| Shipment {
+        snapshot.shipments.extend(dispatch.shipment.as_ref().map(|shipment| Shipment {
             order_id,
             status: same(shipment.status.name()),
-            tracking_code: shipment.tracking_code,
+            tracking_code: shipment.tracking_code.clone(),
         }));
     }
 }

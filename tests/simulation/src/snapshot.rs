@@ -7,11 +7,8 @@ use crate::{
 };
 use audit::Snapshot;
 use events::SERVICES;
-use memory_stores::{
-    payment::Row,
-    snapshot::{
-        read_broker, read_messages, read_orders, read_payments, read_shipments, read_stock,
-    },
+use memory_stores::snapshot::{
+    read_broker, read_messages, read_orders, read_payments, read_shipments, read_stock,
 };
 
 impl Fleet {
@@ -28,7 +25,7 @@ impl Fleet {
             && self.payments.tables.unsent().await.is_empty()
             && self.stock.tables.unsent().await.is_empty()
             && self.shipments.tables.unsent().await.is_empty()
-            && self.payments.tables.look(|rows| rows.values().all(Row::is_at_rest)).await
+            && self.payments.tables.look(|rows| rows.open().next().is_none()).await
     }
 
     /// All but the state of customers and gremlins.
@@ -38,7 +35,7 @@ impl Fleet {
         read_orders(&mut snapshot, &self.orders.tables.data().await);
         read_payments(&mut snapshot, &self.payments.tables.data().await);
         read_stock(&mut snapshot, &self.stock.tables.data().await.goods);
-        read_shipments(&mut snapshot, self.shipments.tables.data().await);
+        read_shipments(&mut snapshot, &self.shipments.tables.data().await);
         self.read(ORDER, &self.orders, &mut snapshot).await;
         self.read(PAYMENT, &self.payments, &mut snapshot).await;
         self.read(INVENTORY, &self.stock, &mut snapshot).await;

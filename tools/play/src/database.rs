@@ -124,7 +124,7 @@ impl OrderRepository for Database<Orders> {
 impl ChargeRepository for Database<Payments> {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
         let now = Instant::now();
-        if !self.0.look(|rows| rows.values().any(|row| row.is_due(now))).await {
+        if !self.0.look(|rows| rows.open().any(|row| row.is_due(now))).await {
             return Ok(Vec::new());
         }
         self.write(|rows| charges::take_due(rows, now, claim, max)).await
@@ -132,7 +132,7 @@ impl ChargeRepository for Database<Payments> {
 
     async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         let now = Instant::now();
-        if !self.0.look(|rows| rows.values().any(|row| row.is_left(now, age))).await {
+        if !self.0.look(|rows| rows.open().any(|row| row.is_left(now, age))).await {
             return Ok(0);
         }
         self.write(|rows| charges::put_back(rows, now, age, max, Charge::put_back).len()).await

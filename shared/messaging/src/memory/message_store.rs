@@ -1,11 +1,12 @@
-//! An in-memory database: one copy per transaction, put in place by its commit.
+//! An in-memory database: one copy per transaction, put in place by its commit. The tables are
+//! persistent maps, so a copy shares all that it does not change: its cost does not grow with them.
 
 use crate::message_store::{FAILURES_MAX, Unsent};
 use crate::{Failure, Handled, MessageStore, Outgoing, Reply, Seen, reply};
 use async_trait::async_trait;
 use events::{EventId, OrderId};
+use rpds::RedBlackTreeMapSync as Map;
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -27,9 +28,9 @@ pub struct MemoryMessageStore<D> {
 #[derive(Clone, Default)]
 struct Tables<D> {
     data: D,
-    inbox: BTreeMap<EventId, Arc<Handled>>,
-    outbox: BTreeMap<EventId, Row>,
-    suspects: BTreeMap<Vec<u8>, u32>,
+    inbox: Map<EventId, Arc<Handled>>,
+    outbox: Map<EventId, Row>,
+    suspects: Map<Vec<u8>, u32>,
 }
 
 #[derive(Clone)]
@@ -107,13 +108,13 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
 
     fn insert_inbox<'a>(&'a self, tx: &mut MemoryTx<D>, keys: &[Handled]) -> Reply<'a, Vec<Seen>> {
         let inbox = &mut tx.copy.inbox;
-        let seen = keys.iter().map(|key| match inbox.entry(key.event_id) {
-            Entry::Vacant(free) => {
-                free.insert(Arc::new(key.clone()));
+        let seen = keys.iter().map(|key| match inbox.get(&key.event_id) {
+            None => {
+                inbox.insert_mut(key.event_id, Arc::new(key.clone()));
                 Seen::New
             }
-            Entry::Occupied(known) if known.get().digest == key.digest => Seen::Before,
-            Entry::Occupied(_) => Seen::Forged,
+            Some(known) if known.digest == key.digest => Seen::Before,
+            Some(_) => Seen::Forged,
         });
         reply(Ok(seen.collect()))
     }
@@ -124,10 +125,10 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
 
     async fn enqueue(&self, tx: &mut MemoryTx<D>, said: &[Outgoing]) -> Result<(), Failure> {
         let due = Instant::now() + Duration::from_secs(2);
-        tx.copy.outbox.extend(
-            said.iter()
-                .map(|event| (event.id, Row { event: Arc::new(event.clone()), due, failures: 0 })),
-        );
+        for event in said {
+            let row = Row { event: Arc::new(event.clone()), due, failures: 0 };
+            tx.copy.outbox.insert_mut(event.id, row);
+        }
         Ok(())
     }
 
@@ -135,13 +136,13 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
         let now = Instant::now();
         let mut tables = self.tables.lock().await;
         let mut claim = |which: fn(&Row) -> bool, max| -> Vec<_> {
-            let due = tables.outbox.values_mut().filter(|row| row.due <= now && which(row));
-            due.take(max)
-                .map(|row| {
-                    row.due = now + Duration::from_secs(15);
-                    row.outgoing()
-                })
-                .collect()
+            let due = tables.outbox.values().filter(|row| row.due <= now && which(row));
+            let claimed: Vec<_> = due.take(max).cloned().collect();
+            for row in &claimed {
+                let due = now + Duration::from_secs(15);
+                tables.outbox.insert_mut(row.event.id, Row { due, ..row.clone() });
+            }
+            claimed.iter().map(Row::outgoing).collect()
         };
         let together = claim(|row| row.failures == 0, max);
         Ok(Unsent { together, alone: claim(|row| row.failures > 0, 1).pop() })
@@ -175,20 +176,20 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure> {
         let mut tables = self.tables.lock().await;
         for id in sent {
-            tables.outbox.remove(id);
+            tables.outbox.remove_mut(id);
         }
         Ok(())
     }
 
     async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
         let mut tables = self.tables.lock().await;
-        let starts = tables.suspects.entry(suspect.to_vec()).or_default();
-        *starts += 1;
-        Ok(*starts)
+        let starts = tables.suspects.get(suspect).map_or(1, |before| before + 1);
+        tables.suspects.insert_mut(suspect.to_vec(), starts);
+        Ok(starts)
     }
 
     async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {
-        self.tables.lock().await.suspects.remove(suspect);
+        self.tables.lock().await.suspects.remove_mut(suspect);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl Ledger {
         let at = self.began.elapsed();
         let mut books = lock(&self.books);
         if let Some(before) = books.cells.insert(cell, stock.clone()) {
-            let refused = stock.refused.difference(&before.refused);
+            let refused = stock.refused.iter().filter(|order| !before.refused.contains(*order));
             books.refused.extend(refused.map(|order| (*order, (cell, at))));
             books.transfers += u64::from(given(&before) < given(stock));
             for order in stock.depot.waits.keys() {

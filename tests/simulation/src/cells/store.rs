@@ -124,8 +124,12 @@ impl Stock {
 
     fn put(&mut self, order: OrderId, depot: Depot) {
         let Depot { shelf, waits, cancelled, accounts, .. } = depot;
-        self.reservations.extend(shelf.reservation.map(|held| (order, Arc::new(held))));
-        self.refused.extend(shelf.refused.then_some(order));
+        if let Some(held) = shelf.reservation {
+            self.reservations.insert_mut(order, Arc::new(held));
+        }
+        if shelf.refused {
+            self.refused.insert_mut(order);
+        }
         let tables = &mut self.depot;
         for (id, product) in shelf.products {
             let least = tables.least.entry(id).or_insert(u64::MAX);

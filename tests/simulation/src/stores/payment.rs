@@ -13,7 +13,7 @@ use uuid::Uuid;
 impl ChargeRepository for Disk<Payments> {
     async fn take_due(&self, claim: Uuid, max: usize) -> Result<Vec<Charge>, Failure> {
         let now = Instant::now();
-        if !self.look(|rows| rows.values().any(|row| row.is_due(now))).await? {
+        if !self.look(|rows| rows.open().any(|row| row.is_due(now))).await? {
             return Ok(Vec::new());
         }
         self.at_once("take up", |rows| {
@@ -27,7 +27,7 @@ impl ChargeRepository for Disk<Payments> {
     async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         let blindly = self.chaos.is_broken(Mutant::ReaperChargesBlindly);
         let now = Instant::now();
-        if !self.look(|rows| rows.values().any(|row| row.is_left(now, age))).await? {
+        if !self.look(|rows| rows.open().any(|row| row.is_left(now, age))).await? {
             return Ok(0);
         }
         self.at_once("put back", |rows| {
