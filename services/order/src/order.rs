@@ -10,7 +10,7 @@ use events::{
     ShippingFailed, ShippingScheduled, said_at, said_by, steps_of,
 };
 use reaction::{Decision, Heard};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 pub use status::Status;
@@ -113,7 +113,7 @@ impl Order {
             let answered = SAGA.iter().filter(|step| step.may_say.contains(&event));
             let cause = answered.filter_map(|step| self.fact(step.hears)).next()?;
             let at = said_at(event_id).unwrap_or(fact.at);
-            let (caused_by, detail) = (Some(cause.event_id), Value::Null);
+            let (caused_by, detail) = (Some(cause.event_id), json!({}));
             Some(Fact { event, event_id, at, caused_by, detail })
         })
     }
