@@ -131,6 +131,20 @@ renew_broker() {
     docker compose config --services | grep "^rabbitmq" | xargs docker compose rm --stop --force
 }
 
+# The images of the release that the settings name, where they are here or can be pulled.
+has_release() {
+  local tag image
+  tag=$(setting QUADRILLE_TAG)
+  [[ -n $tag ]] || return 1
+  for image in $(docker compose --profile saga config --images | grep -- ":$tag-demo$" | sort -u); do
+    docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" || {
+      echo "warning: QUADRILLE_TAG=$tag: $image cannot be pulled, so these sources are built instead" >&2
+      export QUADRILLE_TAG= # what is built here must not get the release's name
+      return 1
+    }
+  done
+}
+
 explain() {
   local name state
   docker compose ps --all --format '{{.Name}} {{.State}} {{.Health}} {{.ExitCode}}' | while read -r name state; do
@@ -146,8 +160,8 @@ start() {
   check_docker
   check_kind
   check_ports
-  # Published images are pulled; else they are built, by one compilation for all.
-  if [[ -z $(setting QUADRILLE_TAG) ]]; then
+  if ! has_release; then
+    # One compilation for all of them.
     echo "building the images; the first time, that takes some minutes"
     docker compose --profile saga build
   fi
