@@ -199,6 +199,12 @@ mod tests {
             assert_eq!(json.is_none(), WITHOUT_JSON.contains(&name.as_str()), "{name}");
             let help = json.and_then(|json| json.get_help()).map(ToString::to_string);
             assert!(help.is_none_or(|help| help.starts_with("Print")), "{name}");
+            let formats_of_their_own = ["saga dlq export", "saga topology"];
+            let is_documented = tidy::documented_commands().contains(&name);
+            assert!(
+                is_documented || json.is_none() || formats_of_their_own.contains(&&*name),
+                "{name}"
+            );
         }
     }
 

@@ -115,9 +115,11 @@ async fn the_whole_system_plays_in_one_process_without_any_server() {
     assert_eq!((refused.as_u16(), &problem["status"]), (422, &json!(422)));
 
     let port = play.url.rsplit(':').next().unwrap().parse().unwrap();
-    let demo = tokio::process::Command::from(Play::command(&["demo"], port)).output();
-    let demo = demo.await.unwrap();
-    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stdout));
+    let demo = ["demo", "--json"];
+    let output = tokio::process::Command::from(Play::command(&demo, port)).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    tidy::documented(&demo, &said);
 
     assert_eq!(play.press("services/payment/kill").await, 200);
     let (_, waits) = play.place("two", 2).await;
@@ -127,7 +129,7 @@ async fn the_whole_system_plays_in_one_process_without_any_server() {
     assert_eq!(play.press("services/payment/start").await, 200);
     play.ends(&waits["order_id"], "CONFIRMED").await;
 
-    let verdict = play.get("/verify").await;
+    let verdict = tidy::documented(&["play"], &play.get("/verify").await.to_string());
     assert_eq!((&verdict["is_idle"], &verdict["violations"]), (&json!(true), &json!([])));
     assert_eq!(play.press("services/order/kill").await, 404, "it serves the page");
     let (code, rest) = play.end();

@@ -68,12 +68,13 @@ pub async fn reaches(pool: &PgPool, wanted: i64) {
 
 /// Replays slowly, and is interrupted half-way; returns where it can go on.
 async fn interrupted(fleet: &Fleet, pool: &PgPool) -> String {
-    let mut command = fleet.saga_command(&[&ALL[..], &["--rate", "2"]].concat());
+    let arguments = [&ALL[..], &["--rate", "2"]].concat();
+    let mut command = fleet.saga_command(&arguments);
     let replay = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     reaches(pool, 2).await;
     let pid = i32::try_from(replay.id().unwrap()).unwrap();
     kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
-    let said = Said::from(replay.wait_with_output().await.unwrap());
+    let said = Said::new(&arguments, replay.wait_with_output().await.unwrap());
     assert_eq!(said.code, Some(130), "{said:?}");
     let (_, after) = said.error.split_once("--after ").expect("it says where it was");
     after.trim().to_owned()

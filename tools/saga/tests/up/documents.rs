@@ -3,7 +3,6 @@
 
 use crate::{Saga, text};
 use kit::settings::Settings;
-use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -73,8 +72,7 @@ impl Reader {
     }
 
     fn place(&self) -> String {
-        let said = self.saga.run(&["order", "place", "--scenario", "confirmed", "--json"]);
-        let placed: Value = serde_json::from_str(&said).unwrap();
+        let placed = self.saga.told(&["order", "place", "--scenario", "confirmed"]);
         placed["order_id"].as_str().unwrap().to_owned()
     }
 

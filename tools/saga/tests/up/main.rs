@@ -69,9 +69,15 @@ impl Saga {
         said
     }
 
+    /// What it prints for programs, as its schema says.
+    fn told(&self, arguments: &[&str]) -> Value {
+        let arguments = [arguments, &["--json"]].concat();
+        let output = self.command(&arguments).output().unwrap();
+        tidy::documented(&arguments, &text(&output).0)
+    }
+
     fn parts(&self) -> Vec<Part> {
-        let output = self.command(&["status", "--json"]).output().unwrap();
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let status = self.told(&["status"]);
         let parts = status["parts"].as_array().unwrap().iter();
         parts
             .map(|part| Part {
@@ -118,7 +124,7 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
 
     let said = saga.run(&["doctor"]);
     assert!(said.contains("nothing is wrong") && said.contains("as SAGA asks"), "{said}");
-    let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
+    let urls = saga.told(&["urls"]);
     assert_eq!(urls["page"], format!("http://127.0.0.1:{order_port}/"));
 
     let order = saga.process("order");
@@ -164,7 +170,7 @@ fn with_tls_every_link_is_encrypted_and_the_commands_find_the_certificates() {
         "{said}"
     );
     saga.tls = "";
-    let urls: Value = serde_json::from_str(&saga.run(&["urls", "--json"])).unwrap();
+    let urls = saga.told(&["urls"]);
     let authority = saga.home.join("certificates/ca.pem");
     let page = format!("https://127.0.0.1:{}/", saga.port("ORDER_HTTP_PORT"));
     assert_eq!([&urls["page"], &urls["authority"]], [&*page, authority.to_str().unwrap()]);
@@ -259,7 +265,7 @@ fn where_keys_are_required_the_commands_have_an_operators() {
     saga.run(&["keys", "revoke", &id, "--reason", "a test"]);
     assert!(asks("qk_1", &["order", "list"]).1.contains("QUADRILLE_KEY: it is not a key"));
     let audit = saga.run(&["audit", "--json"]);
-    let told: Vec<Value> = serde_json::from_str(&audit).unwrap();
+    let told = tidy::documented(&["audit"], &audit);
     let what = |at: usize| (told[at]["what"].clone(), told[at]["reason"].clone());
     assert_eq!((what(0), &told[0]["who"]), (("key.create".into(), Value::Null), &"anna".into()));
     assert_eq!(what(1), ("key.revoke".into(), "a test".into()));
@@ -291,7 +297,7 @@ fn a_taken_port_is_named_with_its_variable_before_anything_starts() {
     assert!(complained.starts_with(&format!("saga: {start}")), "{complained}");
     let output = saga.command(&["doctor", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = tidy::documented(&["doctor"], &text(&output).0);
     let mut findings = told["findings"].as_array().unwrap().iter();
     let ports = findings.find(|finding| finding["what"] == "ports").unwrap();
     assert_eq!((&told["well"], &ports["mark"]), (&false.into(), &"wrong".into()));

@@ -1,16 +1,34 @@
-//! Compares JSON with the schemas in docs/json: by what they use of JSON Schema, and stricter,
-//! since a field that they do not name fails too.
+//! Compares what `saga … --json` prints with its schema in docs/json: by what that uses of JSON
+//! Schema, and stricter, since a field that it does not name fails too.
 
 use serde_json::Value;
 
 const DOCUMENT: &str = include_str!("../../../docs/json/saga.schema.json");
 
-/// The first difference of the output of this command.
-pub fn differs(command: &str, found: &Value) -> Result<(), String> {
-    let document: Value = serde_json::from_str(DOCUMENT).expect("it is JSON");
-    let schema = &document["$defs"][command];
-    assert!(schema.is_object(), "docs/json/saga.schema.json has no {command}");
-    check(&document, schema, found, command)
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).expect("it is JSON")
+}
+
+/// The commands that have a schema.
+pub fn documented_commands() -> Vec<String> {
+    document()["$defs"].as_object().expect("they have names").keys().cloned().collect()
+}
+
+/// What the command with these arguments printed, or a panic that names the first difference.
+pub fn documented(arguments: &[&str], printed: &str) -> Value {
+    let found = serde_json::from_str(printed);
+    let found = found.unwrap_or_else(|why| panic!("saga {arguments:?}: {why}: {printed}"));
+    let document = document();
+    let is_it = |command: &String| {
+        let (options, words): (Vec<_>, Vec<_>) =
+            command.split(' ').skip(1).partition(|word| word.starts_with("--"));
+        arguments.starts_with(&words) && options.iter().all(|option| arguments.contains(option))
+    };
+    let command = documented_commands().into_iter().filter(is_it).max_by_key(String::len);
+    let command = command.unwrap_or_else(|| panic!("{arguments:?} has no schema in docs/json"));
+    check(&document, &document["$defs"][&command], &found, &command)
+        .unwrap_or_else(|why| panic!("{why}"));
+    found
 }
 
 fn check(document: &Value, schema: &Value, found: &Value, at: &str) -> Result<(), String> {
