@@ -24,6 +24,10 @@ pub use places::{Aside, Beside, Did};
 /// The minimum length of an order id's prefix, hyphens not counted.
 const PREFIX_MIN: usize = 4;
 
+/// The page shows the last digits of young orders: those are looked for among so many at first,
+/// which takes the same time however many there are.
+const NEWEST: i64 = 100_000;
+
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub order_id: OrderId,
@@ -159,9 +163,11 @@ async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
     })?;
     let orders = databases.of("order")?;
     let mut fitting = order::audit::between(orders, first, last).await?;
-    if fitting.is_empty() {
-        let digits = text.replace('-', "").to_lowercase();
-        fitting = order::audit::ending(orders, &digits).await?;
+    let digits = text.replace('-', "").to_lowercase();
+    for newest in [Some(NEWEST), None] {
+        if fitting.is_empty() {
+            fitting = order::audit::ending(orders, &digits, newest).await?;
+        }
     }
     match (fitting.pop(), fitting.pop()) {
         (Some(order), None) => Ok(order),

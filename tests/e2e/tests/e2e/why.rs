@@ -1,7 +1,9 @@
 //! `saga why` names what an order waits for, in every case.
 
+use database::PlainConnection;
 use e2e::{Fleet, PLENTY, SERVICES, order, refuse, until};
 use messaging::{RetrySchedule, Topology};
+use order::audit::ending;
 use saga_cli::why::{Place, Report, why};
 use std::time::Duration;
 use uuid::Uuid;
@@ -47,6 +49,11 @@ async fn a_finished_order_waits_for_nothing() {
     let end = &id.to_string()[30..];
     let said = fleet.saga(&["why", end]).await;
     assert!(said.code == Some(0) && said.out.contains(&id.to_string()), "{said:?}");
+    // Among the newest alone it is not, and among all it is.
+    let mut orders = PlainConnection::open(&fleet.endpoints().databases["order"]).await.unwrap();
+    assert!(ending(&mut orders, end, Some(1)).await.unwrap().is_empty());
+    let found = ending(&mut orders, end, None).await.unwrap();
+    assert_eq!(found.iter().map(|(order, ..)| *order).collect::<Vec<_>>(), [id]);
     let unknown = fleet.saga(&["why", &Uuid::nil().to_string()]).await;
     assert!(unknown.code == Some(1) && unknown.error.contains("there is no order"), "{unknown:?}");
     fleet.close().await;

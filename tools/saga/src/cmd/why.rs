@@ -21,7 +21,7 @@ use crate::why::{Aside, Beside, Charge, Did, Missing, Place, Report, why};
 #[command(after_help = "Example:
   saga why 01a1fcc6          a unique prefix or suffix of its id")]
 pub struct WhyCommand {
-    /// Order id, or a unique prefix or suffix
+    /// Order id, or a unique prefix or suffix; a suffix is looked for among the newest orders first
     order: String,
     /// Endpoints file (JSON), instead of the settings
     #[arg(long, value_name = "FILE")]
