@@ -126,7 +126,8 @@ impl Frames {
     fn parsed_bytes(&self) -> usize {
         let whole = HEAD + self.size() + 1;
         match self.begun[0] {
-            HEADER => whole.min(HEAD + CONTENT + PROPERTIES_MAX),
+            // With the end of a frame that is as large as it may be.
+            HEADER => whole.min(HEAD + CONTENT + PROPERTIES_MAX + 1),
             _ => whole,
         }
     }

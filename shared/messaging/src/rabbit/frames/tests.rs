@@ -113,6 +113,22 @@ fn each_flaw_has_its_name() {
 }
 
 #[test]
+fn properties_are_read_up_to_the_limit_and_replaced_above_it() {
+    for (size, is_read) in
+        [(PROPERTIES_MAX - 1, true), (PROPERTIES_MAX, true), (PROPERTIES_MAX + 1, false)]
+    {
+        // Flags, the table's length, and one header: its name, its kind, its length, its text.
+        let long = "x".repeat(size - 2 - 4 - 2 - 1 - 4);
+        let header = [&text(b"x")[..], b"S", &length(long.as_bytes()), long.as_bytes()].concat();
+        let raw = content(&headers(&header));
+        assert_eq!(raw.len(), HEAD + CONTENT + size + 1);
+        let readable = pushed(&raw);
+        assert_eq!(readable == raw, is_read, "{size}");
+        read(&readable);
+    }
+}
+
+#[test]
 fn properties_of_megabytes_are_not_kept() {
     let (mut frames, mut readable) = (Frames::default(), Vec::new());
     let raw = content(&vec![0xFF; 5_000_000]);
