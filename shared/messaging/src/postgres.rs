@@ -255,7 +255,7 @@ impl MessageStore for PgMessageStore {
                  failures = 0,
                  parked_at = NULL,
                  last_error = $2,
-                 due_at = now() + LEAST(5, POWER(2, attempts)) * INTERVAL '1 second'
+                 due_at = now() + LEAST(5, POWER(2, LEAST(attempts, 3))) * INTERVAL '1 second'
              WHERE event_id = ANY($1)",
         )
         .bind(unsent)
@@ -300,6 +300,37 @@ impl From<OutboxRow> for Outgoing {
             body: row.body,
             caused_by: row.caused_by,
             trace: row.trace,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Env, SystemEnv, migrations};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn an_event_is_postponed_however_often_it_was() {
+        let pool = database::testing::throwaway().await;
+        database::migrate(&pool, "messaging_schema_history", &migrations()).await.unwrap();
+        let message_store = PgMessageStore::new(pool);
+        let (id, order_id) = (SystemEnv.new_id(), OrderId::from_u128(1));
+        let (event, body) = ("till.counted".into(), json!({}).to_string());
+        let said = Outgoing { id, event, version: 1, order_id, body, caused_by: None, trace: None };
+        let mut tx = message_store.begin().await.unwrap();
+        message_store.enqueue(&mut tx, &[said]).await.unwrap();
+        message_store.commit(tx).await.unwrap();
+        for attempts in [0, 3, 2_000] {
+            let set = sqlx::query("UPDATE outbox SET attempts = $1").bind(attempts);
+            set.execute(&message_store.pool).await.unwrap();
+            message_store.postpone(&[id], "unroutable").await.unwrap();
+            let waits: bool =
+                sqlx::query_scalar("SELECT due_at - now() < INTERVAL '6 seconds' FROM outbox")
+                    .fetch_one(&message_store.pool)
+                    .await
+                    .unwrap();
+            assert!(waits, "after {attempts}");
         }
     }
 }
