@@ -89,14 +89,16 @@ pub const BODY_MAX: usize = 256 * 1024;
 /// Headers are published again when a message fails, with a few more: all must fit in one frame of
 /// ours. As text they may be longer than they were.
 const HEADERS_MAX: usize = 24 * 1024;
+/// What a header takes beside its name and its value: its kind and two lengths.
+const ENTRY: usize = 6;
 
 impl Message {
     /// Why it can be neither handled nor forwarded: the broker keeps it unchanged.
     pub fn unreadable(&self) -> Option<String> {
         let size = self.body.len();
         let large = (size > BODY_MAX).then(|| too_large(size as u64));
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.size()).sum();
+        let sizes = self.headers.iter().map(|(name, value)| name.len() + value.size() + ENTRY);
+        let headers: usize = sizes.sum();
         let wide = (headers > HEADERS_MAX).then(|| {
             let (kib, max) = (headers / 1024, HEADERS_MAX / 1024);
             format!("its headers take {kib} KiB as text; {max} KiB are read")
@@ -153,5 +155,8 @@ mod tests {
         assert_eq!(with(8_000).unreadable(), None);
         let why = with(12_000).unreadable().unwrap();
         assert_eq!(why, "its headers take 35 KiB as text; 24 KiB are read");
+        let many = (0..3_275).map(|number| (number.to_string(), Header::Text("false".into())));
+        let many = Message { headers: many.collect(), ..Message::default() };
+        assert_eq!(many.unreadable().unwrap(), "its headers take 46 KiB as text; 24 KiB are read");
     }
 }
