@@ -39,9 +39,19 @@ impl Retry {
 
     /// Logs the end of failures.
     pub fn succeeded(&mut self, what: &str) {
+        self.goes_on(what);
+        self.steady();
+    }
+
+    /// Logs what may be the end of failures.
+    pub fn goes_on(&self, what: &str) {
         if self.failures > 0 {
             tracing::info!(after_failures = self.failures, "{what}");
         }
+    }
+
+    /// It was: the next failure is the first one again.
+    pub fn steady(&mut self) {
         self.failures = 0;
         self.logged.clear();
     }

@@ -3,9 +3,12 @@
 use crate::{Broker, BrokerError, Env, Progress, Retry, Session, Topology};
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
-use std::sync::Arc;
-use tokio::task::JoinSet;
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+/// A session that ends sooner is a failure like one that does not begin: the pauses grow.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// The consumer's or the relay's work on a session.
 #[async_trait]
@@ -56,8 +59,13 @@ impl SessionSupervisor {
             let broken = match connected {
                 Ok(session) => {
                     opened = true;
-                    retry.succeeded("broker connected; consuming");
-                    self.serve(Arc::from(session), stop, consumers_stopped, said).await
+                    retry.goes_on("broker connected; consuming");
+                    let began = Instant::now();
+                    let ended = self.serve(Arc::from(session), stop, consumers_stopped, said).await;
+                    if began.elapsed() >= STEADY_AFTER {
+                        retry.steady();
+                    }
+                    ended
                 }
                 Err(why) => Err(why),
             };
@@ -121,4 +129,53 @@ fn outcome(
     ended: Result<Result<(), BrokerError>, tokio::task::JoinError>,
 ) -> Result<(), BrokerError> {
     ended.unwrap_or_else(|panic| Err(BrokerError::away(panic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryBroker, RetrySchedule, SystemEnv};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Fails as soon as it begins.
+    #[derive(Default)]
+    struct Failing(AtomicU32);
+
+    #[async_trait]
+    impl SessionTask for Failing {
+        async fn run(&self, _: &dyn Session, _: &CancellationToken) -> Result<(), BrokerError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(BrokerError::away("it always fails"))
+        }
+    }
+
+    struct Idle;
+
+    #[async_trait]
+    impl SessionTask for Idle {
+        async fn run(&self, _: &dyn Session, stop: &CancellationToken) -> Result<(), BrokerError> {
+            stop.cancelled().await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_that_fail_at_once_are_built_ever_more_slowly() {
+        let consumer = Arc::new(Failing::default());
+        let supervisor = SessionSupervisor {
+            broker: Arc::new(MemoryBroker::default()),
+            topology: Topology::of("till", &[], &RetrySchedule::default()),
+            consumer: consumer.clone(),
+            relay: Arc::new(Idle),
+            env: SystemEnv::shared(),
+            progress: Progress::new(),
+        };
+        let (stop, consumers_stopped) = (CancellationToken::new(), CancellationToken::new());
+        tokio::select! {
+            _ = supervisor.run(&stop, &consumers_stopped, &stop) => unreachable!("it goes on"),
+            () = tokio::time::sleep(Duration::from_mins(2)) => {}
+        }
+        let sessions = consumer.0.load(Ordering::Relaxed);
+        assert!((20..100).contains(&sessions), "{sessions} in two minutes");
+    }
 }
