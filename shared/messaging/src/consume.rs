@@ -67,6 +67,14 @@ impl<S> Item<S> {
     }
 }
 
+/// Why messages in hand are left to the broker.
+enum Left {
+    /// The service stops.
+    Stopping,
+    /// The database has been unavailable for long.
+    Away,
+}
+
 /// Why a transaction was rolled back.
 enum Stop {
     /// The database was unavailable: retried.
@@ -112,13 +120,26 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
         session: &dyn Session,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
+        // What comes must not wait here while another copy could handle it.
+        if self
+            .insist(stop, None, || async { Ok(self.message_store.probe().await?) })
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
         self.progress.consumes(self.queues.iter().map(|queue| queue.name.clone()));
         let mut batcher = Batcher::open(self, session).await?;
         let publisher = session.publisher().await?;
         let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
         while let Some(batch) = batcher.next(stop, emptied).await? {
-            let Some(troubled) = self.handle_all(batch, stop).await else {
-                break;
+            let troubled = match self.handle_all(batch, stop).await {
+                Ok(troubled) => troubled,
+                Err(Left::Stopping) => break,
+                Err(Left::Away) => {
+                    let why = "session closed: the database has been unavailable for long";
+                    return Err(BrokerError::away(why));
+                }
             };
             if troubled.is_empty() {
                 let _busy = self.progress.activities.begin("an acknowledgement");
@@ -140,28 +161,28 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
 }
 
 impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
-    /// Handles the whole batch, and returns the messages that failed. `None` if the service stops
-    /// while the database is unavailable: the broker keeps the batch.
+    /// Handles the whole batch, and returns the messages that failed.
     async fn handle_all(
         &self,
         batch: Vec<Arrived>,
         stop: &CancellationToken,
-    ) -> Option<Vec<Troubled>> {
+    ) -> Result<Vec<Troubled>, Left> {
         let is_suspect = |(_, delivery): &Arrived| delivery.returns >= quarantine::SUSPECT_AFTER;
         let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
         let batch = batch.into_iter().map(|(queue, delivery)| (queue, delivery.message)).collect();
-        let mut troubled = self.handle(batch, stop).await?;
+        let mut troubled = self.handle(batch, stop, Some(self.progress.patience())).await?;
         for (queue, suspect) in suspects {
             troubled.extend(self.handle_alone(queue, suspect.message, stop).await?);
         }
-        Some(troubled)
+        Ok(troubled)
     }
 
     async fn handle(
         &self,
         batch: Vec<(usize, Message)>,
         stop: &CancellationToken,
-    ) -> Option<Vec<Troubled>> {
+        patience: Option<Duration>,
+    ) -> Result<Vec<Troubled>, Left> {
         if !batch.is_empty() {
             crash_at(CrashPoint::Received);
         }
@@ -181,7 +202,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         }
         let mut groups = Bisection::new(items);
         while let Some(group) = groups.next_group() {
-            match self.insist(stop, || self.transact(&group)).await? {
+            match self.insist(stop, patience, || self.transact(&group)).await? {
                 Ok(()) => group.into_iter().for_each(|item| item.span.end()),
                 Err(Blame::Known(culprits)) => {
                     let (innocent, guilty) = split(group, culprits);
@@ -193,7 +214,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
                 }
             }
         }
-        Some(troubled)
+        Ok(troubled)
     }
 
     /// Rejects events older than the inbox's retention: whether they were handled is unknown.
@@ -201,12 +222,13 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         self.retention.check(received.said_at, self.env.now()).map(|()| received)
     }
 
-    /// Retries as long as the failure is transient; `None` if the service stops meanwhile.
+    /// Retries as long as the failure is transient, and as the patience lasts.
     async fn insist<T, F: Future<Output = Result<T, Stop>> + Send>(
         &self,
         stop: &CancellationToken,
+        patience: Option<Duration>,
         work: impl Fn() -> F,
-    ) -> Option<Result<T, Blame>> {
+    ) -> Result<Result<T, Blame>, Left> {
         let mut retry = Retry::new(self.env.clone());
         let began = Instant::now();
         let _waits = self.progress.activities.begin_wait("a transaction");
@@ -219,16 +241,20 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
                 Err(Stop::Blamed(blame)) => break Err(blame),
                 Err(Stop::Transient(why)) => why,
             };
+            retry.failed(&format!("{} is paused: database unavailable: {why}", self.service));
             if began.elapsed() > LONG {
                 self.progress.away();
             }
-            retry.failed(&format!("{} is paused: database unavailable: {why}", self.service));
+            if patience.is_some_and(|patience| began.elapsed() > patience) {
+                self.progress.gives_back();
+                return Err(Left::Away);
+            }
             if !retry.wait(stop).await {
-                return None;
+                return Err(Left::Stopping);
             }
         };
         retry.succeeded(&format!("{} goes on", self.service));
-        Some(settled)
+        Ok(settled)
     }
 
     async fn transact(&self, group: &[Item<S::State>]) -> Result<(), Stop> {
@@ -240,6 +266,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             env: &*self.env,
         };
         committer.commit(&mut messages).await?;
+        self.progress.committed();
         messages.count();
         Ok(())
     }

@@ -69,6 +69,11 @@ pub trait MessageStore: Clone + Send + Sync + 'static {
     /// The process has survived handling it.
     async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure>;
 
+    /// Whether anything can be written: the end of an attempt that never began.
+    async fn probe(&self) -> Result<(), Failure> {
+        self.quarantine_end(&[]).await
+    }
+
     /// The broker refused these: they are retried, with growing delays.
     async fn postpone(&self, unsent: &[EventId], reason: &str) -> Result<(), Failure>;
 }

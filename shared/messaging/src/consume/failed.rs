@@ -2,8 +2,8 @@
 
 use super::{Consumer, Trouble, Troubled};
 use crate::{
-    BrokerError, Confirm, CrashPoint, MessageStore, Publication, Publisher, RetrySchedule, Store,
-    crash_at, dead_letters, header,
+    BrokerError, Confirm, CrashPoint, Message, MessageStore, Publication, Publisher, RetrySchedule,
+    Store, crash_at, dead_letters, header,
 };
 use telemetry::{metrics, trace_id};
 
@@ -20,13 +20,18 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     ) -> Result<(), BrokerError> {
         let names: Vec<_> =
             troubled.iter().map(|one| self.queues[one.queue].name.as_str()).collect();
-        let burst: Vec<_> = troubled.into_iter().map(|one| self.diversion(one)).collect();
-        let confirms = publisher.publish(&burst).await?;
+        let mut burst: Vec<_> = troubled.into_iter().map(|one| self.diversion(one)).collect();
+        let mut confirms = publisher.publish(&burst).await?;
+        for (confirm, sent) in confirms.iter_mut().zip(&mut burst) {
+            if *confirm == Confirm::Unroutable && is_retry(sent) {
+                *sent = self.without_retry(sent);
+                *confirm = publisher.publish(std::slice::from_ref(sent)).await?[0];
+            }
+        }
         if confirms.iter().all(|confirm| *confirm == Confirm::Stored) {
             crash_at(CrashPoint::PutAside);
             for (name, sent) in names.into_iter().zip(&burst) {
-                let retried = sent.exchange.ends_with(".retry");
-                let count = if retried { &metrics::RETRIED } else { &metrics::DEAD };
+                let count = if is_retry(sent) { &metrics::RETRIED } else { &metrics::DEAD };
                 count.add(1, [name]);
             }
             return Ok(());
@@ -35,6 +40,24 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             "{} cannot move a failed message to its retry or dead-letter queue",
             self.service
         )))
+    }
+
+    /// As a dead letter: nothing is bound for its wait, since the topology was made with other
+    /// retry delays.
+    fn without_retry(&self, sent: &Publication) -> Publication {
+        let tier = sent.message.text(header::DELAY).unwrap_or_default();
+        let failed = sent.message.text(header::REASON).unwrap_or_default();
+        let reason = format!("RETRY_DELAYS has {tier} and RabbitMQ has no queue for it: {failed}");
+        let event_id = sent.message.id.clone();
+        tracing::error!(event_id, queue = sent.routing_key, reason, "dead letter");
+        let mut message = sent.message.clone().with(header::REASON, reason);
+        message.headers.remove(header::DELAY);
+        self.dead(&sent.routing_key, message)
+    }
+
+    fn dead(&self, queue: &str, message: Message) -> Publication {
+        let exchange = format!("{}.dlx", self.service);
+        Publication { exchange, routing_key: dead_letters(queue), message }
     }
 
     fn diversion(&self, troubled: Troubled) -> Publication {
@@ -73,10 +96,13 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             Publication { exchange: format!("{}.retry", self.service), routing_key: queue, message }
         } else {
             tracing::error!(order_id, event_id, queue, reason, failures, trace_id, "dead letter");
-            let routing_key = dead_letters(&queue);
-            Publication { exchange: format!("{}.dlx", self.service), routing_key, message }
+            self.dead(&queue, message)
         }
     }
+}
+
+fn is_retry(sent: &Publication) -> bool {
+    sent.exchange.ends_with(".retry")
 }
 
 fn shortened(mut reason: String) -> String {

@@ -2,7 +2,7 @@
 //! handled alone, after a committed row has counted the attempt. A message that crashes the process
 //! again and again becomes a dead letter, and its neighbours do not.
 
-use super::{Consumer, Trouble, Troubled};
+use super::{Consumer, Left, Trouble, Troubled};
 use crate::{Message, MessageStore, Store, spans};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -13,30 +13,30 @@ pub const SUSPECT_AFTER: u32 = 2;
 const STARTS_MAX: u32 = 3;
 
 impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
-    /// `None` if the service stops before it is handled.
+    /// Once the attempt is counted, it is made, however long the database is unavailable: that is
+    /// not the message's fault.
     pub(super) async fn handle_alone(
         &self,
         queue: usize,
         message: Message,
         stop: &CancellationToken,
-    ) -> Option<Vec<Troubled>> {
+    ) -> Result<Vec<Troubled>, Left> {
         let name = &self.queues[queue].name;
         let suspect = fingerprint(name, &message);
-        let starts = self
-            .insist(stop, || async { Ok(self.message_store.quarantine_start(&suspect).await?) })
-            .await?;
+        let patience = Some(self.progress.patience());
+        let begin = || async { Ok(self.message_store.quarantine_start(&suspect).await?) };
+        let starts = self.insist(stop, patience, begin).await?;
         let handled = if starts.is_ok_and(|starts| starts > STARTS_MAX) {
             let reason = format!("quarantined: it has crashed the process {STARTS_MAX} times");
             spans::of_reaction(name, &message).fail(&reason);
-            Some(vec![Troubled { queue, message, trouble: Trouble::Dead(reason) }])
+            Ok(vec![Troubled { queue, message, trouble: Trouble::Dead(reason) }])
         } else {
-            self.handle(vec![(queue, message)], stop).await
+            self.handle(vec![(queue, message)], stop, None).await
         };
         // The process has survived, so the message is cleared; as a dead letter it may be tried
         // again.
-        self.insist(stop, || async { Ok(self.message_store.quarantine_end(&suspect).await?) })
-            .await?
-            .ok();
+        let end = || async { Ok(self.message_store.quarantine_end(&suspect).await?) };
+        self.insist(stop, None, end).await?.ok();
         handled
     }
 }

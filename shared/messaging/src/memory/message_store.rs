@@ -193,6 +193,10 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
         Ok(())
     }
 
+    async fn probe(&self) -> Result<(), Failure> {
+        self.begin().await.map(drop)
+    }
+
     async fn postpone(&self, unsent: &[EventId], _reason: &str) -> Result<(), Failure> {
         let mut tables = self.tables.lock().await;
         for id in unsent {

@@ -2,6 +2,7 @@
 //! of failure.
 
 mod shop;
+mod troubles;
 
 use messaging::{ConsumerState, Header, Message, header};
 use shop::*;
