@@ -11,7 +11,11 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+use tokio::time::Instant;
 
+/// A queue that is empty here may have its messages at another copy, which handles them, or gives
+/// them back, within this time.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 /// A database that fails this often ends the run.
 const FAILURES_MAX: usize = 10;
 
@@ -19,6 +23,9 @@ pub struct Deadline<S> {
     orders: S,
     /// Zero is never.
     after: Duration,
+    /// The backlog has been handled for at least this long before an order is cancelled.
+    settled_after: Duration,
+    caught_up_at: Mutex<Option<Instant>>,
     /// Where the next run begins, so that a run that was given up does not stop at the same order
     /// again.
     from: Mutex<OrderId>,
@@ -34,7 +41,19 @@ struct Troubles {
 
 impl<S> Deadline<S> {
     pub const fn new(orders: S, after: Duration) -> Self {
-        Self { orders, after, from: Mutex::new(OrderId::nil()) }
+        let settled_after =
+            if after.as_nanos() < SETTLED_AFTER.as_nanos() { after } else { SETTLED_AFTER };
+        let (caught_up_at, from) = (Mutex::new(None), Mutex::new(OrderId::nil()));
+        Self { orders, after, settled_after, caught_up_at, from }
+    }
+
+    /// Whether all that waited is handled, here and by other copies.
+    fn is_settled(&self, is_caught_up: bool) -> bool {
+        let mut at = self.caught_up_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_caught_up {
+            *at = None;
+        }
+        is_caught_up && at.get_or_insert_with(Instant::now).elapsed() >= self.settled_after
     }
 
     /// Not while there is a backlog: an order in it may have ended long ago.
@@ -44,7 +63,8 @@ impl<S> Deadline<S> {
     {
         let mut from = mem::take(&mut *self.from.lock().unwrap_or_else(PoisonError::into_inner));
         let mut troubles = Troubles::default();
-        let goes_on = || context.health.caught_up() && !context.stop.is_cancelled();
+        let goes_on =
+            || self.is_settled(context.health.caught_up()) && !context.stop.is_cancelled();
         while !self.after.is_zero() && goes_on() {
             let late = context.message_store.overdue(self.after, from, context.batch_max).await?;
             let Some(last) = late.last().copied() else { break };
@@ -114,7 +134,9 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     async fn run(bench: &Bench, deadline: Duration) -> anyhow::Result<()> {
-        Deadline::new(bench.orders.clone(), deadline).enforce(&bench.context).await
+        let settled_after = Duration::ZERO;
+        let deadline = Deadline::new(bench.orders.clone(), deadline);
+        Deadline { settled_after, ..deadline }.enforce(&bench.context).await
     }
 
     /// All orders were placed so long ago.
@@ -138,6 +160,22 @@ mod tests {
             run(&bench, MINUTE).await.unwrap();
             assert_eq!(bench.count(SAID).await, said, "{standing:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_copy_may_still_have_is_waited_for() {
+        let deadline = Deadline::new((), 20 * MINUTE);
+        for (passes_s, is_caught_up, is_settled) in [
+            (0, true, false),
+            (29, true, false),
+            (1, true, true),
+            (9, false, false),
+            (99, true, false),
+        ] {
+            tokio::time::advance(Duration::from_secs(passes_s)).await;
+            assert_eq!(deadline.is_settled(is_caught_up), is_settled);
+        }
+        assert_eq!(Deadline::new((), 2 * SETTLED_AFTER / 3).settled_after, 2 * SETTLED_AFTER / 3);
     }
 
     #[tokio::test]
