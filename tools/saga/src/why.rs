@@ -163,10 +163,10 @@ async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
     })?;
     let orders = databases.of("order")?;
     let mut fitting = order::audit::between(orders, first, last).await?;
-    let digits = text.replace('-', "").to_lowercase();
+    let end = end(text);
     for newest in [Some(NEWEST), None] {
         if fitting.is_empty() {
-            fitting = order::audit::ending(orders, &digits, newest).await?;
+            fitting = order::audit::ending(orders, &end, newest).await?;
         }
     }
     match (fitting.pop(), fitting.pop()) {
@@ -176,6 +176,19 @@ async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
         }
         _ => bail!("there is no order {text}: `saga order list` shows the newest"),
     }
+}
+
+/// The last digits of an id, with the hyphens that it has there.
+fn end(text: &str) -> String {
+    let digits: String = text.to_lowercase().chars().filter(|one| *one != '-').collect();
+    let mut end = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && [12, 16, 20, 24].contains(&(digits.len() - at)) {
+            end.push('-');
+        }
+        end.push(digit);
+    }
+    end
 }
 
 /// The first and the last id with this prefix.
@@ -287,6 +300,17 @@ async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_is_known_by_how_its_id_ends() {
+        let id = "0198ab1c-2d3e-7f40-8b51-23456789abcd";
+        let digits = id.replace('-', "");
+        for count in 1..=32 {
+            let ends = end(&digits[32 - count..]);
+            assert!(id.ends_with(&ends) && ends.replace('-', "").len() == count, "{ends}");
+        }
+        assert_eq!(end("8B51-2345"), "8b512345");
+    }
 
     #[test]
     fn an_order_is_known_by_how_its_id_begins() {
