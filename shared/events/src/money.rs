@@ -94,9 +94,12 @@ impl Serialize for Money {
     }
 }
 
+/// No event carries a negative amount, as its schema says.
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_json::Number::deserialize(deserializer)?.as_str().parse().map_err(D::Error::custom)
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let amount: Self = number.as_str().parse().map_err(D::Error::custom)?;
+        if amount.is_negative() { Err(D::Error::custom("is negative")) } else { Ok(amount) }
     }
 }
 
@@ -137,6 +140,7 @@ mod tests {
         assert_eq!("99999999999999999999999999999999".parse::<Money>(), Err(NotMoney::TooLarge));
         assert_eq!("one".parse::<Money>(), Err(NotMoney::NotANumber));
         assert!(serde_json::from_str::<Money>("\"1.00\"").is_err());
+        assert!(serde_json::from_str::<Money>("-0.01").is_err());
         assert_eq!(Money::MAX.plus(Money::cents(1)), Err(NotMoney::TooLarge));
         assert_eq!(Money::MAX.times(2), Err(NotMoney::TooLarge));
     }

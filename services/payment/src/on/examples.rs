@@ -1,7 +1,7 @@
 //! Payments and events for the tests beside the reactions.
 
 use crate::payment::{Charge, Payment, Status};
-use events::{CancelReason, Money, OrderCancelRequested, OrderCreated, PaymentMethod};
+use events::{CancelReason, Item, Money, OrderCancelRequested, OrderCreated, PaymentMethod};
 use reaction::{Decision, Heard, On, scenario::heard};
 use uuid::Uuid;
 
@@ -13,7 +13,11 @@ pub fn created() -> OrderCreated {
         customer_id: Uuid::from_u128(8),
         payment_method: PaymentMethod::Pix,
         total_amount: Money::cents(9980),
-        items: Vec::new(),
+        items: vec![Item {
+            product_id: Uuid::from_u128(1),
+            quantity: 2,
+            unit_price: Money::cents(4990),
+        }],
     }
 }
 

@@ -12,6 +12,9 @@ impl On<OrderCreated> for Payment {
         if self.charge.is_some() {
             return Decision::nothing();
         }
+        if event.items.is_empty() || event.items.iter().any(|item| item.quantity == 0) {
+            return Decision::impossible("an order of nothing is not charged");
+        }
         let OrderCreated { order_id, payment_method, total_amount, .. } = event.event;
         let items = event.items.clone();
         let charge = Charge::new(order_id, payment_method, total_amount, items, event.as_cause());
@@ -31,6 +34,15 @@ mod tests {
         let charge = after.charge.unwrap();
         assert_eq!((charge.status, charge.due_in), (Status::Pending, Some(Duration::ZERO)));
         assert_eq!(charge.charge_key, heard(created()).id);
+    }
+
+    #[test]
+    fn an_order_of_nothing_is_not_charged() {
+        let mut empty = created();
+        empty.items[0].quantity = 0;
+        given(Payment::default()).when(empty.clone()).then_impossible();
+        empty.items.clear();
+        given(Payment::default()).when(empty).then_impossible();
     }
 
     #[test]
