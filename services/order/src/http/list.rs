@@ -51,7 +51,7 @@ impl Asked {
             customer_id: parse::<Uuid>(&mut errors, "customer_id", self.customer_id.as_deref()),
             after: parse::<Cursor>(&mut errors, "cursor", self.cursor.as_deref()),
             client: None,
-            limit: parse(&mut errors, "limit", self.limit.as_deref()).unwrap_or(LIMIT),
+            limit: self.limit.as_ref().map_or(Ok(LIMIT), |limit| limit.parse()).unwrap_or(0),
         };
         if !(1..=LIMIT_MAX).contains(&filter.limit) {
             errors.insert("limit".into(), vec![format!("must be between 1 and {LIMIT_MAX}")]);
