@@ -12,6 +12,7 @@ use servers::{
 
 pub use self::parts::{Server, Servers};
 use crate::definitions::{logins, topology};
+use crate::keys;
 use crate::settings::{CLUSTER_MARK, Database, Listener, SUPERUSER_PASSWORD, Settings, VHOST};
 
 /// Marks a directory as made by us, so that we may delete it.
@@ -91,14 +92,15 @@ impl<'a> Home<'a> {
         Servers::of(self, self.settings)
     }
 
-    /// Records the ports and the provider in use, and fails if they are changed while something
-    /// runs.
+    /// Records the ports, the provider and the doors in use, and fails if they are changed while
+    /// something runs.
     pub fn note_ports(&self, services_run: bool) -> Result<()> {
         let file = self.dir().join("ports");
         let line = |(port, variable)| format!("{variable}={port}\n");
         let mut ports: String = self.settings.ports().into_iter().map(line).collect();
         ports += &format!("GATEWAY={}\n", self.settings.gateway.name());
         ports += &format!("TLS={}\n", u8::from(self.settings.tls.is_some()));
+        ports += &format!("API_KEYS={}\n", keys::setting(self.settings));
         let noted = fs::read_to_string(&file).unwrap_or_else(|_| ports.clone());
         let changed = noted.lines().find(|line| !ports.lines().any(|other| other == *line));
         if let Some(changed) = changed

@@ -55,6 +55,11 @@ pub fn file(settings: &Settings) -> PathBuf {
     settings.home.join("operator.key")
 }
 
+/// `API_KEYS`, as order and `saga up` are given it.
+pub const fn setting(settings: &Settings) -> &'static str {
+    if settings.are_keys_required { "required" } else { "off" }
+}
+
 /// Makes an operator's key, where keys are required and it is not there; only this user can read
 /// it. The file comes first, so that a crash leaves no valid key that is not in it.
 pub async fn ensure_operator(settings: &Settings) -> Result<()> {

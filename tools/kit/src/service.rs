@@ -14,6 +14,7 @@ use servers::{Process, background, spawn};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::keys;
 use crate::settings::{COPIES, Database, Gateway, Listener, Settings};
 
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -86,8 +87,7 @@ impl Service {
             environment.push(("HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")));
             environment.extend(page(settings));
             environment.extend(settings.order_variables());
-            let keys = if settings.are_keys_required { "required" } else { "off" };
-            environment.push(("API_KEYS".to_owned(), keys.to_owned()));
+            environment.push(("API_KEYS".to_owned(), keys::setting(settings).to_owned()));
             if settings.is_demo {
                 secrets.push(("OPERATOR_AMQP_URL", settings.amqp_url()));
             }

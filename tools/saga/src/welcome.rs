@@ -21,7 +21,7 @@ const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -
 pub fn print(settings: &Settings, urls: &Urls, took: Option<Duration>) {
     match took {
         Some(took) => say!("\nQuadrille is up, after {:.1} s.\n", took.as_secs_f32()),
-        None => say!("\nQuadrille is up already.\n"),
+        None => say!("\nQuadrille is up already. Other settings take effect after `saga stop`.\n"),
     }
     urls.print();
     say!("\nA first order:\n\n{}", first_order(settings, urls));

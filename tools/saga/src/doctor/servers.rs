@@ -142,7 +142,8 @@ pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
             Ok(Ok(seen)) => judge(&what, &seen, SystemEnv.now()),
             Ok(Err(why)) => unreachable(&what, &why),
             Err(_) => {
-                Finding::wrong(&what, "its database does not answer", "`make up` restarts it")
+                let mend = "it is frozen or overloaded: `make stop`, then `make up` restarts it";
+                Finding::wrong(&what, "its database does not answer", mend)
             }
         });
     }

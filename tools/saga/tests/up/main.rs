@@ -253,6 +253,10 @@ fn where_keys_are_required_the_commands_have_an_operators() {
     let key = std::fs::read_to_string(&file).unwrap();
     let again = saga.run(&["up"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), key, "another `up` keeps it");
+    // From a shell that does not have the setting, it must not come back without its door.
+    let mut open = saga.command(&["up"]);
+    let (_, complained) = text(&open.env("API_KEYS", "off").output().unwrap());
+    assert!(complained.contains("it runs with API_KEYS=required: `saga stop` it"), "{complained}");
     let placed = saga.run(&["order", "place", "--scenario", "confirmed", "--watch"]);
     assert!(placed.contains("CONFIRMED"), "{placed}");
 

@@ -22,6 +22,8 @@ pub async fn run(
         .args(["--host=127.0.0.1", "--username=postgres", "--dbname=postgres"])
         .arg(format!("--port={}", config.port))
         .env("PGPASSWORD", &config.superuser_password)
+        // A server that is frozen takes connections, and never answers.
+        .env("PGCONNECT_TIMEOUT", "10")
         .envs(config.tls.iter().flat_map(encryption::variables))
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
