@@ -24,6 +24,8 @@ const TAKEN: [&str; 62] = [
     "unsafe", "unsized", "unrouted", "use", "virtual", "where", "while", "yield",
 ];
 const NAME_MAX: usize = 20;
+const CONTAINERS: [&str; 3] =
+    ["docker-compose.yml", "deploy/docker/cluster.yml", "deploy/docker/tls.yml"];
 
 impl Request {
     pub fn new(name: &str, hears: &[String], says: &[String]) -> Result<Self> {
@@ -57,9 +59,13 @@ impl Request {
         self.hears.iter().map(String::as_str).zip(answers.chain(std::iter::repeat(None)))
     }
 
-    /// Neither a package of ours nor a library has its name.
+    /// Neither a package of ours, nor a library, nor a container has its name.
     pub fn check_free(&self, plan: &Plan) -> Result<()> {
         let Self { name, .. } = self;
+        for file in CONTAINERS {
+            let is_taken = plan.read(file)?.lines().any(|line| line == format!("  {name}:"));
+            ensure!(!is_taken, "{file} has a {name} already: choose another name");
+        }
         // A shared crate's library has its short name.
         let packages = ["", "quadrille-"].map(|prefix| format!("name = \"{prefix}{name}\""));
         let lock = plan.read("Cargo.lock")?;
@@ -108,6 +114,7 @@ fn known() -> BTreeSet<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn refused(name: &str, hears: &[&str], says: &[&str]) -> String {
         let own = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
@@ -122,6 +129,12 @@ mod tests {
         }
         for name in ["shipping", "type", "admin", "postgres"] {
             assert!(refused(name, &heard, &[]).contains("taken"), "{name}");
+        }
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        for name in ["rabbitmq", "collector", "haproxy", "saga"] {
+            let request = Request::new(name, &["payment.approved".to_owned()], &[]).unwrap();
+            let why = request.check_free(&Plan::of(root)).unwrap_err().to_string();
+            assert!(why.contains("choose another name"), "{why}");
         }
         let unknown = refused("mail", &["payment.sneezed"], &[]);
         assert!(unknown.contains("payment.sneezed") && unknown.contains("payment.approved"));
