@@ -49,7 +49,7 @@ pub use progress::{ConsumerState, Progress};
 pub use queue::{Queue, Received};
 pub use rabbit::RabbitMq;
 pub use relay::{Outbox, Relay};
-pub use retention::Retention;
+pub use retention::{KEEP_DAYS, Retention};
 pub use retry::Retry;
 pub use schedule::{RetrySchedule, parse_duration};
 pub use store::{Batch, LoadedBatch, Store};

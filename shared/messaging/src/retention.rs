@@ -15,9 +15,12 @@ pub struct Retention {
     days: u16,
 }
 
+/// Unless the setting of this name says otherwise.
+pub const KEEP_DAYS: u16 = 30;
+
 impl Default for Retention {
     fn default() -> Self {
-        Self::days(30)
+        Self::days(KEEP_DAYS)
     }
 }
 

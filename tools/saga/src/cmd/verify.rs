@@ -37,6 +37,7 @@ pub struct Verify {
     from_start: bool,
     /// Check again and again, with a pause of so many seconds
     #[arg(long, value_name = "SECONDS", requires = "since_last")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
     /// Write metrics to this file, for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
