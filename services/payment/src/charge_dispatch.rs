@@ -11,7 +11,7 @@ use messaging::{Batch, LoadedBatch};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,19 +19,50 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
+use uuid::Uuid;
 
 #[derive(Clone)]
 pub struct ChargeDispatch(Arc<Inner>);
 
-/// A claimed charge, with its permit to call the provider.
+/// A claimed charge, in hand.
 pub(super) struct Taken {
     pub charge: Charge,
-    pub permit: OwnedSemaphorePermit,
+    pub hand: Hand,
+}
+
+/// Held from before the claim is committed until the answer is written.
+pub(super) struct Hand {
+    /// To call the provider.
+    _permit: OwnedSemaphorePermit,
+    _claim: Arc<HeldClaim>,
+}
+
+/// While it lives, the reaper leaves the claim alone.
+pub(super) struct HeldClaim {
+    claim: Uuid,
+    dispatch: ChargeDispatch,
+}
+
+impl Hand {
+    pub(super) const fn new(permit: OwnedSemaphorePermit, claim: Arc<HeldClaim>) -> Self {
+        Self { _permit: permit, _claim: claim }
+    }
+}
+
+impl Drop for HeldClaim {
+    fn drop(&mut self) {
+        let mut held = self.dispatch.held();
+        if let Some(place) = held.iter().position(|claim| *claim == self.claim) {
+            held.swap_remove(place);
+        }
+    }
 }
 
 struct Inner {
     /// Bounds the charges in hand: a permit is held until the answer is written.
     room: Arc<Semaphore>,
+    /// The claims in hand.
+    held: Mutex<Vec<Uuid>>,
     in_flight_max: usize,
     breaker: Mutex<Breaker>,
     began: Instant,
@@ -47,6 +78,7 @@ impl ChargeDispatch {
         let (handed, taken) = mpsc::unbounded_channel();
         let inner = Inner {
             room: Arc::new(Semaphore::new(limits.in_flight_max)),
+            held: Mutex::default(),
             in_flight_max: limits.in_flight_max,
             breaker: Mutex::new(Breaker::new(limits)),
             began: Instant::now(),
@@ -73,9 +105,10 @@ impl ChargeDispatch {
         };
         let is_well = self.breaker(|breaker| breaker.is_closed());
         if let Some(permit) = self.permit_now().filter(|_| is_well) {
-            let taken = charge.clone().take_up(charge.cause.event_id);
+            let claim = charge.cause.event_id;
+            let taken = charge.clone().take_up(claim);
             charges.put(order, taken.into());
-            charges.taken.insert(order, permit);
+            charges.taken.insert(order, Hand::new(permit, self.hold(claim)));
         }
     }
 
@@ -83,12 +116,12 @@ impl ChargeDispatch {
     pub fn committed(&self, charges: Charges) {
         let Charges { batch, taken } = charges;
         let is_due = any_due(&batch);
-        for (order, permit) in taken {
+        for (order, hand) in taken {
             if let Some(charge) = batch.get(order, &[]).charge
                 && charge.claim.is_some()
             {
                 // Without a desk that receives it, the reaper takes it over.
-                let _ = self.0.handed.send(Taken { charge, permit });
+                let _ = self.0.handed.send(Taken { charge, hand });
             }
         }
         if is_due {
@@ -130,6 +163,20 @@ impl ChargeDispatch {
         self.0.room.clone().try_acquire_owned().ok()
     }
 
+    /// A claim is in hand from here on: before it is committed.
+    pub(super) fn hold(&self, claim: Uuid) -> Arc<HeldClaim> {
+        self.held().push(claim);
+        Arc::new(HeldClaim { claim, dispatch: self.clone() })
+    }
+
+    pub(super) fn holds(&self, claim: Uuid) -> bool {
+        self.held().contains(&claim)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Uuid>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.0.in_flight_max - self.0.room.available_permits()
     }
@@ -156,10 +203,10 @@ fn any_due(batch: &Batch<Payment>) -> bool {
     charges.any(|charge| charge.due_in.is_some())
 }
 
-/// A batch of payments, and the permits of the claimed ones.
+/// A batch of payments, and those of them that are in hand.
 pub struct Charges {
     batch: Batch<Payment>,
-    taken: BTreeMap<OrderId, OwnedSemaphorePermit>,
+    taken: BTreeMap<OrderId, Hand>,
 }
 
 impl Charges {
@@ -221,15 +268,20 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| handed.try_recv().ok()).collect();
         assert!(taken.iter().all(|taken| taken.charge.claim == Some(taken.charge.cause.event_id)));
         assert_eq!((taken.len(), dispatch.in_flight()), (2, 2));
+        let claim = taken[0].charge.claim.unwrap();
+        assert!(dispatch.holds(claim));
         drop(taken);
-        assert_eq!(dispatch.in_flight(), 0);
+        assert_eq!((dispatch.in_flight(), dispatch.holds(claim)), (0, false));
     }
 
     #[test]
     fn what_is_not_committed_leaves_its_room_to_others() {
         let (dispatch, mut handed) = dispatch(2);
-        drop(decided(&dispatch, 2));
-        assert_eq!(dispatch.in_flight(), 0);
+        let charges = decided(&dispatch, 2);
+        let claim = charges.get(OrderId::from_u128(1), &[]).charge.unwrap().claim.unwrap();
+        assert!(dispatch.holds(claim), "it may be committed at any time");
+        drop(charges);
+        assert_eq!((dispatch.in_flight(), dispatch.holds(claim)), (0, false));
         assert!(handed.try_recv().is_err());
     }
 

@@ -7,7 +7,7 @@ mod writing;
 use crate::{
     Settings,
     breaker::Room,
-    charge_dispatch::{ChargeDispatch, Taken},
+    charge_dispatch::{ChargeDispatch, Hand, Taken},
     gateway::{Gateway, Request},
     metrics::ProviderCall,
     payment::{Call, Charge, Status},
@@ -41,7 +41,7 @@ struct Answered {
     verdict: Verdict,
 }
 
-type InHand = (Answered, OwnedSemaphorePermit);
+type InHand = (Answered, Hand);
 
 impl Desk {
     pub fn new(gateway: Arc<dyn Gateway>, settings: Settings) -> Self {
@@ -64,17 +64,27 @@ impl Desk {
         );
     }
 
-    /// Releases the claims of dead copies, and expired ones: such a charge is looked up, never
-    /// charged again blindly.
+    /// Releases the claims of dead copies, expired ones, and this copy's own that it does not have
+    /// in hand: such a charge is looked up, never charged again blindly.
     pub async fn reap<L: ChargeRepository>(self, context: Context<L>) -> anyhow::Result<()> {
-        let left =
-            context.message_store.put_back(self.settings.reap_after, context.batch_max).await?;
+        let Context { message_store, batch_max, .. } = &context;
+        let left = message_store.put_back(self.settings.reap_after, *batch_max).await?;
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(
                 charges = left,
                 "taking over charges that a dead or frozen copy had in hand"
             );
+        }
+        let is_held = |claim| self.dispatch.holds(claim);
+        let lost = message_store.put_back_lost(self.settings.gateway_timeout, is_held).await?;
+        if lost > 0 {
+            tracing::warn!(
+                charges = lost,
+                "looking up charges that this copy has claimed and does not have in hand"
+            );
+        }
+        if left + lost > 0 {
             self.dispatch.wake();
         }
         Ok(())
@@ -201,6 +211,7 @@ impl Desk {
         answers: &mpsc::UnboundedSender<InHand>,
     ) -> Result<bool, database::Failure> {
         let claim = context.env.new_id();
+        let held = self.dispatch.hold(claim);
         let began = Instant::now();
         let busy = context.health.activities.begin("the claiming of charges");
         let taken = context.message_store.take_due(claim, permits.len()).await;
@@ -212,7 +223,8 @@ impl Desk {
         }
         let any = !charges.is_empty();
         for (charge, permit) in charges.into_iter().zip(permits) {
-            self.spawn(Taken { charge, permit }, answers.clone());
+            let hand = Hand::new(permit, held.clone());
+            self.spawn(Taken { charge, hand }, answers.clone());
         }
         Ok(any)
     }
@@ -224,7 +236,7 @@ impl Desk {
     }
 
     /// A slow provider delays only its own customer.
-    fn spawn(&self, Taken { mut charge, permit }: Taken, answers: mpsc::UnboundedSender<InHand>) {
+    fn spawn(&self, Taken { mut charge, hand }: Taken, answers: mpsc::UnboundedSender<InHand>) {
         let desk = self.clone();
         tokio::spawn(async move {
             let Some(verdict) = desk.ask(&mut charge).await else {
@@ -239,7 +251,7 @@ impl Desk {
                 );
             }
             // The writer lives as long as there is a receiver.
-            let _ = answers.send((Answered { charge, verdict }, permit));
+            let _ = answers.send((Answered { charge, verdict }, hand));
         });
     }
 

@@ -23,8 +23,8 @@ pub struct Settings {
     /// A file of certificates (PEM) to verify an https provider by, instead of the machine's
     #[arg(long, env = "PAYMENT_GATEWAY_CA_FILE", value_name = "PAYMENT_GATEWAY_CA_FILE")]
     pub gateway_ca_file: Option<PathBuf>,
-    /// Timeout of a call to the provider; shorter than a shutdown's limit
-    #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "8s")]
+    /// Timeout of a call to the provider; a shutdown waits 7 s for calls and the writing of answers
+    #[arg(long, env = "PAYMENT_GATEWAY_TIMEOUT", default_value = "6s")]
     #[arg(value_name = "PAYMENT_GATEWAY_TIMEOUT", value_parser = parse_duration)]
     pub gateway_timeout: Duration,
     /// Age at which another copy takes over a claimed charge; at once, where the copy is dead
@@ -121,6 +121,12 @@ pub fn usual() -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_is_in_hand_when_the_service_stops_is_answered_and_written_before_it_ends() {
+        let for_the_answer = Duration::from_secs(1);
+        assert!(usual().gateway_timeout + for_the_answer <= service::DRAIN_MAX);
+    }
 
     #[test]
     fn without_a_word_about_the_provider_there_is_no_service() {

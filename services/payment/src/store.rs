@@ -222,6 +222,40 @@ pub async fn put_back(
     Ok(left.len())
 }
 
+/// Releases the claims that are this copy's own and not held. They are read first: a claim that can
+/// be read was held before, until its answer was written or its commit's answer was lost.
+pub async fn put_back_lost(
+    message_store: &PgMessageStore,
+    age: Duration,
+    is_held: impl Fn(Uuid) -> bool,
+) -> Result<usize, Failure> {
+    let own: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT claim
+         FROM payments
+         WHERE claim IS NOT NULL
+             AND claimed_at <= now() - $1 * INTERVAL '1 millisecond'
+             AND claimed_by = current_setting('application_name')",
+    )
+    .bind(millis(age))
+    .fetch_all(&message_store.pool)
+    .await?;
+    let lost: Vec<_> = own.into_iter().filter(|claim| !is_held(*claim)).collect();
+    if lost.is_empty() {
+        return Ok(0);
+    }
+    let tx = message_store.begin().await?;
+    let query = tx.query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM payments
+              WHERE claim = ANY($1) AND claimed_by = current_setting('application_name')
+              FOR UPDATE SKIP LOCKED",
+    ));
+    let lost = change(&tx, query.bind(lost).rows().await?, Charge::put_back)?;
+    tx.commit().await?;
+    Ok(lost.len())
+}
+
 /// Saves the outcome of each.
 fn change(
     tx: &Session,

@@ -3,6 +3,7 @@
 
 use crate::{
     erased::{self, Done, ErasedStatement, Rows, Steps},
+    failure::is_read_only,
     idle::{IdleConnections, Live},
     limits::late,
 };
@@ -37,7 +38,7 @@ enum State {
     Ready,
     /// In use; or abandoned half-way, or after an error.
     Busy,
-    /// Silent, or broken.
+    /// Silent, or broken, or of a server that is a standby now.
     Lost,
 }
 
@@ -78,7 +79,7 @@ impl PgConnection {
         let watched = async move {
             match work.await {
                 Ok(done) => {
-                    *state = State::after(done.as_ref().err());
+                    *state = State::after(done.as_ref().err(), idle);
                     done
                 }
                 Err(_) => Err(silent(state, idle)),
@@ -89,9 +90,13 @@ impl PgConnection {
 }
 
 impl State {
-    fn after(failure: Option<&Error>) -> Self {
+    fn after(failure: Option<&Error>, idle: &IdleConnections) -> Self {
         match failure {
             None | Some(Error::Encode(_) | Error::RowNotFound) => Self::Ready,
+            Some(why) if is_read_only(why) => {
+                idle.forget();
+                Self::Lost
+            }
             // The server may have ended the session with it.
             Some(Error::Database(_)) => Self::Busy,
             Some(_) => Self::Lost,
@@ -144,7 +149,7 @@ impl Stream for Watched<'_> {
                 match &next {
                     None => *this.state = State::Ready,
                     Some(Ok(_)) => {}
-                    Some(Err(why)) => *this.state = State::after(Some(why)),
+                    Some(Err(why)) => *this.state = State::after(Some(why), this.idle),
                 }
                 Poll::Ready(next)
             }

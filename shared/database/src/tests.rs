@@ -354,6 +354,21 @@ async fn a_server_that_becomes_a_standby_is_left() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_refused_a_write_leaves_the_server_too() {
+    // One reader and one writer, as above.
+    let pool = PgPool::new(&throwaway_url().await, "test", 1, Limits::DEFAULT).unwrap();
+    transact(&pool, "CREATE TABLE notes (id INTEGER)").await;
+    let protect = "SET default_transaction_read_only = on";
+    transact(&pool, protect).await;
+    sqlx::query(protect).execute(&pool).await.unwrap();
+    let insert = || sqlx::query("INSERT INTO notes VALUES (1)").execute(&pool);
+    let why = insert().await.unwrap_err();
+    assert!(why.to_string().contains("read-only"), "{why}");
+    insert().await.unwrap();
+    transact(&pool, "INSERT INTO notes VALUES (1)").await;
+}
+
+#[tokio::test]
 async fn a_dead_host_is_passed_over_and_so_is_a_silent_one() {
     let url = throwaway_url().await;
     let (first, other) = (Link::to(&url).await, Link::to(&url).await);

@@ -23,7 +23,6 @@ pub use post::{Post, into};
 
 /// So many are published before their confirms are awaited.
 const BURST_MAX: usize = 100;
-pub const REPAIRED_MEANWHILE: &str = "somebody has repaired it meanwhile";
 
 /// Plans a replay of each, by the retention of the consumers' inboxes.
 pub async fn judge(
@@ -51,20 +50,11 @@ pub async fn replay(
     let judged = judge(books, retention, &lease.letters()).await?;
     let mut all = Vec::with_capacity(judged.len());
     let mut going = Vec::new();
-    for (taken, (past, plan)) in lease.taken.iter().zip(judged) {
-        let (to, outcome) = match plan {
-            ReplayPlan::Goes { to } => (to, Outcome::Replayed),
-            ReplayPlan::NoEffect { to } => (to, Outcome::NoEffect),
-            ReplayPlan::Refused { why } => {
-                all.push(Done::of(&taken.letter, Outcome::Refused, why));
-                continue;
-            }
-        };
-        if past.prior_action == Some(PriorAction::Purged) && !books.revive(&taken.letter).await? {
-            all.push(Done::of(&taken.letter, Outcome::Refused, REPAIRED_MEANWHILE.into()));
-            continue;
+    for (taken, judged) in lease.taken.iter().zip(judged) {
+        match begin(books, &taken.letter, judged).await? {
+            Ok((to, outcome)) => going.push((taken, to, outcome)),
+            Err(why) => all.push(Done::of(&taken.letter, Outcome::Refused, why)),
         }
-        going.push((taken, to, outcome));
     }
     for burst in going.chunks(BURST_MAX) {
         let letters: Vec<_> =
@@ -78,6 +68,23 @@ pub async fn replay(
         }
     }
     Ok(all)
+}
+
+/// Its queue, and the outcome once it is there; or why it is refused. It is no longer purged.
+pub async fn begin(
+    books: &mut impl Books,
+    letter: &Letter,
+    (past, plan): (Past, ReplayPlan),
+) -> Result<Result<(String, Outcome), String>> {
+    let begun = match plan {
+        ReplayPlan::Goes { to } => (to, Outcome::Replayed),
+        ReplayPlan::NoEffect { to } => (to, Outcome::NoEffect),
+        ReplayPlan::Refused { why } => return Ok(Err(why)),
+    };
+    if past.prior_action == Some(PriorAction::Purged) && !books.revive(letter).await? {
+        return Ok(Err("somebody has repaired it meanwhile".into()));
+    }
+    Ok(Ok(begun))
 }
 
 pub fn now() -> DateTime<Utc> {

@@ -18,7 +18,7 @@ pub mod header {
     /// The original queue, to which it returns.
     pub const QUEUE: &str = "queue";
     pub const FAILED_AT: &str = "failed-at";
-    /// How often an operator has replayed it from the dead letters, and when last.
+    /// How often an operator has replayed it, from the dead letters or the history, and when last.
     pub const REPLAYED: &str = "replayed";
     pub const REPLAYED_AT: &str = "replayed-at";
     /// Why the properties could not be read, and how they begin: the only headers of such a

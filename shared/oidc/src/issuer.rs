@@ -176,14 +176,8 @@ impl Inner {
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let decoded: TokenData<Map<String, Value>> = decode(token, &key.key, &validation)?;
-        let expires_s = decoded.claims.get("exp").and_then(Value::as_u64).unwrap_or_default();
-        let ends_s = expires_s.saturating_add(LEEWAY.as_secs());
-        let lifetime_s = ends_s.saturating_sub(get_current_timestamp());
-        Ok(Verified {
-            claims: decoded.claims,
-            lifetime: Duration::from_secs(lifetime_s),
-            withdrawn: key.withdrawn.clone(),
-        })
+        let lifetime = lifetime(decoded.claims.get("exp"), get_current_timestamp());
+        Ok(Verified { claims: decoded.claims, lifetime, withdrawn: key.withdrawn.clone() })
     }
 
     async fn look(&self) -> anyhow::Result<()> {
@@ -222,5 +216,29 @@ impl Inner {
         })?;
         ensure!(answer.status == StatusCode::OK, "{url} answers {}", answer.status);
         Ok(answer.body.map_err(|why| anyhow::anyhow!("{url}: {why}"))?.to_vec())
+    }
+}
+
+/// The end is a NumericDate, which may have a fraction.
+fn lifetime(exp: Option<&Value>, now_s: u64) -> Duration {
+    let whole = |exp: &Value| exp.as_u64().or_else(|| Some(exp.as_f64()? as u64));
+    let expires_s = exp.and_then(whole).unwrap_or_default();
+    Duration::from_secs(expires_s.saturating_add(LEEWAY.as_secs()).saturating_sub(now_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_token_lasts_until_its_end_and_the_leeway_whether_that_is_whole_seconds_or_not() {
+        let lifetime = |exp: Value| lifetime(Some(&exp), 1_800_000_000).as_secs();
+        let leeway = LEEWAY.as_secs();
+        assert_eq!(lifetime(json!(1_800_000_060)), 60 + leeway);
+        assert_eq!(lifetime(json!(1_800_000_060.75)), 60 + leeway);
+        assert_eq!(lifetime(json!(1.800_000_06e9)), 60 + leeway);
+        assert_eq!(lifetime(json!(1_700_000_000.5)), 0);
+        assert!(lifetime(json!(1e300)) > u64::MAX / 2, "for ever");
     }
 }

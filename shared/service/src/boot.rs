@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// The last part of it, for the relay to publish the events of HTTP and the workers.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// What HTTP and the workers have of it: a call that lasts longer is cut off.
+pub const DRAIN_MAX: Duration = SHUTDOWN_MAX.saturating_sub(LAST_WORDS_MAX);
 /// How long HTTP waits for the broker before it opens without.
 const BROKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -198,7 +200,7 @@ impl Boot {
             ended = first_failure(&mut tasks, &stop) => ended,
         };
         let until = Instant::now() + SHUTDOWN_MAX;
-        let finished = timeout_at(until - LAST_WORDS_MAX, drain(&mut tasks)).await;
+        let finished = timeout(DRAIN_MAX, drain(&mut tasks)).await;
         said.cancel();
         let published = timeout_at(until, drain(&mut relay)).await;
         let all = finished.and(published);

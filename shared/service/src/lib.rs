@@ -24,7 +24,7 @@ use sampling::Sample;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-pub use boot::Running;
+pub use boot::{DRAIN_MAX, Running};
 pub use clock::Clock;
 pub use command::main;
 pub use health::Health;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use audit::{Databases, Endpoints};
-use dead_letters::{Post, into};
+use dead_letters::{Post, into, now};
 use events::{EventId, said_by};
 use messaging::history::{self, Range};
-use messaging::{Outgoing, Publication};
+use messaging::{Outgoing, Publication, header};
 use serde::Serialize;
 
 pub use bounds::{From, Moment, Wanted};
@@ -78,9 +78,12 @@ impl Replay {
         }
     }
 
+    /// By its header a consumer refuses an event that was repaired meanwhile.
     async fn publish(&mut self, page: &[Outgoing]) -> Result<()> {
+        let at = now().to_rfc3339();
         let to_queue = |event: &Outgoing| {
             let Publication { message, .. } = event.publication();
+            let message = message.with(header::REPLAYED, 1).with(header::REPLAYED_AT, at.as_str());
             into(&self.report.queue, message)
         };
         let burst: Vec<_> = page.iter().map(to_queue).collect();

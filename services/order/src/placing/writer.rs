@@ -1,5 +1,5 @@
-//! Writes all waiting orders in one statement, and answers only once the outcome is known, as long
-//! as it can be found out.
+//! Writes all waiting orders in one transaction, and answers only once the outcome is known, as
+//! long as it can be found out.
 
 use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
 use crate::{

@@ -27,6 +27,16 @@ pub trait ChargeRepository: MessageStore {
         max: usize,
     ) -> impl Future<Output = Result<usize, Failure>> + Send;
 
+    /// Releases this copy's own claims that are older than `age` and not held: the answer to their
+    /// commit was lost. What is not held once a claim is seen here never will be.
+    fn put_back_lost(
+        &self,
+        _age: Duration,
+        _is_held: impl Fn(Uuid) -> bool + Send,
+    ) -> impl Future<Output = Result<usize, Failure>> + Send {
+        async { Ok(0) }
+    }
+
     /// The time until the next charge is due.
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, Failure>> + Send;
 
@@ -46,6 +56,14 @@ impl ChargeRepository for PgMessageStore {
 
     async fn put_back(&self, age: Duration, max: usize) -> Result<usize, Failure> {
         store::put_back(self, age, max).await
+    }
+
+    async fn put_back_lost(
+        &self,
+        age: Duration,
+        is_held: impl Fn(Uuid) -> bool + Send,
+    ) -> Result<usize, Failure> {
+        store::put_back_lost(self, age, is_held).await
     }
 
     async fn next_due_in(&self) -> Result<Option<Duration>, Failure> {

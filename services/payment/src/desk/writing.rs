@@ -23,9 +23,9 @@ impl Desk {
     ) {
         let mut waiting = Vec::new();
         while answered.recv_many(&mut waiting, context.batch_max).await > 0 {
-            let (answers, permits): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            let (answers, hands): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
             self.settle(context, answers).await;
-            drop(permits);
+            drop(hands);
             self.dispatch.gave_back();
         }
     }

@@ -152,6 +152,24 @@ async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
 }
 
 #[tokio::test]
+async fn a_claim_of_ones_own_that_is_not_in_hand_is_due_to_be_looked_up() {
+    let url = database::testing::throwaway_url().await;
+    let copy =
+        |name: &str| PgMessageStore::new(PgPool::new(&url, name, 4, Limits::DEFAULT).unwrap());
+    let (one, other) = (copy("copy 1"), copy("copy 2"));
+    crate::service(&crate::settings::usual()).unwrap().migrate(&one.pool).await.unwrap();
+    put(&one, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
+    take_due(&one, ME, 9).await.unwrap();
+    let (now, long) = (Duration::ZERO, Duration::from_hours(1));
+    assert_eq!(put_back_lost(&one, now, |claim| claim == ME).await.unwrap(), 0, "in hand");
+    assert_eq!(put_back_lost(&other, now, |_| false).await.unwrap(), 0, "another's");
+    assert_eq!(put_back_lost(&one, long, |_| false).await.unwrap(), 0, "too young");
+    assert_eq!(put_back_lost(&one, now, |_| false).await.unwrap(), 1);
+    let left = get(&one).await;
+    assert_eq!((left.claim, left.in_doubt, left.next_call), (None, true, Call::LookUp));
+}
+
+#[tokio::test]
 async fn a_mark_on_a_charge_in_hand_leaves_it_in_hand_and_as_old_as_it_is() {
     let message_store = migrated().await;
     put(&message_store, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;

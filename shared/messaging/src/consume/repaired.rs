@@ -1,11 +1,13 @@
 //! Refuses dead letters that were repaired: the repair went on as another event. The old message
-//! may still be in the DLQ and be replayed; the consumer's database records the repair.
+//! may still be in the DLQ or in its publisher's history, and be replayed; the consumer's database
+//! records the repair.
 
 use super::{Consumer, Item, Stop, Trouble};
 use crate::{Message, MessageStore, Store, header};
 
 impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
-    /// Fails messages that were repaired. Only messages that have failed before are checked.
+    /// Fails messages that were repaired. Only those that have failed before, or are replayed,
+    /// are checked.
     pub(super) async fn refuse_repaired(
         &self,
         tx: &mut L::Tx,

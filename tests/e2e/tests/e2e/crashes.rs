@@ -1,9 +1,12 @@
 //! `kill -9` in mid-flight: the saga ends, and nothing happens twice.
 
-use e2e::{Fleet, PLENTY, SERVICES, order};
+use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use futures::future::join_all;
 use serde_json::Value;
+use std::time::Duration;
 use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A mix that keeps every service busy in every direction.
 fn mix() -> Vec<Value> {
@@ -38,7 +41,7 @@ async fn another_copy_finishes_the_charge_of_a_dead_one_and_does_not_repeat_it()
     let mut fleet = Fleet::start_with(&settings).await;
     let id = fleet.place(&order("card_slow", PLENTY, 1)).await;
     let pool = fleet.pool("payment").await;
-    e2e::until(std::time::Duration::from_secs(5), || async {
+    until(Duration::from_secs(5), || async {
         let status: Option<String> =
             sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
                 .bind(id)
@@ -63,5 +66,32 @@ async fn another_copy_finishes_the_charge_of_a_dead_one_and_does_not_repeat_it()
         .unwrap();
     assert_eq!(attempts, 1, "it was looked up, not tried again");
     fleet.verify().await;
+    fleet.close().await;
+}
+
+/// As after a commit whose answer was lost.
+#[tokio::test]
+async fn a_copy_looks_up_a_charge_that_it_has_claimed_and_does_not_have_in_hand() {
+    let settings = [("PAYMENT_RETRY_DELAY", "1h"), ("PAYMENT_REAP_AFTER", "1h")];
+    let fleet = Fleet::start_with(&settings).await;
+    let pool = fleet.pool("payment").await;
+    let id = fleet.place(&order("card_unavailable", PLENTY, 1)).await;
+    let claim = "UPDATE payments
+        SET claim = charge_key, claimed_at = now(), due_at = NULL, claimed_by = (
+            SELECT MIN(application_name)
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'payment-service %')
+        WHERE order_id = $1 AND due_at > now() + INTERVAL '1 minute'";
+    until(SOON, || async {
+        let claimed = sqlx::query(claim).bind(id).execute(&pool).await.unwrap();
+        if claimed.rows_affected() == 1 { Ok(()) } else { Err("no attempt waits".into()) }
+    })
+    .await;
+    until(SOON, || async {
+        let is_left = "SELECT (claim = charge_key) IS TRUE FROM payments WHERE order_id = $1";
+        let is_left: bool = sqlx::query_scalar(is_left).bind(id).fetch_one(&pool).await.unwrap();
+        if is_left { Err("still claimed".into()) } else { Ok(()) }
+    })
+    .await;
     fleet.close().await;
 }

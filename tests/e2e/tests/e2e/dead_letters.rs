@@ -228,7 +228,7 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
 }
 
 /// Edits the exported lines: another quantity in the payload.
-async fn exported(fleet: &Fleet, name: &str, quantity: u32) -> String {
+pub async fn exported(fleet: &Fleet, name: &str, quantity: u32) -> String {
     let lines = fleet.saga(&["dlq", "export", QUEUE]).await.out;
     let path = fleet.file(name);
     let mended = lines.replace("\"quantity\":7", &format!("\"quantity\":{quantity}"));

@@ -1,10 +1,11 @@
 //! A fifth service joins later, and `saga replay` gives it the events that it missed: each is
 //! handled once, and no other service gets any.
 
+use crate::dead_letters::{DLQ, QUEUE as DEAD_HERE, TABLE, die, exported, holds};
 use database::{PgPool, testing::throwaway};
-use e2e::{Fleet, PLENTY, Said, order, until};
+use e2e::{Fleet, PLENTY, Said, mend, order, until};
 use loyalty::Settings;
-use messaging::{QueueType, RabbitMq, Retention, RetrySchedule, SystemEnv};
+use messaging::{QueueType, RabbitMq, Retention, RetrySchedule, SystemEnv, header};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service::{Running, Tuning};
@@ -150,5 +151,32 @@ async fn a_replay_that_cannot_be_complete_says_why() {
     confirmed(&fleet, 1).await;
     let old = fleet.saga(&since("2h")).await;
     assert!(old.code == Some(1) && old.error.contains("say `--since oldest`"), "{old:?}");
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn an_event_that_was_repaired_is_not_handled_by_a_replay_and_a_purged_one_is() {
+    let fleet = Fleet::start().await;
+    let stock = fleet.pool("inventory").await;
+    let repaired = die(&fleet, &stock, 1).await[0];
+    let six = exported(&fleet, "six", 6).await;
+    let import = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
+    assert_eq!(import.json()[0]["outcome"], "repaired", "{import:?}");
+    assert_eq!(fleet.ends(repaired).await["status"], "CONFIRMED");
+    let mends = fleet.verify().await.repaired;
+
+    mend(&stock, TABLE).await;
+    let purged = die(&fleet, &stock, 1).await[0];
+    assert_eq!(fleet.saga(&["dlq", "purge", "--all", "--yes"]).await.code, Some(0));
+    mend(&stock, TABLE).await;
+    let replay = ["replay", "--to", DEAD_HERE, "--since", "oldest", "--json"];
+    assert_eq!(fleet.saga(&replay).await.json()["replayed"], 2);
+    assert_eq!(fleet.ends(purged).await["status"], "CONFIRMED");
+    holds(&fleet, DLQ, 1).await;
+    let refused = fleet.broker.drain(DLQ).await.pop().unwrap();
+    assert_eq!(refused.id, Some(mends[0].old.to_string()));
+    let why = refused.text(header::REASON).unwrap();
+    assert!(why.contains(&format!("republished as event {}", mends[0].new)), "{why}");
+    fleet.verify().await;
     fleet.close().await;
 }

@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use dead_letters::{
-    Books, Done, Lease, Letter, Outcome, PriorAction, REPAIRED_MEANWHILE, ReplayPlan, Taken,
-    finish, into, now,
-};
+use dead_letters::{Books, Done, Lease, Letter, Outcome, Taken, begin, finish, into, now};
 use messaging::{Env, Publication, SystemEnv};
 
 use super::books::Repair;
@@ -115,15 +112,11 @@ impl DeadLetters {
 
     async fn replay_line(&mut self, line: &Arrival<'_>) -> Result<Done> {
         let letter = line.letter;
-        let (past, plan) = self.judge(&[letter]).await?.remove(0);
-        let (to, outcome) = match plan {
-            ReplayPlan::Goes { to } => (to, Outcome::Replayed),
-            ReplayPlan::NoEffect { to } => (to, Outcome::NoEffect),
-            ReplayPlan::Refused { why } => return Ok(Done::of(letter, Outcome::Refused, why)),
+        let judged = self.judge(&[letter]).await?.remove(0);
+        let (to, outcome) = match begin(&mut self.books, letter, judged).await? {
+            Ok(begun) => begun,
+            Err(why) => return Ok(Done::of(letter, Outcome::Refused, why)),
         };
-        if past.prior_action == Some(PriorAction::Purged) && !self.books.revive(letter).await? {
-            return Ok(Done::of(letter, Outcome::Refused, REPAIRED_MEANWHILE.into()));
-        }
         let publication = into(&to, letter.for_replay(now()));
         self.bring_as(line, publication, (outcome, format!("in {to}"))).await
     }

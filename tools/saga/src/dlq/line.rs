@@ -33,7 +33,7 @@ pub struct Line {
     /// The payload, if it is other text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The payload in base64, if it is no text.
+    /// The payload in hexadecimal digits, if it is no text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
 }
