@@ -1,10 +1,12 @@
 //! Prints a verdict, and gives the shell its exit code.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use audit::{Checked, DeadLetter, Endpoints, Margins, Outcome, Told, Verdict, Violation};
+use events::ADD_ONS;
 
 use crate::colour::Colour;
 use crate::output::{self, LiveLine, count, some};
@@ -95,6 +97,15 @@ fn print(verdict: &Verdict) {
     }
     print_letters("dead letter in", &verdict.dead_letters);
     print_letters("purged from", &verdict.purged);
+    let letters = verdict.dead_letters.iter().chain(&verdict.purged);
+    let letters = letters.filter(|letter| !letter.is_beside(ADD_ONS));
+    let stopped: BTreeSet<_> = letters.filter_map(|letter| letter.order_id).collect();
+    if !stopped.is_empty() {
+        let stopped = some(stopped.len(), "order");
+        output::line(format_args!(
+            "{stopped} stopped there: of them, only what must hold at every moment is checked"
+        ));
+    }
     if !verdict.repaired.is_empty() {
         let repaired = some(verdict.repaired.len(), "dead letter");
         output::line(format_args!("{repaired} repaired, under another id"));
