@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use dead_letters::{FetchedMessages, in_time, order_of};
-use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use lapin::{Connection, ErrorKind};
 use messaging::{Message, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,6 +39,12 @@ pub struct QueueState {
     pub consumers: u32,
 }
 
+/// The refusal 404 of AMQP.
+fn is_missing(why: &anyhow::Error) -> bool {
+    let kind = why.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+    matches!(kind, Some(ErrorKind::ProtocolError(refusal)) if refusal.get_id() == 404)
+}
+
 impl Broker {
     pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
         let management = Management::at(endpoints)?;
@@ -69,10 +75,11 @@ impl Broker {
     }
 
     async fn ready_now(&self, queue: &str) -> Result<u64> {
-        Ok(self.state(queue).await?.ready.into())
+        Ok(self.state(queue).await?.map_or(0, |state| state.ready.into()))
     }
 
-    pub async fn state(&self, queue: &str) -> Result<QueueState> {
+    /// None where there is no such queue.
+    pub async fn state(&self, queue: &str) -> Result<Option<QueueState>> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = in_time(async {
             let channel = self.connection.create_channel().await?;
@@ -81,8 +88,14 @@ impl Broker {
             channel.close(200, "done".into()).await?;
             Ok(declared)
         });
-        let declared = declared.await.with_context(|| format!("cannot look at {queue}"))?;
-        Ok(QueueState { ready: declared.message_count(), consumers: declared.consumer_count() })
+        match declared.await {
+            Ok(there) => {
+                let (ready, consumers) = (there.message_count(), there.consumer_count());
+                Ok(Some(QueueState { ready, consumers }))
+            }
+            Err(why) if is_missing(&why) => Ok(None),
+            Err(why) => Err(why.context(format!("cannot look at {queue}"))),
+        }
     }
 
     /// The retry tiers of all services.

@@ -85,6 +85,8 @@ pub enum Place {
     Queue {
         ready: u32,
     },
+    /// There is no such queue: the event has nowhere to be.
+    NoQueue,
     /// In a retry tier.
     Tier(Aside),
     DeadLetter(Aside),
@@ -244,7 +246,8 @@ async fn explain(
     let state = broker.state(&queue).await?;
     let place = match debt {
         PendingStep::Handle(step) => {
-            unheard(step, &queue, found).unwrap_or(Place::Queue { ready: state.ready })
+            let in_queue = state.map_or(Place::NoQueue, |it| Place::Queue { ready: it.ready });
+            unheard(step, &queue, found).unwrap_or(in_queue)
         }
         PendingStep::Answer(step) => match &found.charge {
             Some(charge) if step.service == "payment" && charge.is_open() => {
@@ -260,7 +263,7 @@ async fn explain(
         may_say: if matches!(debt, PendingStep::Answer(_)) { step.may_say } else { &[] },
         since: since.map(|passed| passed.step.at),
         queue,
-        consumers: state.consumers,
+        consumers: state.map_or(0, |state| state.consumers),
         place,
     })
 }
@@ -291,8 +294,8 @@ async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>>
     let mut ready = Vec::new();
     for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {
         let queue = queue_name(hearer.service, hearer.hears);
-        let waiting = broker.state(&queue).await?.ready;
-        ready.push((queue, waiting));
+        let waiting = broker.state(&queue).await?;
+        ready.push((queue, waiting.map_or(0, |state| state.ready)));
     }
     Ok(ready)
 }

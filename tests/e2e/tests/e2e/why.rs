@@ -88,6 +88,20 @@ async fn an_event_that_nobody_has_taken_is_still_in_its_outbox() {
     fleet.close().await;
 }
 
+/// RabbitMQ tells a publisher of a lost event only where no queue at all is bound.
+#[tokio::test]
+async fn an_event_whose_queue_is_gone_is_told_with_what_brings_it_back() {
+    let mut fleet = Fleet::start().await;
+    fleet.take("inventory").kill();
+    fleet.broker.delete_queue("inventory.payment-approved").await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    let report = told(&fleet, id, |report| matches!(place(report), Some(Place::NoQueue))).await;
+    assert_eq!(report.timeline.len(), 2, "{report:#?}");
+    let said = fleet.saga(&["why", &id.to_string()]).await;
+    let replay = "saga replay --to inventory.payment-approved";
+    assert!(said.code == Some(0) && said.out.contains(replay), "{said:?}");
+}
+
 #[tokio::test]
 async fn a_message_in_a_retry_rung_is_told_with_its_return() {
     let mut fleet = Fleet::prepare(&[("RETRY_DELAYS", "20s")]).await;

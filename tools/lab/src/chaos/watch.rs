@@ -138,7 +138,7 @@ impl Since {
             let broker = Broker::connect(endpoints).await?;
             for step in steps_of(service) {
                 let queue = queue_name(service, step.hears);
-                while broker.state(&queue).await?.consumers as usize != wanted {
+                while broker.state(&queue).await?.is_none_or(|it| it.consumers as usize != wanted) {
                     sleep(LOOK_EVERY).await;
                 }
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use kit::colour::Colour;
 use kit::endpoints::endpoints;
@@ -13,6 +13,9 @@ use labels::span;
 use messaging::{Env, SystemEnv};
 
 use crate::why::{Aside, Beside, Charge, Did, Missing, Place, Report, why};
+
+/// A message that is neither handled nor anywhere else for this long may be lost.
+const LOST_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// Show why an order is stuck: the missing steps, and which service has to act
 ///
@@ -91,6 +94,7 @@ fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
     let colour = output::service(service);
     output::line(format_args!("- {}{}", output::coloured(colour, owes), since.unwrap_or_default()));
     match consumers {
+        _ if matches!(place, Place::NoQueue) => {}
         0 => {
             let nobody = format!("{service} does not consume {queue}: is it running?");
             output::line(format_args!("  {}", output::coloured(Some(Colour::Red), nobody)));
@@ -112,8 +116,20 @@ fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) 
         }
         Place::Queue { ready } => {
             let ready = some(*ready as usize, "message");
-            format!("it waits in {queue} ({ready} ready), or is being handled")
+            let waits = format!("it waits in {queue} ({ready} ready), or is being handled");
+            match report.missing.iter().find(|missing| missing.queue == queue) {
+                Some(Missing { since: Some(since), .. }) if now - *since > LOST_AFTER => format!(
+                    "{waits}\n  if that stays so at 0 ready, it is not there: the queue or its \
+                     binding was deleted, or a disk lost. See `saga topology --check`; `saga \
+                     replay --to {queue} --since 1h` sends the event again"
+                ),
+                _ => waits,
+            }
         }
+        Place::NoQueue => format!(
+            "there is no queue {queue}: import what `saga topology` prints; then `saga replay --to \
+             {queue} --since 1h` sends the event again"
+        ),
         Place::Tier(Aside { queue, attempts, reason, returns_at, .. }) => {
             let back = returns_at.map_or(0, |at| (at - now).num_milliseconds().max(0));
             format!(

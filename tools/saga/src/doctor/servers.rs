@@ -119,7 +119,7 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
     let broker = Broker::connect(endpoints).await?;
     let mut held = Vec::new();
     for queue in broker.parkings().await? {
-        let ready = broker.state(&queue).await?.ready;
+        let ready = broker.state(&queue).await?.map_or(0, |state| state.ready);
         if ready > 0 {
             held.push(format!("{ready} in {queue}"));
         }
