@@ -111,9 +111,10 @@ impl schemars::JsonSchema for Money {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "description": "An exact amount, written with two decimals.",
+            // No `multipleOf`: validators that compute with floats find that 0.29 is no multiple
+            // of 0.01.
+            "description": "An exact amount, with two decimals at most.",
             "type": "number",
-            "multipleOf": Self::cents(1),
             "minimum": 0,
             "maximum": Self::MAX,
         })

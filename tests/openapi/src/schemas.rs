@@ -253,11 +253,9 @@ fn words(build: Build) -> Vec<Schema> {
     vec![
         plain(
             "Money",
-            "An exact amount, written with two decimals. The same maximum applies to an order's \
+            "An exact amount, with two decimals at most. The same maximum applies to an order's \
              total.",
-            json!({
-                "type": "number", "multipleOf": Money::cents(1), "minimum": 0, "maximum": Money::MAX,
-            }),
+            json!({ "type": "number", "minimum": 0, "maximum": Money::MAX }),
         ),
         plain("PaymentMethod", methods_about, json!({ "type": "string", "enum": methods })),
         plain(
