@@ -38,7 +38,7 @@ impl ReplayPlan {
     /// For people, and whether a replay would be a success.
     pub fn told(&self) -> (String, bool) {
         match self {
-            Self::Goes { to } => (format!("would be handled in {to}, once"), true),
+            Self::Goes { to } => (format!("would go to {to}, to be handled once"), true),
             Self::NoEffect { to } => (format!("already handled: no effect in {to}"), true),
             Self::Refused { why } => (format!("refused: {why}"), false),
         }

@@ -76,7 +76,7 @@ async fn a_dead_letter_is_shown_judged_and_replayed() {
     tab.says("#letters pre", "\"quantity\": 2").await;
     tab.says("#letters pre", "traceparent").await;
     tab.click("[data-deed=dry-run]").await;
-    tab.says("#letters .fate", "would be handled in inventory.payment-approved").await;
+    tab.says("#letters .fate", "would go to inventory.payment-approved").await;
     // Reading changes nothing; the page itself may hold the message just now.
     until(SOON, || async {
         let there = fleet.broker.ready(&[DLQ.into()]).await[0];

@@ -141,7 +141,7 @@ fn print(letter: &Letter, statuses: &HashMap<OrderId, String>, plan: &ReplayPlan
 
 pub fn told(plan: &ReplayPlan) -> String {
     match plan {
-        ReplayPlan::Goes { to } => format!("would be handled in {to}"),
+        ReplayPlan::Goes { to } => format!("would go to {to}"),
         ReplayPlan::NoEffect { to } => format!("already handled: no effect in {to}"),
         ReplayPlan::Refused { why } => format!("refused: {why}"),
     }
