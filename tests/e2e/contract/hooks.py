@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import schemathesis
 
@@ -23,11 +23,12 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def map_body(context, body):
-    """All items together may not cost more than the largest amount there is."""
+    """Prices have two decimals, and all items together may not cost more than the largest amount."""
     items = body.get("items") if isinstance(body, dict) else None
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and type(item.get("unit_price")) in (int, float):
             price = Decimal(str(item["unit_price"]))
-            if BOUND < price < 10**14:
-                item["unit_price"] = float(price % BOUND)
+            if 0 <= price < 10**14:
+                price = price % BOUND if price > BOUND else price
+                item["unit_price"] = float(price.quantize(Decimal("0.01"), ROUND_DOWN))
     return body
