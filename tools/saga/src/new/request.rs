@@ -62,10 +62,6 @@ impl Request {
     /// Neither a package of ours, nor a library, nor a container has its name.
     pub fn check_free(&self, plan: &Plan) -> Result<()> {
         let Self { name, .. } = self;
-        for file in CONTAINERS {
-            let is_taken = plan.read(file)?.lines().any(|line| line == format!("  {name}:"));
-            ensure!(!is_taken, "{file} has a {name} already: choose another name");
-        }
         // A shared crate's library has its short name.
         let packages = ["", "quadrille-"].map(|prefix| format!("name = \"{prefix}{name}\""));
         let lock = plan.read("Cargo.lock")?;
@@ -76,6 +72,10 @@ impl Request {
                 !plan.root.join(&path).exists(),
                 "{path} is there already: choose another name, or delete it"
             );
+        }
+        for file in CONTAINERS {
+            let is_taken = plan.read(file)?.lines().any(|line| line == format!("  {name}:"));
+            ensure!(!is_taken, "{file} has a {name} already: choose another name");
         }
         Ok(())
     }
