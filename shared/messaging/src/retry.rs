@@ -43,17 +43,17 @@ impl Retry {
         self.steady();
     }
 
-    /// Logs what may be the end of failures.
-    pub fn goes_on(&self, what: &str) {
+    /// Logs what may be the end of failures: the next one is told again.
+    pub fn goes_on(&mut self, what: &str) {
         if self.failures > 0 {
             tracing::info!(after_failures = self.failures, "{what}");
         }
+        self.logged.clear();
     }
 
-    /// It was: the next failure is the first one again.
-    pub fn steady(&mut self) {
+    /// It was: the pauses begin anew.
+    pub const fn steady(&mut self) {
         self.failures = 0;
-        self.logged.clear();
     }
 
     /// False if the service stops meanwhile.
