@@ -162,6 +162,7 @@ fn cancel() -> Operation {
         answers: limited(
             [Answer::new(StatusCode::ACCEPTED, about, "Cancellation", vec![accepted])],
             vec![
+                problem::long_reason(),
                 Problem::foreign_origin(),
                 problem::role_may_not(Role::Viewer),
                 unknown(),

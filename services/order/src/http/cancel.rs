@@ -6,7 +6,11 @@ use super::{
     app::{App, order_id},
     problem,
 };
-use crate::{acts::Actor, cancelling::Outcome, keys::Role};
+use crate::{
+    acts::{Actor, REASON_MAX},
+    cancelling::Outcome,
+    keys::Role,
+};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::PathRejection},
@@ -40,6 +44,9 @@ pub async fn cancel(
         return Err(problem::no_such_order(id));
     }
     let reason = Query::<Asked>::try_from_uri(&uri).ok().and_then(|Query(asked)| asked.reason);
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_MAX) {
+        return Err(problem::long_reason());
+    }
     let operator = caller.identity().filter(|it| it.role.operates());
     let operator = operator.map(|identity| Actor::of(identity, "api", reason.as_deref()));
     let trace = traceparent(&headers);

@@ -1,6 +1,6 @@
 //! Builds the problems that only orders have; those of any route are in `service::http`.
 
-use crate::keys::Role;
+use crate::{acts::REASON_MAX, keys::Role};
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};
 use std::fmt::Display;
@@ -12,6 +12,13 @@ pub fn bad_key() -> Problem {
     let detail =
         format!("Idempotency-Key must be one value of 1 to {KEY_MAX} visible ASCII characters");
     Problem::malformed(detail, Errors::new())
+}
+
+/// Of an operator who cancels.
+pub fn long_reason() -> Problem {
+    let long = format!("must have at most {REASON_MAX} characters");
+    let errors = Errors::from([("reason".into(), vec![long])]);
+    Problem::malformed("parameter validation failed; see errors", errors)
 }
 
 /// Well-formed, but not valid.

@@ -28,6 +28,18 @@ async fn a_running_order_can_be_cancelled_and_says_so_once() {
 }
 
 #[tokio::test]
+async fn a_reason_is_no_longer_than_it_is_recorded() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let with = |count: usize| format!("{id}/cancel?reason={}", "x".repeat(count));
+    for (count, status) in [(501, 400), (500, 202)] {
+        let request = Request::post(format!("/orders/{}", with(count))).body(Body::empty());
+        let answer = ask(&router, request.unwrap()).await;
+        assert_eq!(answer.status, status);
+    }
+}
+
+#[tokio::test]
 async fn a_final_order_cannot_be_cancelled() {
     let bench = Bench::new().await;
     let (router, id) = (bench.router(), bench.placed().await);
