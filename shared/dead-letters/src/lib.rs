@@ -82,7 +82,7 @@ pub async fn begin(
         ReplayPlan::Refused { why } => return Ok(Err(why)),
     };
     if past.prior_action == Some(PriorAction::Purged) && !books.revive(letter).await? {
-        return Ok(Err("somebody has repaired it meanwhile".into()));
+        return Ok(Err("it was repaired by another import meanwhile".into()));
     }
     Ok(Ok(begun))
 }
