@@ -131,9 +131,8 @@ async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
     assert_eq!(get(&message_store).await.next_call, Call::LookUp);
 }
 
-#[tokio::test]
-async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
-    let long = Duration::from_hours(1);
+/// Two copies; the first has a charge in hand.
+async fn copies() -> (PgMessageStore, PgMessageStore) {
     let url = database::testing::throwaway_url().await;
     let copy =
         |name: &str| PgMessageStore::new(PgPool::new(&url, name, 4, Limits::DEFAULT).unwrap());
@@ -141,6 +140,13 @@ async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
     crate::service(&crate::settings::usual()).unwrap().migrate(&one.pool).await.unwrap();
     put(&one, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
     take_due(&one, ME, 9).await.unwrap();
+    (one, other)
+}
+
+#[tokio::test]
+async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
+    let long = Duration::from_hours(1);
+    let (one, other) = copies().await;
     put(&other, Charge { cancel_requested: true, ..get(&other).await }).await;
     assert_eq!(put_back(&other, long, 9).await.unwrap(), 0, "its holder lives");
     one.pool.close();
@@ -153,13 +159,7 @@ async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
 
 #[tokio::test]
 async fn a_claim_of_ones_own_that_is_not_in_hand_is_due_to_be_looked_up() {
-    let url = database::testing::throwaway_url().await;
-    let copy =
-        |name: &str| PgMessageStore::new(PgPool::new(&url, name, 4, Limits::DEFAULT).unwrap());
-    let (one, other) = (copy("copy 1"), copy("copy 2"));
-    crate::service(&crate::settings::usual()).unwrap().migrate(&one.pool).await.unwrap();
-    put(&one, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
-    take_due(&one, ME, 9).await.unwrap();
+    let (one, other) = copies().await;
     let (now, long) = (Duration::ZERO, Duration::from_hours(1));
     assert_eq!(put_back_lost(&one, now, |claim| claim == ME).await.unwrap(), 0, "in hand");
     assert_eq!(put_back_lost(&other, now, |_| false).await.unwrap(), 0, "another's");
