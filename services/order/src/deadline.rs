@@ -40,9 +40,8 @@ struct Troubles {
 }
 
 impl<S> Deadline<S> {
-    pub const fn new(orders: S, after: Duration) -> Self {
-        let settled_after =
-            if after.as_nanos() < SETTLED_AFTER.as_nanos() { after } else { SETTLED_AFTER };
+    pub fn new(orders: S, after: Duration) -> Self {
+        let settled_after = after.min(SETTLED_AFTER);
         let (caught_up_at, from) = (Mutex::new(None), Mutex::new(OrderId::nil()));
         Self { orders, after, settled_after, caught_up_at, from }
     }

@@ -1,6 +1,6 @@
 //! Serves `GET /orders`: newest first, page by page.
 
-use super::{access::Caller, app::App};
+use super::{access::Caller, app::App, problem};
 use crate::{
     store::{Cursor, Filter},
     view::View,
@@ -59,7 +59,7 @@ impl Asked {
         if errors.is_empty() {
             return Ok(filter);
         }
-        Err(Problem::malformed("parameter validation failed; see errors", errors))
+        Err(problem::bad_parameters(errors))
     }
 }
 

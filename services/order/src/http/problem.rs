@@ -17,7 +17,11 @@ pub fn bad_key() -> Problem {
 /// Of an operator who cancels.
 pub fn long_reason() -> Problem {
     let long = format!("must have at most {REASON_MAX} characters");
-    let errors = Errors::from([("reason".into(), vec![long])]);
+    bad_parameters(Errors::from([("reason".into(), vec![long])]))
+}
+
+/// Of the query.
+pub fn bad_parameters(errors: Errors) -> Problem {
     Problem::malformed("parameter validation failed; see errors", errors)
 }
 
