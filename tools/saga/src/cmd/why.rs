@@ -104,10 +104,11 @@ fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
             output::line(format_args!("  {service} consumes {queue} ({processes})"));
         }
     }
-    output::line(format_args!("  {}", output::tame(&whereabouts(place, queue, report, now))));
+    output::line(format_args!("  {}", output::tame(&whereabouts(missing, report, now))));
 }
 
-fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) -> String {
+fn whereabouts(missing: &Missing, report: &Report, now: DateTime<Utc>) -> String {
+    let Missing { queue, since, place, .. } = missing;
     match place {
         Place::Outbox { service, attempts, last_error } => {
             let error = last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
@@ -117,8 +118,8 @@ fn whereabouts(place: &Place, queue: &str, report: &Report, now: DateTime<Utc>) 
         Place::Queue { ready } => {
             let ready = some(*ready as usize, "message");
             let waits = format!("it waits in {queue} ({ready} ready), or is being handled");
-            match report.missing.iter().find(|missing| missing.queue == queue) {
-                Some(Missing { since: Some(since), .. }) if now - *since > LOST_AFTER => format!(
+            match since {
+                Some(since) if now - *since > LOST_AFTER => format!(
                     "{waits}\n  if that stays so at 0 ready, it is not there: the queue or its \
                      binding was deleted, or a disk lost. See `saga topology --check`; `saga \
                      replay --to {queue} --since 1h` sends the event again"
