@@ -1,6 +1,6 @@
 //! Checks a fleet's invariants.
 
-use crate::{Fleet, SERVICES, fleet::BOUND};
+use crate::{BOUND, Fleet, SERVICES};
 use audit::{Endpoints, Outcome, Told, Verdict};
 use kit::verify::verify;
 use std::collections::BTreeSet;

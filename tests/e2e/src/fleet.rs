@@ -21,9 +21,6 @@ use uuid::Uuid;
 
 pub use kit::settings::SERVICES;
 
-/// How long anything may take on a busy machine before it counts as not happening.
-pub const BOUND: Duration = Duration::from_secs(90);
-
 const LADDER_MS: [u64; 3] = [200, 400, 800];
 
 pub struct Fleet {
@@ -238,7 +235,7 @@ impl Fleet {
     /// Waits until every process is connected and consuming.
     pub async fn ready(&self) {
         for (name, process) in &self.processes {
-            until(BOUND, || async {
+            until(|| async {
                 let check = process.healthcheck();
                 if check.status.success() {
                     return Ok(());
@@ -255,7 +252,7 @@ impl Fleet {
 
     /// Waits until the order service accepts requests.
     async fn answering(&self) {
-        until(BOUND, || async {
+        until(|| async {
             let url = format!("{}/readyz", self.order_url);
             let answer = self.http.get(url).send().await.map_err(|why| why.to_string())?;
             if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }

@@ -37,17 +37,17 @@ pub fn free_address() -> String {
     format!("127.0.0.1:{}", servers::ports::free().expect("a free port"))
 }
 
+/// For everything that a test waits for: long, for a machine that does something else meanwhile.
+pub const BOUND: Duration = Duration::from_secs(90);
+
 /// Waits until a condition is true, and fails with the value that it found instead.
-pub async fn until<T, F: Future<Output = Result<T, String>>>(
-    bound: Duration,
-    mut happened: impl FnMut() -> F,
-) -> T {
+pub async fn until<T, F: Future<Output = Result<T, String>>>(mut happened: impl FnMut() -> F) -> T {
     let started = std::time::Instant::now();
     loop {
         match happened().await {
             Ok(found) => return found,
-            Err(instead) if started.elapsed() > bound => {
-                panic!("not within {} s: {instead}", bound.as_secs())
+            Err(instead) if started.elapsed() > BOUND => {
+                panic!("not within {} s: {instead}", BOUND.as_secs())
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

@@ -1,5 +1,6 @@
 //! Runs one service, or the mock payment provider, as a process of its own.
 
+use crate::BOUND;
 use nix::sys::signal::Signal;
 use servers::{Lifetime, Running, Watchdog, background};
 use std::{
@@ -64,10 +65,10 @@ impl ServiceProcess {
         (self.ended().await, asked.elapsed())
     }
 
-    /// Waits for its end, twenty seconds at most.
+    /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        let ended = self.running.ends_within(Duration::from_secs(20)).await;
-        ended.expect("it can be waited for").expect("it ends within twenty seconds")
+        let ended = self.running.ends_within(BOUND).await;
+        ended.expect("it can be waited for").expect("it ends in time")
     }
 
     pub fn healthcheck(&self) -> Output {

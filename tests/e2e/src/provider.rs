@@ -9,7 +9,6 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use uuid::Uuid;
 
@@ -48,7 +47,7 @@ impl Provider {
         ]);
         let log = self.folder.join("provider.log");
         let process = ServiceProcess::start("mock-gateway", settings, &log, &self.watchdog);
-        until(Duration::from_secs(20), || async {
+        until(|| async {
             let check = process.healthcheck();
             if check.status.success() { Ok(()) } else { Err(process.log()) }
         })
@@ -79,7 +78,7 @@ impl Provider {
 
     /// Waits until a counter reaches this number.
     pub async fn counts(&self, what: &str, at_least: u64) {
-        until(Duration::from_secs(30), || async {
+        until(|| async {
             let total = self.total(what).await;
             if total >= at_least { Ok(()) } else { Err(format!("{total} {what}")) }
         })

@@ -1,6 +1,6 @@
 //! A client that repeats each request until it gets an answer.
 
-use crate::{Fleet, fleet::BOUND, until};
+use crate::{Fleet, until};
 use messaging::{Env, SystemEnv};
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -10,7 +10,7 @@ impl Fleet {
     /// Places an order once, by one key, whatever happens to the order service meanwhile.
     pub async fn place_surely(&self, order: &Value) -> Uuid {
         let key = SystemEnv.new_id().to_string();
-        let id = until(BOUND, || async {
+        let id = until(|| async {
             let url = format!("{}/orders", self.order_url);
             let asked = self.http.post(url).header("idempotency-key", &key).json(order);
             let answer = asked.send().await.map_err(|why| why.to_string())?;
@@ -27,7 +27,7 @@ impl Fleet {
     /// Cancels the order, unless it is too late.
     pub async fn cancel_surely(&self, order: Uuid) {
         let url = format!("{}/orders/{order}/cancel", self.order_url);
-        until(BOUND, || async {
+        until(|| async {
             let answer = self.http.post(&url).send().await.map_err(|why| why.to_string())?;
             match answer.status() {
                 StatusCode::ACCEPTED | StatusCode::CONFLICT => Ok(()),

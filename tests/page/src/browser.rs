@@ -9,10 +9,7 @@ use servers::{Process, Watchdog, install};
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
-
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Browser {
     child: Child,
@@ -45,7 +42,7 @@ impl Browser {
         }
         // It picks a free port and writes it to a file.
         let note = profile.join("DevToolsActivePort");
-        let port = until(STARTS_WITHIN, || async {
+        let port = until(|| async {
             let text = std::fs::read_to_string(&note).map_err(|why| why.to_string())?;
             let port = text.lines().next().and_then(|line| line.parse().ok());
             port.ok_or_else(|| format!("no port in {text:?}"))

@@ -8,8 +8,6 @@ use std::{fmt::Display, path::Path, time::Duration};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-/// How long anything may take on a busy machine before it counts as not happening.
-const BOUND: Duration = Duration::from_secs(90);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs before the page's own script: it records the page's errors.
@@ -84,7 +82,7 @@ impl Tab {
 
     /// Waits until this expression is true in the page.
     pub async fn shows(&self, condition: &str) {
-        until(BOUND, || async {
+        until(|| async {
             // Between two pages there is none.
             let script = format!(
                 "(() => {{ try {{ return !!({condition}) }} catch {{ return false }} }})()"

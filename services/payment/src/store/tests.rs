@@ -134,8 +134,12 @@ async fn a_charge_that_a_crash_left_in_hand_is_due_to_be_looked_up() {
 /// Two copies; the first has a charge in hand.
 async fn copies() -> (PgMessageStore, PgMessageStore) {
     let url = database::testing::throwaway_url().await;
-    let copy =
-        |name: &str| PgMessageStore::new(PgPool::new(&url, name, 4, Limits::DEFAULT).unwrap());
+    // Names that no other test on this server has.
+    let database = url.rsplit_once('/').unwrap().1;
+    let copy = |name: &str| {
+        let name = format!("{name} {database}");
+        PgMessageStore::new(PgPool::new(&url, &name, 4, Limits::DEFAULT).unwrap())
+    };
     let (one, other) = (copy("copy 1"), copy("copy 2"));
     crate::service(&crate::settings::usual()).unwrap().migrate(&one.pool).await.unwrap();
     put(&one, example(Status::Pending).due(Status::Pending, Duration::ZERO)).await;
@@ -151,7 +155,8 @@ async fn the_charges_of_a_copy_are_taken_over_once_it_has_no_connection() {
     assert_eq!(put_back(&other, long, 9).await.unwrap(), 0, "its holder lives");
     one.pool.close();
     drop(one);
-    let gone = "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'copy 1'";
+    let gone = "SELECT COUNT(*) FROM pg_stat_activity
+         WHERE application_name = 'copy 1 ' || current_database()";
     while sqlx::query_scalar::<_, i64>(gone).fetch_one(&other.pool).await.unwrap() > 0 {}
     assert_eq!(put_back(&other, long, 9).await.unwrap(), 1);
     assert_eq!(get(&other).await.next_call, Call::LookUp);

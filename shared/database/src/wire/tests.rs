@@ -43,7 +43,7 @@ impl Terminator {
     fn pool(&self, host: &str, mode: &str) -> PgPool {
         let url = self.url.replace("localhost", host);
         let url = format!("{url}?sslmode={mode}&sslrootcert={}", self.ca.0.display());
-        PgPool::new(&url, "test", 4, Limits::new(Duration::from_secs(2))).unwrap()
+        PgPool::new(&url, "test", 4, Limits::new(Duration::from_secs(20))).unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Places, reads and cancels orders by HTTP, as a customer does.
 
-use super::{BOUND, Fleet};
+use super::Fleet;
 use crate::{Order, until};
 use futures::future::join_all;
 use reqwest::{Response, StatusCode};
@@ -35,7 +35,7 @@ impl Fleet {
     }
 
     pub async fn reaches(&self, order: Uuid, status: &str) -> Order {
-        until(BOUND, || async {
+        until(|| async {
             let now = self.get(order).await;
             if now["status"] == status { Ok(now) } else { Err(format!("no {status}: {now}")) }
         })
@@ -43,7 +43,7 @@ impl Fleet {
     }
 
     pub async fn ends(&self, order: Uuid) -> Order {
-        until(BOUND, || async {
+        until(|| async {
             let now = self.get(order).await;
             match now["status"].as_str() {
                 Some("CONFIRMED" | "PAYMENT_FAILED" | "CANCELLED") => Ok(now),

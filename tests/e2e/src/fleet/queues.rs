@@ -1,6 +1,6 @@
 //! Waits until the queues are empty, and reads the rows that are left then.
 
-use super::{BOUND, Fleet, schedule};
+use super::{Fleet, schedule};
 use crate::until;
 use futures::future::join_all;
 use messaging::{QueueShape, Topology};
@@ -33,7 +33,7 @@ impl Fleet {
     /// Waits until no message is in any main or retry queue. The broker does not count a message
     /// that is being handled: the services are stopped for the check, and started again.
     pub async fn drained(&mut self) {
-        until(BOUND, || async { self.empty().await }).await;
+        until(|| async { self.empty().await }).await;
         loop {
             let names: Vec<String> = self.processes.keys().cloned().collect();
             let stopped = names.iter().map(|name| self.take(name)).map(async |process| {

@@ -3,7 +3,7 @@
 use crate::history::{confirmed, reaches, with_loyalty};
 use audit::{Endpoints, Outcome, Readers, Told, Verdict};
 use database::{Limits, PgPool, testing::throwaway_url};
-use e2e::{Fleet, PLENTY, order, saga};
+use e2e::{BOUND, Fleet, PLENTY, order, saga};
 use events::{Event, PaymentApproved, Step};
 use kit::verify::READERS;
 use loyalty::PointsGiven;
@@ -23,7 +23,6 @@ const BESIDE: &[Step] = &[Step {
     may_say: &[PointsGiven::NAME],
     compensates: false,
 }];
-const SOON: Duration = Duration::from_secs(60);
 const LOSE: &str = "DELETE FROM idempotency_keys
     WHERE event_id = (SELECT event_id FROM idempotency_keys ORDER BY event_id DESC LIMIT 1)
     RETURNING order_id";
@@ -54,7 +53,7 @@ async fn tailed(fleet: &Fleet, endpoints: &Endpoints) -> (Uuid, Value) {
     }
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     loop {
-        let line = timeout(SOON, lines.next_line()).await.expect("it is shown in time");
+        let line = timeout(BOUND, lines.next_line()).await.expect("it is shown in time");
         let said: Value = serde_json::from_str(&line.unwrap().expect("it goes on")).unwrap();
         if said["order_id"] == id.to_string() && said["service"] == loyalty::NAME {
             return (id, said);
@@ -67,11 +66,11 @@ async fn what_a_service_beside_the_saga_does_is_verified_explained_and_shown() {
     let fleet = Fleet::start().await;
     confirmed(&fleet, 1).await;
     let (url, mut endpoints) = (throwaway_url().await, fleet.endpoints());
-    let absent = verified(&endpoints, SOON).await;
+    let absent = verified(&endpoints, BOUND).await;
     assert_eq!(absent.unchecked, [("loyalty".into(), None)].into());
     assert!(absent.is_complete(), "it is no part of this system");
     endpoints.databases.insert("loyalty".into(), url.clone());
-    let early = verified(&endpoints, SOON).await;
+    let early = verified(&endpoints, BOUND).await;
     let why = early.unchecked["loyalty"].as_deref().unwrap_or_default();
     assert!(why.contains("has not made its tables yet: start it"), "{early:#?}");
     assert!(early.outcome == Outcome::Clean && !early.is_complete());
@@ -79,7 +78,7 @@ async fn what_a_service_beside_the_saga_does_is_verified_explained_and_shown() {
     let schedule = RetrySchedule::default();
     let topology = Topology::whole(&schedule).and("loyalty", &[PaymentApproved::NAME], &schedule);
     fleet.broker.import(topology.definitions(&fleet.broker.vhost)).await;
-    let pool = PgPool::new(&url, "test", 8, Limits::new(SOON)).unwrap();
+    let pool = PgPool::new(&url, "test", 8, Limits::new(BOUND)).unwrap();
     with_loyalty(&fleet, pool, async |pool| {
         // Its tables are there.
         reaches(pool, 0).await;
@@ -89,7 +88,7 @@ async fn what_a_service_beside_the_saga_does_is_verified_explained_and_shown() {
             (&"loyalty.points-given".into(), &"payment.approved".into())
         );
         assert_eq!(said["detail"]["points"], 1, "{said}");
-        let verdict = verified(&endpoints, SOON).await;
+        let verdict = verified(&endpoints, BOUND).await;
         assert!(verdict.outcome == Outcome::Clean && verdict.unchecked.is_empty(), "{verdict:#?}");
         let report = explained(&endpoints, id).await;
         let did: Vec<_> = report.beside.iter().map(|it| (it.did, it.event.as_str())).collect();

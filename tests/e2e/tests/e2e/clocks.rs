@@ -4,10 +4,8 @@ use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, WrongClock, free_address
 use futures::future::join_all;
 use messaging::{QueueShape, RetrySchedule, Topology};
 use reqwest::StatusCode;
-use std::{fs, time::Duration};
+use std::fs;
 use uuid::Uuid;
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn lent(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
@@ -16,7 +14,7 @@ fn lent(settings: &[(String, String)]) -> Vec<(&str, &str)> {
 /// Waits until a process is ready and reports this clock error.
 async fn complains(fleet: &Fleet, name: &str, how: &str) {
     let expected = format!("the machine's clock is {how} the database's");
-    until(SOON, || async {
+    until(|| async {
         let process = fleet.process(name);
         let told = String::from_utf8_lossy(&process.healthcheck().stderr).into_owned();
         if told.contains(&expected) { Ok(()) } else { Err(format!("{told}\n{}", process.log())) }
@@ -27,10 +25,8 @@ async fn complains(fleet: &Fleet, name: &str, how: &str) {
 
 async fn listens(fleet: &Fleet) {
     let url = format!("{}/healthz", fleet.order_url);
-    until(SOON, || async {
-        fleet.http.get(&url).send().await.map(drop).map_err(|why| why.to_string())
-    })
-    .await;
+    until(|| async { fleet.http.get(&url).send().await.map(drop).map_err(|why| why.to_string()) })
+        .await;
 }
 
 /// There are no dead letters.
@@ -78,7 +74,7 @@ async fn a_replica_whose_clock_is_ahead_cancels_no_order_before_its_time() {
     fleet.spawn_as("order", "order", &lent(&clock.off_by("+15m")));
     listens(&fleet).await;
     let is_cancelled = async |id| fleet.get(id).await.to_string().contains("cancel-requested");
-    until(SOON, || async {
+    until(|| async {
         if is_cancelled(late).await { Ok(()) } else { Err("the late one goes on".into()) }
     })
     .await;

@@ -2,11 +2,8 @@
 
 use e2e::{Fleet, PLENTY, SERVICES, order, until};
 use futures::future::join_all;
-use serde_json::Value;
-use std::time::Duration;
+use serde_json::{Value, json};
 use uuid::Uuid;
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// A mix that keeps every service busy in every direction.
 fn mix() -> Vec<Value> {
@@ -37,11 +34,12 @@ async fn each_service_is_killed_in_mid_flight_and_every_order_still_ends() {
 /// No claim expires within the test: who lives on must see that its holder is dead.
 #[tokio::test]
 async fn another_copy_finishes_the_charge_of_a_dead_one_and_does_not_repeat_it() {
-    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "20s"), ("PAYMENT_REAP_AFTER", "1h")];
-    let mut fleet = Fleet::start_with(&settings).await;
-    let id = fleet.place(&order("card_slow", PLENTY, 1)).await;
+    let settings = [("PAYMENT_GATEWAY_TIMEOUT", "10m"), ("PAYMENT_REAP_AFTER", "1h")];
+    let mut fleet = Fleet::start_with_provider(&settings).await;
+    fleet.provider().behave(json!({"answer_latency_ms": 600_000})).await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
     let pool = fleet.pool("payment").await;
-    until(Duration::from_secs(5), || async {
+    until(|| async {
         let status: Option<String> =
             sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
                 .bind(id)
@@ -57,6 +55,7 @@ async fn another_copy_finishes_the_charge_of_a_dead_one_and_does_not_repeat_it()
     let held: Option<Option<String>> =
         sqlx::query_scalar(holder).bind(id).fetch_optional(&pool).await.unwrap();
     assert!(held.flatten().is_some(), "a live copy's charge is left to it");
+    fleet.provider().behave(json!({"answer_latency_ms": 0})).await;
     fleet.take("payment").kill();
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM payments WHERE order_id = $1")
@@ -82,12 +81,12 @@ async fn a_copy_looks_up_a_charge_that_it_has_claimed_and_does_not_have_in_hand(
             FROM pg_stat_activity
             WHERE datname = current_database() AND application_name LIKE 'payment-service %')
         WHERE order_id = $1 AND due_at > now() + INTERVAL '1 minute'";
-    until(SOON, || async {
+    until(|| async {
         let claimed = sqlx::query(claim).bind(id).execute(&pool).await.unwrap();
         if claimed.rows_affected() == 1 { Ok(()) } else { Err("no attempt waits".into()) }
     })
     .await;
-    until(SOON, || async {
+    until(|| async {
         let is_left = "SELECT (claim = charge_key) IS TRUE FROM payments WHERE order_id = $1";
         let is_left: bool = sqlx::query_scalar(is_left).bind(id).fetch_one(&pool).await.unwrap();
         if is_left { Err("still claimed".into()) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! The dead-letter commands crash at each of their crash points, once and twice in a row. Repeated,
 //! each command has its effect once, and nothing is lost.
 
-use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, ready};
+use crate::dead_letters::{DLQ, QUEUE, TABLE, die, ready};
 use e2e::{Fleet, mend, until};
 use messaging::CrashPoint::{self, *};
 use sqlx::PgPool;
@@ -30,7 +30,7 @@ async fn beginning() -> (Fleet, PgPool) {
 /// Runs the command again until no dead letter is left.
 async fn survives(fleet: &Fleet, command: &[&str], (point, times): Crash) {
     for _ in 0..times {
-        until(SOON, || async {
+        until(|| async {
             let said = fleet.saga_crashing(command, point).await;
             assert_ne!(said.code, Some(0), "{command:?} does not come by {point:?}: {said:?}");
             let crashed = said.signal == Some(nix::libc::SIGABRT);
@@ -40,7 +40,7 @@ async fn survives(fleet: &Fleet, command: &[&str], (point, times): Crash) {
         })
         .await;
     }
-    until(SOON, || async {
+    until(|| async {
         let said = fleet.saga(command).await;
         let left = ready(fleet, DLQ).await;
         if left == 0 { Ok(()) } else { Err(format!("{left} are left: {said:?}")) }

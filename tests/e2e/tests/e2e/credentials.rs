@@ -5,13 +5,12 @@ use e2e::{Fleet, PLENTY, folder, free_address, order, until};
 use futures::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
-const SOON: Duration = Duration::from_secs(30);
 const PAUSE: (&str, &str) = ("PAYMENT_BREAKER_PAUSE", "500ms");
 
 async fn logs(fleet: &Fleet, process: &str, line: &str) {
-    until(SOON, || async {
+    until(|| async {
         let log = fleet.process(process).log();
         if log.contains(line) { Ok(()) } else { Err(log) }
     })

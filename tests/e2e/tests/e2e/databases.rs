@@ -155,7 +155,7 @@ async fn a_server_with_another_name_or_an_old_certificate_is_refused_and_named_a
         let loaded = "SELECT pg_conf_load_time()";
         let before: DateTime<Utc> = sqlx::query_scalar(loaded).fetch_one(&operator).await.unwrap();
         sqlx::query("SELECT pg_reload_conf()").execute(&operator).await.unwrap();
-        until(Duration::from_secs(10), async || {
+        until(async || {
             let now = sqlx::query_scalar(loaded).fetch_one(&operator).await;
             let now: DateTime<Utc> = now.map_err(|why| why.to_string())?;
             if now > before { Ok(()) } else { Err(format!("loaded at {now}")) }
@@ -169,7 +169,7 @@ async fn a_server_with_another_name_or_an_old_certificate_is_refused_and_named_a
     assert!(refused.contains(told) && refused.contains("connect by a name"), "{refused}");
     let hosts = known.replace("@127.0.0.1", &format!("@{DEAD},localhost"));
     // A dead host may come back, so it is tried until the time is up, and that may be in a try.
-    until(Duration::from_secs(30), async || {
+    until(async || {
         let why = pool(&hosts).acquire().await.map(drop).unwrap_err().to_string();
         match why.contains("no host takes writes") && why.contains(told) {
             true => Ok(()),

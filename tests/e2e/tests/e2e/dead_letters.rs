@@ -6,10 +6,9 @@ use messaging::{Message, RetrySchedule, Topology, header};
 use saga_cli::dlq::{DeadLetters, Pick};
 use serde_json::Value;
 use sqlx::PgPool;
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
-pub const SOON: Duration = Duration::from_secs(30);
 pub const QUEUE: &str = "inventory.payment-approved";
 pub const DLQ: &str = "inventory.payment-approved.dlq";
 pub const TABLE: &str = "reservation_items";
@@ -19,7 +18,7 @@ pub async fn ready(fleet: &Fleet, queue: &str) -> u32 {
 }
 
 pub async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
-    until(SOON, || async {
+    until(|| async {
         let there = ready(fleet, queue).await;
         if there == wanted { Ok(()) } else { Err(format!("{queue} holds {there}")) }
     })
@@ -360,7 +359,7 @@ async fn a_large_heap_is_taken_whole_and_given_back() {
     let (connection, _channel) = broker.channel().await;
     broker.fill("heap", 4_100).await;
     let counts = async |wanted| {
-        until(SOON, || async {
+        until(|| async {
             let there = broker.ready(&["heap".into()]).await[0];
             if there == wanted { Ok(()) } else { Err(format!("{there}")) }
         })

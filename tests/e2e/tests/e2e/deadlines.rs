@@ -18,7 +18,7 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
     let mut fleet = Fleet::start_with(&[DEADLINE]).await;
     fleet.take("payment").kill();
     let id = fleet.place(&order("credit_card", PLENTY, 1)).await;
-    let waiting = until(Duration::from_secs(30), || async {
+    let waiting = until(|| async {
         let now = fleet.get(id).await;
         if cancel_requests(&now).is_empty() { Err(now) } else { Ok(now) }.map_err(|o| o.to_string())
     })
@@ -27,7 +27,7 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
     assert_eq!(waiting["status"], "PENDING");
     // The cancel request has no consumer either: the order shows which service owes the next step,
     // and that it is stuck.
-    let stuck = until(Duration::from_secs(30), || async {
+    let stuck = until(|| async {
         let now = fleet.get(id).await;
         if now["waits_for"][0]["stuck"] == true { Ok(now) } else { Err(now.to_string()) }
     })
@@ -45,14 +45,14 @@ async fn what_makes_no_progress_asks_for_its_own_cancellation() {
 
 #[tokio::test]
 async fn an_outage_of_order_itself_cancels_nothing() {
-    let mut fleet = Fleet::start_with(&[DEADLINE]).await;
+    let mut fleet = Fleet::start().await;
     fleet.take("inventory").kill();
     let id = fleet.place(&order("credit_card", PLENTY, 1)).await;
     fleet.reaches(id, "PAYMENT_APPROVED").await;
     fleet.take("order").kill();
     fleet.spawn("inventory");
     let told = ["order.shipping-scheduled".to_owned()];
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         match fleet.broker.ready(&told).await[0] {
             1 => Ok(()),
             _ => Err("shipping has not said it".into()),
@@ -67,7 +67,7 @@ async fn an_outage_of_order_itself_cancels_nothing() {
         .execute(&mut *consumers_stopped)
         .await
         .unwrap();
-    fleet.spawn("order");
+    fleet.spawn_as("order", "order", &[DEADLINE]);
     fleet.ready().await;
     sleep(OVERDUE).await;
     consumers_stopped.rollback().await.unwrap();

@@ -2,7 +2,6 @@
 
 use e2e::{Fleet, LIMITED, OVERSIZED, PLENTY, SOLD_OUT, order, until};
 use serde_json::Value;
-use std::time::Duration;
 use uuid::Uuid;
 
 fn events(order: &Value) -> Vec<&str> {
@@ -32,7 +31,7 @@ async fn every_ending_can_be_asked_for() {
 
 /// The order's queues have no order among them: a final order may still receive earlier events.
 async fn tells(fleet: &Fleet, id: Uuid, story: &[&str]) {
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         let now = fleet.get(id).await;
         if events(&now) == story { Ok(()) } else { Err(now.to_string()) }
     })
@@ -116,7 +115,7 @@ async fn a_slow_charge_is_confirmed_or_cancelled_with_the_money_back() {
     let fleet = Fleet::start_with(&settings).await;
     let wish = order("card_slow", PLENTY, 1);
     let (slow, cancelled) = tokio::join!(fleet.place(&wish), fleet.place(&wish));
-    let status = until(Duration::from_secs(5), || async {
+    let status = until(|| async {
         let status: Option<String> =
             sqlx::query_scalar("SELECT status FROM payments WHERE order_id = $1")
                 .bind(cancelled)
@@ -131,7 +130,7 @@ async fn a_slow_charge_is_confirmed_or_cancelled_with_the_money_back() {
     let (slow, ended) = tokio::join!(fleet.ends(slow), fleet.ends(cancelled));
     assert_eq!(slow["status"], "CONFIRMED");
     assert_eq!(ended["status"], "CANCELLED");
-    let whole = until(Duration::from_secs(30), || async {
+    let whole = until(|| async {
         let now = fleet.get(cancelled).await;
         let told = events(&now);
         let both = ["payment.approved", "payment.reversed"].iter().all(|one| told.contains(one));
@@ -148,7 +147,7 @@ async fn a_slow_charge_is_confirmed_or_cancelled_with_the_money_back() {
 async fn a_cancel_before_the_retry_means_that_nothing_is_ever_charged() {
     let fleet = Fleet::start_with(&[("PAYMENT_RETRY_DELAY", "20s")]).await;
     let id = fleet.place(&order("card_flaky", PLENTY, 1)).await;
-    let retrying = until(Duration::from_secs(10), || async {
+    let retrying = until(|| async {
         let row: Option<(String, i32)> =
             sqlx::query_as("SELECT status, attempts FROM payments WHERE order_id = $1")
                 .bind(id)

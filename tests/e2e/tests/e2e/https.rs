@@ -1,7 +1,6 @@
 //! Orders over HTTPS: what clients that trust the service get, and what the others are told.
 
 use e2e::{Fleet, PLENTY, order, saga, until};
-use std::time::Duration;
 
 #[tokio::test]
 async fn orders_are_placed_followed_and_listed_over_https() {
@@ -24,7 +23,7 @@ async fn orders_are_placed_followed_and_listed_over_https() {
     let (shown, said) = show(&url.replace("https:", "http:"), &[]).await;
     assert!(!shown && said.contains("write https:// in the address"), "{said}");
 
-    let line = until(Duration::from_secs(10), || async {
+    let line = until(|| async {
         let log = fleet.process("order").log();
         let line = log.lines().find(|line| line.contains("\"POST /orders HTTP/1.1\" 201 "));
         line.map(str::to_owned).ok_or(log)

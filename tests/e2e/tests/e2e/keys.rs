@@ -1,6 +1,6 @@
 //! Keys, roles and acts on the real binaries: by `saga`, by HTTP, and by the page.
 
-use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, holds};
+use crate::dead_letters::{DLQ, QUEUE, TABLE, die, holds};
 use e2e::{Collector, Fleet, PLENTY, mend, order, until};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -10,7 +10,7 @@ async fn key(fleet: &Fleet, client: &str, role: &str) -> String {
     let said = fleet.saga(&arguments).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     let key = said.json()["key"].as_str().unwrap().to_owned();
-    until(SOON, || async {
+    until(|| async {
         let status = get(fleet, &key, "/orders/x").await.status();
         if status == 404 { Ok(()) } else { Err(status.to_string()) }
     })
@@ -52,7 +52,7 @@ async fn a_client_sees_its_own_orders_to_their_end_and_no_others() {
     assert!(listed.out.contains(id) && !listed.out.contains(&shop[20..]), "{listed:?}");
     let said = fleet.saga(&["keys", "revoke", id, "--reason", "it leaked"]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
-    until(SOON, || async {
+    until(|| async {
         let status = get(&fleet, &shop, "/orders").await.status();
         if status == 401 { Ok(()) } else { Err(status.to_string()) }
     })
@@ -106,7 +106,7 @@ async fn an_act_leaves_a_row_a_line_and_a_span() {
     assert_eq!(told.len(), 4);
     assert!(audit[1]["subject"].as_str().unwrap().starts_with(&format!("{QUEUE}.dlq ")));
 
-    until(SOON, || async {
+    until(|| async {
         let log = fleet.process("order").log();
         let lines = log.lines().filter(|line| line.contains("operator's act")).count();
         let spans = collector.spans_about(orders[1]);

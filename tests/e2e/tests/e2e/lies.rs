@@ -6,7 +6,7 @@ use futures::future::join_all;
 use mock_gateway::lies::Lie;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A provider that only lies is no outage here: otherwise the circuit breaker would open.
@@ -63,7 +63,7 @@ async fn each_lie_about_a_charge_is_looked_through_and_a_cancel_voids_it() {
     for lie in &Lie::names() {
         fleet.provider().behave(json!({"lies": [lie], "share": 1, "pending_ms": 2000})).await;
         let cancelled = place_all(&fleet, &mut orders).await;
-        until(Duration::from_secs(30), || async {
+        until(|| async {
             let told = told(&fleet, lie).await;
             if told >= 4 { Ok(()) } else { Err(format!("{lie} was told {told} times")) }
         })

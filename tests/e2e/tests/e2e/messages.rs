@@ -3,9 +3,6 @@
 use e2e::{Fleet, OVERSIZED, PLENTY, SOLD_OUT, order, until};
 use events::{Event, PaymentApproved, SAGA};
 use messaging::{Message, header, queue_name};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_second_delivery_of_every_event_has_no_effect() {
@@ -61,7 +58,7 @@ async fn other_bytes_under_a_known_id_are_dead() {
     let mut forged = approved.expect("it was said");
     forged.body.push(b' ');
     fleet.broker.put("inventory.payment-approved", &forged).await;
-    let dead = until(SOON, || async {
+    let dead = until(|| async {
         let mut dead = fleet.broker.drain("inventory.payment-approved.dlq").await;
         dead.pop().ok_or_else(|| "no dead letter".into())
     })
@@ -86,7 +83,7 @@ async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
     let dead_queue = messaging::dead_letters(&queue);
-    let dead = until(SOON, || async {
+    let dead = until(|| async {
         let mut dead = fleet.broker.drain(&dead_queue).await;
         dead.pop().ok_or_else(|| "no dead letter".into())
     })
@@ -104,7 +101,7 @@ async fn what_no_history_allows_is_dead_at_once() {
     let released = reaction::Said::new(&events::InventoryReleased { order_id: nobody });
     let released = messaging::Outgoing::new(&messaging::SystemEnv, released, None).publication();
     fleet.broker.publish(&released).await;
-    let dead = until(SOON, || async {
+    let dead = until(|| async {
         let mut dead = fleet.broker.drain("payment.inventory-released.dlq").await;
         dead.pop().ok_or_else(|| "no dead letter".into())
     })
@@ -121,7 +118,7 @@ async fn an_event_that_no_queue_hears_waits_in_the_outbox_until_one_does() {
     fleet.broker.unbind(way.0, way.1, way.2).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     let pool = fleet.pool("order").await;
-    until(SOON, || async {
+    until(|| async {
         let waiting: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
                 .fetch_one(&pool)

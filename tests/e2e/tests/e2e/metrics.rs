@@ -1,10 +1,7 @@
 //! The services' metrics agree with what happened.
 
-use e2e::{Collector, Fleet, PLENTY, SOLD_OUT, order, until};
+use e2e::{BOUND, Collector, Fleet, PLENTY, SOLD_OUT, order, until};
 use messaging::{Message, header};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// The value of one line of the page.
 fn value(page: &str, line: &str) -> Option<f64> {
@@ -57,7 +54,7 @@ async fn the_page_of_the_order_service_tells_what_happened() {
         ("orders_running", 0.0),
         ("orders_stuck", 0.0),
     ];
-    let page = until(SOON, || async {
+    let page = until(|| async {
         let page = page(&fleet).await;
         let wrong = wanted.iter().find(|(line, count)| value(&page, line) != Some(*count));
         wrong.map_or(Ok(page.clone()), |(line, count)| Err(format!("no {line} {count}:\n{page}")))
@@ -69,7 +66,7 @@ async fn the_page_of_the_order_service_tells_what_happened() {
         assert!(known, "{name} is in no document");
     }
     let took = value(&page, r#"order_duration_seconds_sum{status="CONFIRMED"}"#).unwrap();
-    assert!(took > 0.0 && took < 3.0 * SOON.as_secs_f64(), "{took}");
+    assert!(took > 0.0 && took < 3.0 * BOUND.as_secs_f64(), "{took}");
     fleet.close().await;
 }
 
@@ -79,7 +76,7 @@ async fn events_that_wait_for_a_listener_are_seen_to_wait() {
     fleet.broker.unbind("payment.order-created", "order.exchange", "order.created").await;
     fleet.place(&order("pix", PLENTY, 1)).await;
     fleet.place(&order("pix", PLENTY, 1)).await;
-    until(SOON, || async {
+    until(|| async {
         let page = page(&fleet).await;
         let (count, age) = (value(&page, "outbox_events"), value(&page, "outbox_oldest_seconds"));
         if count == Some(2.0) && age >= Some(1.0) { Ok(()) } else { Err(page) }
@@ -93,7 +90,7 @@ async fn an_order_that_nobody_undoes_is_seen_to_be_stuck() {
     let mut fleet = Fleet::start_with(&[("ORDER_DEADLINE", "1s")]).await;
     fleet.take("payment").kill();
     fleet.place(&order("pix", PLENTY, 1)).await;
-    until(SOON, || async {
+    until(|| async {
         let page = page(&fleet).await;
         let (running, stuck) = (value(&page, "orders_running"), value(&page, "orders_stuck"));
         if (running, stuck) == (Some(1.0), Some(1.0)) { Ok(()) } else { Err(page) }
@@ -126,7 +123,7 @@ async fn the_collector_is_told_what_payment_did() {
         ("refunds_oldest_seconds", "", 0.0),
     ];
     for (name, labels, count) in wanted {
-        until(SOON, || async {
+        until(|| async {
             let told = collector.value("payment", name, labels);
             if told == Some(count) { Ok(()) } else { Err(format!("{name} {labels}: {told:?}")) }
         })

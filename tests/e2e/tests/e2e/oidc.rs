@@ -1,14 +1,13 @@
 //! Tokens of an OpenID Connect issuer that the test runs: what they open, and which are refused.
 
-use e2e::{Fleet, Issuer, PLENTY, TokenKey, free_address, order, token, until};
+use e2e::{BOUND, Fleet, Issuer, PLENTY, TokenKey, free_address, order, token, until};
 use messaging::{Env, SystemEnv};
 use reqwest::Response;
 use ring::hmac;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::Instant;
 
 const AUDIENCE: &str = "orders";
-const SOON: Duration = Duration::from_secs(10);
 /// A second order service, which fetches the keys again within a second.
 const QUICK: &str = "order-2";
 
@@ -66,7 +65,7 @@ impl Bench {
 
     /// Waits until one of the two answers this token with this status.
     async fn soon(&self, url: &str, token: &str, status: u16) {
-        until(SOON, || async {
+        until(|| async {
             let request = self.fleet.http.get(format!("{url}/orders")).bearer_auth(token);
             let answer = request.send().await.unwrap().status();
             if answer == status { Ok(()) } else { Err(answer.to_string()) }
@@ -171,12 +170,14 @@ async fn a_rotated_key_is_found_a_withdrawn_one_ends_and_an_issuer_that_is_down_
     // An unknown key is asked for, and a flood of them is not passed on to the issuer.
     bench.issuer.publish(&[&old, &new]);
     bench.soon(&slow, &by_new, 200).await;
-    let before = bench.issuer.asked();
+    let (began, before) = (Instant::now(), bench.issuer.asked());
     for _ in 0..100 {
         assert_eq!(bench.get(&unknown, "/orders").await.status(), 401);
     }
+    // The other copy asks once a second.
     let asked = bench.issuer.asked() - before;
-    assert!(asked < 20, "the issuer is asked {asked} times");
+    let may = 20 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(asked < may, "the issuer is asked {asked} times");
 
     bench.issuer.is_down(true);
     bench.soon(&quick, &unknown, 503).await;
@@ -184,8 +185,11 @@ async fn a_rotated_key_is_found_a_withdrawn_one_ends_and_an_issuer_that_is_down_
         bench.soon(url, &by_old, 200).await;
         bench.soon(url, &by_new, 200).await;
     }
-    let said = bench.fleet.process(QUICK).log();
-    assert!(said.contains("the keys of OIDC_ISSUER cannot be fetched"), "{said}");
+    until(|| async {
+        let said = bench.fleet.process(QUICK).log();
+        if said.contains("the keys of OIDC_ISSUER cannot be fetched") { Ok(()) } else { Err(said) }
+    })
+    .await;
 
     bench.issuer.is_down(false);
     bench.soon(&quick, &unknown, 401).await;
@@ -196,6 +200,6 @@ async fn a_rotated_key_is_found_a_withdrawn_one_ends_and_an_issuer_that_is_down_
     bench.soon(&quick, &by_old, 401).await;
     bench.soon(&quick, &by_new, 200).await;
     // Its stream ends with it.
-    tokio::time::timeout(SOON, stream.bytes()).await.unwrap().unwrap();
+    tokio::time::timeout(BOUND, stream.bytes()).await.unwrap().unwrap();
     bench.fleet.close().await;
 }

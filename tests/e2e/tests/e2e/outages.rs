@@ -3,7 +3,6 @@
 use e2e::{Fleet, PLENTY, order, until};
 use futures::future::join_all;
 use reqwest::StatusCode;
-use std::time::Duration;
 
 #[tokio::test]
 async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
@@ -13,7 +12,7 @@ async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
     fleet.own_rabbit.as_mut().unwrap().kill().await.unwrap();
     let during = join_all((0..40).map(|_| fleet.place(&wish))).await;
     let unready = fleet.http.get(format!("{}/readyz", fleet.order_url));
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         match unready.try_clone().unwrap().send().await.unwrap().status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(()),
             other => Err(other.to_string()),
@@ -22,7 +21,7 @@ async fn orders_are_taken_while_rabbitmq_is_away_and_go_on_when_it_is_back() {
     .await;
     let alive = fleet.http.get(format!("{}/healthz", fleet.order_url)).send().await.unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         let check = fleet.process("payment").healthcheck();
         if check.status.success() { Err("still healthy".into()) } else { Ok(()) }
     })
@@ -62,7 +61,7 @@ async fn postgres_is_killed_under_load_and_every_order_that_was_taken_ends() {
 /// On order's page of metrics, soon.
 async fn shows(fleet: &Fleet, line: &str) {
     let metrics = fleet.http.get(format!("{}/metrics", fleet.order_url));
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         let answer = metrics.try_clone().unwrap().send().await.map_err(|why| why.to_string())?;
         let page = answer.text().await.map_err(|why| why.to_string())?;
         if page.contains(line) { Ok(()) } else { Err(page) }

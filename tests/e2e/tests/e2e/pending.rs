@@ -3,12 +3,11 @@
 use e2e::{Fleet, PLENTY, order, until};
 use futures::future::join_all;
 use serde_json::json;
-use std::time::Duration;
 
 #[tokio::test]
 async fn what_is_pending_is_asked_for_until_it_is_decided_and_charged_once() {
     let mut fleet = Fleet::start_with_provider(&[("PAYMENT_REAP_AFTER", "2s")]).await;
-    let pending = json!({"lies": ["pending"], "share": 1, "pending_ms": 6000});
+    let pending = json!({"lies": ["pending"], "share": 1, "pending_ms": 30000});
     fleet.provider().behave(pending).await;
     let wishes = ["pix", "card_declined", "pix"].map(|method| order(method, PLENTY, 1));
     let orders = join_all(wishes.iter().map(|wish| fleet.place(wish))).await;
@@ -38,7 +37,7 @@ async fn an_approval_of_another_amount_confirms_no_order() {
     let (kept, cancelled) = tokio::join!(fleet.place(&wish), fleet.place(&wish));
     assert_eq!(fleet.cancel(cancelled).await, 202);
     for id in [kept, cancelled] {
-        until(Duration::from_secs(30), || async {
+        until(|| async {
             let log = fleet.process("payment").log();
             let is_said = log.lines().any(|line| {
                 line.contains(

@@ -3,7 +3,7 @@
 use e2e::{Fleet, until};
 use messaging::{Env, Message, Outgoing, SystemEnv, header};
 use serde_json::json;
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::os::unix::process::ExitStatusExt;
 
 const QUEUE: &str = "fragile.hammer-struck";
 const NEIGHBOURS: i64 = 30;
@@ -48,7 +48,7 @@ async fn what_ends_the_process_is_the_only_dead_letter() {
     }
     fleet.spawn_as("fragile", "fragile", &settings);
     let dead = format!("{QUEUE}.dlq");
-    until(Duration::from_secs(30), || async {
+    until(|| async {
         let left = fleet.broker.ready(&[QUEUE.into(), dead.clone()]).await;
         if left == [0, 1] { Ok(()) } else { Err(format!("{left:?}")) }
     })

@@ -5,13 +5,11 @@ use e2e::{Fleet, PLENTY, SOLD_OUT, order, until};
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
-use std::time::Duration;
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(30);
 /// Long enough for a test to act while the provider thinks.
 const PATIENT: [(&str, &str); 2] =
-    [("PAYMENT_GATEWAY_TIMEOUT", "6s"), ("PAYMENT_REAP_AFTER", "7s")];
+    [("PAYMENT_GATEWAY_TIMEOUT", "40s"), ("PAYMENT_REAP_AFTER", "50s")];
 
 async fn status(pool: &PgPool, order: Uuid) -> Option<(String, bool, i32)> {
     sqlx::query_as("SELECT status, in_doubt, attempts FROM payments WHERE order_id = $1")
@@ -22,7 +20,7 @@ async fn status(pool: &PgPool, order: Uuid) -> Option<(String, bool, i32)> {
 }
 
 async fn is_in_hand(pool: &PgPool, order: Uuid) {
-    until(SOON, || async {
+    until(|| async {
         match status(pool, order).await {
             Some((status, ..)) if status == "PROCESSING" => Ok(()),
             other => Err(format!("{other:?}")),
@@ -32,7 +30,7 @@ async fn is_in_hand(pool: &PgPool, order: Uuid) {
 }
 
 async fn is_in_doubt(pool: &PgPool, order: Uuid) {
-    until(SOON, || async {
+    until(|| async {
         match status(pool, order).await {
             Some((_, true, _)) => Ok(()),
             other => Err(format!("{other:?}")),
@@ -42,7 +40,7 @@ async fn is_in_doubt(pool: &PgPool, order: Uuid) {
 }
 
 async fn logs(fleet: &Fleet, process: &str, line: &str) {
-    until(SOON, || async {
+    until(|| async {
         let log = fleet.process(process).log();
         if log.contains(line) { Ok(()) } else { Err(log) }
     })
@@ -102,8 +100,8 @@ async fn orders_that_are_bound_to_fail_do_so_even_where_there_are_no_others() {
 async fn a_charge_that_comes_late_is_found_and_a_voided_one_never_comes() {
     let mut fleet = Fleet::start_with_provider(&[]).await;
     let pool = fleet.pool("payment").await;
-    // Payment gives up after a second, and the charges arrive two seconds later.
-    fleet.provider().behave(json!({"latency_ms": 3000})).await;
+    // Payment gives up after a second, and the charges arrive long after.
+    fleet.provider().behave(json!({"latency_ms": 10_000})).await;
     let wish = order("pix", PLENTY, 1);
     let (found, cancelled) = tokio::join!(fleet.place(&wish), fleet.place(&wish));
     is_in_doubt(&pool, found).await;
@@ -113,7 +111,7 @@ async fn a_charge_that_comes_late_is_found_and_a_voided_one_never_comes() {
     assert_eq!(fleet.ends(cancelled).await["status"], "CANCELLED");
     assert_eq!(fleet.ends(found).await["status"], "CONFIRMED");
     // By then both late charges have arrived, with a void and at least one look-up.
-    let late = until(SOON, || async {
+    let late = until(|| async {
         let provider = fleet.provider.as_ref().unwrap();
         let asked = join_all([found, cancelled].map(|id| provider.asked(&pool, id))).await;
         if asked.iter().all(|times| *times > 0) { Ok(asked) } else { Err(format!("{asked:?}")) }
@@ -169,7 +167,7 @@ async fn kill_payment(fleet: &mut Fleet) {
 /// The request arrives after the process that sent it has ended.
 async fn before_the_charge_arrives(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
-    fleet.provider().behave(json!({"latency_ms": 3000})).await;
+    fleet.provider().behave(json!({"latency_ms": 20_000})).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     is_in_hand(&pool, id).await;
     assert_eq!(fleet.provider().charges_of(id).await, 0, "it is still on its way");
@@ -180,7 +178,7 @@ async fn before_the_charge_arrives(fleet: &mut Fleet) {
 
 async fn before_the_answer_comes(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
-    fleet.provider().behave(json!({"answer_latency_ms": 5000})).await;
+    fleet.provider().behave(json!({"answer_latency_ms": 20_000})).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     fleet.provider().counts("charges", 2).await;
     kill_payment(fleet).await;
@@ -192,7 +190,7 @@ async fn before_the_answer_comes(fleet: &mut Fleet) {
 
 async fn before_the_verdict_is_written(fleet: &mut Fleet) {
     let pool = fleet.pool("payment").await;
-    fleet.provider().behave(json!({"answer_latency_ms": 2000})).await;
+    fleet.provider().behave(json!({"answer_latency_ms": 5000})).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     fleet.provider().counts("charges", 3).await;
     let mut held = pool.begin().await.unwrap();
@@ -201,7 +199,7 @@ async fn before_the_verdict_is_written(fleet: &mut Fleet) {
         .execute(&mut *held)
         .await
         .unwrap();
-    until(SOON, || async {
+    until(|| async {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -225,7 +223,7 @@ async fn before_the_event_is_published(fleet: &mut Fleet) {
         fleet.broker.unbind(queue, "payment.exchange", "payment.approved").await;
     }
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    until(SOON, || async {
+    until(|| async {
         let unsent: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
                 .fetch_one(&pool)
@@ -265,7 +263,7 @@ async fn a_refund_is_asked_for_until_the_provider_is_there_and_given_once() {
 #[tokio::test]
 async fn a_provider_that_is_killed_has_not_forgotten_what_it_promised() {
     let mut fleet = Fleet::start_with_provider(&[]).await;
-    fleet.provider().behave(json!({"answer_latency_ms": 5000})).await;
+    fleet.provider().behave(json!({"answer_latency_ms": 20_000})).await;
     let wish = order("pix", PLENTY, 1);
     let orders = join_all((0..10).map(|_| fleet.place(&wish))).await;
     fleet.provider().counts("charges", 10).await;

@@ -9,7 +9,6 @@ use std::{fs, time::Duration};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(30);
 /// Placed while all of this happens: so many a second.
 const RATE: u64 = 30;
 /// The provider's, by the round.
@@ -182,7 +181,7 @@ impl Rotation {
             Order::FilesFirst => self.write_files(server, round),
         }
         self.end_sessions(server).await;
-        until(SOON, || async {
+        until(|| async {
             let now = self.refusals(server);
             let all = now.iter().zip(before).all(|(now, before)| *now > before);
             if all { Ok(()) } else { Err(format!("{server:?} {order:?}: {before:?} to {now:?}")) }

@@ -9,12 +9,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Output,
-    time::Duration,
 };
 use tidy::root;
 use tokio::process::Command;
 
-const SOON: Duration = Duration::from_secs(60);
 const STAMPS: [&str; 6] = [
     "new",
     "stamps",
@@ -167,7 +165,7 @@ async fn reacts(mut fleet: Fleet, tree: &Tree) {
 
     let pool = PgPool::connect(&url).await.unwrap();
     let count = async |wanted: i64, query: &'static str| {
-        until(SOON, || async {
+        until(|| async {
             let found: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
             if found == wanted { Ok(()) } else { Err(format!("{found}: {query}")) }
         })

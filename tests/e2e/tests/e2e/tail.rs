@@ -1,6 +1,6 @@
 //! `saga tail` shows events while they happen.
 
-use e2e::{Fleet, OVERSIZED, PLENTY, order, saga};
+use e2e::{BOUND, Fleet, OVERSIZED, PLENTY, order, saga};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use servers::Process;
@@ -11,10 +11,8 @@ use tokio::{
     time::timeout,
 };
 
-const SOON: Duration = Duration::from_secs(30);
-
 async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
-    let line = timeout(SOON, lines.next_line()).await.expect("something is shown in time");
+    let line = timeout(BOUND, lines.next_line()).await.expect("something is shown in time");
     tidy::documented(&["tail"], &line.unwrap().expect("it goes on"))
 }
 
@@ -51,7 +49,7 @@ async fn every_event_of_an_order_is_shown_with_its_cause_until_ctrl_c() {
     assert_eq!(shown.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 
     Process::of(tail.id().unwrap()).unwrap().signal(Signal::SIGINT);
-    let ended = timeout(SOON, tail.wait()).await.expect("it ends in time").unwrap();
+    let ended = timeout(BOUND, tail.wait()).await.expect("it ends in time").unwrap();
     assert!(ended.success(), "{ended}");
     fleet.close().await;
 }

@@ -1,7 +1,7 @@
 //! Runs the saga on RabbitMQ versions newer than the machine's own, with least-privilege users:
 //! endings, retries, dead letters and the page work as on the machine's version.
 
-use crate::dead_letters::{DLQ, QUEUE, SOON, TABLE, die, holds, ready};
+use crate::dead_letters::{DLQ, QUEUE, TABLE, die, holds, ready};
 use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, mend, order, until};
 use messaging::{Message, RetrySchedule, Topology};
 use serde_json::json;
@@ -49,7 +49,7 @@ async fn every_ending(fleet: &Fleet) {
 /// Two dead letters: a malformed message, and one that passed all retry tiers.
 async fn dead_letters_come_back(fleet: &Fleet) {
     fleet.broker.put(QUEUE, &Message { body: b"nonsense".into(), ..Message::default() }).await;
-    until(SOON, || async {
+    until(|| async {
         let dead = ready(fleet, DLQ).await;
         if dead == 1 { Ok(()) } else { Err(format!("{dead} dead letters")) }
     })
@@ -111,7 +111,7 @@ async fn the_page_sees_what_it_may(mut fleet: Fleet) {
         SERVICES.into_iter().filter(consumers).collect::<Vec<_>>()
     };
     let sees = async |fleet: &Fleet, wanted: &[&str]| {
-        until(SOON, || async {
+        until(|| async {
             let seen = seen(fleet).await;
             if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
         })

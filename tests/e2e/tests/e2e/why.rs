@@ -5,14 +5,13 @@ use e2e::{Fleet, PLENTY, SERVICES, order, refuse, until};
 use messaging::{RetrySchedule, Topology};
 use order::audit::ending;
 use saga_cli::why::{Place, Report, why};
+use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(30);
-
 /// The answer of `saga why`, once it meets the expectation.
 async fn told(fleet: &Fleet, order: Uuid, is_so: impl Fn(&Report) -> bool) -> Report {
-    until(SOON, || async {
+    until(|| async {
         let report =
             why(&fleet.endpoints(), &order.to_string()).await.map_err(|why| format!("{why:#}"))?;
         if is_so(&report) { Ok(report) } else { Err(format!("{report:#?}")) }
@@ -125,10 +124,10 @@ async fn a_message_in_a_retry_rung_is_told_with_its_return() {
 
 #[tokio::test]
 async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
-    let fleet = Fleet::start_with(&[
-        ("PAYMENT_GATEWAY_TIMEOUT", "20s"),
-        ("PAYMENT_REAP_AFTER", "30s"),
-        ("PAYMENT_RETRY_DELAY", "20s"),
+    let mut fleet = Fleet::start_with_provider(&[
+        ("PAYMENT_GATEWAY_TIMEOUT", "5m"),
+        ("PAYMENT_REAP_AFTER", "6m"),
+        ("PAYMENT_RETRY_DELAY", "5m"),
     ])
     .await;
     let retried = fleet.place(&order("card_unavailable", PLENTY, 1)).await;
@@ -145,7 +144,8 @@ async fn a_provider_who_keeps_everybody_waiting_is_told_with_the_next_try() {
     let said = fleet.saga(&["why", &retried.to_string()]).await;
     assert!(said.out.contains("next call to the provider in"), "{said:?}");
 
-    let slow = fleet.place(&order("card_slow", PLENTY, 1)).await;
+    fleet.provider().behave(json!({"latency_ms": 300_000})).await;
+    let slow = fleet.place(&order("pix", PLENTY, 1)).await;
     told(
         &fleet,
         slow,

@@ -1,13 +1,10 @@
 use e2e::{Fleet, until};
 use page::Browser;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn key(fleet: &Fleet, client: &str, role: &str) -> String {
     let said = fleet.saga(&["keys", "create", client, "--role", role, "--json"]).await;
     let key = said.json()["key"].as_str().expect("a key").to_owned();
-    until(SOON, || async {
+    until(|| async {
         let url = format!("{}/orders/x", fleet.order_url);
         let status = fleet.http.get(url).bearer_auth(&key).send().await.expect("it answers");
         if status.status() == 404 { Ok(()) } else { Err(status.status().to_string()) }

@@ -1,8 +1,5 @@
 use e2e::{PLENTY, mend, order, refuse, until};
 use page::Stage;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(30);
 
 const TABLE: &str = "reservation_items";
 const DLQ: &str = "inventory.payment-approved.dlq";
@@ -78,7 +75,7 @@ async fn a_dead_letter_is_shown_judged_and_replayed() {
     tab.click("[data-deed=dry-run]").await;
     tab.says("#letters .fate", "would go to inventory.payment-approved").await;
     // Reading changes nothing; the page itself may hold the message just now.
-    until(SOON, || async {
+    until(|| async {
         let there = fleet.broker.ready(&[DLQ.into()]).await[0];
         if there == 1 { Ok(()) } else { Err(format!("{there} lie there")) }
     })

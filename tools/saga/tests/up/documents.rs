@@ -28,7 +28,10 @@ async fn every_command_of_the_readme_and_the_tour_does_what_it_shows() {
     (saga.gateway, saga.retry_delays) = ("http", "50ms");
     saga.run(&["up"]);
     let reader = Reader::new(saga);
-    let (well, stopped) = (reader.place(), reader.place_stopped().await);
+    let well = reader.place();
+    let seen = reader.saga.run(&["order", "watch", &well]);
+    assert!(seen.contains("CONFIRMED"), "{seen}");
+    let stopped = reader.place_stopped().await;
 
     let mut shown = 0;
     for (page, block) in shown_on(&PAGES) {

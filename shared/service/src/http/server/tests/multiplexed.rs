@@ -197,14 +197,14 @@ async fn an_answer_that_is_not_read_over_http_2_is_let_go() {
 async fn an_answer_that_is_read_slowly_is_read_to_its_end() {
     let whole = async || vec![b'x'; 400_000];
     let routes = Router::new().route("/", get(whole));
-    let server = Https::serve(routes, |server| server.stalled = Duration::from_secs(1)).await;
+    let server = Https::serve(routes, |server| server.stalled = Duration::from_secs(4)).await;
     let mut client = Client::connect(&server).await;
     let mut body = client.get().await.unwrap().into_body();
     let mut read = 0;
     while let Some(part) = body.data().await {
         let length = part.expect("it is not cut off").len();
         // No wait for something: the client is slow.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         body.flow_control().release_capacity(length).unwrap();
         read += length;
     }
@@ -213,7 +213,7 @@ async fn an_answer_that_is_read_slowly_is_read_to_its_end() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let soon = Duration::from_millis(200);
+    let soon = Duration::from_secs(2);
     let server = Https::serve(hello(), |server| server.idle = soon).await;
     let mut client = Client::connect(&server).await;
     client.text().await;
