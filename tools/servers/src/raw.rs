@@ -15,7 +15,7 @@ pub use hostile::{Hostile, hostile};
 pub use properties::{Property, RawProperties, RawTable, RawValue};
 
 /// The time limit of the login, and of a message with its confirm.
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(120);
 const CHANNEL: u16 = 1;
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
