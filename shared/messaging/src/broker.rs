@@ -35,6 +35,10 @@ pub struct Depth {
 pub trait Session: Send + Sync {
     async fn consume(&self, queue: &str) -> Result<Box<dyn Deliveries>, BrokerError>;
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError>;
+    /// Whether another session could be on another node.
+    fn has_others(&self) -> bool {
+        false
+    }
     /// Returns the unacknowledged messages to their queues.
     async fn close(&self);
 }
@@ -46,9 +50,9 @@ pub trait Deliveries: Send {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>>;
     /// What has already arrived, without waiting; `max` at most.
     fn ready(&mut self, max: usize) -> Vec<Delivery>;
-    /// The number of messages in the queue, besides those received here. If it is 0, every earlier
-    /// message is here or with another consumer.
-    async fn depth(&mut self) -> Result<u32, BrokerError>;
+    /// Asks the queue for one more message, which then arrives as all others do. If there is none,
+    /// every earlier message is here or with another consumer.
+    async fn is_empty(&mut self) -> Result<bool, BrokerError>;
     /// Acknowledges everything that was handed out.
     async fn ack(&mut self) -> Result<(), BrokerError>;
 }

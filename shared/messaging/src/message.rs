@@ -86,21 +86,28 @@ pub struct Message {
 
 /// A larger body is not read. Our own are far smaller, since requests are.
 pub const BODY_MAX: usize = 256 * 1024;
-/// Headers are published again when a message fails, with a few more: all must fit in one frame of
-/// ours. As text they may be longer than they were.
+/// Headers are published again when a message fails. As text they may be longer than they were.
 const HEADERS_MAX: usize = 24 * 1024;
+/// What a frame has room for beside them: the headers of a dead letter, and the other properties.
+const BESIDE_HEADERS: usize = 3 * 1024;
 /// What a header takes beside its name and its value: its kind and two lengths.
 const ENTRY: usize = 6;
 
 impl Message {
     /// Why it can be neither handled nor forwarded: the broker keeps it unchanged.
     pub fn unreadable(&self) -> Option<String> {
+        self.unreadable_in(usize::MAX)
+    }
+
+    /// The same in frames of this size.
+    pub(crate) fn unreadable_in(&self, frame_max: usize) -> Option<String> {
         let size = self.body.len();
         let large = (size > BODY_MAX).then(|| too_large(size as u64));
         let sizes = self.headers.iter().map(|(name, value)| name.len() + value.size() + ENTRY);
         let headers: usize = sizes.sum();
-        let wide = (headers > HEADERS_MAX).then(|| {
-            let (kib, max) = (headers / 1024, HEADERS_MAX / 1024);
+        let max = HEADERS_MAX.min(frame_max.saturating_sub(BESIDE_HEADERS));
+        let wide = (headers > max).then(|| {
+            let (kib, max) = (headers / 1024, max / 1024);
             format!("its headers take {kib} KiB as text; {max} KiB are read")
         });
         self.text(header::UNREADABLE).or(large).or(wide)
@@ -158,5 +165,7 @@ mod tests {
         let many = (0..3_275).map(|number| (number.to_string(), Header::Text("false".into())));
         let many = Message { headers: many.collect(), ..Message::default() };
         assert_eq!(many.unreadable().unwrap(), "its headers take 46 KiB as text; 24 KiB are read");
+        let why = with(2_500).unreadable_in(8 * 1024).unwrap();
+        assert_eq!(why, "its headers take 7 KiB as text; 5 KiB are read");
     }
 }

@@ -19,8 +19,8 @@ use crate::{
 };
 use amq_protocol::protocol::{
     AMQPClass,
-    basic::{AMQPMethod, Ack, Consume, Qos, Reject},
-    confirm, queue,
+    basic::{AMQPMethod, Ack, Consume, Get, Qos, Reject},
+    confirm,
 };
 use async_trait::async_trait;
 use brokers::{Brokers, Node, Refusals};
@@ -31,7 +31,10 @@ use link::{Arrived, Link, LinkChannel};
 use secret::Secret;
 use std::{sync::atomic::AtomicBool, time::Duration};
 use telemetry::metrics;
+use tokio::time::timeout;
 
+/// For the whole topology: a broker with slow disks takes a while for a hundred objects.
+const DECLARE_MAX: Duration = Duration::from_secs(30);
 /// The next session waits for this one to close: only so long, if the broker does not answer.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// A consumer's tag, which comes with every delivery: the broker's own tags are longer than the
@@ -90,11 +93,12 @@ impl RabbitMq {
         let name = format!("{}: declares", topology.service);
         let (connection, node) = self.open(name, Some(BODY_MAX)).await?;
         self.brokers.used(&node);
-        let declared = declare::make_sure(&connection, topology, &self.may_declare);
-        let declared = node.in_time(declared).await;
+        let declared = declare::make_sure(&connection, topology, &node, &self.may_declare);
+        let late = |_| BrokerError::away(format!("not declared within {DECLARE_MAX:?}"));
+        let declared = timeout(DECLARE_MAX, declared).await.map_err(late).flatten();
         // It may be closed already, or silent.
         let goodbye = connection.close(200, "declared".into());
-        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
+        let _ = timeout(CLOSE_MAX, goodbye).await;
         declared.map(|()| node)
     }
 
@@ -104,7 +108,7 @@ impl RabbitMq {
         let nodes = self.brokers.untried(&mut refusals).await;
         let tried = nodes.iter().map(async |node| {
             let link = link(node, name.clone()).await?;
-            let _ = tokio::time::timeout(CLOSE_MAX, link.close()).await;
+            let _ = timeout(CLOSE_MAX, link.close()).await;
             Ok(())
         });
         let mut found = None;
@@ -172,8 +176,13 @@ impl Session for RabbitSession {
             ..Consume::default()
         };
         self.node.in_time(channel.call(AMQPClass::Basic(AMQPMethod::Consume(consume)))).await?;
-        let queue = queue.into();
-        Ok(Box::new(RabbitDeliveries { channel, queue, last_tag: None, unreadable: vec![] }))
+        Ok(Box::new(RabbitDeliveries {
+            node: self.node.clone(),
+            channel,
+            queue: queue.into(),
+            last_tag: None,
+            unreadable: vec![],
+        }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -183,14 +192,19 @@ impl Session for RabbitSession {
         Ok(Box::new(RabbitPublisher { channel }))
     }
 
+    fn has_others(&self) -> bool {
+        self.node.has_others
+    }
+
     async fn close(&self) {
         // They may be closed already, or silent; nothing is left to do either way.
         let both = [&self.consuming, &self.publishing].map(Link::close);
-        let _ = tokio::time::timeout(CLOSE_MAX, join_all(both)).await;
+        let _ = timeout(CLOSE_MAX, join_all(both)).await;
     }
 }
 
 struct RabbitDeliveries {
+    node: Node,
     channel: LinkChannel,
     queue: String,
     /// Of the deliveries handed out and not yet acknowledged.
@@ -203,7 +217,7 @@ impl RabbitDeliveries {
     /// `None` if it cannot be read.
     fn delivered(&mut self, one: Arrived) -> Option<Delivery> {
         let mut message = wire::message(&one.properties, one.body);
-        if let Some(reason) = message.unreadable() {
+        if let Some(reason) = message.unreadable_in(self.channel.frame_max()) {
             tracing::error!(queue = self.queue, reason, "dead letter: {reason}");
             self.unreadable.push(one.tag);
             return None;
@@ -250,14 +264,20 @@ impl Deliveries for RabbitDeliveries {
         ready
     }
 
-    /// On the delivering channel, which keeps the order of answers and deliveries.
-    async fn depth(&mut self) -> Result<u32, BrokerError> {
-        let queue = self.queue.as_str().into();
-        let look = queue::Declare { queue, passive: true, ..queue::Declare::default() };
-        let look = AMQPClass::Queue(queue::AMQPMethod::Declare(look));
-        match within(self.channel.call(look)).await? {
-            AMQPClass::Queue(queue::AMQPMethod::DeclareOk(found)) => Ok(found.message_count),
-            other => Err(BrokerError::away(format!("the broker answers with {other:?}"))),
+    /// On the delivering channel, which keeps the order of answers and deliveries. Most members of
+    /// the queue agree to the answer; a declaration counts 0 messages where it finds no leader.
+    async fn is_empty(&mut self) -> Result<bool, BrokerError> {
+        let get = Get { queue: self.queue.as_str().into(), no_ack: false };
+        let answer = self.node.in_time(self.channel.call(AMQPClass::Basic(AMQPMethod::Get(get))));
+        match answer.await {
+            Ok(AMQPClass::Basic(AMQPMethod::GetEmpty(_))) => Ok(true),
+            Ok(AMQPClass::Basic(AMQPMethod::GetOk(_))) => Ok(false),
+            Ok(other) => Err(BrokerError::away(format!("the broker answers with {other:?}"))),
+            Err(BrokerError::Away(why)) => {
+                let (node, queue) = (self.node.name(), &self.queue);
+                Err(BrokerError::Away(format!("{queue} is out of reach on {node}: {why}")))
+            }
+            Err(why) => Err(why),
         }
     }
 

@@ -81,8 +81,8 @@ impl Deliveries for Through<dyn Deliveries> {
         self.inner.ready(max)
     }
 
-    async fn depth(&mut self) -> Result<u32, BrokerError> {
-        self.inner.depth().await
+    async fn is_empty(&mut self) -> Result<bool, BrokerError> {
+        self.inner.is_empty().await
     }
 
     async fn ack(&mut self) -> Result<(), BrokerError> {

@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the depths are polled while there is a backlog.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a queue is asked for a message while none arrives, where there is another node to go
+/// to: a node that is cut off from the others keeps its connections, and delivers nothing.
+const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// Linger: a batch shares the cost of its transaction, so it waits as long as the last one took,
 /// which grows with the machine's load; at most this long.
 const LINGER_MAX: Duration = Duration::from_millis(50);
@@ -25,6 +28,7 @@ pub(super) type Arrived = (usize, Delivery);
 
 pub(super) struct Batcher {
     sources: Vec<Source>,
+    probes: bool,
     /// By queue: whether its messages are deferrable.
     can_wait: Vec<bool>,
     batch_max: usize,
@@ -57,6 +61,7 @@ impl Batcher {
         }
         Ok(Self {
             sources,
+            probes: session.has_others(),
             can_wait: consumer.queues.iter().map(|queue| queue.can_wait).collect(),
             batch_max: consumer.batch_max,
             had_room: true,
@@ -83,6 +88,7 @@ impl Batcher {
             return Ok(Some(ready));
         }
         let look_at = Instant::now() + LOOK_EVERY;
+        let mut probe_at = Instant::now() + PROBE_EVERY;
         let mut batch = loop {
             let (is_behind, ack_at) = (self.is_behind(), self.ack_at);
             tokio::select! {
@@ -96,6 +102,11 @@ impl Batcher {
                     self.ack().await?;
                 }
                 () = sleep_until(look_at), if is_behind => break Vec::new(),
+                () = sleep_until(probe_at), if self.probes => {
+                    // Another queue each time, since `arrive` turns them.
+                    self.sources[0].deliveries.is_empty().await?;
+                    probe_at = Instant::now() + PROBE_EVERY;
+                }
             }
         };
         if !batch.is_empty() && self.urgent(&batch) == 0 {
@@ -142,7 +153,7 @@ impl Batcher {
             return Ok(Vec::new());
         }
         for source in self.sources.iter_mut().filter(|source| source.is_behind) {
-            if source.deliveries.depth().await? > 0 {
+            if !source.deliveries.is_empty().await? {
                 continue;
             }
             let ready = source.ready(self.batch_max);

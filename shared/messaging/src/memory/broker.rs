@@ -7,6 +7,7 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    future::pending,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -26,6 +27,8 @@ struct State {
     down: bool,
     /// Raised when all sessions break: those of an earlier age are dead.
     age: u64,
+    /// Sessions of an earlier age are not told that they are dead.
+    silent: u64,
     /// How many there have been.
     consumers: u64,
 }
@@ -58,7 +61,17 @@ impl Queue {
 impl MemoryBroker {
     /// Breaks every connection; unacknowledged messages are redelivered.
     pub fn cut(&self) {
+        self.end_sessions(&mut self.lock());
+    }
+
+    /// Cuts the node of every session off from the others: the connections stay.
+    pub fn cut_off(&self) {
         let mut state = self.lock();
+        state.silent = state.age + 1;
+        self.end_sessions(&mut state);
+    }
+
+    fn end_sessions(&self, state: &mut State) {
         state.age += 1;
         for queue in state.queues.values_mut() {
             queue.take_back(|_| true);
@@ -215,6 +228,10 @@ struct MemorySession {
 }
 
 impl MemorySession {
+    fn is_silent(&self) -> bool {
+        self.age < self.broker.lock().silent
+    }
+
     fn state(&self) -> Result<MutexGuard<'_, State>, BrokerError> {
         let state = self.broker.lock();
         if state.down || state.age != self.age {
@@ -240,6 +257,10 @@ impl Session for MemorySession {
         Ok(Box::new(self.clone()))
     }
 
+    fn has_others(&self) -> bool {
+        true
+    }
+
     async fn close(&self) {}
 }
 
@@ -262,6 +283,9 @@ struct MemoryDeliveries {
 #[async_trait]
 impl Deliveries for MemoryDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
+        if self.session.is_silent() {
+            pending::<()>().await;
+        }
         let changed = self.session.state().ok()?.queues.get(&self.queue)?.changed.clone();
         loop {
             let waiting = changed.notified();
@@ -271,6 +295,9 @@ impl Deliveries for MemoryDeliveries {
                 return Some(batch);
             }
             waiting.await;
+            if self.session.is_silent() {
+                pending::<()>().await;
+            }
         }
     }
 
@@ -278,10 +305,9 @@ impl Deliveries for MemoryDeliveries {
         self.take(max).flatten().unwrap_or_default()
     }
 
-    async fn depth(&mut self) -> Result<u32, BrokerError> {
+    async fn is_empty(&mut self) -> Result<bool, BrokerError> {
         let state = self.session.state()?;
-        let ready = state.queues.get(&self.queue).map_or(0, |queue| queue.ready.len());
-        Ok(u32::try_from(ready).unwrap_or(u32::MAX))
+        Ok(state.queues.get(&self.queue).is_none_or(|queue| queue.ready.is_empty()))
     }
 
     async fn ack(&mut self) -> Result<(), BrokerError> {

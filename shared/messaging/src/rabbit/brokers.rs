@@ -58,7 +58,7 @@ pub struct Node {
     pub uri: AMQPUri,
     pub tls: Option<Tls>,
     pub address: SocketAddr,
-    has_others: bool,
+    pub has_others: bool,
 }
 
 /// The nodes of one attempt that did not let us in: URL, address, reason.

@@ -78,6 +78,10 @@ pub struct LinkChannel {
 }
 
 impl LinkChannel {
+    pub const fn frame_max(&self) -> usize {
+        self.link.frame_max
+    }
+
     /// Waits for the reply to the method.
     pub async fn call(&self, method: AMQPClass) -> Result<AMQPClass, BrokerError> {
         let (answer, reply) = oneshot::channel();

@@ -307,6 +307,17 @@ async fn it_has_caught_up_only_when_all_that_waited_is_handled() {
     shop.close().await;
 }
 
+/// The connection stays, and nothing arrives on it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_cut_off_is_left() {
+    let mut shop = Shop::open().await;
+    shop.standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
+    shop.broker.cut_off();
+    shop.pay(1, 1);
+    until(|| async { shop.total(1).await == 1 }).await;
+    shop.close().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_database_that_was_away_for_long_leaves_it_behind() {
     let mut shop = Shop::open().await;

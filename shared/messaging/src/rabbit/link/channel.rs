@@ -64,6 +64,11 @@ impl Channel {
                 let (tag, redelivered) = (one.delivery_tag, one.redelivered);
                 return self.begin(Kind::Delivery { tag, redelivered });
             }
+            AMQPMethod::GetOk(one) => {
+                let (tag, redelivered) = (one.delivery_tag, one.redelivered);
+                self.begin(Kind::Delivery { tag, redelivered })?;
+                return self.reply(AMQPClass::Basic(AMQPMethod::GetOk(one)));
+            }
             AMQPMethod::Return(_) => return self.begin(Kind::Return),
             AMQPMethod::Ack(ack) => self.confirms.settle(ack.delivery_tag, ack.multiple, false),
             AMQPMethod::Nack(nack) => self.confirms.settle(nack.delivery_tag, nack.multiple, true),
@@ -151,7 +156,7 @@ fn unexpected(what: &str) -> BrokerError {
 mod tests {
     use super::*;
     use crate::{Confirm, Message, wire};
-    use amq_protocol::protocol::basic::{Ack, Cancel, Deliver, Return};
+    use amq_protocol::protocol::basic::{Ack, Cancel, Deliver, GetOk, Return};
     use proptest::prelude::*;
     use tokio::sync::oneshot;
 
@@ -186,6 +191,20 @@ mod tests {
         channel.method(AMQPClass::Basic(AMQPMethod::Ack(ack))).unwrap();
         let confirms = confirmed.try_recv().unwrap().unwrap();
         assert_eq!(confirms, [Confirm::Stored, Confirm::Unroutable]);
+    }
+
+    #[test]
+    fn a_message_that_was_asked_for_arrives_as_all_others_do() {
+        let (mut channel, mut arriving) = channel();
+        let (answer, mut answered) = oneshot::channel();
+        channel.expect(answer);
+        let method = GetOk { delivery_tag: 7, ..GetOk::default() };
+        channel.method(AMQPClass::Basic(AMQPMethod::GetOk(method))).unwrap();
+        let reply = answered.try_recv().unwrap().unwrap();
+        assert!(matches!(reply, AMQPClass::Basic(AMQPMethod::GetOk(_))), "{reply:?}");
+        channel.header(header("a", b"body")).unwrap();
+        channel.body(b"body".to_vec()).unwrap();
+        assert_eq!(arriving.try_recv().map(|one| one.tag), Ok(7));
     }
 
     #[test]

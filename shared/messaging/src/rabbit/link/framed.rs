@@ -15,6 +15,8 @@ use tokio::{
 };
 
 const READ_MAX: usize = 16 * 1024;
+/// So many written bytes are kept at most, while more are queued.
+const WRITTEN_MAX: usize = 64 * 1024;
 
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -52,6 +54,7 @@ impl Framed {
 
     /// Queues a frame.
     pub fn push(&mut self, frame: &AMQPFrame) {
+        self.forget_written();
         write(frame, &mut self.out);
     }
 
@@ -60,7 +63,16 @@ impl Framed {
         if self.out.is_empty() {
             self.out = frames;
         } else {
+            self.forget_written();
             self.out.extend(frames);
+        }
+    }
+
+    /// A socket that never takes all of it at once must not make it grow for ever.
+    fn forget_written(&mut self) {
+        if self.sent > WRITTEN_MAX {
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -138,4 +150,28 @@ pub fn write(frame: &AMQPFrame, out: &mut Vec<u8>) {
     let before = WriteContext::from(std::mem::take(out));
     let after = gen_frame(frame)(before).expect("a vector takes every frame");
     *out = after.into_inner().0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    #[tokio::test]
+    async fn what_is_written_is_forgotten_though_there_is_always_more() {
+        const PART: usize = 16 * 1024;
+        let (ours, mut theirs) = duplex(1024);
+        let mut framed = Framed::new(Box::new(ours), 0);
+        framed.push_bytes(vec![1; PART]);
+        let mut read = vec![0; PART];
+        for _ in 0..100 {
+            framed.push_bytes(vec![1; PART]);
+            tokio::select! {
+                biased;
+                _ = framed.send() => panic!("more is queued than is read"),
+                done = theirs.read_exact(&mut read) => assert_eq!(done.unwrap(), PART),
+            }
+        }
+        assert!(framed.out.len() <= WRITTEN_MAX + 3 * PART, "{} bytes are kept", framed.out.len());
+    }
 }
