@@ -1,6 +1,7 @@
 //! Reads the broker's state: queue depths by the management API, dead letters by AMQP.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use dead_letters::{FetchedMessages, in_time, order_of};
@@ -11,12 +12,14 @@ use messaging::{Message, header, is_parking};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{DeadLetter, Endpoints, Management};
+use crate::{DeadLetter, Endpoints, Management, answer};
 
 /// More dead letters than a person will ever sort out one by one.
 const DEAD_LETTERS_MAX: usize = 50_000;
 /// Each read of a message is a delivery, and RabbitMQ drops a message after too many.
 const LOOKS_MIN: u64 = 1000;
+/// Shorter than the client's own limit, which does not tell silence from absence.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 pub struct Broker {
     management: Management,
@@ -48,10 +51,13 @@ fn is_missing(why: &anyhow::Error) -> bool {
 impl Broker {
     pub async fn connect(endpoints: &Endpoints) -> Result<Self> {
         let management = Management::at(endpoints)?;
-        let connection = dead_letters::connect(&endpoints.amqp_url).await.context(
-            "RabbitMQ is not reachable: run `make up`, or set RABBITMQ_PORT, RABBITMQ_USER and \
-             RABBITMQ_PASSWORD",
-        )?;
+        let connected = answer("RabbitMQ", ANSWER_WITHIN, async {
+            dead_letters::connect(&endpoints.amqp_url).await.context(
+                "RabbitMQ is not reachable: run `make up`, or set RABBITMQ_PORT, RABBITMQ_USER and \
+                 RABBITMQ_PASSWORD",
+            )
+        });
+        let connection = connected.await?;
         Ok(Self { management, connection })
     }
 

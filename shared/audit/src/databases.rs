@@ -4,18 +4,21 @@
 mod beside;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 use database::PlainConnection;
 use events::{EventId, OrderId, SERVICES, Step, unheard};
 use futures::TryStreamExt;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 use messaging::dead_letters;
 
 use beside::open_beside;
 
-use crate::{DeadLetter, Digest, Due, EventRow, Product, Progress, Repair, Scope, Snapshot, name};
+use crate::{
+    DeadLetter, Digest, Due, EventRow, Product, Progress, Repair, Scope, Snapshot, answer, name,
+};
 
 type Reading<'a, T> = BoxFuture<'a, sqlx::Result<T>>;
 /// Adds a service's rows of some orders to the snapshot.
@@ -52,7 +55,7 @@ pub struct Databases {
     started: BTreeMap<String, DateTime<Utc>>,
     due: Due,
     /// Those that cannot be read, and why.
-    missing: BTreeMap<String, String>,
+    missing: BTreeMap<String, Error>,
 }
 
 /// A table of events, and the service that keeps it.
@@ -79,26 +82,55 @@ pub struct Pulse {
 
 /// A limit on listed open orders, so that the query stays fast.
 const OPEN_MAX: i64 = 10_000;
+/// A frozen server accepts a connection, and says nothing.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 impl Databases {
+    /// To all of the saga's services, or none.
     pub async fn connect(urls: &BTreeMap<String, String>) -> Result<Self> {
+        let mut found = Self::reach(urls, ANSWER_WITHIN).await;
+        // No order waits for a service beside the saga, and no other service's check does.
+        match SERVICES.iter().find_map(|service| found.missing.remove(*service)) {
+            Some(why) => Err(why),
+            None => Ok(found),
+        }
+    }
+
+    /// To those that answer in time. The others fail where they are asked for.
+    pub async fn reach(urls: &BTreeMap<String, String>, within: Duration) -> Self {
         let (mut connections, mut started) = (BTreeMap::new(), BTreeMap::new());
         let mut missing = BTreeMap::new();
-        for (service, url) in urls {
-            if SERVICES.contains(&service.as_str()) {
-                connections.insert(service.clone(), open(service, url).await?);
-                continue;
-            }
-            // No order waits for it, and no other service's check does.
-            match open_beside(service, url).await {
+        let opening = urls.iter().map(async |(service, url)| {
+            let part = format!("the database of {service} at {}", place(url));
+            answer(part, within, async {
+                match SERVICES.contains(&service.as_str()) {
+                    true => Ok((open(service, url).await?, None)),
+                    false => open_beside(service, url).await.map(|(it, at)| (it, Some(at))),
+                }
+            })
+            .await
+        });
+        for (service, opened) in urls.keys().zip(join_all(opening).await) {
+            match opened {
                 Ok((connection, start)) => {
                     connections.insert(service.clone(), connection);
-                    started.insert(service.clone(), start);
+                    started.extend(start.map(|start| (service.clone(), start)));
                 }
-                Err(why) => drop(missing.insert(service.clone(), format!("{why:#}"))),
+                Err(why) => drop(missing.insert(service.clone(), why)),
             }
         }
-        Ok(Self { connections, started, due: Due::new(), missing })
+        Self { connections, started, due: Due::new(), missing }
+    }
+
+    /// Those that are not there, each with the reason.
+    pub const fn missing(&self) -> &BTreeMap<String, Error> {
+        &self.missing
+    }
+
+    /// Not to be asked again: its answer may still come.
+    pub fn lose(&mut self, service: &str, why: Error) {
+        self.connections.remove(service);
+        self.missing.insert(service.to_owned(), why);
     }
 
     pub async fn pulse(&mut self, readers: &Readers) -> Result<Pulse> {
@@ -233,9 +265,9 @@ impl Databases {
 
     pub fn of(&mut self, service: &str) -> Result<&mut PlainConnection> {
         let Self { connections, missing, .. } = self;
-        connections.get_mut(service).with_context(|| match missing.get(service) {
-            Some(why) => why.clone(),
-            None => format!("no database of {service}"),
+        connections.get_mut(service).ok_or_else(|| match missing.get(service) {
+            Some(why) => anyhow!("{why:#}"),
+            None => anyhow!("no database of {service}"),
         })
     }
 }

@@ -18,6 +18,8 @@ mod management;
 #[cfg(feature = "verify")]
 mod pass;
 #[cfg(feature = "verify")]
+mod silent;
+#[cfg(feature = "verify")]
 mod since;
 #[cfg(feature = "verify")]
 mod sources;
@@ -40,6 +42,8 @@ pub use endpoints::Endpoints;
 pub use look::Checked;
 #[cfg(feature = "verify")]
 pub use management::Management;
+#[cfg(feature = "verify")]
+pub use silent::{Silent, answer};
 #[cfg(feature = "verify")]
 pub use since::{Margins, Progress, verify_since};
 #[cfg(feature = "verify")]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use reqwest::Client;
 use serde::de::DeserializeOwned;
 
-use crate::Endpoints;
+use crate::{Endpoints, Silent};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,12 @@ impl Management {
         let request = request
             .query(&columns.map(|columns| [("columns", columns)]))
             .basic_auth(management_user, Some(management_password));
-        let answer = request.send().await.context(
+        let sent = request.send().await;
+        if sent.as_ref().is_err_and(reqwest::Error::is_timeout) {
+            let part = "RabbitMQ's management page".to_owned();
+            return Err(Silent { part, within: ANSWER_WITHIN }.into());
+        }
+        let answer = sent.context(
             "RabbitMQ's management page is not reachable: run `make up`, or set \
              RABBITMQ_MANAGEMENT_PORT",
         )?;

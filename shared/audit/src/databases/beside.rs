@@ -37,7 +37,7 @@ impl Databases {
     pub fn unread(&self, add_ons: &[Step]) -> BTreeMap<String, Option<String>> {
         let absent = services_in(add_ons).filter(|it| !self.connections.contains_key(*it));
         let absent = absent.map(|service| (service.to_owned(), None));
-        let missing = self.missing.iter().map(|(it, why)| (it.clone(), Some(why.clone())));
+        let missing = self.missing.iter().map(|(it, why)| (it.clone(), Some(format!("{why:#}"))));
         absent.chain(missing).collect()
     }
 
