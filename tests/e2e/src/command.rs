@@ -1,10 +1,12 @@
 //! Runs the `saga` command on a fleet, as a script does.
 
 use crate::{Fleet, process::binary};
+use audit::Endpoints;
 use messaging::CrashPoint;
 use serde_json::Value;
 use std::{
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{Output, Stdio},
 };
 use tokio::process::Command;
@@ -54,19 +56,38 @@ impl Fleet {
         self.saga_with(arguments, &[("CRASH_AT", &format!("{at:?}"))]).await
     }
 
+    /// Runs it where these are the endpoints.
+    pub async fn saga_at(&self, endpoints: &Endpoints, arguments: &[&str]) -> Said {
+        self.said(self.command_at(endpoints, arguments), arguments).await
+    }
+
     /// To be started by the test.
     pub fn saga_command(&self, arguments: &[&str]) -> Command {
-        let places = self.file("places.json");
-        let text = serde_json::to_string(&self.endpoints()).expect("it is plain data");
-        std::fs::write(&places, text).expect("the folder is there");
+        self.command_at(&self.endpoints(), arguments)
+    }
+
+    fn command_at(&self, endpoints: &Endpoints, arguments: &[&str]) -> Command {
         let mut command = saga(arguments);
-        command.arg("--places").arg(places);
+        command.arg("--places").arg(self.places(endpoints));
         command
+    }
+
+    /// The file with the endpoints, which commands read when they start.
+    pub fn places(&self, endpoints: &Endpoints) -> PathBuf {
+        let places = self.file("places.json");
+        let text = serde_json::to_string(endpoints).expect("it is plain data");
+        std::fs::write(&places, text).expect("the folder is there");
+        places
     }
 
     async fn saga_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Said {
         let mut command = self.saga_command(arguments);
-        let output = command.envs(settings.iter().copied()).output().await;
+        command.envs(settings.iter().copied());
+        self.said(command, arguments).await
+    }
+
+    async fn said(&self, mut command: Command, arguments: &[&str]) -> Said {
+        let output = command.output().await;
         let said = Said::new(arguments, output.expect("saga is built, by `cargo build`"));
         // Whatever the test looks at.
         if arguments.contains(&"--json") && !said.out.is_empty() {

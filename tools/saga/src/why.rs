@@ -1,25 +1,31 @@
 //! Explains why an order is where it is: past steps, the missing step, the service that owes it,
 //! and where its message is.
 
+mod missing;
 mod places;
+mod reach;
 
 use anyhow::{Context, Result, bail};
-use audit::{Broker, Databases, Endpoints, OrderStatus, Sources};
+use audit::{Databases, Endpoints, OrderStatus};
 use chrono::{DateTime, Utc};
 use events::{
-    ADD_ONS, Observed, OrderId, PendingStep, Step, pending_steps, said_at, said_by, services_in,
+    ADD_ONS, Observed, OrderId, Step, pending_steps, said_at, said_by, services_in, steps_of,
     unhandled,
 };
 use kit::api;
-use messaging::{Env, SystemEnv, queue_name};
+use messaging::{Env, SystemEnv};
 use order::audit::Listed;
 use serde::Serialize;
 use uuid::Uuid;
 
-use places::{Found, Unsent};
+use missing::explain;
+use places::Found;
+use reach::Reach;
 
+pub use missing::{Missing, Place};
 pub use payment::audit::Charge;
 pub use places::{Aside, Beside, Did};
+pub use reach::Unread;
 
 /// The minimum length of an order id's prefix, hyphens not counted.
 const PREFIX_MIN: usize = 4;
@@ -42,6 +48,8 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// Every dead letter of the order, also those that no step waits for.
     pub dead_letters: Vec<Aside>,
+    /// The parts of the system that could not be read, so that the rest may be incomplete.
+    pub unread: Vec<Unread>,
 }
 
 /// A completed step.
@@ -51,56 +59,6 @@ pub struct Passed {
     pub step: api::Step,
     /// The time since its cause; the first step has none.
     pub took_ms: Option<i64>,
-}
-
-/// A missing step.
-#[derive(Debug, Serialize)]
-pub struct Missing {
-    /// The service that owes it.
-    pub service: String,
-    /// The event that it reacts to.
-    pub event: String,
-    /// The events that it may publish; empty where it only has to consume.
-    pub may_say: &'static [&'static str],
-    /// The time since which it has been possible.
-    pub since: Option<DateTime<Utc>>,
-    /// The queue from which the service consumes the event.
-    pub queue: String,
-    /// The number of consumers of that queue.
-    pub consumers: u32,
-    pub place: Place,
-}
-
-/// The place where the message is.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case", tag = "place")]
-pub enum Place {
-    /// In the outbox, not yet published.
-    Outbox {
-        service: String,
-        attempts: i32,
-        last_error: Option<String>,
-    },
-    /// In the service's queue, or being handled now.
-    Queue {
-        ready: u32,
-    },
-    /// There is no such queue: the event has nowhere to be.
-    NoQueue,
-    /// In a retry tier.
-    Tier(Aside),
-    DeadLetter(Aside),
-    Purged {
-        at: DateTime<Utc>,
-        reason: Option<String>,
-    },
-    /// At the charge desk, which calls the provider.
-    Desk(Charge),
-    /// Handled, with no visible result: the answer is in one of these queues, which are the only
-    /// ones that cannot be read.
-    OnItsWay {
-        ready: Vec<(String, u32)>,
-    },
 }
 
 pub async fn why(endpoints: &Endpoints, order: &str) -> Result<Report> {
@@ -113,15 +71,15 @@ pub async fn why_with(
     endpoints: &Endpoints,
     order: &str,
 ) -> Result<Report> {
-    let mut sources = Sources::connect(endpoints).await?;
-    let (id, status, placed_at) = find_order(&mut sources.databases, order).await?;
+    let mut reach = Reach::connect(endpoints).await;
+    let (id, status, placed_at) = find_order(&mut reach.databases, order).await?;
     let is_final = status.parse().is_ok_and(OrderStatus::is_final);
-    let passed = timeline(&mut sources.databases, id).await?;
+    let passed = timeline(&mut reach.databases, id).await?;
     let last = passed.iter().map(|passed| passed.step.at).max().filter(|_| is_final);
     let now = SystemEnv.now();
     let end = last.unwrap_or(now);
-    let Sources { databases, broker, .. } = &mut sources;
-    let was_there = |service: &str| databases.started(service).is_some_and(|at| placed_at >= at);
+    let started = |service: &str| reach.databases.started(service);
+    let was_there = |service: &str| started(service).is_some_and(|at| placed_at >= at);
     let beside: Vec<_> = services_in(add_ons).filter(|service| was_there(service)).collect();
     let pending = |known: &Observed| {
         let mut all = pending_steps(known);
@@ -130,20 +88,20 @@ pub async fn why_with(
         all.append(&mut others);
         all
     };
-    let mut found = places::find(id, (placed_at, end), databases, broker).await?;
+    let mut found = places::find(id, (placed_at, end), &mut reach).await;
     if is_final && !pending(&known(&passed, &found)).is_empty() {
         // A repaired event may have come later, under a new id.
-        found = places::find(id, (placed_at, now), databases, broker).await?;
+        found = places::find(id, (placed_at, now), &mut reach).await;
     }
     // Read again, so that an event that has arrived meanwhile is not missed.
-    let timeline = timeline(&mut sources.databases, id).await?;
+    let timeline = timeline(&mut reach.databases, id).await?;
     let mut missing = Vec::new();
     for debt in pending(&known(&timeline, &found)) {
-        missing.push(explain(debt, &timeline, &found, &sources.broker).await?);
+        missing.push(explain(debt, &timeline, &found, &mut reach).await);
     }
     let took_ms = (end - placed_at).num_milliseconds();
-    let dead = found.aside.into_iter().filter(|aside| aside.returns_at.is_none());
-    let dead_letters = dead.collect();
+    let dead = found.aside().filter(|aside| aside.returns_at.is_none());
+    let dead_letters = dead.cloned().collect();
     Ok(Report {
         order_id: id,
         status,
@@ -154,6 +112,7 @@ pub async fn why_with(
         beside: found.beside,
         missing,
         dead_letters,
+        unread: reach.unread(),
     })
 }
 
@@ -163,7 +122,9 @@ async fn find_order(databases: &mut Databases, text: &str) -> Result<Listed> {
             "{text:?} is not an order id, nor a prefix or suffix of {PREFIX_MIN} or more digits"
         )
     })?;
-    let orders = databases.of("order")?;
+    let orders = databases.of("order").context(
+        "no order can be found without order's database (`saga doctor` tells what to do)",
+    )?;
     let mut fitting = order::audit::between(orders, first, last).await?;
     let end = end(text);
     for newest in [Some(NEWEST), None] {
@@ -227,77 +188,48 @@ fn known(timeline: &[Passed], found: &Found) -> Observed {
     let mut known = Observed::default();
     known.said.extend(timeline.iter().map(|passed| passed.step.event.clone()));
     known.said.extend(found.outboxes.values().flatten().map(|row| row.event.clone()));
-    known.said.extend(found.aside.iter().filter_map(|aside| aside.event.clone()));
+    known.said.extend(found.aside().filter_map(|aside| aside.event.clone()));
     for (service, events) in &found.handled {
         known.said.extend(events.iter().cloned());
         known.heard.extend(events.iter().map(|event| (service.clone(), event.clone())));
     }
+    infer(&mut known, timeline, found);
     known
 }
 
-async fn explain(
-    debt: PendingStep,
-    timeline: &[Passed],
-    found: &Found,
-    broker: &Broker,
-) -> Result<Missing> {
-    let step = debt.step();
-    let queue = queue_name(step.service, step.hears);
-    let state = broker.state(&queue).await?;
-    let place = match debt {
-        PendingStep::Handle(step) => {
-            let in_queue = state.map_or(Place::NoQueue, |it| Place::Queue { ready: it.ready });
-            unheard(step, &queue, found).unwrap_or(in_queue)
-        }
-        PendingStep::Answer(step) => match &found.charge {
-            Some(charge) if step.service == "payment" && charge.is_open() => {
-                Place::Desk(charge.clone())
-            }
-            _ => Place::OnItsWay { ready: waiting_for(step, broker).await? },
-        },
+/// A service that could not be read has handled what it has answered.
+fn infer(known: &mut Observed, timeline: &[Passed], found: &Found) {
+    let cause = |event: &str| {
+        let caused_by = timeline.iter().find(|it| it.step.event == event)?.step.caused_by?;
+        let recorded = timeline.iter().find(|it| it.step.event_id == caused_by);
+        recorded.map(|it| it.step.event.as_str())
     };
-    let since = timeline.iter().find(|passed| passed.step.event == step.hears);
-    Ok(Missing {
-        service: step.service.into(),
-        event: step.hears.into(),
-        may_say: if matches!(debt, PendingStep::Answer(_)) { step.may_say } else { &[] },
-        since: since.map(|passed| passed.step.at),
-        queue,
-        consumers: state.map_or(0, |state| state.consumers),
-        place,
-    })
-}
-
-/// The place of an event that its subscriber has not handled; none where it must be in the
-/// subscriber's queue.
-fn unheard(step: &Step, queue: &str, found: &Found) -> Option<Place> {
-    let unsent = found.outboxes.get(said_by(step.hears)).into_iter().flatten();
-    let unsent = unsent.filter(|row| row.event == step.hears).map(|row: &Unsent| Place::Outbox {
-        service: said_by(step.hears).into(),
-        attempts: row.attempts,
-        last_error: row.last_error.clone(),
-    });
-    let aside = found.aside.iter().filter(|aside| aside.of == queue);
-    let aside = aside.map(|aside| match aside.returns_at {
-        Some(_) => Place::Tier(aside.clone()),
-        None => Place::DeadLetter(aside.clone()),
-    });
-    let purged = found.purged.iter().filter(|purged| purged.queue == queue);
-    let purged =
-        purged.map(|purged| Place::Purged { at: purged.at, reason: purged.reason.clone() });
-    unsent.chain(aside).chain(purged).next()
-}
-
-/// A reaction's answers are in the outbox once its event is handled. An answer that is no longer
-/// there, and not yet handled, is in its subscriber's queue.
-async fn waiting_for(step: &Step, broker: &Broker) -> Result<Vec<(String, u32)>> {
-    let mut ready = Vec::new();
-    for hearer in events::SAGA.iter().filter(|other| step.may_say.contains(&other.hears)) {
-        let queue = queue_name(hearer.service, hearer.hears);
-        let waiting = broker.state(&queue).await?;
-        ready.push((queue, waiting.map_or(0, |state| state.ready)));
+    let heard_by_order = |event: &str| steps_of("order").any(|step| step.hears == event);
+    loop {
+        let mut more = Vec::new();
+        for event in known.said.iter().filter(|event| !found.is_read(said_by(event))) {
+            let steps = steps_of(said_by(event)).filter(|step| step.may_say.contains(&&**event));
+            let steps: Vec<_> = match cause(event) {
+                Some(cause) => steps.filter(|step| step.hears == cause).collect(),
+                // Order records each cause that it consumes.
+                None if timeline.iter().any(|it| it.step.event == **event) => {
+                    steps.filter(|step| !heard_by_order(step.hears)).collect()
+                }
+                None => steps.collect(),
+            };
+            if let [step] = steps[..] {
+                more.push(step);
+            }
+        }
+        let mut is_new = false;
+        for Step { service, hears, .. } in more {
+            is_new |= known.said.insert((*hears).to_owned());
+            known.heard.insert(((*service).to_owned(), (*hears).to_owned()));
+        }
+        if !is_new {
+            break;
+        }
     }
-    Ok(ready)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod messages;
 mod metrics;
 mod oidc;
 mod outages;
+mod partly_down;
 mod past;
 mod pending;
 mod poison;

@@ -1,7 +1,10 @@
 //! An agent uses `saga mcp`, by the protocol's own client; what the commands print for programs is
 //! as documented.
 
-use crate::dead_letters::{TABLE, die};
+use crate::{
+    dead_letters::{TABLE, die},
+    partly_down::away,
+};
 use e2e::{Fleet, PLENTY, mend, order};
 use rmcp::{
     RoleClient, ServiceExt, model::CallToolRequestParams, service::RunningService,
@@ -72,6 +75,15 @@ async fn an_agent_reads_all_and_acts_only_with_an_operators_key_and_a_reason() {
     ] {
         documented(command, &reader.call(tool, arguments).await.unwrap());
     }
+    let (endpoints, _link) = away(&fleet, "rabbitmq").await;
+    for endpoints in &endpoints {
+        fleet.places(endpoints);
+        let told = documented(&["why"], &reader.call("why", one()).await.unwrap());
+        assert_eq!(told["unread"][0]["part"], "rabbitmq", "{told}");
+        let unchecked = reader.call("verify", json!({ "seconds": 1 })).await.unwrap_err();
+        assert!(unchecked.contains("cannot check: RabbitMQ"), "{unchecked}");
+    }
+    fleet.places(&fleet.endpoints());
     assert_eq!(reader.json("order", one()).await["order_id"], dead);
     assert_eq!(reader.json("orders", json!({})).await["orders"].as_array().unwrap().len(), 2);
     let placing = async {

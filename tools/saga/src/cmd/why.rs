@@ -12,14 +12,16 @@ use kit::output::{self, some};
 use labels::span;
 use messaging::{Env, SystemEnv};
 
-use crate::why::{Aside, Beside, Charge, Did, Missing, Place, Report, why};
+use crate::why::{Aside, Beside, Charge, Did, Missing, Place, Report, Unread, why};
 
 /// A message that is neither handled nor anywhere else for this long may be lost.
 const LOST_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// Show why an order is stuck: the missing steps, and which service has to act
 ///
-/// For each missing step: whether its service consumes, and where the message is.
+/// For each missing step: whether its service consumes, and where the message is. It needs order's
+/// database; of the other databases and RabbitMQ it names those that cannot be read, and what that
+/// leaves open.
 #[derive(Args)]
 #[command(after_help = "Example:
   saga why 01a1fcc6          a unique prefix or suffix of its id")]
@@ -66,11 +68,20 @@ fn print(report: &Report, now: DateTime<Utc>) {
         output::line(format_args!("+{ms:>6} ms  {event:<22} {service:<9}  {did}"));
     }
     let ending = format!("{} after {}", output::in_status(&report.status), span(report.took_ms));
+    let (took, is_read) = (span(report.took_ms), report.unread.is_empty());
     output::line(match (report.is_final, report.missing.is_empty()) {
         (true, true) => format!("it is finished: {ending}"),
+        (true, false) if report.missing.iter().all(|missing| !missing.is_certain) => {
+            format!("it is finished: {ending}; perhaps still open:")
+        }
         (true, false) => format!("it is finished: {ending}; still open:"),
-        (false, true) => "it is not final, and no step is missing: run `saga verify`".into(),
-        (false, false) => format!("it is not finished, after {}; missing:", span(report.took_ms)),
+        (false, true) if is_read => {
+            "it is not final, and no step is missing: run `saga verify`".into()
+        }
+        (false, true) => {
+            format!("it is not finished, after {took}; no step is known to be missing")
+        }
+        (false, false) => format!("it is not finished, after {took}; missing:"),
     });
     for missing in &report.missing {
         tell(missing, report, now);
@@ -80,14 +91,25 @@ fn print(report: &Report, now: DateTime<Utc>) {
         let reason = output::tame(&aside.reason);
         output::line(format_args!("dead letter in {}: {reason}", aside.queue));
     }
+    for Unread { part, why, open } in &report.unread {
+        let part = output::coloured(Some(Colour::Yellow), format_args!("{part} is not read"));
+        let why = output::tame(why).replace('\n', " ");
+        output::line(format_args!("{part}, which leaves open {open}: {why}"));
+    }
 }
 
 fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
-    let Missing { service, event, may_say, since, queue, consumers, place } = missing;
-    let owes = match may_say {
-        [] => format!("{service} has not handled {event}"),
-        answers => {
-            format!("{service} has handled {event}, and has not published {}", answers.join(" or "))
+    let Missing { service, event, may_say, since, queue, consumers, is_certain, place } = missing;
+    let owes = match (may_say, is_certain) {
+        ([], true) => format!("{service} has not handled {event}"),
+        ([], false) => format!("{service} may not have handled {event}"),
+        (answers, true) => {
+            let answers = answers.join(" or ");
+            format!("{service} has handled {event}, and has not published {answers}")
+        }
+        (answers, false) => {
+            let answers = answers.join(" or ");
+            format!("{service} has handled {event}, and may not have published {answers}")
         }
     };
     let since = since.map(|at| format!(", for {}", span((now - at).num_milliseconds())));
@@ -95,11 +117,12 @@ fn tell(missing: &Missing, report: &Report, now: DateTime<Utc>) {
     output::line(format_args!("- {}{}", output::coloured(colour, owes), since.unwrap_or_default()));
     match consumers {
         _ if matches!(place, Place::NoQueue) => {}
-        0 => {
+        None => {}
+        Some(0) => {
             let nobody = format!("{service} does not consume {queue}: is it running?");
             output::line(format_args!("  {}", output::coloured(Some(Colour::Red), nobody)));
         }
-        listening => {
+        Some(listening) => {
             let processes = some(*listening as usize, "consumer");
             output::line(format_args!("  {service} consumes {queue} ({processes})"));
         }
@@ -155,6 +178,9 @@ fn whereabouts(missing: &Missing, report: &Report, now: DateTime<Utc>) -> String
             let queues = ready.iter().map(|(queue, ready)| format!("{queue} ({ready} ready)"));
             let queues = queues.collect::<Vec<_>>().join(" or ");
             format!("its event was published, or there is none; it would wait in {queues}")
+        }
+        Place::Unknown { may_be } => {
+            format!("not all was read: it may be {}", may_be.join(", or "))
         }
     }
 }

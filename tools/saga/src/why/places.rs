@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use audit::{Broker, Databases};
+use audit::Broker;
 use chrono::{DateTime, TimeDelta, Utc};
+use database::PlainConnection;
 use dead_letters::{Letter, order_of};
 use events::{EventId, OrderId, lowest_id, said_at};
 use messaging::{Env, Message, SystemEnv, header};
 use payment::audit::Charge;
 use serde::Serialize;
+
+use super::reach::Reach;
 
 /// The maximum number of messages read from a queue.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -70,75 +73,116 @@ pub enum Did {
 /// All traces of one order outside its timeline.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// By service: the names of the events that it has handled.
+    /// By service that could be read: the names of the events that it has handled.
     pub handled: BTreeMap<String, Vec<String>>,
     /// By service.
     pub outboxes: BTreeMap<String, Vec<Unsent>>,
-    pub aside: Vec<Aside>,
+    /// None where the broker could not be read.
+    pub aside: Option<Vec<Aside>>,
     pub purged: Vec<Purged>,
     pub charge: Option<Charge>,
     /// In the order of time.
     pub beside: Vec<Beside>,
 }
 
+impl Found {
+    pub fn is_read(&self, service: &str) -> bool {
+        self.handled.contains_key(service)
+    }
+
+    pub fn aside(&self) -> impl Iterator<Item = &Aside> {
+        self.aside.iter().flatten()
+    }
+}
+
+/// The traces in one service's database.
+struct Traces {
+    unsent: Vec<Unsent>,
+    handled: Vec<String>,
+    purged: Vec<Purged>,
+}
+
 pub async fn find(
     order: OrderId,
     period: (DateTime<Utc>, DateTime<Utc>),
-    databases: &mut Databases,
-    broker: &Broker,
-) -> Result<Found> {
-    let mut found = Found::default();
+    reach: &mut Reach,
+) -> Found {
     // Inboxes are kept by event, and an order's events are of its own time.
-    let (first_event, last_event) =
-        (lowest_id(period.0 - CLOCKS_APART), lowest_id(period.1 + CLOCKS_APART));
+    let (first, last) = (lowest_id(period.0 - CLOCKS_APART), lowest_id(period.1 + CLOCKS_APART));
     // Set-aside messages first: one that moves on meanwhile is then found where it has arrived.
+    let aside = reach.broker(async |broker| all_aside(order, broker).await).await;
+    let mut found = Found { aside, ..Found::default() };
+    for service in reach.databases.services() {
+        let traces =
+            reach.of(&service, async |database| traces(order, (first, last), database).await);
+        let Some(Traces { unsent, handled, purged }) = traces.await else { continue };
+        if service == "payment" {
+            let charge = async |database: &mut _| payment::audit::charge(database, order).await;
+            let Some(charge) = reach.of(&service, charge).await else { continue };
+            found.charge = charge;
+        }
+        found.purged.extend(purged);
+        found.outboxes.insert(service.clone(), unsent);
+        found.handled.insert(service, handled);
+    }
+    let period = (first, lowest_id(SystemEnv.now() + CLOCKS_APART));
+    for service in reach.databases.beside() {
+        let rows = reach.of(&service, async |rows| beside(order, period, &service, rows).await);
+        found.beside.extend(rows.await.into_iter().flatten());
+    }
+    found.beside.sort_by_key(|one| one.at);
+    found
+}
+
+async fn all_aside(order: OrderId, broker: &Broker) -> Result<Vec<Aside>> {
+    let mut found = Vec::new();
     let (tiers, parkings) = (broker.tiers().await?, broker.parkings().await?);
     let tiers = tiers.into_iter().map(|queue| (queue, true));
     for (queue, is_rung) in tiers.chain(parkings.into_iter().map(|queue| (queue, false))) {
-        found.aside.extend(aside(order, broker, &queue, is_rung).await?);
+        found.extend(aside(order, broker, &queue, is_rung).await?);
     }
-    for service in databases.services() {
-        let database = databases.of(&service)?;
-        let unsent = sqlx::query_as(
-            "SELECT event_type, attempts, last_error
-             FROM outbox
-             WHERE order_id = $1",
-        );
-        let unsent = unsent.bind(order).fetch_all(&mut *database).await?.into_iter();
-        let unsent =
-            unsent.map(|(event, attempts, last_error)| Unsent { event, attempts, last_error });
-        let handled = sqlx::query_scalar(
-            "SELECT event_type
-             FROM idempotency_keys
-             WHERE order_id = $1 AND event_id BETWEEN $2 AND $3",
-        );
-        let handled = handled.bind(order).bind(first_event).bind(last_event);
-        let handled = handled.fetch_all(&mut *database).await?;
-        let purged = sqlx::query_as(
-            "SELECT queue, reason, at
-             FROM dead_letter_actions
-             WHERE order_id = $1 AND action = 'purged'",
-        );
-        let purged = purged.bind(order).fetch_all(&mut *database).await?.into_iter();
-        found.purged.extend(purged.map(|(queue, reason, at)| Purged { queue, reason, at }));
-        found.outboxes.insert(service.clone(), unsent.collect());
-        found.handled.insert(service, handled);
-    }
-    for service in databases.beside() {
-        let period = (first_event, lowest_id(SystemEnv.now() + CLOCKS_APART));
-        found.beside.extend(beside(order, period, &service, databases).await?);
-    }
-    found.beside.sort_by_key(|one| one.at);
-    found.charge = payment::audit::charge(databases.of("payment")?, order).await?;
     Ok(found)
+}
+
+async fn traces(
+    order: OrderId,
+    (first, last): (EventId, EventId),
+    database: &mut PlainConnection,
+) -> sqlx::Result<Traces> {
+    let unsent = sqlx::query_as(
+        "SELECT event_type, attempts, last_error
+         FROM outbox
+         WHERE order_id = $1",
+    );
+    let unsent = unsent.bind(order).fetch_all(&mut *database).await?.into_iter();
+    let handled = sqlx::query_scalar(
+        "SELECT event_type
+         FROM idempotency_keys
+         WHERE order_id = $1 AND event_id BETWEEN $2 AND $3",
+    );
+    let handled = handled.bind(order).bind(first).bind(last);
+    let handled = handled.fetch_all(&mut *database).await?;
+    let purged = sqlx::query_as(
+        "SELECT queue, reason, at
+         FROM dead_letter_actions
+         WHERE order_id = $1 AND action = 'purged'",
+    );
+    let purged = purged.bind(order).fetch_all(database).await?.into_iter();
+    Ok(Traces {
+        unsent: unsent
+            .map(|(event, attempts, last_error)| Unsent { event, attempts, last_error })
+            .collect(),
+        handled,
+        purged: purged.map(|(queue, reason, at)| Purged { queue, reason, at }).collect(),
+    })
 }
 
 async fn beside(
     order: OrderId,
     (first, last): (EventId, EventId),
     service: &str,
-    databases: &mut Databases,
-) -> Result<Vec<Beside>> {
+    database: &mut PlainConnection,
+) -> sqlx::Result<Vec<Beside>> {
     type Row = (String, EventId, Option<DateTime<Utc>>, bool);
     let rows = sqlx::query_as(
         "SELECT event_type, event_id, handled_at, TRUE
@@ -153,8 +197,7 @@ async fn beside(
          FROM outbox
          WHERE order_id = $1",
     );
-    let rows: Vec<Row> =
-        rows.bind(order).bind(first).bind(last).fetch_all(databases.of(service)?).await?;
+    let rows: Vec<Row> = rows.bind(order).bind(first).bind(last).fetch_all(database).await?;
     let rows = rows.into_iter().map(|(event, event_id, handled, is_published)| {
         let did = match (handled, is_published) {
             (Some(_), _) => Did::Handled,
