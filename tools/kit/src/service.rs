@@ -226,7 +226,7 @@ impl Service {
 
     /// Whether it is ready: a service with a port is asked by HTTP, the others by their binary.
     pub async fn is_ready(&self) -> bool {
-        if self.running().is_none() {
+        if self.running().is_none_or(|process| process.is_frozen()) {
             return false;
         }
         let probe = async {
@@ -251,7 +251,9 @@ impl Service {
 
     /// The reason that it gives for not being ready; `None` where it gives none.
     pub async fn trouble(&self) -> Option<String> {
-        self.running()?;
+        if let Some(frozen) = self.running()?.frozen() {
+            return Some(frozen);
+        }
         let output = timeout(PROBE_BOUND, self.healthcheck().output()).await.ok()?.ok()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();

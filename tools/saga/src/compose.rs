@@ -161,6 +161,7 @@ impl Container {
     pub fn trouble(&self) -> Option<String> {
         match (self.state.as_str(), self.health.as_str()) {
             _ if self.has_ended() => Some("has ended".to_owned()),
+            ("paused", _) => Some("is paused: `docker unpause` lets it go on".to_owned()),
             (_, "unhealthy") => Some("is unhealthy".to_owned()),
             (_, "healthy") => None,
             _ if self.is_looping() => Some("ends again and again".to_owned()),
@@ -209,6 +210,7 @@ mod tests {
         let trouble = |line| read(line).trouble().unwrap();
         assert_eq!(trouble("order 1 0 running unhealthy"), "is unhealthy");
         assert_eq!(trouble("order 2 0 exited unhealthy"), "has ended");
+        assert!(trouble("order 1 0 paused healthy").contains("docker unpause"));
         assert_eq!(trouble("order 1 3 restarting starting"), "ends again and again");
     }
 }

@@ -69,6 +69,7 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
             return Ok(findings);
         }
     }
+    findings.extend(running::frozen_servers(&processes));
     let endpoints = present(settings).await;
     findings.extend(servers::broker(settings, &endpoints).await);
     if settings.is_cluster {

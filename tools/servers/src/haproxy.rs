@@ -82,7 +82,8 @@ impl HaProxy {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.running.is_alive() && ports::is_listened_on(self.port)
+        let runs = self.running.is_alive() && !self.process().is_frozen();
+        runs && ports::is_listened_on(self.port)
     }
 
     pub async fn stop(&mut self) -> Result<()> {

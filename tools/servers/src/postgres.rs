@@ -88,10 +88,15 @@ impl Postgres {
     pub async fn ready(&self) -> Result<()> {
         let port = self.config.port;
         let settled = until(START_BOUND, || match self.is_running() {
+            true if self.process().is_frozen() => Some(false),
             true => self.is_ready().then_some(true),
             false => Some(false),
         });
-        match settled.await {
+        let settled = settled.await;
+        if let Some(frozen) = self.process().frozen() {
+            bail!("Postgres on port {port} is {frozen}")
+        }
+        match settled {
             Some(true) => self.open().await,
             Some(false) => bail!("Postgres on port {port} ended while it started"),
             None => bail!("Postgres on port {port} is not ready after {START_BOUND:?}"),
@@ -113,7 +118,8 @@ impl Postgres {
     /// Whether it accepts connections, by its own pid file.
     pub fn is_ready(&self) -> bool {
         let data = self.config.dir.join("data");
-        self.is_running() && cluster::is_ready(&data, self.process().pid)
+        let runs = self.is_running() && !self.process().is_frozen();
+        runs && cluster::is_ready(&data, self.process().pid)
     }
 
     pub fn is_running(&self) -> bool {

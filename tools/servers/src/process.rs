@@ -45,6 +45,17 @@ impl Process {
         Stat::read(self.pid).is_some_and(|stat| !stat.dead && stat.started == self.started)
     }
 
+    /// Whether a signal has frozen it. Its sockets take connections all the same.
+    pub fn is_frozen(&self) -> bool {
+        Stat::read(self.pid).is_some_and(|stat| stat.frozen && stat.started == self.started)
+    }
+
+    /// That it is frozen, and what to do about it.
+    pub fn frozen(&self) -> Option<String> {
+        let pid = self.pid;
+        self.is_frozen().then(|| format!("frozen by a signal: `kill -CONT {pid}` lets it go on"))
+    }
+
     /// How long it has been running.
     pub fn age(&self) -> Option<Duration> {
         let uptime = fs::read_to_string("/proc/uptime").ok()?;
@@ -136,6 +147,7 @@ fn others(wanted: impl Fn(&Stat) -> bool) -> Vec<Process> {
 pub(crate) struct Stat {
     /// A zombie holds its pid until it is waited for, but does nothing any more.
     dead: bool,
+    frozen: bool,
     pub parent: u32,
     group: u32,
     pub started: u64,
@@ -155,6 +167,7 @@ impl Stat {
         };
         Some(Self {
             dead: matches!(*fields.first()?, "Z" | "X"),
+            frozen: matches!(*fields.first()?, "T" | "t"),
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             started: number(19)?,
@@ -179,6 +192,21 @@ mod tests {
         earlier.record(&file).expect("the temporary directory can be written");
         assert_eq!(Process::recorded(&file), None);
         fs::remove_file(&file).ok();
+    }
+
+    #[test]
+    fn a_frozen_process_is_told_with_what_lets_it_go_on() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it starts");
+        let process = Process::of(child.id()).expect("it runs");
+        assert_eq!(process.frozen(), None);
+        process.signal(Signal::SIGSTOP);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime starts");
+        let told = until(Duration::from_secs(5), || process.frozen());
+        let told = runtime.block_on(told).expect("it freezes");
+        assert!(told.contains(&format!("kill -CONT {}", process.pid)), "{told}");
+        process.signal(Signal::SIGKILL);
+        child.wait().expect("it can be waited for");
     }
 
     #[test]

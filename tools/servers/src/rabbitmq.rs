@@ -139,6 +139,9 @@ impl RabbitMq {
         let port = self.config.port;
         while !self.is_ready().await {
             ensure!(self.is_running(), "RabbitMQ on port {port} ended while it started");
+            if let Some(frozen) = self.process().frozen() {
+                bail!("RabbitMQ on port {port} is {frozen}")
+            }
             let in_time = Instant::now() < deadline;
             ensure!(in_time, "RabbitMQ on port {port} is not ready after {START_BOUND:?}");
             sleep(POLL_INTERVAL).await;
@@ -150,7 +153,7 @@ impl RabbitMq {
     pub async fn is_ready(&self) -> bool {
         let RabbitConfig { port, management_port, .. } = &self.config;
         let listens = [*port, *management_port].into_iter().all(ports::is_listened_on);
-        if !listens || !self.is_running() {
+        if !listens || !self.is_running() || self.process().is_frozen() {
             return false;
         }
         let check = format!("health/checks/port-listener/{port}");

@@ -145,8 +145,8 @@ async fn servers(servers: &Servers) -> Vec<Row> {
 
 fn row<T>(server: &Server<T>, process: Option<Process>, ready: bool) -> Row {
     let ports = server.ports.iter().map(|(port, _)| *port).collect();
-    let runs = process.is_some();
-    Row { name: server.name.clone(), runs, process, ports, role: None, ready, trouble: None }
+    let (runs, trouble) = (process.is_some(), process.and_then(|process| process.frozen()));
+    Row { name: server.name.clone(), runs, process, ports, role: None, ready, trouble }
 }
 
 impl Row {

@@ -3,11 +3,11 @@
 use std::fs;
 
 use futures::future::join_all;
-use kit::home::Home;
+use kit::home::{Home, Servers};
 use kit::service::Service;
 use kit::settings::Settings;
 use labels::span;
-use servers::{install, tail};
+use servers::{Postgres, Process, RabbitMq, install, tail};
 
 use super::Finding;
 
@@ -57,6 +57,22 @@ pub async fn left_behind(
     findings
 }
 
+/// The frozen ones: they take connections, and never answer.
+pub fn frozen_servers(servers: &Servers) -> Vec<Finding> {
+    let Servers { rabbitmq, postgres, .. } = servers;
+    let rabbitmq = rabbitmq.iter().map(|it| (&it.name, it.running.as_ref().map(RabbitMq::process)));
+    let postgres = postgres.iter().map(|it| (&it.name, it.running.as_ref().map(Postgres::process)));
+    let all = rabbitmq.chain(postgres).filter_map(|(name, process)| Some((name, process?)));
+    all.filter(|(_, process)| process.is_frozen())
+        .map(|(it, process)| frozen(it, process))
+        .collect()
+}
+
+fn frozen(name: &str, process: Process) -> Finding {
+    let mend = format!("`kill -CONT {}` lets it go on", process.pid);
+    Finding::wrong(name, "is frozen by a signal, and answers nobody", mend)
+}
+
 pub async fn services(services: &[Service]) -> Vec<Finding> {
     join_all(services.iter().map(async |service| {
         let Service { name, .. } = *service;
@@ -67,6 +83,7 @@ pub async fn services(services: &[Service]) -> Vec<Finding> {
                 Finding::wrong(name, "has ended by itself", mend)
             }
             None => Finding::wrong(name, "does not run", "`make up` starts it"),
+            Some(process) if process.is_frozen() => frozen(name, process),
             Some(_) if !service.is_ready().await => {
                 let why = service.trouble().await.map(|why| format!(": {why}"));
                 Finding::wrong(name, format!("is not ready{}", why.unwrap_or_default()), logs)

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Broker, Databases, Endpoints, Management};
+use audit::{Broker, Databases, Endpoints, Management, Silent, answer};
 use chrono::{DateTime, Utc};
 use dead_letters::connect;
 use events::{ADD_ONS, EventId, add_ons, said_at, unheard};
+use futures::future::join_all;
 use kit::output::{self, some};
 use kit::settings::{SERVICES, Settings};
 use labels::span;
 use messaging::{Env, SystemEnv};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::Finding;
 use crate::topology;
@@ -23,6 +23,8 @@ const HELD_UP_MS: i64 = 30_000;
 /// The tolerated difference between clocks of one machine and its containers.
 const APART_MS: i64 = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const RESTART: &str = "wait, or `kill -CONT` what `saga status` shows as frozen; else `make stop`, \
+     then `make up` restarts it";
 
 pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -134,20 +136,15 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
 }
 
 pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for service in SERVICES.into_iter().chain(add_ons()) {
+    join_all(SERVICES.into_iter().chain(add_ons()).map(async |service| {
         let what = format!("{service}'s data");
-        let looked = timeout(ANSWER_WITHIN, look(endpoints, service)).await;
-        findings.push(match looked {
-            Ok(Ok(seen)) => judge(&what, &seen, SystemEnv.now()),
-            Ok(Err(why)) => unreachable(&what, &why),
-            Err(_) => {
-                let mend = "it is frozen or overloaded: `make stop`, then `make up` restarts it";
-                Finding::wrong(&what, "its database does not answer", mend)
-            }
-        });
-    }
-    findings
+        let part = format!("the database of {service}");
+        match answer(part, ANSWER_WITHIN, look(endpoints, service)).await {
+            Ok(seen) => judge(&what, &seen, SystemEnv.now()),
+            Err(why) => unreachable(&what, &why),
+        }
+    }))
+    .await
 }
 
 struct Seen {
@@ -193,7 +190,8 @@ fn judge(what: &str, seen: &Seen, now: DateTime<Utc>) -> Finding {
 }
 
 fn unreachable(what: &str, why: &anyhow::Error) -> Finding {
-    Finding::wrong(what, output::reason(why), "`make up` starts what does not run")
+    let mend = if Silent::is_in(why) { RESTART } else { "`make up` starts what does not run" };
+    Finding::wrong(what, output::reason(why), mend)
 }
 
 #[cfg(test)]

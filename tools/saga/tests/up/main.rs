@@ -138,6 +138,25 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     assert_eq!(saga.process("order"), order);
     assert!(saga.parts().iter().all(|part| part.ready));
 
+    for name in ["rabbitmq", "postgres payment", "shipping"] {
+        let frozen = saga.process(name);
+        frozen.signal(Signal::SIGSTOP);
+        let mend = format!("`kill -CONT {}` lets it go on", frozen.pid);
+        let status = saga.told(&["status"]);
+        let mut parts = status["parts"].as_array().unwrap().iter();
+        let part = parts.find(|part| part["name"] == name).unwrap();
+        let trouble = part["trouble"].as_str().unwrap_or_default();
+        assert!(part["ready"] == false && trouble.contains(&mend), "{part}");
+        for command in ["up", "doctor"] {
+            let output = saga.command(&[command]).output().unwrap();
+            let (said, complained) = text(&output);
+            let is_told = said.contains(&mend) || complained.contains(&mend);
+            assert!(output.status.code() == Some(1) && is_told, "{command}: {said}{complained}");
+        }
+        frozen.signal(Signal::SIGCONT);
+    }
+    saga.run(&["up"]);
+
     let logs = saga.run(&["logs", "--no-follow", "-n", "1", "order", "shipping"]);
     let labels: Vec<_> = logs.lines().map(|line| line.split('|').next().unwrap().trim()).collect();
     assert_eq!(labels, ["order", "shipping"]);

@@ -131,8 +131,12 @@ impl<'a> Launch<'a> {
         let configs = self.home.brokers();
         let servers = self.home.servers()?.rabbitmq;
         if servers.iter().all(|server| server.running.is_some()) {
-            let running = servers.iter().filter_map(|server| server.running.as_ref());
-            try_join_all(running.map(RabbitMq::ready)).await?;
+            let running = || servers.iter().filter_map(|server| server.running.as_ref());
+            if join_all(running().map(RabbitMq::is_ready)).await.contains(&false) {
+                self.progress.begin("rabbitmq");
+                try_join_all(running().map(RabbitMq::ready)).await?;
+                self.progress.done("rabbitmq", "ran already");
+            }
         } else {
             self.progress.begin("rabbitmq");
             let ports: Vec<_> = configs.iter().map(|config| config.port.to_string()).collect();
@@ -186,8 +190,11 @@ impl<'a> Launch<'a> {
         while !service.is_ready().await {
             let log = service.log_file();
             let said = || format!("its log, {}, ends:\n{}", log.display(), tail(&log, 15));
-            if service.running().is_none() {
+            let Some(process) = service.running() else {
                 bail!("the {} service ended while it started; {}", service.name, said());
+            };
+            if let Some(frozen) = process.frozen() {
+                bail!("the {} service is {frozen}", service.name);
             }
             if Instant::now() >= deadline {
                 let (name, wait) = (service.name, self.wait);
@@ -208,8 +215,10 @@ impl<'a> Launch<'a> {
     /// already.
     pub async fn undo(&self) {
         self.progress.clear();
+        if self.started_something() {
+            eprintln!("stopping what was started …");
+        }
         let Started { mut postgres, rabbitmq, proxy, services } = self.started(std::mem::take);
-        eprintln!("stopping what was started …");
         join_all(services.iter().map(|service| service.stop())).await;
         let databases = join_all(postgres.iter_mut().map(Postgres::stop));
         let broker = async {
