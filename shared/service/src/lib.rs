@@ -16,7 +16,8 @@ use futures::future::BoxFuture;
 use http::Listen;
 use messaging::{
     Broker, Committer, Consumer, Env, MessageStore, Outbox, PgMessageStore, Progress, Queue,
-    QueueType, Relay, Retention, RetrySchedule, SessionSupervisor, SessionTask, Store, Topology,
+    QueueType, Relay, Retention, Retry, RetrySchedule, SessionSupervisor, SessionTask, Store,
+    Topology,
 };
 use reaction::On;
 use refinery_core::Migration;
@@ -315,6 +316,7 @@ impl Chassis {
 }
 
 async fn repeat(period: Duration, what: &'static str, job: Job, context: Context) {
+    let mut retry = Retry::new(context.env.clone());
     loop {
         tokio::select! {
             biased;
@@ -324,8 +326,9 @@ async fn repeat(period: Duration, what: &'static str, job: Job, context: Context
         let busy = context.health.activities.begin_job(what);
         let done = job(context.clone()).await;
         drop(busy);
-        if let Err(why) = done {
-            tracing::warn!(job = what, "{what}: failed; retrying later: {why:#}");
+        match done {
+            Ok(()) => retry.succeeded(&format!("{what}: works again")),
+            Err(why) => retry.failed(&format!("{what}: failed: {why:#}")),
         }
     }
 }
