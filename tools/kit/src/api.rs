@@ -207,6 +207,11 @@ impl Api {
         News::open(self.clone()).await
     }
 
+    /// Whether it can do all of its work; the error says why not.
+    pub async fn ready(&self) -> Result<(), ApiError> {
+        self.answer(self.request(Method::GET, "/readyz")).await.map(drop)
+    }
+
     /// The orders that this process of the service ends, a batch at a time.
     pub async fn endings(&self) -> Result<Endings, ApiError> {
         Ok(Endings(Stream::open(self.clone(), "/orders/endings".into()).await?))

@@ -68,6 +68,9 @@ impl Tail {
         let mut stop = Stop::listen()?;
         let api = self.target.api()?;
         let mut news = api.news().await?;
+        if let Err(why) = api.ready().await {
+            eprintln!("saga: events may come late, or not at all meanwhile: {why}");
+        }
         let mut beside = if self.places.is_some() || !self.target.has_url() {
             follow(&endpoints(self.places.as_deref()).await?).await
         } else {
