@@ -24,6 +24,8 @@ mod since;
 #[cfg(feature = "verify")]
 mod sources;
 #[cfg(feature = "verify")]
+mod stranded;
+#[cfg(feature = "verify")]
 mod verify;
 
 pub use invariants::{
@@ -48,5 +50,7 @@ pub use silent::{Silent, answer};
 pub use since::{Margins, Progress, verify_since};
 #[cfg(feature = "verify")]
 pub use sources::Sources;
+#[cfg(feature = "verify")]
+pub use stranded::{Stranded, stranded};
 #[cfg(feature = "verify")]
 pub use verify::{Outcome, Verdict, verify};

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::pass::{Events, Pass, add_seen, by_id, none_seen, parts};
 use crate::{
-    Held, Quiet, Readers, Scope, Snapshot, Sources, Told, Violation, check_orders, check_whole,
-    sorted,
+    Held, Quiet, Readers, Scope, Snapshot, Sources, Stranded, Told, Violation, check_orders,
+    check_whole, sorted, stranded,
 };
 
 /// How much was checked.
@@ -32,6 +32,7 @@ pub struct Look {
     /// What belongs to no order.
     pub whole: Snapshot,
     pub checked: Checked,
+    pub stranded: BTreeMap<OrderId, Stranded>,
     held: Held,
     quiet: Vec<Violation>,
     moving: Vec<Violation>,
@@ -95,8 +96,9 @@ impl Look {
         orders: Events,
     ) -> Result<()> {
         for orders in parts(orders) {
+            let is_its = |order: OrderId| orders.contains_key(&order);
+            self.stranded.retain(|order, _| !is_its(*order));
             for found in [&mut self.quiet, &mut self.moving] {
-                let is_its = |order: OrderId| orders.contains_key(&order);
                 found.retain(|found| !found.order_id.is_some_and(is_its));
             }
             let (scope, part) = by_id(&mut sources.databases, readers, &orders).await?;
@@ -117,6 +119,7 @@ impl Look {
         part.told = told.of(scope);
         part.provider = sources.books(&part, scope).await?;
         self.lend(&mut part);
+        self.stranded.extend(stranded(readers.add_ons, &part, &part.purged));
         let is_its = |found: &Violation| found.order_id.is_some_and(|order| scope.contains(order));
         let mut found = check_orders(readers.add_ons, &part, Quiet::Yes);
         found.retain(is_its);

@@ -1,7 +1,7 @@
 //! Checks, while the system works, the orders that changed since the last check. See
 //! docs/decisions/0026-verify-under-load.md for what may be said about them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use crate::pass::{Events, Pass, add_seen, by_id, none_seen, parts};
 use crate::{
-    Checked, Endpoints, Held, Order, Outcome, Quiet, Readers, Scope, Snapshot, Sources, Verdict,
-    Violation, check_orders, check_whole, sorted,
+    Checked, DeadLetter, Endpoints, Held, Order, Outcome, Quiet, Readers, Scope, Snapshot, Sources,
+    Stranded, Verdict, Violation, check_orders, check_whole, sorted, stranded,
 };
 
 /// How long the check waits before it says anything about an order.
@@ -74,10 +74,10 @@ pub async fn verify_since(
         sleep(LOOK_AGAIN_AFTER).await;
         violations.append(&mut since.look_again(&mut whole).await?);
     }
-    let Since { mut sources, next, checked, .. } = since;
+    let Since { mut sources, next, checked, young, purged, stranded, .. } = since;
     sources.databases.keep_progress(readers, &next).await?;
     let unchecked = sources.databases.unread(readers.add_ons);
-    let Snapshot { dead_letters, purged, repaired, .. } = whole;
+    let Snapshot { dead_letters, repaired, .. } = whole;
     Ok(Verdict {
         outcome: if violations.is_empty() { Outcome::Clean } else { Outcome::Broken },
         quiet: true,
@@ -85,8 +85,10 @@ pub async fn verify_since(
         waited_s: started.elapsed().as_secs_f64(),
         checked,
         left: next.left.len(),
+        young,
         dead_letters,
         purged,
+        stranded: stranded.into_values().collect(),
         repaired,
         violations: sorted(violations),
         unchecked,
@@ -101,6 +103,9 @@ struct Since<'a> {
     next: Progress,
     now: DateTime<Utc>,
     checked: Checked,
+    young: usize,
+    purged: Vec<DeadLetter>,
+    stranded: BTreeMap<OrderId, Stranded>,
     /// What all orders hold.
     held: Held,
     /// Orders with violations at the first look.
@@ -115,6 +120,7 @@ impl<'a> Since<'a> {
         last: Progress,
     ) -> Result<Self> {
         let now = sources.databases.begin().await?;
+        let purged = sources.databases.purged().await?;
         let upto = lowest_id(now - margins.young).max(last.upto);
         let (held, suspects) = (last.held.clone(), Events::new());
         let next = Progress { upto, left: Events::new(), held: held.clone() };
@@ -126,6 +132,9 @@ impl<'a> Since<'a> {
             next,
             now,
             checked: Checked::default(),
+            young: 0,
+            purged,
+            stranded: BTreeMap::new(),
             held,
             suspects,
         })
@@ -160,10 +169,12 @@ impl<'a> Since<'a> {
     fn close(&mut self, scope: &Scope, mut part: Snapshot) {
         let Self { last, next, readers: Readers { add_ons, .. }, .. } = self;
         let was_closed = |order| order < last.upto && !last.left.contains_key(&order);
-        self.checked.add(&part);
+        self.stranded.extend(stranded(add_ons, &part, &self.purged));
         self.held.add(&part, |order| !was_closed(order));
         part.keys_kept_since = Some(self.sources.keys_kept_since());
         let open = set_aside(&mut part, self.now - self.margins.settled, next.upto);
+        self.checked.add(&part);
+        self.young += open.orders.iter().filter(|order| order.id >= next.upto).count();
         let broken: BTreeSet<_> = check_both(add_ons, scope, &part, &open)
             .iter()
             .filter_map(|found| found.order_id)

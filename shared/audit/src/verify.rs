@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::look::Look;
 use crate::{
-    Checked, DeadLetter, Endpoints, Pulse, Quiet, Readers, Repair, Snapshot, Sources, Told,
-    Violation,
+    Checked, DeadLetter, Endpoints, Pulse, Quiet, Readers, Repair, Snapshot, Sources, Stranded,
+    Told, Violation,
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -29,9 +29,12 @@ pub struct Verdict {
     pub checked: Checked,
     /// Orders to look at again at the next check under load: open, or with violations.
     pub left: usize,
+    /// Orders that a check under load does not judge yet: their rows may not be committed.
+    pub young: usize,
     pub dead_letters: Vec<DeadLetter>,
     /// Purged dead letters: their orders may stand still for ever.
     pub purged: Vec<DeadLetter>,
+    pub stranded: Vec<Stranded>,
     pub repaired: Vec<Repair>,
     pub violations: Vec<Violation>,
     /// The services beside the saga that were not checked, each with the reason; without one, where
@@ -112,7 +115,8 @@ impl Verdict {
             (true, Quiet::No) => Outcome::Moving,
             (true, Quiet::Yes) => Outcome::Clean,
         };
-        let Look { checked, whole: Snapshot { dead_letters, purged, repaired, .. }, .. } = look;
+        let Look { checked, stranded, whole, .. } = look;
+        let Snapshot { dead_letters, purged, repaired, .. } = whole;
         let (quiet, waited_s) = (quiet == Quiet::Yes, waited.as_secs_f64());
         Self {
             outcome,
@@ -121,8 +125,10 @@ impl Verdict {
             waited_s,
             checked,
             left: 0,
+            young: 0,
             dead_letters,
             purged,
+            stranded: stranded.into_values().collect(),
             repaired,
             violations,
             unchecked: BTreeMap::new(),

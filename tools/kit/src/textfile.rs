@@ -18,7 +18,7 @@ pub fn write(file: &Path, verdict: &Verdict, now: DateTime<Utc>) -> Result<()> {
 fn text(verdict: &Verdict, now: DateTime<Utc>) -> String {
     let gauges = [
         ("violations", "broken invariants", verdict.violations.len().to_string()),
-        ("orders_checked", "orders that the last check read", verdict.checked.orders.to_string()),
+        ("orders_checked", "orders that the last check judged", verdict.checked.orders.to_string()),
         ("orders_left", "orders open, or with violations", verdict.left.to_string()),
         ("duration_seconds", "duration of the last check", verdict.waited_s.to_string()),
         ("finished_timestamp_seconds", "time of the last check", now.timestamp().to_string()),
@@ -47,8 +47,10 @@ mod tests {
             waited_s: 1.5,
             checked: Checked { orders: 7, ..Checked::default() },
             left: 2,
+            young: 0,
             dead_letters: Vec::new(),
             purged: Vec::new(),
+            stranded: Vec::new(),
             repaired: Vec::new(),
             violations: Vec::new(),
             unchecked: BTreeMap::new(),

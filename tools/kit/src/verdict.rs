@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Checked, DeadLetter, Endpoints, Margins, Outcome, Told, Verdict, Violation};
+use audit::{Checked, DeadLetter, Endpoints, Margins, Outcome, Stranded, Told, Verdict, Violation};
 use events::ADD_ONS;
 
 use crate::colour::Colour;
@@ -95,8 +95,15 @@ fn print(verdict: &Verdict) {
         let left = some(verdict.left, "order");
         output::line(format_args!("{left} open, or with a violation: looked at again next time"));
     }
+    if verdict.young > 0 {
+        let young = some(verdict.young, "order");
+        output::line(format_args!("{young} of the last minute: not judged yet"));
+    }
     print_letters("dead letter in", &verdict.dead_letters);
-    print_letters("purged from", &verdict.purged);
+    if !verdict.purged.is_empty() {
+        let purged = some(verdict.purged.len(), "dead letter");
+        output::line(format_args!("{purged} purged: `saga audit` tells by whom, and why"));
+    }
     let letters = verdict.dead_letters.iter().chain(&verdict.purged);
     let letters = letters.filter(|letter| !letter.is_beside(ADD_ONS));
     let stopped: BTreeSet<_> = letters.filter_map(|letter| letter.order_id).collect();
@@ -106,6 +113,10 @@ fn print(verdict: &Verdict) {
             "{stopped} stopped there: of them, only what must hold at every moment is checked"
         ));
     }
+    for one in verdict.stranded.iter().take(SHOWN_MAX) {
+        output::line(tell(one));
+    }
+    more(verdict.stranded.len());
     if !verdict.repaired.is_empty() {
         let repaired = some(verdict.repaired.len(), "dead letter");
         output::line(format_args!("{repaired} repaired, under another id"));
@@ -125,6 +136,16 @@ fn print(verdict: &Verdict) {
     if verdict.outcome == Outcome::Moving {
         output::line("the system is not idle: stop its load, or wait longer with --wait");
     }
+}
+
+fn tell(Stranded { order_id, status, amount, queue }: &Stranded) -> String {
+    let word = output::coloured(Some(Colour::Yellow), "charged");
+    let status = status.unwrap_or("unknown to order");
+    format!(
+        "{word} {amount} for order {order_id}, which is {status}, and its message in {queue} was \
+         purged: `saga dlq import` of an export or `saga replay --to {queue} --since …` brings it \
+         back; else refund it"
+    )
 }
 
 fn print_letters(what: &str, letters: &[DeadLetter]) {

@@ -83,8 +83,12 @@ async fn is_closed(fleet: &Fleet, orders: usize) {
     until(|| async {
         let verdict = since_last(fleet).await;
         assert_eq!(verdict.violations, [], "nothing is broken");
-        let open = (verdict.left, verdict.checked.orders);
-        if open == (0, 0) { Ok(()) } else { Err(format!("of {orders} orders {open:?} are open")) }
+        let open = (verdict.left, verdict.young, verdict.checked.orders);
+        if open == (0, 0, 0) {
+            Ok(())
+        } else {
+            Err(format!("of {orders} orders {open:?} are open"))
+        }
     })
     .await;
 }
@@ -174,6 +178,19 @@ async fn an_open_order_is_left_until_it_has_ended() {
     .await;
     fleet.spawn("payment");
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    is_closed(&fleet, 1).await;
+    fleet.close().await;
+}
+
+#[tokio::test]
+async fn an_order_of_the_last_minute_does_not_count_as_checked() {
+    let fleet = Fleet::start().await;
+    is_closed(&fleet, 0).await;
+    let id = fleet.place(&order("pix", PLENTY, 1)).await;
+    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
+    let verdict = verify_since(&fleet.endpoints(), Margins::default(), false, |_| {}).await;
+    let verdict = verdict.expect("all is reachable");
+    assert_eq!((verdict.checked.orders, verdict.young, verdict.left), (0, 1, 0), "{verdict:#?}");
     is_closed(&fleet, 1).await;
     fleet.close().await;
 }

@@ -209,8 +209,17 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     mend(&stock, "dead_letter_actions").await;
     assert_eq!(fleet.saga(&["dlq", "purge", "--order", &id, "--yes"]).await.code, Some(0));
     assert_eq!(ready(&fleet, DLQ).await, 0);
-    let purged = fleet.verify().await.purged;
-    assert_eq!((purged.len(), purged[0].order_id), (1, Some(orders[0])));
+    let verdict = fleet.verify().await;
+    assert_eq!(verdict.purged.iter().map(|it| it.order_id).collect::<Vec<_>>(), [Some(orders[0])]);
+    // Its charge is not forgotten with it.
+    let [stranded] = &verdict.stranded[..] else { panic!("{verdict:#?}") };
+    assert_eq!((stranded.order_id, stranded.status), (orders[0], Some("PAYMENT_APPROVED")));
+    for arguments in [&["verify"][..], &["verify", "--since-last"]] {
+        let told = fleet.saga(arguments).await;
+        let replay = "saga replay --to inventory.payment-approved";
+        assert!(told.code == Some(0) && told.out.contains(replay), "{told:?}");
+        fleet.saga(&[arguments, &["--json"]].concat()).await.json();
+    }
     let why = fleet.saga(&["why", &id]).await;
     assert!(why.out.contains("purged at"), "{why:?}");
 
@@ -222,7 +231,8 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     assert_eq!(ready(&fleet, DLQ).await, 1);
     assert_eq!(fleet.saga(&["dlq", "replay", "--reason", "fault"]).await.code, Some(0));
     assert_eq!(fleet.ends(orders[0]).await["status"], "CONFIRMED");
-    assert_eq!(fleet.verify().await.purged, []);
+    let verdict = fleet.verify().await;
+    assert!(verdict.purged.is_empty() && verdict.stranded.is_empty(), "{verdict:#?}");
     fleet.close().await;
 }
 
