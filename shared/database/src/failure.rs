@@ -21,9 +21,20 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transient(why) | Self::Permanent(why) => write!(out, "{why:#}"),
+            Self::Transient(why) | Self::Permanent(why) => out.write_str(&reason(why)),
         }
     }
+}
+
+/// The error with its causes, but for those that it names itself, as sqlx's errors do.
+fn reason(why: &anyhow::Error) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in why.chain().map(ToString::to_string) {
+        if !told.last().is_some_and(|it| it.contains(&cause)) {
+            told.push(cause);
+        }
+    }
+    told.join(": ")
 }
 
 impl std::error::Error for Failure {}
@@ -96,5 +107,17 @@ fn advice(error: &sqlx::Error) -> &'static str {
     } else {
         "the database rejected the connection; check DATABASE_URL or its file, and that the \
          certificate of sslcert, if there is one, has the user's name"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_error_names_itself_is_told_once() {
+        let named = anyhow::anyhow!("no space").context("cannot write: no space");
+        let failure = Failure::Permanent(named.context("the row is not saved"));
+        assert_eq!(failure.to_string(), "the row is not saved: cannot write: no space");
     }
 }

@@ -99,12 +99,12 @@ impl Stop {
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
+        let reason = failure.to_string();
         match failure {
-            Failure::Transient(why) => Self::Transient(format!("{why:#}")),
+            Failure::Transient(_) => Self::Transient(reason),
             Failure::Permanent(why) => {
                 // The state may change; a value that the database refuses stays refused.
                 let is_dead = database::is_value(&why);
-                let reason = format!("{why:#}");
                 let trouble = if is_dead { Trouble::Dead(reason) } else { Trouble::Failed(reason) };
                 Self::Blamed(Blame::Unknown(trouble))
             }
