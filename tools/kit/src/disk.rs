@@ -46,7 +46,9 @@ pub fn clear(folder: &Path) -> Result<()> {
 pub fn free_mb(path: &Path) -> Option<u64> {
     let there = path.ancestors().find(|one| one.exists())?;
     let disk = statvfs(there).ok()?;
-    Some(disk.blocks_available().saturating_mul(disk.fragment_size()) / 1_000_000)
+    // Their types are not the same on every system.
+    let bytes = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
+    u64::try_from(bytes / 1_000_000).ok()
 }
 
 #[cfg(test)]

@@ -5,9 +5,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Result, bail};
@@ -17,9 +14,6 @@ use crate::process::every_pid;
 
 const FIRST: u16 = 18_000;
 const END: u16 = 32_000;
-
-/// The ports given to this process, locked so that no other process gets them.
-static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
 /// A port without a listener that no other caller of this function, in this process or another, is
 /// given as long as this process lives.
@@ -73,11 +67,23 @@ pub fn complaint(port: u16, variable: &str) -> String {
 
 /// A name in the abstract socket namespace belongs to one process only; the kernel frees it when
 /// the process dies, in whatever way.
+#[cfg(target_os = "linux")]
 fn reserve(port: u16) -> bool {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    use std::sync::{Mutex, PoisonError};
+
+    static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let reserved = SocketAddr::from_abstract_name(format!("quadrille-port-{port}"))
         .and_then(|name| UnixListener::bind_addr(&name));
     let Ok(listener) = reserved else { return false };
-    RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(listener);
+    RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    true
+}
+
+/// No other system has such names.
+#[cfg(not(target_os = "linux"))]
+const fn reserve(_port: u16) -> bool {
     true
 }
 

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 /// A peer that answers nothing for so long has gone.
+#[cfg(target_os = "linux")]
 const GONE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const READ_MAX: usize = 16 * 1024;
@@ -54,6 +55,7 @@ pub async fn socket(node: &Node) -> io::Result<MaybeTls> {
     options.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2),
     )?;
+    #[cfg(target_os = "linux")]
     options.set_tcp_user_timeout(Some(GONE_AFTER))?;
     MaybeTls::over(socket, node.tls.clone(), node.name()).await
 }

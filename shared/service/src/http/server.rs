@@ -30,7 +30,6 @@ use hyper_util::{
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use requests::Answer;
-use socket2::SockRef;
 use std::{
     convert::Infallible, error::Error, future::pending, net::SocketAddr, sync::Arc, time::Duration,
 };
@@ -171,7 +170,7 @@ impl Server {
         };
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(self.stalled));
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(self.stalled));
         let Some(Encryption { tls, .. }) = &self.encryption else {
             all.spawn(peer.answer(stream, open));
             return;
