@@ -1,10 +1,10 @@
-//! Runs the tests of the manifests on a copy of them that has two services of `saga new`.
+//! Runs the tests of the manifests on a copy of them that has two more services of `saga new`.
 
 use crate::{
     backups, broker, certificates, manifests, network, restricted, rollout, scaling, services,
     workflow,
 };
-use events::{Event, PaymentApproved, ShippingScheduled, Step};
+use events::{ADD_ONS, Event, PaymentApproved, ShippingScheduled, Step};
 use kubernetes::with_steps;
 use saga_cli::new::{Request, plan};
 use std::{path::Path, process::Command};
@@ -29,11 +29,13 @@ fn services_that_saga_new_writes_are_deployed_like_the_others() {
     let mut copy = Command::new("cp");
     let copied = copy.arg("-a").args(COPIED.map(|path| root().join(path)));
     assert!(copied.arg(tree.path()).status().unwrap().success());
-    let mail = [step("mail", PaymentApproved::NAME), step("mail", ShippingScheduled::NAME)];
-    let post = [step("post", ShippingScheduled::NAME)];
-    add(tree.path(), &[], &mail);
-    add(tree.path(), &mail, &post);
-    with_steps([&mail[..], &post[..]].concat(), || within(tree.path(), agree));
+    let (one, other) = ("testmail", "testpost");
+    let mail = [step(one, PaymentApproved::NAME), step(one, ShippingScheduled::NAME)];
+    let post = [step(other, ShippingScheduled::NAME)];
+    let with_mail = [ADD_ONS, &mail].concat();
+    add(tree.path(), ADD_ONS, &mail);
+    add(tree.path(), &with_mail, &post);
+    with_steps([&with_mail[..], &post].concat(), || within(tree.path(), agree));
 }
 
 fn agree() {
