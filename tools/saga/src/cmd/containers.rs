@@ -100,7 +100,7 @@ mod tests {
         for part in services.split("\n\n") {
             parts.push((part.trim().split(':').next().unwrap(), part));
         }
-        assert_eq!(parts.len(), 6);
+        assert_eq!(parts.len(), 2 + settings.databases.len());
         for (name, part) in parts {
             let made = fs::read_dir(home.path().join(name)).unwrap();
             let made: Vec<_> = made.map(|file| file.unwrap().file_name()).collect();
