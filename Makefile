@@ -17,7 +17,7 @@ SEMVER  := 0.51.0
 
 # What `semver` compares with, and the crates that are there: nothing uses a newer one.
 BASELINE = $(or $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null),origin/main)
-COMPARED = $(shell git grep -hoE '^name = "quadrille-[a-z-]+"' $(BASELINE) -- shared | sed 's/.*"\(.*\)"/-p \1/')
+COMPARED = $(shell git grep -hoE '^name = "quadrille-[a-z-]+"' $(BASELINE) -- shared 2>/dev/null | sed 's/.*"\(.*\)"/-p \1/')
 
 # Runs the tests of all packages side by side; nextest leaves out the examples in documentation.
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
@@ -140,6 +140,7 @@ deny: ## check the dependencies' licences, bans, sources, and what is known agai
 	cargo deny --locked check bans licenses sources $(if $(filter 0,$(ADVISORIES)),,advisories)
 
 semver: ## compare the public APIs of the shared crates with those of the last release, or of main before the first (BASELINE)
+	@git rev-parse --verify --quiet '$(BASELINE)^{commit}' >/dev/null || { echo "there is no $(BASELINE): name another BASELINE"; exit 1; }
 	@$(TARGET)/semver/bin/cargo-semver-checks semver-checks --version 2>/dev/null | grep -q ' $(SEMVER)$$' \
 	|| cargo install --locked cargo-semver-checks --version $(SEMVER) --root $(TARGET)/semver
 	$(if $(COMPARED),$(TARGET)/semver/bin/cargo-semver-checks semver-checks --baseline-rev $(BASELINE) $(COMPARED), \
