@@ -2,7 +2,7 @@
 
 use kubernetes::{documents, items, services, sorted};
 use serde_json::Value;
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, process::Command};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use tidy::{make_targets, read, root};
 
 fn workflow(name: &str) -> Value {
@@ -63,7 +63,7 @@ pub fn the_release_is_made_of_scripts_that_exist_and_ends_in_time() {
     }
     let lines = lines("release");
     let scripts: Vec<_> = lines.iter().filter(|(_, line)| line.starts_with("deploy/")).collect();
-    assert_eq!(scripts.len(), 3);
+    assert_eq!(scripts.len(), 4);
     for (job, line) in scripts {
         let path = line.split(' ').next().unwrap_or_default();
         let mode = root().join(path).metadata().expect("it is there").permissions().mode();
@@ -75,19 +75,48 @@ pub fn the_release_is_made_of_scripts_that_exist_and_ends_in_time() {
     assert_eq!(sorted(listed.expect("they are listed").split(' ')), services());
 }
 
-/// A release without a word on what has changed would be published all the same.
+/// The runner makes the folder as another user than the container's, and Git then refuses to read it:
+/// the tests would fail, and the release would have no date.
 #[test]
-fn a_release_has_the_changelogs_section_as_its_text() {
-    let notes = |version: &str| {
-        let script = root().join("deploy/release-notes.sh");
-        Command::new("sh").arg(script).arg(version).output().expect("sh runs")
+fn a_job_in_a_container_trusts_its_checkout_before_make() {
+    for (workflow, job, steps) in ["ci", "release"].into_iter().flat_map(|workflow| {
+        jobs(workflow).into_iter().map(move |(job, steps)| (workflow, job, steps))
+    }) {
+        if steps["container"].is_null() {
+            continue;
+        }
+        let scripts = items(&steps["steps"]).iter().filter_map(|step| step["run"].as_str());
+        let script = scripts.collect::<Vec<_>>().join("\n");
+        let (before, _) = script.split_once("make ").expect("it makes something");
+        let trusts = "git config --global --add safe.directory \"$PWD\"";
+        assert!(before.contains(trusts), "{workflow}: {job}");
+    }
+}
+
+/// A release without a word on what has changed, or whose files have another version's names, would be
+/// published all the same.
+#[test]
+fn a_release_has_the_changelogs_section_as_its_text_and_the_version_of_the_sources() {
+    let notes = |root: &Path, version: &str| {
+        let script = root.join("deploy/release-notes.sh");
+        let told = Command::new("sh").arg(script).arg(version).output().expect("sh runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (told.status.success(), text(told.stdout), text(told.stderr))
     };
-    let told = notes("Unreleased");
-    let text = String::from_utf8(told.stdout).expect("text");
-    assert!(
-        told.status.success() && text.contains("### Added") && !text.contains("\n## "),
-        "{text}"
-    );
-    let none = notes("v0.0.0");
-    assert!(!none.status.success() && none.stdout.is_empty());
+    let (is_fine, text, _) = notes(&root(), "Unreleased");
+    assert!(is_fine && text.contains("### Added") && !text.contains("\n## "), "{text}");
+
+    let tree = tempfile::tempdir().expect("a directory");
+    fs::create_dir(tree.path().join("deploy")).expect("another");
+    let script = "deploy/release-notes.sh";
+    fs::copy(root().join(script), tree.path().join(script)).expect("it is there");
+    let write = |file: &str, text: &str| fs::write(tree.path().join(file), text).expect("written");
+    write("Cargo.toml", "[workspace.package]\nversion = \"1.2.3\"\n");
+    write("CHANGELOG.md", "## Unreleased\n\n## 1.2.4\n\nB\n\n## 1.2.2\n\nA\n");
+    let (_, none, why) = notes(tree.path(), "v1.2.3");
+    assert!(none.is_empty() && why.contains("has no section `## 1.2.3`"), "{why}");
+    let (_, none, why) = notes(tree.path(), "v1.2.4");
+    assert!(none.is_empty() && why.contains("has the version 1.2.3, and not 1.2.4"), "{why}");
+    write("CHANGELOG.md", "## 1.2.3 - 2026-12-01\n\nC\n\n## 1.2.2\n\nA\n");
+    assert_eq!(notes(tree.path(), "v1.2.3"), (true, "\nC\n".into(), String::new()));
 }
