@@ -2,6 +2,7 @@
 # Builds the services for production, without the demonstration, and packs them with `saga`: the same bytes from the same sources with the
 # same compiler, in whatever folder they and Cargo's home lie. `dist.sh DIRECTORY`; more arguments go to Cargo.
 set -eu
+export LC_ALL=C # the order of names
 out=$1
 shift
 here=$(pwd)

@@ -2,6 +2,7 @@
 # Packs the services and `saga`, built before, for machines without sources and Cargo: `tarball.sh BINARIES DIRECTORY` makes
 # DIRECTORY/quadrille-<version>-<target>.tar.gz, the same bytes of the same binaries, and beside it its checksum.
 set -eu
+export LC_ALL=C # the order of names
 from=$1 out=$2
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 target=$(rustc -vV | sed -n 's/^host: //p')
