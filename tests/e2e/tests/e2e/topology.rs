@@ -1,7 +1,10 @@
 //! `saga topology --check` reports each difference between a broker and the saga's topology.
 
 use e2e::Fleet;
-use messaging::{RetrySchedule, Topology};
+use kit::{
+    definitions::{logins, topology},
+    settings::Settings,
+};
 use serde_json::Value;
 
 const CHECK: [&str; 3] = ["topology", "--check", "--json"];
@@ -14,8 +17,10 @@ fn told(differences: &Value, what: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_missing_binding_and_one_that_hides_events_are_noticed() {
     let fleet = Fleet::prepare(&[]).await;
-    let asked = || Topology::whole(&RetrySchedule::default()).definitions(&fleet.broker.vhost);
+    let settings = Settings::from(|_| None).unwrap();
+    let asked = || topology(&settings, &fleet.broker.vhost);
     fleet.broker.import(asked()).await;
+    fleet.broker.import(logins(&settings, &fleet.broker.vhost)).await;
     let fine = fleet.saga(&CHECK).await;
     assert_eq!((fine.code, &fine.json()["as_asked"]), (Some(0), &true.into()), "{fine:?}");
 
