@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 /// TLS and a login on a starved machine take less.
 const LOGIN_MAX: Duration = Duration::from_secs(30);
-/// A tool's statement may take long; a frozen server takes for ever.
-const SILENCE_MAX: Duration = Duration::from_mins(2);
+/// A tool's statement over ten million orders may take long; a frozen server takes for ever.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
 
 /// A connection as sqlx makes it, without a pool: for tools.
 #[derive(Debug)]
