@@ -3,13 +3,11 @@
 
 use audit::Endpoints;
 use database::testing::Link;
-use e2e::{Fleet, OVERSIZED, PLENTY, free_address, order, until};
+use e2e::{BOUND, Fleet, OVERSIZED, PLENTY, free_address, order, until};
 use saga_cli::why::{Place, Report, why};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
 
-/// On a busy machine; a person waits less.
-const BOUND: Duration = Duration::from_secs(30);
 const OTHERS: [&str; 3] = ["payment", "inventory", "shipping"];
 
 /// The endpoints with this database, or `rabbitmq`, at another address.
@@ -60,7 +58,7 @@ async fn why_tells_what_can_be_read_and_names_what_cannot() {
     fleet.verify().await;
     fleet.take("payment").kill();
     let stuck = fleet.place(&order("pix", PLENTY, 1)).await;
-    until(BOUND, || async {
+    until(|| async {
         let report = told(&fleet.endpoints(), stuck).await;
         match &report.missing[..] {
             [it] if matches!(it.place, Place::Queue { ready: 1 }) && it.is_certain => Ok(()),
