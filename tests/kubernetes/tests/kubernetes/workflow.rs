@@ -75,7 +75,7 @@ pub fn the_release_is_made_of_scripts_that_exist_and_ends_in_time() {
     assert_eq!(sorted(listed.expect("they are listed").split(' ')), services());
 }
 
-/// The runner makes the folder as another user than the container's, and Git then refuses to read it:
+/// The runner makes the folder as another user than the container's, and Git refuses to read it:
 /// the tests would fail, and the release would have no date.
 #[test]
 fn a_job_in_a_container_trusts_its_checkout_before_make() {
@@ -93,7 +93,7 @@ fn a_job_in_a_container_trusts_its_checkout_before_make() {
     }
 }
 
-/// A release without a word on what has changed, or whose files have another version's names, would be
+/// A release that does not say what has changed, or whose files are named for another, would be
 /// published all the same.
 #[test]
 fn a_release_has_the_changelogs_section_as_its_text_and_the_version_of_the_sources() {
