@@ -94,7 +94,7 @@ impl<S> Deadline<S> {
             let Err(why) = cancel_all(context, &self.orders, &group, reason, None).await else {
                 continue;
             };
-            troubles.failures += usize::from(matches!(why, Failure::Transient(_)));
+            troubles.failures += usize::from(!matches!(why, Failure::Permanent(_)));
             troubles.last = Some(why);
             troubles.orders.extend(groups.halve(group));
         }

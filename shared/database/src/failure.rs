@@ -1,4 +1,4 @@
-//! Classifies a failed statement: transient or permanent.
+//! Classifies a failed statement: transient, refused for now, or permanent.
 
 use refinery_core::error::Kind;
 use std::{borrow::Cow, fmt};
@@ -6,8 +6,11 @@ use std::{borrow::Cow, fmt};
 /// Why a piece of database work has failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The database is unavailable, busy or shutting down; the statement is not wrong.
+    /// The database is unavailable, full or shutting down: it serves nobody.
     Transient(anyhow::Error),
+    /// The database answers, and refuses this transaction for now: a row is locked or unreadable, or
+    /// it takes too long. Others may succeed meanwhile.
+    Refused(anyhow::Error),
     /// The database refuses the statement, and always will.
     Permanent(anyhow::Error),
 }
@@ -21,7 +24,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transient(why) | Self::Permanent(why) => out.write_str(&reason(why)),
+            Self::Transient(why) | Self::Refused(why) | Self::Permanent(why) => {
+                out.write_str(&reason(why))
+            }
         }
     }
 }
@@ -41,15 +46,26 @@ impl std::error::Error for Failure {}
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        // Class 22 is a bad value, class 23 a violated constraint; other errors may pass with time.
-        let refused = state(&error).is_some_and(|it| it.starts_with("22") || it.starts_with("23"));
-        let unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
-        if refused || unreadable {
-            Self::Permanent(error.into())
-        } else {
-            Self::Transient(error.into())
+        if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
+            return Self::Permanent(error.into());
+        }
+        match state(&error).as_deref() {
+            // A bad value, a violated constraint.
+            Some(state) if state.starts_with("22") || state.starts_with("23") => {
+                Self::Permanent(error.into())
+            }
+            Some(state) if !is_away(state) => Self::Refused(error.into()),
+            _ => Self::Transient(error.into()),
         }
     }
+}
+
+/// Whether the server serves no transaction: it has ended the connection or takes none, is a
+/// standby, or its disk is full.
+fn is_away(state: &str) -> bool {
+    let classes = ["08", "28", "3D", "57P"];
+    classes.iter().any(|class| state.starts_with(class))
+        || matches!(state, "25006" | "25P03" | "53100" | "53300")
 }
 
 /// Postgres' own code of the error (SQLSTATE).
@@ -113,11 +129,44 @@ fn advice(error: &sqlx::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::throwaway;
+    use sqlx::AssertSqlSafe;
+
 
     #[test]
     fn a_cause_that_the_error_names_itself_is_told_once() {
         let named = anyhow::anyhow!("no space").context("cannot write: no space");
         let failure = Failure::Permanent(named.context("the row is not saved"));
         assert_eq!(failure.to_string(), "the row is not saved: cannot write: no space");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_one_transaction_is_told_from_one_that_serves_nobody() {
+        let pool = throwaway().await;
+        for (state, kind) in [
+            ("55P03", "refused"),
+            ("57014", "refused"),
+            ("40P01", "refused"),
+            ("XX001", "refused"),
+            ("54000", "refused"),
+            ("57P01", "transient"),
+            ("57P03", "transient"),
+            ("08006", "transient"),
+            ("25006", "transient"),
+            ("53100", "transient"),
+            ("22003", "permanent"),
+            ("23514", "permanent"),
+        ] {
+            let raise =
+                format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$");
+            let refused =
+                sqlx::query(AssertSqlSafe(raise)).execute(&pool).await.map_err(Failure::from);
+            let found = match refused.unwrap_err() {
+                Failure::Transient(_) => "transient",
+                Failure::Refused(_) => "refused",
+                Failure::Permanent(_) => "permanent",
+            };
+            assert_eq!(found, kind, "{state}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use reaction::{Cause, Said};
 use std::future::Future;
 use tokio::task::yield_now;
 
-pub use bisection::Bisection;
+pub use bisection::{Bisection, Refusals};
 
 /// What one transaction decides on.
 pub trait Work<S: Store, L: MessageStore<Tx = S::Tx>>: Send {

@@ -8,12 +8,13 @@ mod repaired;
 
 use crate::{
     Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Message, MessageStore, Outbox,
-    Progress, Queue, Received, Retention, Retry, RetrySchedule, Session, SessionTask, Store,
-    crash_at, spans,
+    Progress, Queue, Received, Refusals, Retention, Retry, RetrySchedule, Session, SessionTask,
+    Store, crash_at, spans,
 };
 use async_trait::async_trait;
 use batcher::{Arrived, Batcher};
 use messages::Messages;
+use repaired::has_failed;
 use std::{sync::Arc, time::Duration};
 use telemetry::Span;
 use tokio::time::Instant;
@@ -42,6 +43,15 @@ enum Trouble {
     Dead(String),
     /// This attempt failed: to the next tier of the retry schedule.
     Failed(String),
+    /// The database refuses it for now: to the last tier, without counting.
+    Refused(String),
+}
+
+impl Trouble {
+    fn why(&self) -> &str {
+        let (Self::Dead(why) | Self::Failed(why) | Self::Refused(why)) = self;
+        why
+    }
 }
 
 /// A message in the loop.
@@ -61,8 +71,7 @@ struct Troubled {
 
 impl<S> Item<S> {
     fn blamed(self, trouble: Trouble) -> Troubled {
-        let (Trouble::Dead(why) | Trouble::Failed(why)) = &trouble;
-        self.span.fail(why);
+        self.span.fail(trouble.why());
         Troubled { queue: self.queue, message: self.message, trouble }
     }
 }
@@ -79,6 +88,8 @@ enum Left {
 enum Stop {
     /// The database was unavailable: retried.
     Transient(String),
+    /// The database answers, and refuses the transaction for now.
+    Refused(String),
     Blamed(Blame),
 }
 
@@ -95,6 +106,14 @@ impl Stop {
     fn blame(culprits: Vec<(usize, Trouble)>) -> Result<(), Self> {
         if culprits.is_empty() { Ok(()) } else { Err(Self::Blamed(Blame::Known(culprits))) }
     }
+
+    /// What handles messages may be refused because of one of them.
+    fn of_messages(self) -> Self {
+        match self {
+            Self::Refused(why) => Self::Blamed(Blame::Unknown(Trouble::Refused(why))),
+            other => other,
+        }
+    }
 }
 
 impl From<Failure> for Stop {
@@ -102,6 +121,7 @@ impl From<Failure> for Stop {
         let reason = failure.to_string();
         match failure {
             Failure::Transient(_) => Self::Transient(reason),
+            Failure::Refused(_) => Self::Refused(reason),
             Failure::Permanent(why) => {
                 // The state may change; a value that the database refuses stays refused.
                 let is_dead = database::is_value(&why);
@@ -170,9 +190,11 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         let is_suspect = |(_, delivery): &Arrived| delivery.returns >= quarantine::SUSPECT_AFTER;
         let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
         let batch = batch.into_iter().map(|(queue, delivery)| (queue, delivery.message)).collect();
-        let mut troubled = self.handle(batch, stop, Some(self.progress.patience())).await?;
+        let (patience, refusals) =
+            (Some(self.progress.patience()), &mut Refusals::new(self.env.clone()));
+        let mut troubled = self.handle(batch, stop, patience, refusals).await?;
         for (queue, suspect) in suspects {
-            troubled.extend(self.handle_alone(queue, suspect.message, stop).await?);
+            troubled.extend(self.handle_alone(queue, suspect.message, stop, refusals).await?);
         }
         Ok(troubled)
     }
@@ -182,6 +204,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         batch: Vec<(usize, Message)>,
         stop: &CancellationToken,
         patience: Option<Duration>,
+        refusals: &mut Refusals,
     ) -> Result<Vec<Troubled>, Left> {
         if !batch.is_empty() {
             crash_at(CrashPoint::Received);
@@ -200,7 +223,10 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
                 }
             }
         }
-        let mut groups = Bisection::new(items);
+        // One that was set aside must not fail the others each time it returns.
+        let (again, fresh) = items.into_iter().partition(|item| has_failed(&item.message));
+        let mut groups = Bisection::new(again);
+        groups.again(fresh);
         while let Some(group) = groups.next_group() {
             match self.insist(stop, patience, || self.transact(&group)).await? {
                 Ok(()) => group.into_iter().for_each(|item| item.span.end()),
@@ -208,6 +234,11 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
                     let (innocent, guilty) = split(group, culprits);
                     troubled.extend(guilty);
                     groups.again(innocent);
+                }
+                Err(Blame::Unknown(trouble @ Trouble::Refused(_))) => {
+                    let what = format!("{} is held up: {}", self.service, trouble.why());
+                    let aside = refusals.refused(&mut groups, group, &what, stop).await;
+                    troubled.extend(aside.into_iter().map(|item| item.blamed(trouble.clone())));
                 }
                 Err(Blame::Unknown(trouble)) => {
                     troubled.extend(groups.halve(group).map(|item| item.blamed(trouble)));
@@ -239,7 +270,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             let why = match done {
                 Ok(done) => break Ok(done),
                 Err(Stop::Blamed(blame)) => break Err(blame),
-                Err(Stop::Transient(why)) => why,
+                Err(Stop::Transient(why) | Stop::Refused(why)) => why,
             };
             retry.failed(&format!("{} is paused: database unavailable: {why}", self.service));
             if began.elapsed() > LONG {
@@ -265,7 +296,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             outbox: &self.outbox,
             env: &*self.env,
         };
-        committer.commit(&mut messages).await?;
+        committer.commit(&mut messages).await.map_err(Stop::of_messages)?;
         self.progress.committed();
         messages.count();
         Ok(())

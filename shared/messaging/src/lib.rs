@@ -35,7 +35,7 @@ pub use broker::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, Depth, Publication, Publisher,
     QueueInspector, Session,
 };
-pub use commit::{Bisection, Committer, States, Wanted, Work};
+pub use commit::{Bisection, Committer, Refusals, States, Wanted, Work};
 pub use consume::Consumer;
 pub use crash::{CrashPoint, crash_at};
 pub use database::Failure;

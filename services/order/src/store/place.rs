@@ -27,7 +27,7 @@ pub enum Unwritten {
 impl From<Failure> for Unwritten {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Transient(why) => Self::Unknown(why),
+            Failure::Transient(why) | Failure::Refused(why) => Self::Unknown(why),
             Failure::Permanent(why) => Self::Refused(why),
         }
     }

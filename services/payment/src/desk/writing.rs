@@ -9,7 +9,9 @@ use crate::{
 };
 use database::Failure;
 use events::{OrderId, ProductId};
-use messaging::{Batch, Bisection, CrashPoint, Reply, Retry, States, Store, Wanted, Work, reply};
+use messaging::{
+    Batch, Bisection, CrashPoint, Refusals, Reply, Retry, States, Store, Wanted, Work, reply,
+};
 use reaction::{Decision, Said};
 use service::Context;
 use telemetry::{metrics, trace_id};
@@ -31,9 +33,11 @@ impl Desk {
     }
 
     /// Writes all answers, however long the database is away; when the service stops, leaves them
-    /// to the reaper.
+    /// to the reaper, and so those that the database refuses for longer than a moment: the charge
+    /// is then looked up.
     async fn settle<L: ChargeRepository>(&self, context: &Context<L>, answers: Vec<Answered>) {
         let mut retry = Retry::new(context.env.clone());
+        let mut refusals = Refusals::new(context.env.clone());
         let mut groups = Bisection::new(answers);
         let activities = &context.health.activities;
         let _waits = activities.begin_wait("the writing of the provider's answers");
@@ -50,11 +54,13 @@ impl Desk {
                         return;
                     }
                 }
+                Err(Failure::Refused(why)) => {
+                    let what = format!("cannot save some of the provider's answers: {why:#}");
+                    let aside = refusals.refused(&mut groups, group, &what, &context.stop).await;
+                    aside.iter().for_each(|answered| answered.is_not_saved(&why));
+                }
                 Err(Failure::Permanent(why)) => {
-                    if let Some(Answered { charge, .. }) = groups.halve(group) {
-                        let order_id = charge.order_id.to_string();
-                        tracing::error!(order_id, "cannot save a provider's answer: {why:#}");
-                    }
+                    groups.halve(group).iter().for_each(|answered| answered.is_not_saved(&why));
                 }
             }
         }
@@ -73,6 +79,13 @@ impl Desk {
         context.committer(&store).commit(&mut answers).await?;
         answers.statuses.into_iter().for_each(|status| metrics::CHARGES.add(1, [status]));
         Ok(())
+    }
+}
+
+impl Answered {
+    fn is_not_saved(&self, why: &anyhow::Error) {
+        let order_id = self.charge.order_id.to_string();
+        tracing::error!(order_id, "cannot save a provider's answer: {why:#}");
     }
 }
 
@@ -194,3 +207,6 @@ impl Answers<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

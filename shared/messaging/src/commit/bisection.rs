@@ -1,6 +1,11 @@
 //! Finds the items that fail a batch: a group that fails is retried in halves, so that only the
 //! culprits fail.
 
+use crate::{Env, Retry};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
 /// The groups of a batch that are yet to be tried.
 pub struct Bisection<T>(Vec<Vec<T>>);
 
@@ -31,6 +36,49 @@ impl<T> Bisection<T> {
         let second = group.split_off(group.len() / 2);
         self.0.extend([second, group]);
         None
+    }
+}
+
+/// Paces a batch of which the database, while it answers, refuses some items for now.
+pub struct Refusals {
+    began: Instant,
+    retry: Retry,
+}
+
+impl Refusals {
+    /// A lone item is tried again for so long: most locks are short.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// Groups are divided for so long. Each try may take as long as a statement, and other batches
+    /// wait.
+    const DIVIDED_FOR: Duration = Duration::from_secs(30);
+
+    /// The batch begins.
+    pub fn new(env: Arc<dyn Env>) -> Self {
+        Self { began: Instant::now(), retry: Retry::new(env) }
+    }
+
+    /// Has a refused group tried again: its halves, or a lone item after a pause. Returns what has
+    /// held up the others for long enough, to be set aside.
+    pub async fn refused<T>(
+        &mut self,
+        groups: &mut Bisection<T>,
+        group: Vec<T>,
+        why: &str,
+        stop: &CancellationToken,
+    ) -> Vec<T> {
+        let took = self.began.elapsed();
+        if group.len() > 1 && took < Self::DIVIDED_FOR {
+            return Vec::from_iter(groups.halve(group));
+        }
+        if group.len() > 1 || took >= Self::PATIENCE {
+            return group;
+        }
+        self.retry.failed(why);
+        if !self.retry.wait(stop).await {
+            return group;
+        }
+        groups.again(group);
+        Vec::new()
     }
 }
 

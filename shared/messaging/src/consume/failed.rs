@@ -66,6 +66,8 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         let failures = message.number(header::ATTEMPT).unwrap_or(0).max(0);
         let (reason, failures, wait) = match trouble {
             Trouble::Dead(reason) => (reason, failures, None),
+            // Not its fault: it never becomes a dead letter for it.
+            Trouble::Refused(reason) => (reason, failures, self.schedule.tiers().last().copied()),
             Trouble::Failed(reason) => {
                 let failures = failures.saturating_add(1);
                 let climbed = usize::try_from(failures).unwrap_or(usize::MAX);

@@ -3,7 +3,7 @@
 //! again and again becomes a dead letter, and its neighbours do not.
 
 use super::{Consumer, Left, Trouble, Troubled};
-use crate::{Message, MessageStore, Store, spans};
+use crate::{Message, MessageStore, Refusals, Store, spans};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         queue: usize,
         message: Message,
         stop: &CancellationToken,
+        refusals: &mut Refusals,
     ) -> Result<Vec<Troubled>, Left> {
         let name = &self.queues[queue].name;
         let suspect = fingerprint(name, &message);
@@ -31,7 +32,7 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
             spans::of_reaction(name, &message).fail(&reason);
             Ok(vec![Troubled { queue, message, trouble: Trouble::Dead(reason) }])
         } else {
-            self.handle(vec![(queue, message)], stop, None).await
+            self.handle(vec![(queue, message)], stop, None, refusals).await
         };
         // The process has survived, so the message is cleared; as a dead letter it may be tried
         // again.

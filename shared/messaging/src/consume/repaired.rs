@@ -35,6 +35,6 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     }
 }
 
-fn has_failed(message: &Message) -> bool {
+pub(super) fn has_failed(message: &Message) -> bool {
     [header::REPLAYED, header::FAILED_AT].iter().any(|name| message.headers.contains_key(*name))
 }

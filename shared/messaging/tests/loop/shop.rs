@@ -9,7 +9,15 @@ use messaging::{
 };
 use reaction::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,6 +58,8 @@ pub const IMPOSSIBLE: u32 = 14;
 pub const UNSAVEABLE: u32 = 15;
 /// Takes a second to save.
 pub const SLOW: u32 = 77;
+/// The database refuses it, as long as it is locked.
+pub const LOCKED: u32 = 16;
 
 impl On<Paid> for Till {
     fn on(self, event: &Heard<Paid>) -> Decision<Self> {
@@ -64,7 +74,10 @@ impl On<Paid> for Till {
 
 pub type Tills = BTreeMap<OrderId, Till>;
 
-pub struct TillStore;
+#[derive(Default)]
+pub struct TillStore {
+    is_locked: Arc<AtomicBool>,
+}
 
 impl Store for TillStore {
     type Tx = MemoryTx<Tills>;
@@ -86,6 +99,10 @@ impl Store for TillStore {
             if till.0 == UNSAVEABLE {
                 return Err(Failure::permanent("fifteen coins"));
             }
+            if till.0 == LOCKED && self.is_locked.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(2500)).await;
+                return Err(Failure::Refused(anyhow::anyhow!("a lock timeout")));
+            }
             if till.0 == SLOW {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -102,6 +119,7 @@ pub struct Shop {
     pub consumers_stopped: CancellationToken,
     pub said: CancellationToken,
     pub outbox: Outbox,
+    pub is_locked: Arc<AtomicBool>,
     pub standing: watch::Receiver<ConsumerState>,
     pub supervisor: JoinHandle<Result<(), messaging::BrokerError>>,
 }
@@ -127,10 +145,12 @@ impl Shop {
         back_door.can_wait = false;
         let (outbox, relay) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
         let progress = Progress::new();
+        let store = TillStore::default();
+        let is_locked = store.is_locked.clone();
         let consumer = Consumer {
             service: "till",
             queues: vec![queue, back_door],
-            store: Arc::new(TillStore),
+            store: Arc::new(store),
             message_store: message_store.clone(),
             outbox: outbox.clone(),
             schedule: RetrySchedule::default(),
@@ -168,7 +188,17 @@ impl Shop {
             supervisor.run(&stop, &consumers_stopped, &said).await
         });
         standing.wait_for(|now| *now == ConsumerState::CaughtUp).await.unwrap();
-        Self { broker, message_store, stop, consumers_stopped, said, outbox, standing, supervisor }
+        Self {
+            broker,
+            message_store,
+            stop,
+            consumers_stopped,
+            said,
+            outbox,
+            is_locked,
+            standing,
+            supervisor,
+        }
     }
 
     pub fn pay(&self, order: u128, coins: u32) -> Message {

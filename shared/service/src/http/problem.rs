@@ -196,7 +196,7 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Transient(why) => {
+            Failure::Transient(why) | Failure::Refused(why) => {
                 tracing::warn!("database unavailable: {why:#}");
                 Self::database_away()
             }

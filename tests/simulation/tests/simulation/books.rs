@@ -117,7 +117,7 @@ fn told(result: Result<String, Failure>) -> String {
     match result {
         Ok(said) => said,
         Err(Failure::Permanent(_)) => "refused".into(),
-        Err(Failure::Transient(why)) => panic!("{why:#}"),
+        Err(Failure::Transient(why) | Failure::Refused(why)) => panic!("{why:#}"),
     }
 }
 
