@@ -32,7 +32,7 @@ pub(crate) async fn forget_sent(
         let days = f64::from(history.in_days());
         match sqlx::query(MOVE).bind(sent).bind(days).execute(pool).await.map_err(Failure::from) {
             // History holds up no event: one that stays in the outbox is published again and again.
-            Err(Failure::Permanent(why)) => {
+            Err(Failure::Refused(why) | Failure::Permanent(why)) => {
                 tracing::warn!(events = sent.len(), "published events are not kept: {why}");
             }
             moved => return moved.map(|_| ()),

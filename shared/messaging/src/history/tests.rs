@@ -132,3 +132,16 @@ async fn what_is_too_old_or_has_no_partition_leaves_the_outbox_all_the_same() {
     assert!(ids(&message_store, "outbox").await.is_empty());
     assert_eq!(ids(&message_store, "said").await, [kept.id]);
 }
+
+#[tokio::test]
+async fn a_history_that_is_locked_holds_up_no_event() {
+    let message_store = keeping(WEEK).await;
+    let one = [said("till.counted", SystemEnv.now())];
+    say(&message_store, &one).await;
+    let tx = message_store.begin().await.unwrap();
+    tx.query("LOCK TABLE said IN ACCESS EXCLUSIVE MODE").done().await.unwrap();
+    forget(&message_store, &one).await;
+    assert!(ids(&message_store, "outbox").await.is_empty());
+    tx.commit().await.unwrap();
+    assert!(ids(&message_store, "said").await.is_empty());
+}
