@@ -6,6 +6,7 @@ use events::{EventId, OrderId};
 use futures::future::{BoxFuture, FutureExt, ready};
 use reaction::{Cause, Said};
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// An event is parked after its publication has ended the session so often.
 pub const FAILURES_MAX: i32 = 5;
@@ -63,8 +64,9 @@ pub trait MessageStore: Clone + Send + Sync + 'static {
     async fn forget_sent(&self, sent: &[EventId]) -> Result<(), Failure>;
 
     /// Records in a committed row that this message, by its fingerprint, is about to be handled
-    /// alone; returns the number of starts since one ended, this one included.
-    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure>;
+    /// alone; returns the number of starts since one ended, this one included. The same attempt is
+    /// counted once: the answer to its commit may be lost.
+    async fn quarantine_start(&self, suspect: &[u8], attempt: Uuid) -> Result<u32, Failure>;
 
     /// The process has survived handling it.
     async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure>;

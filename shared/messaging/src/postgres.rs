@@ -226,15 +226,19 @@ impl MessageStore for PgMessageStore {
         history::forget_sent(&self.pool, sent, self.history).await
     }
 
-    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8], attempt: Uuid) -> Result<u32, Failure> {
         let starts: i32 = sqlx::query_scalar(
-            "INSERT INTO suspects (fingerprint)
-             VALUES ($1)
+            "INSERT INTO suspects (fingerprint, last_attempt)
+             VALUES ($1, $2)
              ON CONFLICT (fingerprint) DO UPDATE
-             SET starts = suspects.starts + 1, started_at = now()
+             SET starts = suspects.starts
+                     + (suspects.last_attempt IS DISTINCT FROM EXCLUDED.last_attempt)::INTEGER,
+                 last_attempt = EXCLUDED.last_attempt,
+                 started_at = now()
              RETURNING starts",
         )
         .bind(suspect)
+        .bind(attempt)
         .fetch_one(&self.pool)
         .await?;
         Ok(starts.unsigned_abs())
@@ -310,11 +314,25 @@ mod tests {
     use crate::{Env, SystemEnv, migrations};
     use serde_json::json;
 
-    #[tokio::test]
-    async fn an_event_is_postponed_however_often_it_was() {
+    async fn migrated() -> PgMessageStore {
         let pool = database::testing::throwaway().await;
         database::migrate(&pool, "messaging_schema_history", &migrations()).await.unwrap();
-        let message_store = PgMessageStore::new(pool);
+        PgMessageStore::new(pool)
+    }
+
+    #[tokio::test]
+    async fn a_start_in_quarantine_is_counted_once_however_often_it_is_asked_for() {
+        let message_store = migrated().await;
+        let [one, other] = [1, 2].map(Uuid::from_u128);
+        for (attempt, starts) in [(one, 1), (one, 1), (other, 2), (other, 2)] {
+            let counted = message_store.quarantine_start(b"suspect", attempt).await.unwrap();
+            assert_eq!(counted, starts);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_postponed_however_often_it_was() {
+        let message_store = migrated().await;
         let (id, order_id) = (SystemEnv.new_id(), OrderId::from_u128(1));
         let (event, body) = ("till.counted".into(), json!({}).to_string());
         let said = Outgoing { id, event, version: 1, order_id, body, caused_by: None, trace: None };

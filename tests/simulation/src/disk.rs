@@ -17,6 +17,7 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, atomic::Ordering},
 };
+use uuid::Uuid;
 
 #[derive(Clone)]
 pub struct Disk<D> {
@@ -186,10 +187,10 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
         self.fails("forgotten, and untold", &[])
     }
 
-    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8], attempt: Uuid) -> Result<u32, Failure> {
         self.chaos.step(self.place, "start alone", &[]).await;
         self.fails("cannot start alone", &[])?;
-        self.tables.quarantine_start(suspect).await
+        self.tables.quarantine_start(suspect, attempt).await
     }
 
     async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {

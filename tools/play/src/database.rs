@@ -73,8 +73,8 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for Database<D> {
         self.0.forget_sent(sent).await
     }
 
-    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
-        self.0.quarantine_start(suspect).await
+    async fn quarantine_start(&self, suspect: &[u8], attempt: Uuid) -> Result<u32, Failure> {
+        self.0.quarantine_start(suspect, attempt).await
     }
 
     async fn quarantine_end(&self, suspect: &[u8]) -> Result<(), Failure> {

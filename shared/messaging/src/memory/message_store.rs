@@ -17,6 +17,7 @@ use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::Instant,
 };
+use uuid::Uuid;
 
 /// A service's database as a value; `D` is the service's own data in it.
 #[derive(Clone, Default)]
@@ -30,7 +31,8 @@ struct Tables<D> {
     data: D,
     inbox: Map<EventId, Arc<Handled>>,
     outbox: Map<EventId, Row>,
-    suspects: Map<Vec<u8>, u32>,
+    /// The number of starts, and the last attempt.
+    suspects: Map<Vec<u8>, (u32, Uuid)>,
 }
 
 #[derive(Clone)]
@@ -181,10 +183,13 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for MemoryMessageStore<D> {
         Ok(())
     }
 
-    async fn quarantine_start(&self, suspect: &[u8]) -> Result<u32, Failure> {
+    async fn quarantine_start(&self, suspect: &[u8], attempt: Uuid) -> Result<u32, Failure> {
         let mut tables = self.tables.lock().await;
-        let starts = tables.suspects.get(suspect).map_or(1, |before| before + 1);
-        tables.suspects.insert_mut(suspect.to_vec(), starts);
+        let starts = tables
+            .suspects
+            .get(suspect)
+            .map_or(1, |(starts, last)| starts + u32::from(*last != attempt));
+        tables.suspects.insert_mut(suspect.to_vec(), (starts, attempt));
         Ok(starts)
     }
 
