@@ -6,7 +6,6 @@ use dead_letters::{Done, Letter, storable};
 use events::OrderId;
 use messaging::{Env, SystemEnv};
 use service::Context;
-use std::collections::HashMap;
 use telemetry::{Span, SpanKind};
 use uuid::Uuid;
 
@@ -66,12 +65,9 @@ pub fn acts_of(by: &Actor, what: &'static str, letters: &[&Letter]) -> Vec<Act> 
     letters.iter().map(act).collect()
 }
 
-/// Pairs them with what has become of their dead letters.
+/// Pairs them with what has become of their dead letters, which are in the same order.
 pub fn outcomes(acts: &[Act], done: &[Done]) -> Vec<(Uuid, &'static str)> {
-    let of = |one: &Done| (subject(&one.queue, one.message_id.as_deref()), one.outcome.word());
-    let done: HashMap<_, _> = done.iter().map(of).collect();
-    let outcome = |act: &Act| Some((act.id, *done.get(&act.subject)?));
-    acts.iter().filter_map(outcome).collect()
+    acts.iter().zip(done).map(|(act, done)| (act.id, done.outcome.word())).collect()
 }
 
 /// Any client may publish anything: without a NUL, and no longer than a line.
@@ -107,4 +103,21 @@ pub async fn log(context: Context) -> anyhow::Result<()> {
         span.with("reason", reason).with("outcome", outcome).with("at", at).end();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dead_letters::Outcome;
+    use messaging::Message;
+
+    #[test]
+    fn two_dead_letters_with_the_same_id_have_an_outcome_each() {
+        let message = Message { id: Some("same".into()), ..Message::default() };
+        let letter = Letter { parked: "payment.order-created.dlq".into(), message };
+        let acts = acts_of(&Actor::default(), "dlq.replay", &[&letter, &letter]);
+        let done = [Outcome::Replayed, Outcome::Refused]
+            .map(|outcome| Done::of(&letter, outcome, String::new()));
+        assert_eq!(outcomes(&acts, &done), [(acts[0].id, "replayed"), (acts[1].id, "refused")]);
+    }
 }

@@ -40,7 +40,8 @@ pub async fn judge(
 }
 
 /// Publishes each to its queue, and acknowledges the dead letter only after RabbitMQ's confirm. A
-/// crash in between leaves two copies, of which one is handled.
+/// crash in between leaves two copies, of which one is handled. One outcome for each, in their
+/// order: copies have the same id.
 pub async fn replay(
     books: &mut impl Books,
     retention: Retention,
@@ -50,24 +51,26 @@ pub async fn replay(
     let judged = judge(books, retention, &lease.letters()).await?;
     let mut all = Vec::with_capacity(judged.len());
     let mut going = Vec::new();
-    for (taken, judged) in lease.taken.iter().zip(judged) {
+    for (place, (taken, judged)) in lease.taken.iter().zip(judged).enumerate() {
         match begin(books, &taken.letter, judged).await? {
-            Ok((to, outcome)) => going.push((taken, to, outcome)),
-            Err(why) => all.push(Done::of(&taken.letter, Outcome::Refused, why)),
+            Ok((to, outcome)) => going.push((place, taken, to, outcome)),
+            Err(why) => all.push((place, Done::of(&taken.letter, Outcome::Refused, why))),
         }
     }
     for burst in going.chunks(BURST_MAX) {
         let letters: Vec<_> =
-            burst.iter().map(|(taken, to, _)| (&taken.letter, to.as_str())).collect();
+            burst.iter().map(|(_, taken, to, _)| (&taken.letter, to.as_str())).collect();
         let sent = post.send_back(&letters).await;
-        for ((taken, to, outcome), sent) in burst.iter().zip(sent) {
-            all.push(match sent {
+        for ((place, taken, to, outcome), sent) in burst.iter().zip(sent) {
+            let done = match sent {
                 Ok(()) => finish(lease, taken, *outcome, format!("in {to}")).await,
                 Err(why) => Done::of(&taken.letter, Outcome::Failed, why),
-            });
+            };
+            all.push((*place, done));
         }
     }
-    Ok(all)
+    all.sort_by_key(|(place, _)| *place);
+    Ok(all.into_iter().map(|(_, done)| done).collect())
 }
 
 /// Its queue, and the outcome once it is there; or why it is refused. It is no longer purged.

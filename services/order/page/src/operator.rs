@@ -72,11 +72,7 @@ impl RabbitOperator {
         books.backend.begin_acts(&acts).await.context("cannot record the replay")?;
         let done = replay(&mut books, retention, &mut post, lease).await?;
         books.backend.end_acts(&outcomes(&acts, &done)).await?;
-        let told = |letter: &&Letter| {
-            let mut same = done.iter().filter(|done| done.message_id == letter.message.id);
-            same.next().map_or((String::new(), false), Done::told)
-        };
-        Ok(letters.iter().map(told).collect())
+        Ok(done.iter().map(Done::told).collect())
     }
 }
 
