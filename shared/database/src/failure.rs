@@ -8,8 +8,8 @@ use std::{borrow::Cow, fmt};
 pub enum Failure {
     /// The database is unavailable, full or shutting down: it serves nobody.
     Transient(anyhow::Error),
-    /// The database answers, and refuses this transaction for now: a row is locked or unreadable, or
-    /// it takes too long. Others may succeed meanwhile.
+    /// The database answers, and refuses this transaction for now: a row is locked or unreadable,
+    /// or it takes too long. Others may succeed meanwhile.
     Refused(anyhow::Error),
     /// The database refuses the statement, and always will.
     Permanent(anyhow::Error),
