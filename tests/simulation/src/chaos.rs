@@ -62,6 +62,9 @@ impl Place {
     }
 }
 
+/// What a database refuses while it answers others: it finds a lock.
+const REFUSED: [&str; 3] = ["cannot note", "cannot lock", "commit refused"];
+
 impl Chaos {
     /// Must be called in the run's own runtime, whose clock it reads.
     pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
@@ -152,7 +155,9 @@ impl Chaos {
             && self.lock_away()[place.service].is_some_and(|until| Instant::now() < until);
         if is_away || self.chance(share) {
             self.note(place.name(), what, about);
-            return Err(Failure::Transient(anyhow::anyhow!(what)));
+            let is_refused = !is_away && REFUSED.contains(&what);
+            let failure = if is_refused { Failure::Refused } else { Failure::Transient };
+            return Err(failure(anyhow::anyhow!(what)));
         }
         Ok(())
     }
