@@ -73,7 +73,7 @@ fn a_503_that_is_taken_for_a_no_is_noticed() {
 
 #[test]
 fn a_reaper_that_charges_blindly_is_noticed() {
-    is_caught_within(200, Mutant::ReaperChargesBlindly);
+    is_caught_within(400, Mutant::ReaperChargesBlindly);
 }
 
 #[test]
