@@ -132,7 +132,6 @@ mod tests {
     use crate::testing::throwaway;
     use sqlx::AssertSqlSafe;
 
-
     #[test]
     fn a_cause_that_the_error_names_itself_is_told_once() {
         let named = anyhow::anyhow!("no space").context("cannot write: no space");
