@@ -212,10 +212,11 @@ fn arguments(config: &RabbitConfig, network: &Network) -> String {
     // Idle threads sleep at once: other processes need the processor. A node that has its name from
     // the start needs no second Erlang to check whether epmd runs. A silent node is given up after
     // some six seconds instead of sixty: until then those hang that send to it. In rabbitmq.conf
-    // this would take effect only after a minute.
+    // this would take effect only after a minute. RabbitMQ 4.3 keeps the messages of its consumers
+    // for another minute, where others can have them; older ones do not know this in rabbitmq.conf.
     format!(
         "+sbwt none +sbwtdcpu none +sbwtdio none -sname {name} -kernel net_ticktime 6 \
-         -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
+         -rabbit consumer_disconnected_timeout 2000 -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
     )
 }
 
