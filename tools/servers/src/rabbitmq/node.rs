@@ -216,7 +216,8 @@ fn arguments(config: &RabbitConfig, network: &Network) -> String {
     // for another minute, where others can have them; older ones do not know this in rabbitmq.conf.
     format!(
         "+sbwt none +sbwtdcpu none +sbwtdio none -sname {name} -kernel net_ticktime 6 \
-         -rabbit consumer_disconnected_timeout 2000 -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
+         -rabbit consumer_disconnected_timeout 2000 \
+         -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
     )
 }
 
