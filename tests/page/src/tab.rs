@@ -105,8 +105,23 @@ impl Tab {
 
     /// Clicks with the mouse, at the element's place on the screen.
     pub async fn click(&self, selector: &str) {
-        let point = self.hold(selector).await;
-        self.release(&point).await;
+        let notes = format!(
+            "window.isHit = false;
+            addEventListener('click', ({{ target }}) => {{
+                const it = document.querySelector({});
+                window.isHit = Boolean(it) && (it.contains(target) || target.contains(it));
+            }}, {{ capture: true, once: true }})",
+            json!(selector)
+        );
+        // What moved meanwhile is pressed again. A click may have led to another page.
+        until(|| async {
+            self.eval(&notes).await;
+            let point = self.hold(selector).await;
+            self.release(&point).await;
+            let is_hit = self.eval("window.isHit !== false").await;
+            if is_hit == true { Ok(()) } else { Err(format!("{selector} was missed")) }
+        })
+        .await;
     }
 
     /// Presses the button there, and returns where it is.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 async fn context() -> Context {
     let url = database::testing::throwaway_url().await;
     // Each try with a locked order waits for a quarter of that.
-    let pool = PgPool::new(&url, "test", 4, Limits::new(Duration::from_secs(2))).unwrap();
+    let pool = PgPool::new(&url, "test", 4, Limits::new(Duration::from_secs(8))).unwrap();
     crate::service(&crate::settings::usual()).unwrap().migrate(&pool).await.unwrap();
     let (message_store, env) = (PgMessageStore::new(pool), SystemEnv::shared());
     let (outbox, _) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
