@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 /// Why a piece of database work has failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The database is unavailable, full or shutting down: it serves nobody.
+    /// The database is unavailable, full or shutting down: no transaction can succeed.
     Transient(anyhow::Error),
     /// The database answers, and refuses this transaction for now: a row is locked or unreadable,
     /// or it takes too long. Others may succeed meanwhile.

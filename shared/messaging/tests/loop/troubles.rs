@@ -50,7 +50,7 @@ async fn an_order_that_is_locked_holds_up_no_other() {
     shop.broker.inject(BACK_DOOR, paid(21, 1));
     until(|| async { shop.message_store.handled().await.len() == 20 }).await;
     until(|| async { shop.broker.depth(TIER) == 1 }).await;
-    // It returns again and again, which is no failure of its own, and fails nobody else.
+    // Its message returns from the tier again and again, uncounted, and fails no other message.
     for order in 22..=40 {
         let began = Instant::now();
         shop.pay(order, 1);
