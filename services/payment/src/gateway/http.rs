@@ -78,7 +78,11 @@ impl Http {
         let verdict = self.ask_as(&used, &call).await;
         let now = self.credentials.read();
         let verdict = match verdict {
-            Verdict::Unauthorised { .. } if now != used => self.ask_as(&now, &call).await,
+            Verdict::Unauthorised { .. } if now != used => match self.ask_as(&now, &call).await {
+                // The first call may have been a charge all the same.
+                Verdict::Unsent { .. } => verdict,
+                second => second,
+            },
             verdict => verdict,
         };
         match verdict {

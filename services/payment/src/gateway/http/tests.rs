@@ -205,6 +205,25 @@ async fn refused_credentials_are_no_answer_and_new_ones_are_tried_at_once() {
     provider.await.unwrap();
 }
 
+/// The refusal may be a proxy's word after the provider has charged: a second call that is not
+/// even sent does not settle that.
+#[tokio::test]
+async fn a_refused_charge_stays_in_doubt_when_the_new_credentials_cannot_be_sent() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old").unwrap();
+    let (url, provider) = guarded("authorization: Bearer new\r\n", 1).await;
+    let credentials = Credentials::of(Some(file.path()), None).unwrap();
+    let gateway = Http::new(&url, Duration::from_secs(4), None, credentials).unwrap();
+    let used = gateway.credentials.read();
+    std::fs::write(file.path(), "new").unwrap();
+    let body = json!({"order_id": request().order_id});
+    let about = request();
+    let call = Call::post(Asked::Charge, "/charge", &about, &body);
+    let verdict = gateway.ask_from(used, call).await;
+    assert!(matches!(verdict, Verdict::Unauthorised { .. }), "{verdict:?}");
+    provider.await.unwrap();
+}
+
 /// Bytes as they may come: garbage, and answers with one thing wrong.
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let garbage = prop::collection::vec(any::<u8>(), 0..300);
