@@ -68,7 +68,10 @@ impl Desk {
     /// in hand: such a charge is looked up, never charged again blindly.
     pub async fn reap<L: ChargeRepository>(self, context: Context<L>) -> anyhow::Result<()> {
         let Context { message_store, batch_max, .. } = &context;
-        let left = message_store.put_back(self.settings.reap_after, *batch_max).await?;
+        let is_held = |claim| self.dispatch.holds(claim);
+        let left = message_store.put_back(self.settings.reap_after, *batch_max).await;
+        let lost = message_store.put_back_lost(self.settings.gateway_timeout, is_held).await;
+        let (left, lost) = (left?, lost?);
         if left > 0 {
             crash_at(CrashPoint::ChargePutBack);
             tracing::warn!(
@@ -76,8 +79,6 @@ impl Desk {
                 "taking over charges that a dead or frozen copy had in hand"
             );
         }
-        let is_held = |claim| self.dispatch.holds(claim);
-        let lost = message_store.put_back_lost(self.settings.gateway_timeout, is_held).await?;
         if lost > 0 {
             tracing::warn!(
                 charges = lost,

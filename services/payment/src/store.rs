@@ -192,7 +192,12 @@ pub async fn take_due(
               FOR UPDATE SKIP LOCKED",
     ));
     let rows = query.bind(i64::try_from(max).unwrap_or(i64::MAX)).rows().await?;
-    let taken = change(&tx, rows, |charge| charge.take_up(claim))?;
+    let (taken, unread) = change(&tx, rows, |charge| charge.take_up(claim));
+    if !unread.is_empty() {
+        let later = "UPDATE payments SET due_at = now() + INTERVAL '1 minute'
+                     WHERE order_id = ANY($1)";
+        tx.query(later).bind(unread).run();
+    }
     tx.commit().await?;
     Ok(taken)
 }
@@ -217,7 +222,7 @@ pub async fn put_back(
         ))
         .bind(millis(age))
         .bind(i64::try_from(max).unwrap_or(i64::MAX));
-    let left = change(&tx, query.rows().await?, Charge::put_back)?;
+    let (left, _) = change(&tx, query.rows().await?, Charge::put_back);
     tx.commit().await?;
     Ok(left.len())
 }
@@ -251,25 +256,35 @@ pub async fn put_back_lost(
               WHERE claim = ANY($1) AND claimed_by = current_setting('application_name')
               FOR UPDATE SKIP LOCKED",
     ));
-    let lost = change(&tx, query.bind(lost).rows().await?, Charge::put_back)?;
+    let (lost, _) = change(&tx, query.bind(lost).rows().await?, Charge::put_back);
     tx.commit().await?;
     Ok(lost.len())
 }
 
-/// Saves the outcome of each.
+/// Saves the outcome of each; returns the orders apart that this release cannot read, as after a
+/// newer one was rolled back. They hold up no other.
 fn change(
     tx: &Session,
     rows: Vec<Row>,
     how: impl Fn(Charge) -> Charge,
-) -> Result<Vec<Charge>, Failure> {
-    let charges = rows.into_iter().map(|row| charge(row).map(&how));
-    let charges = charges.collect::<Result<Vec<_>, _>>()?;
+) -> (Vec<Charge>, Vec<OrderId>) {
+    let (mut charges, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
     let mut batch = Batch::new([]);
-    for charge in &charges {
-        batch.put(charge.order_id, Payment::from(charge.clone()));
+    for row in rows {
+        let order_id = row.order_id;
+        match charge(row).map(&how) {
+            Ok(charge) => {
+                batch.put(order_id, Payment::from(charge.clone()));
+                charges.push(charge);
+            }
+            Err(why) => {
+                tracing::error!(%order_id, "this release cannot read its payment: {why}");
+                unread.push(order_id);
+            }
+        }
     }
     save(tx, &batch);
-    Ok(charges)
+    (charges, unread)
 }
 
 /// The number of open payments by state, and the oldest event that started one; found by the

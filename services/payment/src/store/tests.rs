@@ -211,3 +211,24 @@ async fn the_oldest_refund_is_known_by_its_cause() {
     assert!(counted.contains(&(Status::Reversing, 2, Some(EventId::from_u128(2)))), "{counted:?}");
     assert!(counted.contains(&(Status::Pending, 0, None)));
 }
+
+/// As after a release that knew more was rolled back.
+#[tokio::test]
+async fn a_payment_that_this_release_cannot_read_holds_up_no_other() {
+    let message_store = migrated().await;
+    let execute = async |statement: &'static str| {
+        sqlx::query(statement).execute(&message_store.pool).await.unwrap();
+    };
+    let due = example(Status::Pending).due(Status::Pending, Duration::ZERO);
+    put(&message_store, Charge { order_id: OrderId::from_u128(9), ..due.clone() }).await;
+    execute("UPDATE payments SET payment_method = 'wallet', due_at = now() - INTERVAL '1 hour'")
+        .await;
+    put(&message_store, due).await;
+    assert_eq!(take_due(&message_store, ME, 1).await.unwrap(), [], "it comes first, once");
+    assert_eq!(take_due(&message_store, ME, 1).await.unwrap()[0].order_id, ORDER);
+    execute("UPDATE payments SET claim = (SELECT claim FROM payments WHERE claim IS NOT NULL)")
+        .await;
+    execute("UPDATE payments SET claimed_at = now() - INTERVAL '1 hour'").await;
+    assert_eq!(put_back(&message_store, Duration::ZERO, 9).await.unwrap(), 1);
+    assert_eq!(get(&message_store).await.next_call, Call::LookUp);
+}
