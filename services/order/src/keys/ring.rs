@@ -82,7 +82,7 @@ async fn look(ring: &watch::Sender<Ring>, pool: &PgPool) -> Result<(), Failure> 
     let began = Instant::now();
     let rows = store::valid_keys(pool).await?;
     let last = ring.borrow().keys.clone();
-    let keys = Arc::new(next(&last, rows)?);
+    let keys = Arc::new(next(&last, rows));
     ring.send_replace(Ring { keys: keys.clone(), read_at: Some(began) });
     for (id, key) in last.iter() {
         if !keys.get(id).is_some_and(|kept| Arc::ptr_eq(kept, key)) {
@@ -92,21 +92,24 @@ async fn look(ring: &watch::Sender<Ring>, pool: &PgPool) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Keys that have not changed stay the same, so that their streams go on.
+/// Keys that have not changed stay the same, so that their streams go on. One that this release
+/// cannot read opens nothing.
 fn next(
     last: &HashMap<String, Arc<Identity>>,
     rows: Vec<KeyRow>,
-) -> Result<HashMap<String, Arc<Identity>>, Failure> {
+) -> HashMap<String, Arc<Identity>> {
     let mut named = BTreeSet::new();
     let mut keys = HashMap::with_capacity(rows.len());
     for KeyRow { id, client, role, digest } in rows {
+        let (Ok(role), Ok(digest)) = (role.parse(), digest.try_into()) else {
+            tracing::warn!("API key {id} is of a role or a form that this release does not know");
+            continue;
+        };
         // The oldest clients have the names.
         if named.len() < LABELS_MAX {
             named.insert(client.clone());
         }
         let label = if named.contains(&client) { &client } else { OTHER };
-        let role = role.parse().map_err(Failure::permanent)?;
-        let digest = digest.try_into().map_err(|_| Failure::permanent("a digest of 32 bytes"))?;
         let key = Identity {
             key_id: Some(id.clone()),
             who: client.as_str().into(),
@@ -120,7 +123,7 @@ fn next(
         let known = last.get(&id).filter(|known| is_like(known, &key)).cloned();
         keys.insert(id, known.unwrap_or_else(|| Arc::new(key)));
     }
-    Ok(keys)
+    keys
 }
 
 fn is_like(one: &Identity, other: &Identity) -> bool {
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_metrics_name_so_many_clients_and_no_more() {
-        let keys = next(&HashMap::new(), (0..=250).map(row).collect()).unwrap();
+        let keys = next(&HashMap::new(), (0..=250).map(row).collect());
         let labels: BTreeSet<_> = keys.values().map(|key| key.label.clone()).collect();
         assert_eq!(labels.len(), LABELS_MAX + 1);
         assert!(labels.contains(OTHER) && labels.contains("client-0"));
@@ -147,11 +150,19 @@ mod tests {
 
     #[test]
     fn a_key_that_has_changed_is_another() {
-        let last = next(&HashMap::new(), vec![row(1), row(2)]).unwrap();
+        let last = next(&HashMap::new(), vec![row(1), row(2)]);
         let mut changed = row(2);
         changed.role = "viewer".into();
-        let keys = next(&last, vec![row(1), changed]).unwrap();
+        let keys = next(&last, vec![row(1), changed]);
         let same = |id: &str| Arc::ptr_eq(&last[id], &keys[id]);
         assert!(same(&row(1).id) && !same(&row(2).id));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_shuts_out_no_other() {
+        let unknown = KeyRow { role: "auditor".into(), ..row(2) };
+        let short = KeyRow { digest: vec![3; 31], ..row(3) };
+        let keys = next(&HashMap::new(), vec![unknown, row(1), short]);
+        assert_eq!(keys.keys().collect::<Vec<_>>(), [&row(1).id]);
     }
 }
