@@ -15,20 +15,19 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
-use database::PgPool;
 use events::{
     Event, EventId, InventoryFailed, InventoryReserved, Item, Money, OrderId, PaymentApproved,
     PaymentMethod, PaymentReversed, ProductId, ShippingScheduled,
 };
 use messaging::{
-    ConsumerState, CrashPoint, Env, Failure, MemoryBroker, MessageStore, PgMessageStore, Relay,
-    Reply, RetrySchedule, States, Store, SystemEnv, Wanted, Work, reply,
+    CrashPoint, Env, Failure, MessageStore, Reply, States, Store, SystemEnv, Wanted, Work, reply,
 };
 use reaction::{Decision, Heard, On, scenario::heard};
-use service::{Context, Health};
+use service::Context;
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
 use uuid::Uuid;
+
+pub use service::testing::context as context_on;
 
 pub struct Bench {
     pub context: Context,
@@ -52,26 +51,6 @@ pub async fn context() -> Context {
     let pool = database::testing::throwaway().await;
     crate::service(&settings()).unwrap().migrate(&pool).await.unwrap();
     context_on(pool)
-}
-
-pub fn context_on(pool: PgPool) -> Context {
-    let (message_store, env) = (PgMessageStore::new(pool), SystemEnv::shared());
-    let (outbox, _) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
-    let health = Arc::new(Health::new(watch::channel(ConsumerState::CaughtUp).1));
-    let (broker, schedule) = (Arc::new(MemoryBroker::default()), RetrySchedule::default());
-    let (retention, stop, consumers_stopped) = Default::default();
-    Context {
-        message_store,
-        outbox,
-        env,
-        health,
-        broker,
-        schedule,
-        retention,
-        batch_max: 100,
-        stop,
-        consumers_stopped,
-    }
 }
 
 impl Bench {

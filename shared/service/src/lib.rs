@@ -8,6 +8,8 @@ pub mod http;
 mod keys;
 mod sampling;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use axum::Router;
 use database::Limits;

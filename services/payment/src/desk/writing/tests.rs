@@ -6,36 +6,15 @@ use crate::{
     store::{load, put_back_lost, save, take_due},
 };
 use database::{Limits, PgPool};
-use messaging::{
-    ConsumerState, LoadedBatch, MemoryBroker, MessageStore, PgMessageStore, Relay, RetrySchedule,
-    SystemEnv,
-};
-use service::Health;
+use messaging::{LoadedBatch, MessageStore};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
 
 async fn context() -> Context {
     let url = database::testing::throwaway_url().await;
     // Each try with a locked order waits for a quarter of that.
     let pool = PgPool::new(&url, "test", 4, Limits::new(Duration::from_secs(8))).unwrap();
     crate::service(&crate::settings::usual()).unwrap().migrate(&pool).await.unwrap();
-    let (message_store, env) = (PgMessageStore::new(pool), SystemEnv::shared());
-    let (outbox, _) = Relay::new(message_store.clone(), env.clone(), 100, 1 << 20);
-    let health = Arc::new(Health::new(watch::channel(ConsumerState::CaughtUp).1));
-    let (broker, schedule) = (Arc::new(MemoryBroker::default()), RetrySchedule::default());
-    let (retention, stop, consumers_stopped) = Default::default();
-    Context {
-        message_store,
-        outbox,
-        env,
-        health,
-        broker,
-        schedule,
-        retention,
-        batch_max: 100,
-        stop,
-        consumers_stopped,
-    }
+    service::testing::context(pool)
 }
 
 #[tokio::test]
