@@ -34,3 +34,19 @@ pub fn plan(root: &Path, request: &Request, there: &[Step]) -> Result<Plan> {
     edits::add(&mut plan, request, there)?;
     Ok(plan)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_file_has_already_is_refused() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let request = Request::new("kustomization", &["payment.approved".to_owned()], &[]).unwrap();
+        let why = plan(root, &request, events::ADD_ONS).err().expect("a refusal").to_string();
+        assert!(
+            why.contains("deploy/kubernetes/base/kustomization.yaml is there already"),
+            "{why}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! Fills in the files of the new service's crate, and its events.
 
+use std::iter::once;
+
 use anyhow::{Context, Result};
 use events::{EVENTS, type_name};
 use serde_json::Value;
@@ -22,37 +24,43 @@ const EVENT: &str = include_str!("template/event_type.rs.txt");
 /// In the examples of events that have no fixture.
 const ORDER: &str = "019b8e07-467b-7000-8000-000000000001";
 
+/// Of the lines of our sources.
+const COLUMNS_MAX: usize = 100;
+
 pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
     let Request { name, hears, says } = request;
     let fields: Vec<_> = hears.iter().map(|event| field(event)).collect();
     let each =
         |text: &dyn Fn(&str) -> String| fields.iter().map(|field| text(field)).collect::<Vec<_>>();
-    let all = fields.join(", ");
     let types: Vec<_> = hears.iter().map(|event| type_name(event)).collect();
     let registrations: String = types.iter().map(|it| format!("\n        .on::<{it}>()")).collect();
-    let arrays: Vec<_> = (2..2 + fields.len()).map(|at| format!("${at}::BOOL[]")).collect();
+    let all = once("order_id".to_owned()).chain(fields.iter().cloned());
+    let arrays = (2..2 + fields.len()).map(|at| format!("${at}::BOOL[]"));
+    let arrays = once("$1::UUID[]".to_owned()).chain(arrays);
 
     let folder = format!("services/{name}");
     let mut file = |path: &str, template: &str, values: &[(&str, &str)]| {
         let text = filled(template, &[&[("@name", name.as_str())], values].concat());
-        plan.add(&format!("{folder}/{path}"), text);
+        plan.add(&format!("{folder}/{path}"), text)
     };
-    file("Cargo.toml", MANIFEST, &[]);
+    file("Cargo.toml", MANIFEST, &[])?;
     let columns = each(&|it| format!("    {it} BOOLEAN NOT NULL DEFAULT FALSE,\n")).concat();
-    file(&format!("migrations/V1__{name}.sql"), MIGRATION, &[("@columns", &columns)]);
-    file("src/main.rs", MAIN, &[]);
+    file(&format!("migrations/V1__{name}.sql"), MIGRATION, &[("@columns", &columns)])?;
+    file("src/main.rs", MAIN, &[])?;
     let use_events = format!("use events::{};", imports(types.clone()));
     let lib = [("@use_events", use_events.as_str()), ("@registrations", &registrations)];
-    file("src/lib.rs", LIB, &lib);
+    file("src/lib.rs", LIB, &lib)?;
     let of_state = each(&|it| format!("    pub {it}: bool,\n")).concat();
-    file("src/state.rs", STATE, &[("@fields", &of_state)]);
+    file("src/state.rs", STATE, &[("@fields", &of_state)])?;
     let modules = each(&|it| format!("mod {it};\n")).concat();
-    file("src/on.rs", &filled(ON, &[("@modules\n", &modules)]), &[]);
+    file("src/on.rs", &filled(ON, &[("@modules\n", &modules)]), &[])?;
+    let selected = wrapped(all.clone(), 20);
     let store = [
-        ("@fields", all.as_str()),
+        ("@selected", selected.as_str()),
+        ("@inserted", &wrapped(all, 18)),
         ("@columns", &each(&|it| format!("        {it}: bool,\n")).concat()),
         ("@from_row", &each(&|it| format!("{it}: row.{it}")).join(", ")),
-        ("@arrays", &arrays.join(", ")),
+        ("@arrays", &wrapped(arrays, 17)),
         ("@excluded", &each(&|it| format!("{it} = EXCLUDED.{it}")).join(",\n                 ")),
         (
             "@each",
@@ -60,16 +68,16 @@ pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
                 .concat(),
         ),
     ];
-    file("src/store.rs", STORE, &store);
+    file("src/store.rs", STORE, &store)?;
     for (event, answer) in request.steps() {
         let others = if fields.len() > 1 { ", ..self" } else { "" };
         let path = format!("src/on/{}.rs", field(event));
-        file(&path, &reaction(event, answer), &[("@others", others)]);
+        file(&path, &reaction(event, answer), &[("@others", others)])?;
     }
-    file(&format!("tests/{name}.rs"), &test(request), &[]);
+    file(&format!("tests/{name}.rs"), &test(request), &[])?;
     for event in hears {
         let example = example(plan, event)?;
-        plan.add(&format!("{folder}/tests/{event}.json"), example);
+        plan.add(&format!("{folder}/tests/{event}.json"), example)?;
     }
     if !says.is_empty() {
         let said = says.iter().map(|event| {
@@ -77,7 +85,7 @@ pub fn add(plan: &mut Plan, request: &Request) -> Result<()> {
             filled(EVENT, &[("@type", &type_name), ("@event", event), ("@name", name)])
         });
         let text = filled(EVENT_FILE, &[("@name", name.as_str())]) + &said.collect::<String>();
-        plan.add(&format!("shared/events/src/{name}.rs"), text);
+        plan.add(&format!("shared/events/src/{name}.rs"), text)?;
     }
     Ok(())
 }
@@ -87,6 +95,20 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
     let mut values = values.to_vec();
     values.sort_by_key(|(name, _)| usize::MAX - name.len());
     values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// A list in SQL, which begins at this column, and whose lines fit the screen.
+fn wrapped(items: impl Iterator<Item = String>, column: usize) -> String {
+    let mut lines = Vec::<String>::new();
+    for item in items {
+        match lines.last_mut() {
+            Some(line) if column + line.len() + item.len() < COLUMNS_MAX - 3 => {
+                *line += &format!(", {item}");
+            }
+            _ => lines.push(item),
+        }
+    }
+    lines.join(&format!(",\n{:column$}", ""))
 }
 
 fn field(event: &str) -> String {

@@ -70,7 +70,7 @@ pub fn add(plan: &mut Plan, request: &Request, there: &[Step]) -> Result<()> {
     for secret in SECRETS {
         let path = format!("deploy/docker/secrets/{secret}");
         let like = plan.read(&path)?;
-        plan.add(&path.replace(LIKE, name), like.replace(LIKE, name));
+        plan.add(&path.replace(LIKE, name), like.replace(LIKE, name))?;
     }
     kubernetes::add(plan, request, services_in(there).count())?;
     let settings = Settings::from(|_| None)?;
@@ -83,8 +83,8 @@ pub fn add(plan: &mut Plan, request: &Request, there: &[Step]) -> Result<()> {
 /// What RabbitMQ imports in a container.
 fn add_definitions(plan: &mut Plan, settings: &Settings, add_ons: &[AddOn<'_>]) {
     let topology = topology_with(settings, add_ons, VHOST);
-    plan.add("deploy/rabbitmq/topology.json", format!("{topology:#}\n"));
-    plan.add("deploy/rabbitmq/users.json", format!("{:#}\n", logins_with(add_ons, VHOST)));
+    plan.replace("deploy/rabbitmq/topology.json", format!("{topology:#}\n"));
+    plan.replace("deploy/rabbitmq/users.json", format!("{:#}\n", logins_with(add_ons, VHOST)));
 }
 
 const ROWS: &str = "pub const ADD_ONS: &[Step] = &[";

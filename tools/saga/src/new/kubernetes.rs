@@ -23,7 +23,7 @@ pub fn add(plan: &mut Plan, request: &Request, others: usize) -> Result<()> {
     let name = request.name.as_str();
     let deployment = plan.read(&format!("{FOLDER}/base/{LIKE}.yaml"))?;
     let deployment = deployment.replace("# Ships. It", "# Stands beside the saga. It");
-    plan.add(&format!("{FOLDER}/base/{name}.yaml"), deployment.replace(LIKE, name));
+    plan.add(&format!("{FOLDER}/base/{name}.yaml"), deployment.replace(LIKE, name))?;
     for file in DOCUMENTS {
         plan.edit(&format!("{FOLDER}/{file}"), |text| {
             with_copies(text, |document| Some(document.replace(LIKE, name)))

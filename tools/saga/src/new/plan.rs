@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 pub struct Plan {
     pub root: PathBuf,
@@ -30,7 +30,20 @@ impl Plan {
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     }
 
-    pub fn add(&mut self, path: &str, text: String) {
+    /// A file that is not there yet.
+    pub fn add(&mut self, path: &str, text: String) -> Result<()> {
+        self.check_free(path)?;
+        self.replace(path, text);
+        Ok(())
+    }
+
+    pub fn check_free(&self, path: &str) -> Result<()> {
+        let is_there = self.root.join(path).exists();
+        ensure!(!is_there, "{path} is there already: choose another name, or delete it");
+        Ok(())
+    }
+
+    pub fn replace(&mut self, path: &str, text: String) {
         self.files.insert(path.to_owned(), text);
     }
 
@@ -40,7 +53,7 @@ impl Plan {
         let changed = changed.with_context(|| {
             format!("{path} is not as this command knows it: build `saga` from this source tree")
         })?;
-        self.add(path, changed);
+        self.replace(path, changed);
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Checks what a new service is to be called, hear and say.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use anyhow::{Result, ensure};
-use events::{ADD_ONS, EVENTS, SERVICES, said_by};
+use events::{ADD_ONS, EVENTS, SERVICES, said_by, type_name};
 
 use super::plan::Plan;
 
@@ -14,16 +15,20 @@ pub struct Request {
     pub says: Vec<String>,
 }
 
-/// Words of Rust, its own crates, and logins that are somebody's already.
-const TAKEN: [&str; 62] = [
+/// Words of Rust and of Postgres, Rust's own crates, and logins that are somebody's already.
+const TAKEN: [&str; 66] = [
     "abstract", "admin", "alloc", "as", "async", "await", "become", "box", "break", "const",
     "continue", "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn",
-    "for", "gen", "guest", "if", "impl", "in", "let", "loop", "macro", "main", "match", "mod",
-    "move", "mut", "orders", "override", "payments", "postgres", "priv", "pub", "ref", "return",
-    "self", "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "typeof",
-    "unsafe", "unsized", "unrouted", "use", "virtual", "where", "while", "yield",
+    "for", "gen", "guest", "if", "impl", "in", "keda", "let", "loop", "macro", "main", "match",
+    "mod", "move", "mut", "none", "operator", "orders", "override", "payments", "postgres", "priv",
+    "pub", "public", "ref", "return", "self", "static", "std", "struct", "super", "test", "trait",
+    "true", "try", "type", "typeof", "unrouted", "unsafe", "unsized", "use", "virtual", "where",
+    "while", "yield",
 ];
 const NAME_MAX: usize = 20;
+const EVENTS_SOURCE: &str = "shared/events/src";
+/// As of a column's name, which Postgres would cut off.
+const EVENT_MAX: usize = 63;
 const CONTAINERS: [&str; 3] =
     ["docker-compose.yml", "deploy/docker/cluster.yml", "deploy/docker/tls.yml"];
 
@@ -67,11 +72,14 @@ impl Request {
         let lock = plan.read("Cargo.lock")?;
         let is_taken = lock.lines().any(|line| packages.iter().any(|package| line == package));
         ensure!(!is_taken, "there is a package {name} already: choose another name");
-        for path in [format!("services/{name}"), format!("shared/events/src/{name}.rs")] {
-            ensure!(
-                !plan.root.join(&path).exists(),
-                "{path} is there already: choose another name, or delete it"
-            );
+        plan.check_free(&format!("services/{name}"))?;
+        for event in &self.says {
+            let name = type_name(event);
+            for file in fs::read_dir(plan.root.join(EVENTS_SOURCE))? {
+                let text = fs::read_to_string(file?.path())?;
+                let is_taken = text.split(is_no_part_of_a_word).any(|word| word == name);
+                ensure!(!is_taken, "{EVENTS_SOURCE} has a {name} already: rename {event}");
+            }
         }
         for file in CONTAINERS {
             let is_taken = plan.read(file)?.lines().any(|line| line == format!("  {name}:"));
@@ -79,6 +87,10 @@ impl Request {
         }
         Ok(())
     }
+}
+
+fn is_no_part_of_a_word(c: char) -> bool {
+    !c.is_alphanumeric() && c != '_'
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -99,9 +111,9 @@ fn check_event(service: &str, event: &str) -> Result<()> {
     let is_fine =
         event.split_once('.').is_some_and(|(by, what)| by == service && what.split('-').all(word));
     ensure!(
-        is_fine,
+        is_fine && event.len() <= EVENT_MAX,
         "{event:?} cannot be an event of {service}: write {service}.<what-has-happened>, \
-         in letters from a to z and hyphens"
+         in letters from a to z and hyphens, {EVENT_MAX} characters at most"
     );
     Ok(())
 }
@@ -127,7 +139,7 @@ mod tests {
         for name in ["", "m", "Mail", "e-mail", "mail2", "../mail", "abcdefghijklmnopqrstu"] {
             assert!(refused(name, &heard, &[]).contains("one word"), "{name}");
         }
-        for name in ["shipping", "type", "admin", "postgres"] {
+        for name in ["shipping", "type", "admin", "operator", "public"] {
             assert!(refused(name, &heard, &[]).contains("taken"), "{name}");
         }
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
@@ -136,9 +148,14 @@ mod tests {
             let why = request.check_free(&Plan::of(root)).unwrap_err().to_string();
             assert!(why.contains("choose another name"), "{why}");
         }
+        let said = ["product.id".to_owned()];
+        let request = Request::new("product", &["payment.approved".to_owned()], &said).unwrap();
+        let why = request.check_free(&Plan::of(root)).unwrap_err().to_string();
+        assert!(why.contains("ProductId already"), "{why}");
         let unknown = refused("mail", &["payment.sneezed"], &[]);
         assert!(unknown.contains("payment.sneezed") && unknown.contains("payment.approved"));
-        for event in ["sent", "mail.", "mail.Sent", "mail.a.b", "post.sent", "mail.sent-"] {
+        let long = format!("mail.{}", "x".repeat(60));
+        for event in ["sent", "mail.", "mail.Sent", "mail.a.b", "post.sent", "mail.sent-", &long] {
             assert!(refused("mail", &heard, &[event]).contains("mail.<what"), "{event}");
         }
         let twice = ["payment.approved", "payment.approved"];
