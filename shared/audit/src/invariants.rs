@@ -25,7 +25,7 @@ mod story;
 use crate::Snapshot;
 use events::{ADD_ONS, OrderId, Step};
 use index::Index;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use stock::Held;
@@ -38,7 +38,7 @@ pub enum Quiet {
     No,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Violation {
     /// Its number in the list above.
     pub invariant: u8,

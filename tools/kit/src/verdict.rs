@@ -25,7 +25,8 @@ const INVARIANTS: [&str; 6] = [
 /// Breaks of one invariant that are shown; JSON has them all.
 const SHOWN_MAX: usize = 20;
 
-const CANNOT_CHECK: u8 = 2;
+/// The exit code.
+pub const CANNOT_CHECK: u8 = 2;
 
 /// In a busy system these may be broken for a moment.
 const ONLY_IN_QUIET: [u8; 3] = [1, 4, 5];

@@ -6,14 +6,14 @@ use memory_stores::snapshot::{
     read_broker, read_messages, read_orders, read_payments, read_shipments, read_stock,
 };
 use messaging::{QueueShape, RetrySchedule, Topology};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Messages are acknowledged within 250 ms.
 const IDLE_WITHIN: Duration = Duration::from_secs(2);
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Verdict {
     pub orders: usize,
     /// Nothing was under way; otherwise only what must hold at every moment was checked.
