@@ -26,7 +26,8 @@ TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run --test-
 
 # What looks into a system of containers does so from one of them: no Rust is needed, and none built.
 IS_HERE = $(wildcard $(or $(SAGA_HOME),.run)/.saga)
-OPERATE = $(if $(IS_HERE),$(SAGA),$(if $(shell $(COMPOSE) ps --quiet order 2>/dev/null),$(COMPOSE) saga,$(SAGA)))
+CONTAINERS = $(if $(IS_HERE),,$(shell $(COMPOSE) ps --all --quiet order 2>/dev/null))
+OPERATE = $(if $(CONTAINERS),$(COMPOSE) saga,$(SAGA))
 RUNNING = $(filter $(SAGA),$(OPERATE))
 
 .DEFAULT_GOAL := help
@@ -51,17 +52,19 @@ play: saga ## run everything in one process, in memory: no RabbitMQ, no Postgres
 up: build ## start everything in the background: RabbitMQ, four Postgres, four services (TLS=1: encrypted)
 	@$(SAGA) up
 
-stop: $(SAGA) ## stop everything and keep the data
-	@$(SAGA) stop
+# Looked at when one of these is asked for, and not before.
+.SECONDEXPANSION:
+stop: $$(RUNNING) ## stop everything and keep the data
+	@$(if $(CONTAINERS),$(COMPOSE),$(SAGA)) stop
 
-down: $(SAGA) ## stop everything and delete the data
-	@$(SAGA) down
+down: $$(RUNNING) ## stop everything and delete the data
+	@$(if $(CONTAINERS),$(COMPOSE) remove,$(SAGA) down)
 
-status: $(SAGA) ## show what runs, with pid, port and readiness
-	@$(SAGA) status
+status: $$(RUNNING) ## show what runs, with pid, port and readiness
+	@$(if $(CONTAINERS),$(COMPOSE) ps --all,$(SAGA) status)
 
-logs: $(SAGA) ## follow the services' logs
-	@$(SAGA) logs
+logs: $$(RUNNING) ## follow the services' logs
+	@$(if $(CONTAINERS),$(MAKE) --no-print-directory docker-logs,$(SAGA) logs)
 
 doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
@@ -81,8 +84,6 @@ docker-build: ## build the images
 docker-test: lab ## kill each container under load, start it again, and verify
 	deploy/docker/kill-each.sh $(SAGA) $(LAB)
 
-# Looked at when one of these two is asked for, and not before.
-.SECONDEXPANSION:
 demo: $$(RUNNING) ## place one order of each scenario and show its steps to the end
 	@$(OPERATE) demo
 
