@@ -136,7 +136,9 @@ has_release() {
   local tag image
   tag=$(setting QUADRILLE_TAG)
   [[ -n $tag ]] || return 1
-  for image in $(docker compose --profile saga config --images | grep -- ":$tag-demo$" | sort -u); do
+  [[ -n $(setting QUADRILLE_IMAGES) ]] ||
+    fail "QUADRILLE_TAG=$tag: set QUADRILLE_IMAGES too, to where the images are, as ghcr.io/<owner>/<repository>"
+  for image in $(docker compose --profile saga config --images | grep -- ":$tag$" | sort -u); do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" || {
       echo "warning: QUADRILLE_TAG=$tag: $image cannot be pulled, so these sources are built instead" >&2
       export QUADRILLE_TAG= # what is built here must not get the release's name

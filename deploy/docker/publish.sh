@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Publishes all images of a version: `TAG` is for production, `TAG-demo` has the demonstration, and is what
-# QUADRILLE_TAG=TAG gives to Compose.
+# Publishes all images of a version: `TAG` is for production, `TAG-demo` has the demonstration. The tools know
+# it, and are the same in both.
 #   publish.sh build PREFIX TAG ARCH       builds PREFIX/<service>:TAG-ARCH on a machine of that architecture
 #   publish.sh join PREFIX TAG ARCH...     joins them to PREFIX/<service>:TAG; prints `<digest>  <image>` of each
 set -euo pipefail
 command=$1 prefix=$2 tag=$3
 shift 3
 services=(order payment inventory shipping)
+tools=(saga mock-gateway)
 
 each() {
   for service in "${services[@]}"; do "$1" "$service" "$tag" 0; done
-  for service in "${services[@]}" saga mock-gateway; do "$1" "$service" "$tag-demo" 1; done
+  for service in "${services[@]}" "${tools[@]}"; do "$1" "$service" "$tag-demo" 1; done
+  for tool in "${tools[@]}"; do "$1" "$tool" "$tag" 1; done
 }
 
 build() {

@@ -71,4 +71,11 @@ fn the_documented_step_leaves_the_demonstration() {
     assert!(built.contains("order-page") && built.contains("shipping"), "{built}");
     let demo: Vec<_> = built.lines().filter(|line| line.contains("demo")).collect();
     assert!(demo.is_empty(), "{demo:#?}");
+
+    let compose = read("docker-compose.yml");
+    let services = ["order", "payment", "inventory", "shipping"];
+    for service in services {
+        let arguments = format!("args: {{ SERVICE: {service}, DEMO: \"${{DEMO:-1}}\" }}");
+        assert!(compose.contains(&arguments), "{service}'s image has no {arguments}");
+    }
 }
