@@ -34,6 +34,8 @@ fn every_shared_crate_can_be_published_or_says_that_it_is_not() {
                 "shared/{name}/Cargo.toml: add `{line}`, or name it in PRIVATE"
             );
         }
+        let has_licence = root().join(format!("shared/{name}/LICENSE")).exists();
+        assert!(has_licence, "shared/{name} is published without its LICENSE: link it there");
         let versioned = format!(
             "\n{name} = {{ package = \"quadrille-{name}\", path = \"shared/{name}\", version"
         );
