@@ -62,5 +62,5 @@ fn agree() {
     services::order_alone_has_http_and_a_service();
     services::the_secrets_lie_where_the_service_reads_them();
     services::no_service_is_killed_because_a_server_is_away();
-    workflow::the_release_is_made_of_scripts_that_exist_and_ends_in_time();
+    workflow::the_release_is_made_of_scripts_that_exist();
 }
