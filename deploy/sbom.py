@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a CycloneDX document of each service as it is built for production: `sbom.py DIRECTORY`. It compiles nothing."""
+"""Writes a CycloneDX document of each program of a release, the services as they are built for production: `sbom.py DIRECTORY`. It compiles nothing."""
 
 import json
 import pathlib
@@ -8,19 +8,28 @@ import sys
 import tomllib
 import uuid
 
-SERVICES = {
+PROGRAMS = {
     "order-service": "services/order/page",
     "payment-service": "services/payment",
     "inventory-service": "services/inventory",
     "shipping-service": "services/shipping",
+    "saga": "tools/saga",
 }
+TOOLS = "tools/"
 
 
-TARGET = "x86_64-unknown-linux-gnu"
+def host():
+    lines = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return next(line.removeprefix("host: ") for line in lines if line.startswith("host: "))
+
+
+TARGET = host()
 
 
 def cargo(command, folder, *arguments):
-    of = ["--manifest-path", f"{folder}/Cargo.toml", "--locked", "--no-default-features"]
+    of = ["--manifest-path", f"{folder}/Cargo.toml", "--locked"]
+    # The services have nothing of the demonstration; the tools can ask for it.
+    of += [] if folder.startswith(TOOLS) else ["--no-default-features"]
     return subprocess.run(["cargo", command, *of, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -90,7 +99,7 @@ def main(directory):
     out.mkdir(parents=True, exist_ok=True)
     locked = tomllib.loads(pathlib.Path("Cargo.lock").read_text())["package"]
     checksums = {(one["name"], one["version"]): one.get("checksum") for one in locked}
-    for service, folder in SERVICES.items():
+    for service, folder in PROGRAMS.items():
         whole = document(service, folder, checksums)
         path = out / f"{service}.cdx.json"
         path.write_text(json.dumps(whole, indent=1) + "\n")
