@@ -17,6 +17,12 @@ const FIRST_ORDER: &str = r#"  curl -i URL -H 'Content-Type: application/json' -
     ]}'
 "#;
 
+/// Without the demonstration there is none until an operator puts one there.
+const FIRST_PRODUCT: &str = r#"  psql 'URL' -c \
+    "INSERT INTO products (id, name, quantity_total)
+     VALUES ('00000000-0000-0000-0000-000000000001', 'a product', 100)"
+"#;
+
 /// `took` is none where everything ran already.
 pub fn print(settings: &Settings, urls: &Urls, took: Option<Duration>) {
     match took {
@@ -24,6 +30,9 @@ pub fn print(settings: &Settings, urls: &Urls, took: Option<Duration>) {
         None => say!("\nQuadrille is up already. Other settings take effect after `saga stop`.\n"),
     }
     urls.print();
+    if let (false, Some(stock)) = (settings.is_demo, urls.databases.get("inventory")) {
+        say!("\nA first product:\n\n{}", FIRST_PRODUCT.replace("URL", stock));
+    }
     say!("\nA first order:\n\n{}", first_order(settings, urls));
 }
 

@@ -39,7 +39,7 @@ const LETTERS_MAX: u32 = 100;
 /// Each tool is a command of saga, and returns what that prints with --json. Without --act they
 /// only read. With it, replay and cancel are offered too: they need an operator's key, by
 /// --key-file, QUADRILLE_KEY or the one that `saga up` makes, and a reason, and are recorded
-/// (`saga audit`).
+/// (`saga audit`); a cancel is where the order service asks for keys.
 #[derive(Args, Clone)]
 #[command(after_help = "Example:
   { \"mcpServers\": { \"saga\": { \"command\": \"saga\", \"args\": [\"mcp\"] } } }")]
@@ -100,7 +100,7 @@ struct Letters {
 struct Act {
     /// The order's whole id
     order: String,
-    /// Why; it is recorded
+    /// Why; recorded with the act, of a cancel where the order service asks for keys
     reason: String,
 }
 

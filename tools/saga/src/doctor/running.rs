@@ -70,7 +70,7 @@ pub fn frozen_servers(servers: &Servers) -> Vec<Finding> {
 
 fn frozen(name: &str, process: Process) -> Finding {
     let mend = format!("`kill -CONT {}` lets it go on", process.pid);
-    Finding::wrong(name, "is frozen by a signal, and answers nobody", mend)
+    Finding::wrong(name, "is frozen by a signal: it takes connections and answers none", mend)
 }
 
 pub async fn services(services: &[Service]) -> Vec<Finding> {

@@ -34,7 +34,13 @@ fn from_the_tarball_everything_runs_without_a_source_tree() {
     let elsewhere = scratch.join("opt");
     fs::rename(&dir, &elsewhere).unwrap();
     saga.program = elsewhere.join("bin/saga");
-    saga.run(&["up"]);
+    // As the README there says, since a release has no demonstration.
+    saga.variables.push(("DEMO", 0));
+    let welcome = saga.run(&["up"]);
+    assert!(
+        welcome.contains("psql 'postgres://") && welcome.contains("INTO products"),
+        "{welcome}"
+    );
     let order = saga.process("order").pid;
     let runs = fs::read_link(format!("/proc/{order}/exe")).unwrap();
     assert_eq!(runs, elsewhere.join("bin/order-service"));
