@@ -4,8 +4,8 @@ use crate::list;
 
 /// Every page that a person reads.
 pub fn documents() -> Vec<String> {
-    let pages =
-        ["docs", "docs/decisions", "docs/events", "deploy/kubernetes"].into_iter().flat_map(list);
+    let pages = ["docs", "docs/decisions", "docs/events", "deploy/kubernetes", "deploy/systemd"];
+    let pages = pages.into_iter().flat_map(list);
     let first = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt"];
     let first = first.map(Into::into);
     first.into_iter().chain(pages.filter(|path| path.ends_with(".md"))).collect()

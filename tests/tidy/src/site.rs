@@ -18,6 +18,7 @@ const API_PAGE: &str = "\
 [Every request and answer](api/docs.html), with commands to paste; for programs,
 [openapi.json](api/openapi.json) (OpenAPI 3.1).
 ";
+const FOR_PROGRAMS: &str = "llms.txt";
 const DECISIONS: &str = "docs/decisions/index.md";
 
 /// What is copied as it is: from, to.
@@ -43,6 +44,10 @@ pub fn pages(source: Option<&str>) -> BTreeMap<String, String> {
         .into_iter()
         .map(|path| (place(&path), with_diagrams(&linked(&path, &read(&path), source))))
         .collect();
+    if let Some(text) = pages.get_mut(FOR_PROGRAMS) {
+        // It is no page, so that mdBook leaves its links as they are.
+        *text = text.replace(".md)", ".html)").replace(".md#", ".html#");
+    }
     pages.insert(API.to_owned(), API_PAGE.to_owned());
     pages.insert("SUMMARY.md".to_owned(), summary());
     pages.insert(DECISIONS.to_owned(), decisions());
@@ -60,7 +65,10 @@ pub fn pages(source: Option<&str>) -> BTreeMap<String, String> {
 fn summary() -> String {
     let mut text = "# Summary\n\n[Quadrille](index.md)\n".to_owned();
     let mut rest: Vec<_> = documents();
-    rest.retain(|path| path != "README.md" && !path.starts_with("docs/decisions/"));
+    rest.retain(|path| {
+        !["README.md", FOR_PROGRAMS].contains(&path.as_str())
+            && !path.starts_with("docs/decisions/")
+    });
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes all");
     for (part, names) in PARTS {
         say(format!("\n# {part}\n"));
@@ -199,8 +207,11 @@ mod tests {
         let all = documents().into_iter().chain([API.into(), DECISIONS.into()]);
         for path in all.map(|path| place(&path)) {
             assert!(pages.contains_key(&path), "{path}");
-            assert_eq!(summary.matches(&format!("]({path})")).count(), 1, "{path}");
+            let listed = usize::from(path != FOR_PROGRAMS);
+            assert_eq!(summary.matches(&format!("]({path})")).count(), listed, "{path}");
         }
+        let text = &pages[FOR_PROGRAMS];
+        assert!(text.contains("(docs/operations.html#agents)") && !text.contains(".md"), "{text}");
     }
 
     #[test]
