@@ -106,6 +106,29 @@ fn who_asks_whom_is_there_to_be_asked() {
     assert_eq!(shown, "0.0.0.0:8889", "which is where Prometheus looks");
 }
 
+/// A queue is reported by its leader's node alone.
+#[test]
+fn every_node_of_a_cluster_is_scraped_for_both_jobs() {
+    let cluster = observability::cluster();
+    let services = cluster["services"].as_object().unwrap();
+    let has =
+        |one: &Value, end: &str| array(&one["volumes"]).iter().any(|it| text(it).ends_with(end));
+    let nodes = services.iter().filter(|(_, one)| has(one, "/30-cluster.conf:ro"));
+    let nodes: Vec<_> = nodes.map(|(name, _)| format!("{name}:15692")).collect();
+    assert_eq!(nodes.len(), 3, "{nodes:?}");
+    assert!(has(&services["prometheus"], "/nodes.yml:/etc/prometheus/nodes.yml:ro"));
+    let further = yaml("nodes.yml");
+    let prometheus = yaml("prometheus.yml");
+    for name in ["rabbitmq", "queues"] {
+        let jobs = array(&prometheus["scrape_configs"]);
+        let job = jobs.iter().find(|job| job["job_name"] == name).unwrap();
+        assert_eq!(text(&job["file_sd_configs"][0]["files"][0]), "nodes.yml", "{name}");
+        let groups = array(&job["static_configs"]).iter().chain(array(&further));
+        let targets: Vec<_> = groups.flat_map(|it| array(&it["targets"])).map(text).collect();
+        assert_eq!(targets, nodes, "{name}");
+    }
+}
+
 #[test]
 fn a_pipeline_is_made_of_what_is_defined() {
     for file in ["collector.yaml", "jaeger.yaml"] {
