@@ -143,7 +143,7 @@ pub static FAULTS: [Fault; 16] = [
         name: "TargetDown",
         what: "node_exporter is stopped",
         repair: "it is started",
-        rings: &[("TargetDown", "node")],
+        rings: &[("TargetDown", "verify")],
         also: &[],
     },
     Fault {

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn all_targets_have_an_address_and_all_alerts_are_read() {
         let targets = [("collector:8889", "1".to_owned()), ("rabbitmq:15692", "2".to_owned())];
-        let job = json!({ "job_name": "node" });
+        let job = json!({ "job_name": "verify" });
         let config = Scale(10).config(&targets, &job).unwrap();
         assert!(config.contains("  scrape_interval: 1000ms\n"), "{config}");
         assert!(config.contains("[{ targets: [\"1\"] }]"), "{config}");

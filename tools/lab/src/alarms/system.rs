@@ -72,7 +72,7 @@ impl Watched {
         let exporter_port = ports::free()?;
         let exporter = node_exporter(&home, exporter_port, &lifetime).await?;
         let node = json!({
-            "job_name": "node",
+            "job_name": "verify",
             "static_configs": [{ "targets": [format!("127.0.0.1:{exporter_port}")] }],
         });
         let targets = [
