@@ -10,10 +10,12 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 # C and assembly of dependencies, as Rust itself.
-CFLAGS="-ffile-prefix-map=$here=. -ffile-prefix-map=$cargo_home=cargo ${CFLAGS:-}"
-RUSTFLAGS="--remap-path-prefix=$here=. --remap-path-prefix=$cargo_home=cargo --remap-path-prefix=$sysroot=rust"
+CFLAGS="'-ffile-prefix-map=$here=.' '-ffile-prefix-map=$cargo_home=cargo' ${CFLAGS:-}"
+CC_SHELL_ESCAPED_FLAGS=1 # a path may have spaces
+us=$(printf '\037')
+CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$here=.$us--remap-path-prefix=$cargo_home=cargo$us--remap-path-prefix=$sysroot=rust"
 CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_STRIP=symbols
-export SOURCE_DATE_EPOCH CFLAGS RUSTFLAGS CARGO_INCREMENTAL CARGO_PROFILE_RELEASE_STRIP
+export SOURCE_DATE_EPOCH CFLAGS CC_SHELL_ESCAPED_FLAGS CARGO_ENCODED_RUSTFLAGS CARGO_INCREMENTAL CARGO_PROFILE_RELEASE_STRIP
 [ $# -gt 0 ] || set -- --no-default-features -p order-page -p payment -p inventory -p shipping
 cargo build --release --locked --target-dir "$out/build" "$@"
 # Apart, since it can ask for the demonstration, and Cargo unites the features of what it builds at once.
