@@ -92,6 +92,12 @@ choose_operator() {
   echo "amqp://$user:$password@rabbitmq:5672/%2f" >"$OPERATOR_AMQP_URL_FILE"
 }
 
+# Compose does not see what is in a mounted file: by a label, RabbitMQ is made anew when what it imports changes.
+note_definitions() {
+  QUADRILLE_DEFINITIONS=$(cat deploy/rabbitmq/* | cksum | tr ' ' -)
+  export QUADRILLE_DEFINITIONS
+}
+
 check_docker() {
   local without="use \`make up\`, which needs no Docker" why
   command -v docker >/dev/null || fail "there is no \`docker\` command: install Docker, or $without"
@@ -202,6 +208,7 @@ remove() {
 choose_files
 choose_profiles
 choose_operator
+note_definitions
 case ${1-} in
   start) start ;;
   remove) remove ;;
