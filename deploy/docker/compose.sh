@@ -90,6 +90,7 @@ choose_operator() {
   chmod 700 "$home"
   export OPERATOR_AMQP_URL_FILE=$PWD/$home/operator-amqp-url
   echo "amqp://$user:$password@rabbitmq:5672/%2f" >"$OPERATOR_AMQP_URL_FILE"
+  chmod 644 "$OPERATOR_AMQP_URL_FILE" # for the container's user; the folder is closed
 }
 
 # Compose does not see what is in a mounted file: by a label, RabbitMQ is made anew when what it imports changes.
@@ -103,6 +104,16 @@ check_docker() {
   command -v docker >/dev/null || fail "there is no \`docker\` command: install Docker, or $without"
   docker compose version >/dev/null 2>&1 || fail "Docker's plugin \`compose\` is missing: install it, or $without"
   why=$(docker version --format '{{.Server.Version}}' 2>&1) || fail "no Docker engine answers ($why): start it, or $without"
+}
+
+# Containers read what is mounted as users of their own, whom a umask of 027 or 077 has shut out.
+check_readable() {
+  local secrets closed
+  secrets=$(setting SECRETS_DIR deploy/docker/secrets)
+  closed=$(find deploy \( -type f ! -perm -004 \) -o \( -path "*/grafana/*" -type d ! -perm -005 \)) || true
+  [[ -z $closed ]] || fail "containers cannot read ${closed%%$'\n'*}: \`chmod -R o+rX deploy\`"
+  closed=$(find "$secrets/" -type f ! -perm -004 2>/dev/null) || true # a closed folder shows nothing
+  [[ -z $closed ]] || fail "containers cannot read ${closed%%$'\n'*}: \`chmod o+r\` it, and close the folder instead"
 }
 
 check_kind() {
@@ -166,6 +177,7 @@ explain() {
 start() {
   local begun=$SECONDS
   check_docker
+  check_readable
   check_kind
   check_ports
   if ! has_release; then

@@ -5,3 +5,4 @@ mod containers;
 mod dashboards;
 mod metrics;
 mod secrets;
+mod starting;
