@@ -95,7 +95,9 @@ choose_operator() {
 
 # Compose does not see what is in a mounted file: by a label, RabbitMQ is made anew when what it imports changes.
 note_definitions() {
-  QUADRILLE_DEFINITIONS=$(cat deploy/rabbitmq/* | cksum | tr ' ' -)
+  local secrets
+  secrets=$(setting SECRETS_DIR)
+  QUADRILLE_DEFINITIONS=$(cat deploy/rabbitmq/* ${secrets:+"$secrets/users.json"} 2>/dev/null | cksum | tr ' ' -) || true
   export QUADRILLE_DEFINITIONS
 }
 

@@ -4,6 +4,7 @@
 mod add_ons;
 mod cluster;
 mod containers;
+mod database;
 mod dotenv;
 mod encryption;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use servers::{Certificates, ports};
 
 pub use add_ons::{ADD_ON_DB_PORT, AddOn, add_ons_of, port_of};
 pub use cluster::{CLUSTER_MARK, COPIES, ClusterPorts, Listener};
+pub use database::Database;
 pub use encryption::NAMES;
 
 use crate::home::Home;
@@ -111,16 +113,6 @@ pub enum Gateway {
     Http,
 }
 
-/// A service's own Postgres; database, user and password have the same name.
-#[derive(Clone, Debug)]
-pub struct Database {
-    pub service: &'static str,
-    pub name: &'static str,
-    pub port: u16,
-    pub variable: &'static str,
-    pub tls: Option<Certificates>,
-}
-
 impl Gateway {
     pub const fn name(self) -> &'static str {
         match self {
@@ -157,7 +149,14 @@ impl Settings {
             told.filter(|value| !value.is_empty())
         };
         let project = variable("COMPOSE_PROJECT_NAME").unwrap_or_else(|| PROJECT.to_owned());
-        let is_open = variable("CLUSTER").is_none() && !Home::new(&settings).is_there();
+        let is_here = Home::new(&settings).is_there();
+        let is_open = variable("CLUSTER").is_none() && !is_here;
+        // What runs without containers has the usual ones.
+        let secrets = variable("SECRETS_DIR").filter(|_| !is_here);
+        let settings = match secrets {
+            Some(folder) => settings.with_passwords(folder.as_ref())?,
+            None => settings,
+        };
         let is_cluster = is_open && containers::hold_cluster(&project);
         if is_cluster { settings.clustered()? } else { settings }.as_started()
     }
@@ -199,7 +198,7 @@ impl Settings {
             port.with_context(|| format!("{name}={value} is not a port: 1 to 65535"))
         };
         let database = |service, name, variable, default: &str| -> Result<Database> {
-            Ok(Database { service, name, port: port(variable, default)?, variable, tls: None })
+            Ok(Database::of(service, name, (port(variable, default)?, variable)))
         };
         let mut databases = vec![
             database("order", "orders", "ORDER_DB_PORT", "5433")?,
@@ -342,29 +341,6 @@ impl Settings {
 
     pub fn database(&self, service: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.service == service)
-    }
-}
-
-impl Database {
-    pub fn url(&self) -> String {
-        self.url_at(self.port)
-    }
-
-    /// The superuser's, at one of its servers.
-    pub fn superuser_url_at(&self, port: u16) -> String {
-        let tls = self.tls_parameters("postgres");
-        format!("postgres://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{port}/postgres{tls}")
-    }
-
-    /// The same at another of its servers.
-    pub fn url_at(&self, port: u16) -> String {
-        let (name, tls) = (self.name, self.tls_parameters(self.name));
-        format!("postgres://{name}:{name}@127.0.0.1:{port}/{name}{tls}")
-    }
-
-    fn tls_parameters(&self, login: &str) -> String {
-        let tls = self.tls.as_ref().map(|tls| format!("?{}", tls.postgres_parameters(login)));
-        tls.unwrap_or_default()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Secrets of containers are files: neither `docker inspect` nor `/proc` shows one.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use observability::{array, compose, layer, text};
 use serde_json::Value;
@@ -86,4 +89,39 @@ fn every_secret_is_a_file_and_every_file_a_secret() {
     let here = tidy::list(folder).into_iter().chain(tidy::list(&format!("{folder}/cluster")));
     let here = here.filter(|path| root().join(path).is_file() && !path.ends_with("README.md"));
     assert_eq!(paths, here.collect());
+}
+
+#[test]
+fn a_databases_role_gets_the_password_of_its_services_url() {
+    for (name, database) in compose()["services"].as_object().unwrap() {
+        let Some(service) = name.strip_suffix("-db") else { continue };
+        let secret = format!("{service}-database-url");
+        let mounted: Vec<_> = array(&database["secrets"]).iter().map(text).collect();
+        assert_eq!(mounted, ["postgres-password", &secret], "{name}");
+        let file = &database["environment"]["DATABASE_URL_FILE"];
+        assert_eq!(text(file), format!("/run/secrets/{secret}"));
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    fs::write(path("psql"), "#!/bin/sh\necho \"$SERVICE_DB $password\"\n").unwrap();
+    fs::set_permissions(path("psql"), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |url: &str| {
+        fs::write(path("url"), url).unwrap();
+        fs::create_dir_all(path("data/base")).unwrap();
+        let mut init = Command::new("sh");
+        init.arg(root().join("deploy/postgres/init.sh"));
+        init.env("PATH", format!("{}:/usr/bin:/bin", scratch.path().display()));
+        init.env("DATABASE_URL_FILE", path("url")).env("PGDATA", path("data"));
+        init.env("SERVICE_DB", "orders").env("POSTGRES_USER", "postgres");
+        let output = init.output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    let of_cluster = "postgres://orders:a-1~B@order-db:5432,order-db-2:5432/orders?a=b@c:d\n";
+    assert_eq!(run(of_cluster).unwrap(), "orders a-1~B\n");
+    assert!(path("data/base").exists());
+    for refused in ["postgres://orders@order-db:5432/orders", "postgres://orders:a%20b@order-db/o"]
+    {
+        assert_eq!(run(refused), None, "{refused}");
+        assert!(!path("data/base").exists(), "the next start would go on without the role");
+    }
 }
