@@ -63,7 +63,7 @@ pub fn one_authority_issues_all() {
         let issuer = if is_root { own } else { authority };
         assert_eq!(certificate["issuerRef"], json!({ "name": issuer, "kind": "Issuer" }));
     }
-    assert_eq!(certificates.len(), 2 + 4 * services().len());
+    assert_eq!(certificates.len(), 3 + 4 * services().len());
 }
 
 #[test]
