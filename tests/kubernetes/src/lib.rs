@@ -60,10 +60,11 @@ pub const BACKUPS: &str = "deploy/kubernetes/backups";
 pub const EDGES: &str = "deploy/kubernetes/edges";
 pub const MONITORING: &str = "deploy/kubernetes/monitoring";
 pub const SCALING: &str = "deploy/kubernetes/scaling";
+pub const VERIFY: &str = "deploy/kubernetes/verify";
 pub const PRODUCTION: &str = "deploy/kubernetes/production";
 
 /// Those with manifests of their own.
-pub const FOLDERS: [&str; 6] = [BASE, OPERATORS, BACKUPS, EDGES, MONITORING, SCALING];
+pub const FOLDERS: [&str; 7] = [BASE, OPERATORS, BACKUPS, EDGES, MONITORING, SCALING, VERIFY];
 
 /// Every document of a file.
 pub fn documents(yaml: &str) -> Vec<Value> {
@@ -131,6 +132,11 @@ pub fn container(deployment: &Value) -> &Value {
     let containers = &deployment["spec"]["template"]["spec"]["containers"];
     let [container] = items(containers) else { panic!("one container is expected: {containers}") };
     container
+}
+
+/// The pods that a CronJob starts, as a Deployment has them.
+pub fn template(job: &Value) -> &Value {
+    &job["spec"]["jobTemplate"]["spec"]["template"]
 }
 
 /// The text at this place.

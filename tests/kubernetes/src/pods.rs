@@ -1,7 +1,9 @@
 //! Lists the pods of the namespace and their peers, with labels and ports: the services' from the
 //! manifests, the operators' from their documentation.
 
-use crate::{BASE, Kustomization, MONITORING, OPERATORS, container, items, of_kind, text};
+use crate::{
+    BASE, Kustomization, MONITORING, OPERATORS, VERIFY, container, items, of_kind, template, text,
+};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -41,7 +43,8 @@ pub fn pods() -> Vec<Pod> {
     let brokers = of_kind(OPERATORS, "RabbitmqCluster").into_iter().map(|(name, _)| broker(&name));
     let databases = databases().into_iter().flat_map(|name| [instance(&name), job(&name)]);
     let servers = brokers.chain(databases);
-    services().chain(deployed(MONITORING)).chain(servers).chain(others()).collect()
+    let deployed = services().chain(deployed(MONITORING)).chain(started());
+    deployed.chain(servers).chain(others()).collect()
 }
 
 /// The four services, with the labels that kustomize adds.
@@ -60,15 +63,26 @@ pub fn databases() -> Vec<String> {
 
 fn deployed(folder: &str) -> impl Iterator<Item = Pod> {
     of_kind(folder, "Deployment").into_iter().map(|(name, deployment)| {
-        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-        let labels = labels.as_object().expect("a pod has labels").iter();
-        let labels = labels.map(|(key, value)| (key.clone(), text(value).to_owned())).collect();
+        let labels = labels(&deployment["spec"]["template"]);
         let ports = match &container(&deployment)["ports"] {
             Value::Null => Vec::new(),
             ports => items(ports).iter().map(port).collect(),
         };
         Pod { name, namespace: NAMESPACE, labels, address: INSIDE, ports }
     })
+}
+
+/// Those of the check, which listen nowhere.
+fn started() -> impl Iterator<Item = Pod> {
+    of_kind(VERIFY, "CronJob").into_iter().map(|(name, job)| {
+        let labels = labels(template(&job));
+        Pod { name, namespace: NAMESPACE, labels, address: INSIDE, ports: Vec::new() }
+    })
+}
+
+fn labels(template: &Value) -> BTreeMap<String, String> {
+    let labels = template["metadata"]["labels"].as_object().expect("a pod has labels").iter();
+    labels.map(|(key, value)| (key.clone(), text(value).to_owned())).collect()
 }
 
 fn port(written: &Value) -> (String, Port) {

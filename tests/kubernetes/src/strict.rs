@@ -12,6 +12,7 @@ use crate::{
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::CronJob,
     core::v1::{Namespace, Secret, Service},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -49,6 +50,7 @@ fn typed(kind: (&str, &str), manifest: &Value) -> Option<serde_json::Result<Valu
         ("v1", "Secret") => reread::<Secret>,
         ("v1", "Service") => reread::<Service>,
         ("apps/v1", "Deployment") => reread::<Deployment>,
+        ("batch/v1", "CronJob") => reread::<CronJob>,
         ("policy/v1", "PodDisruptionBudget") => reread::<PodDisruptionBudget>,
         ("autoscaling/v2", "HorizontalPodAutoscaler") => reread::<HorizontalPodAutoscaler>,
         ("networking.k8s.io/v1", "NetworkPolicy") => reread::<NetworkPolicy>,

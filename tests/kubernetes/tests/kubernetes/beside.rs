@@ -2,7 +2,7 @@
 
 use crate::{
     backups, broker, certificates, manifests, network, restricted, rollout, scaling, services,
-    workflow,
+    verify, workflow,
 };
 use events::{ADD_ONS, Event, PaymentApproved, ShippingScheduled, Step};
 use kubernetes::with_steps;
@@ -62,5 +62,6 @@ fn agree() {
     services::order_alone_has_http_and_a_service();
     services::the_secrets_lie_where_the_service_reads_them();
     services::no_service_is_killed_because_a_server_is_away();
+    verify::the_job_has_every_file_that_its_endpoints_name();
     workflow::the_release_is_made_of_scripts_that_exist();
 }

@@ -13,4 +13,5 @@ mod rollout;
 mod scaling;
 mod security;
 mod services;
+mod verify;
 mod workflow;

@@ -45,12 +45,15 @@ fn needed_in_production() -> BTreeSet<Connection> {
     let services = services().into_iter().map(|service| (service, "collector", 4318));
     let databases = databases();
     let scraped = databases.iter().map(|database| ("prometheus", database.as_str(), 9187));
+    let checked = databases.iter().map(|database| ("saga-verify", database.as_str(), 5432));
     let others = [
+        ("saga-verify", "rabbitmq", 5671),
+        ("saga-verify", "rabbitmq", 15672),
         ("prometheus", "collector", 8889),
         ("prometheus", "rabbitmq", 15692),
         ("keda", "rabbitmq", 15672),
     ];
-    let more = services.chain(scraped).chain(others);
+    let more = services.chain(scraped).chain(checked).chain(others);
     needed.extend(more.map(|(from, to, port)| (from.to_owned(), to.to_owned(), port)));
     needed
 }

@@ -1,8 +1,8 @@
 //! The namespace admits only pods that meet the Pod Security Standard `restricted`; ours do.
 
 use kubernetes::{
-    BASE, FOLDERS, MONITORING, NAMESPACE, OPERATORS, merged, of_kind, patch_of_all, services,
-    violations,
+    BASE, FOLDERS, MONITORING, NAMESPACE, OPERATORS, VERIFY, merged, of_kind, patch_of_all,
+    services, template, violations,
 };
 use serde_json::{Value, json};
 
@@ -17,13 +17,19 @@ fn described() -> Vec<(String, Value)> {
         let set = &it["spec"]["override"]["statefulSet"];
         (name, set["spec"]["template"]["spec"].clone())
     });
-    templates.chain(brokers).collect()
+    let jobs = of_kind(VERIFY, "CronJob").into_iter();
+    let jobs = jobs.map(|(name, it)| (name, template(&it)["spec"].clone()));
+    templates.chain(jobs).chain(brokers).collect()
 }
 
 #[test]
 pub fn every_pod_of_ours_meets_restricted() {
     let described = described();
-    assert_eq!(described.len(), services().len() + 2, "the services, the collector, and RabbitMQ");
+    assert_eq!(
+        described.len(),
+        services().len() + 3,
+        "the services, the collector, the check, RabbitMQ"
+    );
     let deployments = FOLDERS.iter().flat_map(|folder| of_kind(folder, "Deployment"));
     assert_eq!(
         deployments.count(),

@@ -14,19 +14,21 @@ use super::request::Request;
 /// The service whose entries are copied.
 pub const LIKE: &str = "shipping";
 /// Lists of the services, each with shipping's entry and what stands before it.
-const LISTS: [(&str, &str); 6] = [
+const LISTS: [(&str, &str); 7] = [
     ("Makefile", " -p shipping"),
     ("deploy/dist.sh", " -p shipping"),
     ("deploy/docker/Dockerfile", " -p shipping"),
     ("deploy/systemd/quadrille.target", " quadrille@shipping.service"),
     ("deploy/docker/publish.sh", " shipping"),
     ("deploy/kubernetes/operators/secrets.sh", " shipping"),
+    ("deploy/kubernetes/operators/places.sh", " shipping"),
 ];
 /// Files of which each line, and each block of Compose, that names shipping is copied.
-const ENTRIES: [&str; 4] = [
+const ENTRIES: [&str; 5] = [
     "docker-compose.yml",
     "deploy/docker/tls.yml",
     "deploy/kubernetes/base/kustomization.yaml",
+    "deploy/kubernetes/verify/job.yaml",
     "deploy/sbom.py",
 ];
 /// In a cluster it has one copy and one database, and knows all nodes of RabbitMQ.
