@@ -73,6 +73,11 @@ fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
 }
 
+/// Whether a lock was not given in time.
+pub fn is_locked(error: &sqlx::Error) -> bool {
+    state(error).is_some_and(|state| state == "55P03")
+}
+
 /// Whether the server takes no writes: it is a standby now.
 pub fn is_read_only(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| state == "25006")

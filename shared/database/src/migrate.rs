@@ -1,6 +1,6 @@
 //! Runs refinery's migrations over an sqlx connection.
 
-use crate::{PgPool, limits::late};
+use crate::{Backoff, PgPool, failure::is_locked, limits::late};
 use anyhow::Context;
 use futures::{FutureExt, future::BoxFuture};
 use refinery_core::{
@@ -11,12 +11,17 @@ use refinery_core::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgRow};
 use std::time::Duration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Any number that is the same in all replicas: refinery itself takes no lock.
 const LOCK: i64 = 0x5155_4144_5249_4c4c;
 /// Large tables take long.
 const MIGRATION_MAX: Duration = Duration::from_mins(10);
+/// For each lock of a migration, at each try: others wait behind it for so long.
+const LOCK_MAX: &str = "500ms";
+/// Between two tries of a migration, others get their locks.
+const LET_OTHERS: Backoff =
+    Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
 /// For queries only.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const TURN_EVERY: Duration = Duration::from_millis(100);
@@ -35,13 +40,14 @@ pub fn migrate<'a>(
 async fn apply(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow::Result<()> {
     // A connection of its own, closed afterwards: closing it gives the lock back, come what may.
     let options = pool.options().await?.options([
-        ("lock_timeout", "0"),
+        ("lock_timeout", LOCK_MAX),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
     ]);
     let limits = pool.limits();
     let connected = PgConnection::connect_with(&options);
     let mut connection = in_time("a connection", limits.login(), connected).await?;
+    end_if_abandoned(&mut connection).await?;
     let turn = wait_for_turn(&mut connection);
     in_time("another replica's migration", MIGRATION_MAX, turn).await?;
     let report = Migrator(&mut connection).bring_up_to_date(history, migrations).await;
@@ -51,6 +57,20 @@ async fn apply(pool: &PgPool, history: &str, migrations: &[Migration]) -> anyhow
         tracing::info!(%migration, "schema migrated");
     }
     Ok(())
+}
+
+/// Postgres would end a long statement first, and its locks, though its client has died. Since
+/// Postgres 14, and not on every system.
+async fn end_if_abandoned(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let looks = "SELECT set_config(name, '1s', FALSE) FROM pg_settings
+        WHERE name = 'client_connection_check_interval'";
+    match in_time("a statement", ANSWER_MAX, connection.execute(looks)).await {
+        Err(sqlx::Error::Database(why)) => {
+            tracing::debug!("the server does not look whether its clients live: {why}");
+            Ok(())
+        }
+        looking => looking.map(drop),
+    }
 }
 
 /// Polls: a wait for the lock itself would not detect a dead server.
@@ -102,24 +122,40 @@ impl Migrator<'_> {
     }
 }
 
+impl Migrator<'_> {
+    async fn transact(&mut self, queries: &[&str]) -> Result<(), sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        for query in queries {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(*query))).await?;
+        }
+        transaction.commit().await
+    }
+}
+
 impl AsyncTransaction for Migrator<'_> {
     type Error = sqlx::Error;
 
+    /// A migration waits for a lock in short tries: whoever asks for its table meanwhile waits
+    /// behind it.
     async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        let all = async {
-            let mut transaction = self.0.begin().await?;
-            let mut count = 0;
-            for query in queries {
-                transaction.execute(sqlx::raw_sql(AssertSqlSafe(query))).await?;
-                count += 1;
+        let (queries, until) = (queries.collect::<Vec<_>>(), Instant::now() + MIGRATION_MAX);
+        let mut tries = 0;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let done = in_time("a migration", left, self.transact(&queries)).await;
+            let pause = LET_OTHERS.after(tries);
+            match done {
+                Err(why) if is_locked(&why) && Instant::now() + pause < until => {
+                    tracing::warn!("a migration waits for a lock, and lets others go on: {why}");
+                }
+                done => return done.map(|()| queries.len()),
             }
-            transaction.commit().await?;
-            Ok(count)
-        };
-        in_time("a migration", MIGRATION_MAX, all).await
+            sleep(pause).await;
+            tries += 1;
+        }
     }
 }
 
@@ -146,7 +182,11 @@ fn applied(row: &PgRow) -> Result<Migration, sqlx::Error> {
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::*;
-    use crate::{hopeless, testing::throwaway};
+    use crate::{
+        Limits, hopeless,
+        testing::{throwaway, throwaway_url},
+    };
+    use std::pin::pin;
 
     type Release = [(&'static str, &'static str)];
 
@@ -175,6 +215,53 @@ mod tests {
             assert_eq!(versions(&pool).await, [1, 2, 3]);
         }
         deploy(&pool, &[NOTES, TEXT, TAGS]).await.unwrap();
+    }
+
+    async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_waits_for_its_lock_lets_others_read_meanwhile() {
+        let url = throwaway_url().await;
+        let pool = || PgPool::new(&url, "test", 10, Limits::DEFAULT).unwrap();
+        let (pool, service) = (pool(), pool());
+        deploy(&pool, &[NOTES]).await.unwrap();
+        let reader = pool.begin().await.unwrap();
+        reader.query("SELECT FROM notes").done().await.unwrap();
+        let mut deployed = pin!(deploy(&pool, &[NOTES, TEXT]));
+        let reads = async {
+            let waits = "SELECT count(*) FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE%'
+                    AND datname = current_database()";
+            for _ in 0..3 {
+                while count(&service, waits).await == 0 {}
+                // Postgres gives the reader its lock after the migration, which waits before it.
+                sqlx::query("SELECT FROM notes").execute(&service).await.unwrap();
+            }
+        };
+        tokio::select! {
+            early = &mut deployed => panic!("the table is read: {early:?}"),
+            () = reads => {}
+        }
+        drop(reader);
+        deployed.await.unwrap();
+        assert_eq!(versions(&pool).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_migration_whose_process_dies_ends_soon() {
+        let pool = throwaway().await;
+        let release = [("V1__long", "SELECT pg_sleep(600)")];
+        let at_work = "SELECT count(*) FROM pg_stat_activity
+            WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()";
+        tokio::select! {
+            early = deploy(&pool, &release) => panic!("it takes long: {early:?}"),
+            () = async { while count(&pool, at_work).await == 0 {} } => {}
+        }
+        let ended = async { while count(&pool, at_work).await > 0 {} };
+        timeout(pool.limits().statement(), ended).await.expect("nobody waits for its answer");
+        deploy(&pool, &[NOTES]).await.unwrap();
     }
 
     #[tokio::test]
