@@ -38,7 +38,9 @@ pub use order::{Cancel, Fact, Order, Status};
 pub use placing::{Answered, Draft, Placing, Refusal, Request, Writer};
 pub use root_event::root_event;
 use store::Postgres;
-pub use store::{Answer, Backend, Cancellable, Loaded, OrderRepository, Orders, Placed, Unwritten};
+pub use store::{
+    Answer, Backend, Cancellable, Loaded, LockWait, OrderRepository, Orders, Placed, Unwritten,
+};
 pub use view::{Step, View};
 pub use waiting::Waiting;
 

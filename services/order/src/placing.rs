@@ -66,6 +66,8 @@ pub enum Refusal {
     KeyBusy,
     /// The key was used for another order.
     KeyReused,
+    /// The database answers, and refuses it for now: its key is locked, say. It is not placed.
+    NotNow,
     /// The database refuses it, for a reason that validation should have found.
     Broken,
 }

@@ -35,7 +35,7 @@ pub use glance::{
     trace,
 };
 pub use keys::{KeyRow, ListedKey, create_key, holder_of, list_keys, revoke_key, valid_keys};
-pub use place::{Placed, Unwritten};
+pub use place::{LockWait, Placed, Unwritten};
 pub use read::{Cancellable, Cursor, Filter, get, is_of, list, order, stuck};
 pub use repository::OrderRepository;
 

@@ -63,6 +63,7 @@ fn place() -> Operation {
             ("items[0].unit_price", "has more than two decimals"),
         ])),
         problem::key_reused(),
+        problem::not_placed(),
         problem::outcome_unknown(examples::order_id()),
         problem::role_may_not(Role::Viewer),
     ];

@@ -11,7 +11,7 @@ use messaging::{
     Batch, Env, Handled, MemoryMessageStore, MemoryTx, MessageStore, Outgoing, Reply, Seen,
     SystemEnv, Unsent, reply,
 };
-use order::{Answer, Cancellable, OrderRepository, Placed, Unwritten};
+use order::{Answer, Cancellable, LockWait, OrderRepository, Placed, Unwritten};
 use payment::{Charge, ChargeRepository, Payment};
 use std::{
     collections::{HashMap, HashSet},
@@ -87,7 +87,11 @@ impl<D: Clone + Send + Sync + 'static> MessageStore for Database<D> {
 }
 
 impl OrderRepository for Database<Orders> {
-    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
+    async fn place(
+        &self,
+        placed: &[Placed],
+        _lock_wait: LockWait,
+    ) -> Result<HashMap<String, Answer>, Unwritten> {
         let mut tx = self.begin().await?;
         let (said, given) = tx.data().place(placed, SystemEnv.now());
         self.enqueue(&mut tx, &said).await?;

@@ -34,6 +34,7 @@ impl From<Refusal> for Problem {
             Refusal::Full => Self::overloaded(),
             Refusal::Away => Self::database_away(),
             Refusal::Unknown(order) => problem::outcome_unknown(order),
+            Refusal::NotNow => problem::not_placed(),
             Refusal::KeyBusy => problem::key_busy(),
             Refusal::KeyReused => problem::key_reused(),
             Refusal::Broken => Self::internal(),

@@ -87,6 +87,12 @@ pub fn key_reused() -> Problem {
     Problem::new(status, "idempotency-key-reused", title, detail)
 }
 
+pub fn not_placed() -> Problem {
+    let detail = "the database refuses this order for now, for instance since its \
+        Idempotency-Key is locked; nothing is written, and a retry is safe";
+    Problem::unavailable("not-placed", "The order was not placed", detail)
+}
+
 pub fn outcome_unknown(order: impl Display) -> Problem {
     let detail = format!(
         "the database became unavailable while order {order} was written; GET /orders/{order} \

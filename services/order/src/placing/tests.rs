@@ -1,6 +1,8 @@
+mod locks;
+
 use super::{drawing::draw_up, *};
 use crate::{
-    store::{OrderRepository, Placed},
+    store::{LockWait, OrderRepository, Placed},
     testing::{Bench, context, context_on, request, settings},
 };
 use database::{Limits, PgPool};
@@ -159,7 +161,7 @@ async fn an_order_that_is_committed_is_answered_so_though_the_answer_was_lost() 
     let (bench, writer) = Bench::without_writer(context().await, 10);
     let (pool, message_store) = (&bench.context.message_store.pool, &bench.context.message_store);
     let first = drawn_up("k");
-    message_store.place(std::slice::from_ref(&first)).await.unwrap();
+    message_store.place(std::slice::from_ref(&first), LockWait::Usual).await.unwrap();
     // The first statement waits for this gate in its transaction, the second for that table.
     sqlx::raw_sql(
         "CREATE FUNCTION wait_for_gate() RETURNS TRIGGER LANGUAGE plpgsql AS
@@ -271,17 +273,17 @@ async fn two_requests_with_one_key_in_one_statement_are_one_order() {
     // Ids of one millisecond come in any order, and the least has the key.
     page[..2].sort_by_key(|new| new.view.id);
     let first = page[0].answer.clone().unwrap();
-    let given = bench.context.message_store.place(&page).await.unwrap();
+    let given = bench.context.message_store.place(&page, LockWait::Usual).await.unwrap();
     assert_eq!(given, [("k".to_owned(), first.clone())].into());
     let orders = "SELECT count(*) FROM orders JOIN outbox ON order_id = id";
     assert_eq!(bench.count(orders).await, 2);
 
     page[2].answer = None;
-    let again = bench.context.message_store.place(&page[..2]).await.unwrap();
+    let again = bench.context.message_store.place(&page[..2], LockWait::Usual).await.unwrap();
     assert_eq!(again, [("k".to_owned(), first)].into());
     assert_eq!(bench.count(orders).await, 2);
     assert!(
-        bench.context.message_store.place(&page[2..]).await.is_err(),
+        bench.context.message_store.place(&page[2..], LockWait::Usual).await.is_err(),
         "the same order once more"
     );
 }

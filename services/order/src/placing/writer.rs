@@ -4,7 +4,7 @@
 use super::{Answered, Refusal, Verdict, Waiting, drawing::draw_up};
 use crate::{
     feed::{Feeds, News},
-    store::{Answer, OrderRepository, Placed, Unwritten},
+    store::{Answer, LockWait, OrderRepository, Placed, Unwritten},
 };
 use events::{Event, OrderCreated};
 use messaging::{Bisection, CrashPoint, crash_at};
@@ -22,15 +22,21 @@ const FINISH_WITHIN: Duration = Duration::from_secs(6);
 /// How long it tries to find out what was written, after a lost answer.
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How long a batch that the database refuses is divided, while later requests wait.
+const DIVIDED_FOR: Duration = Duration::from_secs(8);
+/// After a refusal, how long another one is expected: what is locked is asked for again.
+const WARY_FOR: Duration = Duration::from_secs(30);
 
 pub struct Writer {
     queue: mpsc::Receiver<Waiting>,
     feeds: Feeds,
+    /// When the database last refused a batch for now.
+    refused_at: Option<Instant>,
 }
 
 impl Writer {
     pub(super) const fn new(queue: mpsc::Receiver<Waiting>, feeds: Feeds) -> Self {
-        Self { queue, feeds }
+        Self { queue, feeds, refused_at: None }
     }
 
     /// Publishes there what it has written, and counts it.
@@ -64,13 +70,18 @@ impl Writer {
     }
 
     /// False when the database is away.
-    async fn write<L: OrderRepository>(&self, context: &Context<L>, batch: Vec<Waiting>) -> bool {
+    async fn write<L: OrderRepository>(
+        &mut self,
+        context: &Context<L>,
+        batch: Vec<Waiting>,
+    ) -> bool {
         let (mut groups, mut reached) = (Bisection::new(batch), true);
+        let began = Instant::now();
         while let Some(group) = groups.next_group() {
             let drawn_up = group.iter().map(|waiting| draw_up(&*context.env, &waiting.request));
             let (new, answered): (Vec<_>, Vec<_>) = drawn_up.unzip();
-            let written = Self::place(context, &new).await;
-            reached = matches!(written, Ok(_) | Err(Unwritten::Refused(_)));
+            let written = self.place(context, &new).await;
+            reached = !matches!(written, Err(Unwritten::Away(_) | Unwritten::Unknown(_)));
             match written {
                 Ok(given) => {
                     crash_at(CrashPoint::OrderCommitted);
@@ -91,6 +102,18 @@ impl Writer {
                     }
                 }
                 Err(Unwritten::Refused(why)) => {
+                    self.refused_at = Some(Instant::now());
+                    let aside = match began.elapsed() < DIVIDED_FOR {
+                        true => Vec::from_iter(groups.halve(group)),
+                        false => group,
+                    };
+                    for waiting in aside {
+                        let key = waiting.request.key.as_deref();
+                        tracing::warn!(key, "an order was not placed, and may be later: {why:#}");
+                        waiting.answer(Err(Refusal::NotNow));
+                    }
+                }
+                Err(Unwritten::Permanent(why)) => {
                     if let Some(waiting) = groups.halve(group) {
                         let what = "an order was not placed, since the database refuses it";
                         tracing::error!("{what}: {why:#}");
@@ -104,14 +127,17 @@ impl Writer {
 
     /// Gives back the answers to repeated requests, by key.
     async fn place<L: OrderRepository>(
+        &self,
         context: &Context<L>,
         new: &[Placed],
     ) -> Result<HashMap<String, Answer>, Unwritten> {
         let _busy = context.health.activities.begin("the writing of orders");
-        match context.message_store.place(new).await {
+        let is_wary = self.refused_at.is_some_and(|at| at.elapsed() < WARY_FOR);
+        let lock_wait = if is_wary { LockWait::Brief } else { LockWait::Usual };
+        match context.message_store.place(new, lock_wait).await {
             Err(Unwritten::Unknown(why)) => {
                 tracing::warn!(orders = new.len(), "checking whether orders were placed: {why:#}");
-                find_out(&context.message_store, new, why).await
+                find_out(&context.message_store, new, lock_wait, why).await
             }
             written => written,
         }
@@ -158,6 +184,7 @@ impl Writer {
 async fn find_out<L: OrderRepository>(
     message_store: &L,
     new: &[Placed],
+    lock_wait: LockWait,
     lost: anyhow::Error,
 ) -> Result<HashMap<String, Answer>, Unwritten> {
     let (until, mut last) = (Instant::now() + FOUND_OUT_WITHIN, lost);
@@ -166,15 +193,18 @@ async fn find_out<L: OrderRepository>(
         let placed = match message_store.placed(&ids).await {
             Ok(there) => {
                 let missing = new.iter().filter(|new| !there.contains(&new.view.id));
-                message_store.place(&missing.cloned().collect::<Vec<_>>()).await
+                message_store.place(&missing.cloned().collect::<Vec<_>>(), lock_wait).await
             }
             Err(why) => Err(Unwritten::Away(why.into())),
         };
         match placed {
             Ok(given) => return Ok(given),
-            Err(Unwritten::Away(why) | Unwritten::Unknown(why) | Unwritten::Refused(why)) => {
-                last = why;
-            }
+            Err(
+                Unwritten::Away(why)
+                | Unwritten::Unknown(why)
+                | Unwritten::Refused(why)
+                | Unwritten::Permanent(why),
+            ) => last = why,
         }
         sleep(BETWEEN_LOOKS).await;
     }

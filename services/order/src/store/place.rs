@@ -19,16 +19,29 @@ pub enum Unwritten {
     Away(anyhow::Error),
     /// The answer is lost: all is written, or nothing.
     Unknown(anyhow::Error),
-    /// The database refuses it and always will; nothing is written.
+    /// The database answers, and refuses the transaction for now: a key is locked, say. Nothing is
+    /// written.
     Refused(anyhow::Error),
+    /// The database refuses it and always will; nothing is written.
+    Permanent(anyhow::Error),
+}
+
+/// How long a transaction waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockWait {
+    /// As long as any other.
+    Usual,
+    /// While some lock is known to be held: only longer than most transactions hold one.
+    Brief,
 }
 
 /// Once the statement is sent.
 impl From<Failure> for Unwritten {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Transient(why) | Failure::Refused(why) => Self::Unknown(why),
-            Failure::Permanent(why) => Self::Refused(why),
+            Failure::Transient(why) => Self::Unknown(why),
+            Failure::Refused(why) => Self::Refused(why),
+            Failure::Permanent(why) => Self::Permanent(why),
         }
     }
 }
@@ -50,16 +63,23 @@ const OF_INSERTED_ORDERS: &str = concat!(
          WHERE orders.id = said.order_id AND orders.xmin = pg_current_xact_id()::XID)",
 );
 
+/// In this transaction only.
+const BRIEFLY: &str = "SELECT set_config('lock_timeout', '300ms', TRUE)";
+
 /// Writes them, whole, but for those whose idempotency key was answered before: gives back these
 /// answers, by key.
 pub async fn place(
     message_store: &PgMessageStore,
     placed: &[Placed],
+    lock_wait: LockWait,
 ) -> Result<HashMap<String, Answer>, Unwritten> {
     if placed.is_empty() {
         return Ok(HashMap::new());
     }
     let writing = message_store.statement().await.map_err(|why| Unwritten::Away(why.into()))?;
+    if lock_wait == LockWait::Brief {
+        writing.query(BRIEFLY).run();
+    }
     keep_answers(&writing, placed);
     let fresh = insert_orders(&writing, placed);
     insert_events(&writing, OF_INSERTED_ORDERS, placed.iter().map(|new| &new.said));

@@ -1,7 +1,7 @@
 //! Defines the database operations of placing and cancelling beyond the consumer's: Postgres in
 //! production, in-memory for the simulation.
 
-use super::{Answer, Cancellable, Placed, Unwritten, place, read};
+use super::{Answer, Cancellable, LockWait, Placed, Unwritten, place, read};
 use database::{Failure, Transaction};
 use events::OrderId;
 use messaging::{MessageStore, PgMessageStore, Reply};
@@ -17,6 +17,7 @@ pub trait OrderRepository: MessageStore {
     fn place(
         &self,
         placed: &[Placed],
+        lock_wait: LockWait,
     ) -> impl Future<Output = Result<HashMap<String, Answer>, Unwritten>> + Send;
 
     /// Which of these orders there are.
@@ -43,8 +44,12 @@ pub trait OrderRepository: MessageStore {
 }
 
 impl OrderRepository for PgMessageStore {
-    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
-        place::place(self, placed).await
+    async fn place(
+        &self,
+        placed: &[Placed],
+        lock_wait: LockWait,
+    ) -> Result<HashMap<String, Answer>, Unwritten> {
+        place::place(self, placed, lock_wait).await
     }
 
     async fn placed(&self, orders: &[OrderId]) -> Result<HashSet<OrderId>, Failure> {

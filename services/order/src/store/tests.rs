@@ -197,7 +197,7 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
 async fn an_empty_batch_is_no_work() {
     let context = context().await;
     let mut tx = context.message_store.begin().await.unwrap();
-    assert!(context.message_store.place(&[]).await.unwrap().is_empty());
+    assert!(context.message_store.place(&[], LockWait::Usual).await.unwrap().is_empty());
     let loaded = Orders::default().load(&mut tx, &[OrderId::nil()], &[]).await.unwrap();
     assert_eq!(loaded.get(OrderId::nil(), &[]), Order::default());
     Orders::default().save(&mut tx, &loaded).await.unwrap();

@@ -6,7 +6,7 @@ use database::Failure;
 use events::OrderId;
 use memory_stores::order::Orders;
 use messaging::{Env, MessageStore, Reply, reply};
-use order::{Answer, Cancellable, OrderRepository, Placed, Unwritten};
+use order::{Answer, Cancellable, LockWait, OrderRepository, Placed, Unwritten};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -18,7 +18,11 @@ use std::{
 const TOLERANCE: TimeDelta = TimeDelta::seconds(4 + 10);
 
 impl OrderRepository for Disk<Orders> {
-    async fn place(&self, placed: &[Placed]) -> Result<HashMap<String, Answer>, Unwritten> {
+    async fn place(
+        &self,
+        placed: &[Placed],
+        _lock_wait: LockWait,
+    ) -> Result<HashMap<String, Answer>, Unwritten> {
         // The true time, by no machine's clock.
         let placed_at = self.chaos.now();
         let mut tx = self.begin().await.map_err(|why| Unwritten::Away(why.into()))?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use database::{Failure, Transaction};
 use events::{Item, OrderCreated, OrderId};
 use messaging::Store;
-use order::{Answer, Cancellable, Fact, Order, OrderRepository, Placed, View};
+use order::{Answer, Cancellable, Fact, LockWait, Order, OrderRepository, Placed, View};
 use serde_json::json;
 use simulation::books::{self, OrderStore, usual};
 
@@ -100,7 +100,7 @@ async fn in_book<L: OrderRepository>(
             if cancellable(book, placed.view.id).await?.is_some() {
                 return Ok("it is there".into());
             }
-            let given = book.place(std::slice::from_ref(placed)).await;
+            let given = book.place(std::slice::from_ref(placed), LockWait::Usual).await;
             given
                 .map(|given| format!("{given:?}"))
                 .map_err(|why| Failure::permanent(format!("{why:?}")))
