@@ -2,12 +2,19 @@
 
 use tidy::{list, read};
 
+/// Were applied before the rule was made.
+const INDEXED_IN_PLACE: [&str; 1] = ["services/order/migrations/V3__keys.sql"];
+
+fn migrations() -> Vec<String> {
+    let services = list("services").into_iter().map(|service| format!("{service}/migrations"));
+    let folders = services.chain(["shared/messaging/migrations".into()]);
+    folders.flat_map(|folder| list(&folder)).collect()
+}
+
 /// The first migration of each history creates the tables; the others run beside older releases.
 #[test]
 fn after_the_first_migrations_only_add() {
-    let services = list("services").into_iter().map(|service| format!("{service}/migrations"));
-    let folders = services.chain(["shared/messaging/migrations".into()]);
-    let files: Vec<_> = folders.flat_map(|folder| list(&folder)).collect();
+    let files = migrations();
     assert!(files.len() > 5, "{files:?}");
     let later = files.iter().filter(|file| !file.contains("/V1__"));
     let broken: Vec<_> = later
@@ -20,12 +27,46 @@ fn after_the_first_migrations_only_add() {
     );
 }
 
+#[test]
+fn an_index_on_a_table_with_rows_may_be_there_already() {
+    let files = migrations().into_iter().filter(|file| !INDEXED_IN_PLACE.contains(&file.as_str()));
+    let broken: Vec<_> = files
+        .flat_map(|file| {
+            indexed_in_place(&read(&file)).into_iter().map(move |it| (file.clone(), it))
+        })
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "nothing is written to a table while a migration builds its index: say IF NOT EXISTS, so \
+         that it can be built CONCURRENTLY before (docs/operations.md#upgrades): {broken:#?}"
+    );
+}
+
+/// The indexes of tables that are older than they, and that nobody can create first.
+fn indexed_in_place(sql: &str) -> Vec<String> {
+    let clauses = clauses(&code(sql));
+    let clauses: Vec<Vec<&str>> =
+        clauses.iter().map(|clause| clause.split_whitespace().collect()).collect();
+    let is_new = |table| clauses.iter().any(|clause| contains(clause, &["CREATE", "TABLE", table]));
+    let bad = clauses.iter().filter(|clause| {
+        let creates = contains(clause, &["CREATE", "INDEX"])
+            || contains(clause, &["CREATE", "UNIQUE", "INDEX"]);
+        creates
+            && !contains(clause, &["IF", "NOT", "EXISTS"])
+            && !index_table(clause).is_some_and(is_new)
+    });
+    bad.map(|clause| clause.join(" ")).collect()
+}
+
+/// Without comments.
+fn code(sql: &str) -> String {
+    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join(" ").to_uppercase()
+}
+
 /// The clauses that may break an older release.
 fn taken_away(sql: &str) -> Vec<String> {
-    let code: Vec<_> =
-        sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
-    let code = code.join(" ").to_uppercase();
-    let clauses = clauses(&code);
+    let clauses = clauses(&code(sql));
     let clauses: Vec<Vec<&str>> =
         clauses.iter().map(|clause| clause.split_whitespace().collect()).collect();
     let has = |words: &[&str]| clauses.iter().any(|clause| contains(clause, words));
@@ -116,4 +157,18 @@ fn what_an_older_release_stumbles_over_is_found() {
             DROP CONSTRAINT orders_status_check,
             ADD CONSTRAINT orders_status_check CHECK (status IN ('PENDING', 'NEW'));";
     assert_eq!(taken_away(adds), Vec::<String>::new());
+}
+
+#[test]
+fn an_index_that_nobody_can_build_before_is_found() {
+    let adds = "
+        CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+        CREATE INDEX notes_text ON notes (text);
+        CREATE INDEX IF NOT EXISTS orders_size ON orders (size);";
+    assert_eq!(indexed_in_place(adds), Vec::<String>::new());
+    let plain = "CREATE INDEX orders_size ON orders (size);";
+    assert_eq!(indexed_in_place(&format!("{adds}{plain}")).len(), 1);
+    for file in INDEXED_IN_PLACE {
+        assert_eq!(indexed_in_place(&read(file)).len(), 1, "{file} is no exception any more");
+    }
 }
