@@ -39,6 +39,11 @@ impl Account {
         lent.then(|| Self { uid: found.uid(), gid: found.gid(), lent })
     }
 
+    #[cfg(test)]
+    pub fn is_lent(self) -> bool {
+        self.lent
+    }
+
     pub fn lend_to(self, command: &mut Command) {
         if self.lent {
             command.uid(self.uid).gid(self.gid);

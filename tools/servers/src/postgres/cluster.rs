@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::initdb::{self, remove};
 use super::{PostgresConfig, Replication, encryption, psql, standby};
+use crate::Lifetime;
 use crate::account::Account;
 
 /// For a small machine that has other things to do; nothing here gives up durability.
@@ -54,7 +55,10 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
         Some(account) => account,
         None => Account::for_postgres()?,
     };
-    let data = if account.reaches(dir) { link } else { elsewhere(&link, account)? };
+    let data = match account.reaches(dir) {
+        true => link,
+        false => elsewhere(&link, account, &config.lifetime)?,
+    };
     if let Some(watchdog) = config.lifetime.watchdog()
         && !data.starts_with(dir)
     {
@@ -89,14 +93,18 @@ pub fn data(dir: &Path) -> PathBuf {
 }
 
 /// A directory that `account` can reach, with `link` pointing at it: a directory below root's home,
-/// for example, is out of its reach.
-fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
-    if let Ok(target) = fs::read_link(link) {
+/// for example, is out of its reach. What is kept is where nothing is cleared away by its age.
+fn elsewhere(link: &Path, account: Account, lifetime: &Lifetime) -> Result<PathBuf> {
+    if let Some(target) = fs::read_link(link).ok().filter(|target| target.exists()) {
         return Ok(target);
     }
     let mut hasher = DefaultHasher::new();
     link.hash(&mut hasher);
-    let data = PathBuf::from(format!("/var/tmp/quadrille-{:016x}", hasher.finish()));
+    let above = match lifetime {
+        Lifetime::Bound(_) => "/var/tmp",
+        Lifetime::Detached => "/var/lib",
+    };
+    let data = PathBuf::from(format!("{above}/quadrille-{:016x}", hasher.finish()));
     // Another user may have made one of this name; our own, without its link, belongs to a deleted
     // `dir`.
     if account.owns(&data) {
@@ -107,6 +115,7 @@ fn elsewhere(link: &Path, account: Account) -> Result<PathBuf> {
         .create(&data)
         .with_context(|| format!("cannot make {}, where `postgres` could work", data.display()))?;
     account.give(&data)?;
+    fs::remove_file(link).ok();
     symlink(&data, link).with_context(|| format!("cannot make the link {}", link.display()))?;
     Ok(data)
 }
@@ -135,4 +144,38 @@ pub fn delete(dir: &Path) -> Result<()> {
         remove(&target)?;
     }
     remove(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_elsewhere_are_kept_where_no_age_deletes_them_and_those_of_tests_are_scratch() {
+        let account = match Account::for_postgres() {
+            Ok(account) if account.is_lent() => account,
+            _ => return eprintln!("skipped: only root keeps data elsewhere, for `postgres`"),
+        };
+        let dir = std::env::temp_dir().join(format!("quadrille elsewhere {}", std::process::id()));
+        let lifetimes =
+            [(Lifetime::Detached, "/var/lib"), (Lifetime::bound().unwrap(), "/var/tmp")];
+        for (lifetime, above) in lifetimes {
+            fs::create_dir_all(&dir).unwrap();
+            let find = || elsewhere(&data(&dir), account, &lifetime).unwrap();
+            let kept = find();
+            assert_eq!(kept.parent(), Some(above.as_ref()));
+            fs::write(kept.join("kept"), "").unwrap();
+            assert!(find() == kept && kept.join("kept").exists(), "it is found by its link");
+            delete(&dir).unwrap();
+            assert!(!kept.exists() && !dir.exists());
+        }
+
+        fs::create_dir_all(dir.join("older")).unwrap();
+        symlink(dir.join("older"), data(&dir)).unwrap();
+        let find = || elsewhere(&data(&dir), account, &Lifetime::Detached).unwrap();
+        assert_eq!(find(), dir.join("older"), "an older place is still good");
+        fs::remove_dir(dir.join("older")).unwrap();
+        assert!(find().starts_with("/var/lib"), "and one that is gone is not made again");
+        delete(&dir).unwrap();
+    }
 }
