@@ -23,6 +23,9 @@ const MONITORING: &[&str] = &[PROMETHEUS, NODE_EXPORTER];
 const PROMETHEUS: &str = "prometheus";
 const NODE_EXPORTER: &str = "prometheus-node-exporter";
 
+/// Where Debian's packages put it.
+const POSTGRES: &str = "/usr/lib/postgresql";
+
 /// The program, and its packages.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
@@ -241,16 +244,32 @@ async fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Debian keeps a directory a major version; the newest wins.
+/// The newest.
 fn postgres() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let mut versions: Vec<(u32, PathBuf)> = versions
+    Some(versions(Path::new(POSTGRES)).pop()?.1)
+}
+
+/// The directory with the programs of this major version, which existing data need.
+pub fn postgres_of(version: &str) -> Option<PathBuf> {
+    of_version(Path::new(POSTGRES), version)
+}
+
+fn of_version(root: &Path, version: &str) -> Option<PathBuf> {
+    let wanted: u32 = version.trim().parse().ok()?;
+    let mut versions = versions(root).into_iter();
+    versions.find_map(|(version, bin)| (version == wanted).then_some(bin))
+}
+
+/// Debian keeps a directory a major version; the newest is last.
+fn versions(root: &Path) -> Vec<(u32, PathBuf)> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = entries
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
         .map(|(version, path)| (version, path.join("bin")))
         .filter(|(_, bin)| ["initdb", "postgres", "psql"].iter().all(|it| bin.join(it).exists()))
         .collect();
     versions.sort();
-    Some(versions.pop()?.1)
+    versions
 }
 
 /// These scripts run as any user; `/usr/sbin/rabbitmq-server` needs root or the user `rabbitmq`.
@@ -266,4 +285,29 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .chain(["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|directory| directory.join(program))
         .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn existing_data_get_their_own_version_and_new_ones_the_newest() {
+        let root = std::env::temp_dir().join(format!("quadrille-versions-{}", std::process::id()));
+        for version in ["9", "15", "17"] {
+            let bin = root.join(version).join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            for program in ["initdb", "postgres", "psql"] {
+                fs::write(bin.join(program), "").unwrap();
+            }
+        }
+        // Its server has been removed.
+        fs::create_dir_all(root.join("18/bin")).unwrap();
+        let bin = |version: &str| root.join(version).join("bin");
+        assert_eq!(versions(&root).pop().map(|(_, bin)| bin), Some(bin("17")));
+        assert_eq!(of_version(&root, "15\n"), Some(bin("15")));
+        assert_eq!(of_version(&root, "18\n"), None);
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -55,8 +55,10 @@ impl Postgres {
             let dir = config.dir.display();
             bail!("Postgres in {dir} runs already as pid {}", process.pid);
         }
-        let bin = install::find()?.postgres;
-        let (data, account) = cluster::prepare(&config, &bin).await?;
+        let newest = install::find()?.postgres;
+        let (data, account) = cluster::prepare(&config, &newest).await?;
+        let bin = cluster::version(&data).and_then(|it| install::postgres_of(&it));
+        let bin = bin.unwrap_or(newest);
 
         let mut command = background(bin.join("postgres"));
         command.arg("-D").arg(&data);

@@ -35,13 +35,13 @@ pub async fn left_behind(
     for database in &settings.databases {
         let version = home.postgres_dir(database).join("data/PG_VERSION");
         let version = fs::read_to_string(version).unwrap_or_default().trim().to_owned();
-        if let Some(installed) =
-            installed.as_ref().filter(|it| !version.is_empty() && **it != version)
-        {
+        let has_its_own = version.is_empty() || install::postgres_of(&version).is_some();
+        if let Some(installed) = installed.as_ref().filter(|_| !has_its_own) {
             let service = database.service;
             let told =
                 format!("{service}'s is of Postgres {version}, and {installed} is installed");
-            findings.push(Finding::wrong("data", told, ANEW));
+            let mend = format!("install Postgres {version} too, or else: {ANEW}");
+            findings.push(Finding::wrong("data", told, mend));
         }
     }
     for service in services {

@@ -92,6 +92,11 @@ pub fn data(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
+/// The major version of the server that has made these data.
+pub fn version(data: &Path) -> Option<String> {
+    fs::read_to_string(data.join("PG_VERSION")).ok()
+}
+
 /// A directory that `account` can reach, with `link` pointing at it: a directory below root's home,
 /// for example, is out of its reach. What is kept is where nothing is cleared away by its age.
 fn elsewhere(link: &Path, account: Account, lifetime: &Lifetime) -> Result<PathBuf> {
