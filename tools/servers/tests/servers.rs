@@ -1,5 +1,7 @@
 //! Tests the servers as the whole workspace's tests and `saga up` use them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -141,7 +143,13 @@ async fn rabbitmq_has_its_users_and_policies_and_keeps_its_queues_through_a_cras
     servers::install::ensure().await.unwrap();
     let lifetime = Lifetime::bound().unwrap();
     let config = rabbit(&lifetime, "rabbitmq");
+    let definitions = config.dir.join("definitions.json");
+    fs::create_dir_all(&config.dir).unwrap();
+    fs::write(&definitions, "of an older start").unwrap();
+    fs::set_permissions(&definitions, fs::Permissions::from_mode(0o644)).unwrap();
     let mut server = RabbitMq::start(config.clone()).await.unwrap();
+    let mode = fs::metadata(&definitions).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it has passwords");
 
     let users: Value = get(&server, "users", "admin").await.json().await.unwrap();
     let names: Vec<_> = users.as_array().unwrap().iter().map(|user| &user["name"]).collect();

@@ -33,8 +33,8 @@ pub fn write_settings(
     // A queue would have one member if the first node of a cluster declared it.
     let additions = if config.cluster.is_some() { &[][..] } else { &config.definitions };
     let definitions = serde_json::to_string_pretty(&definitions::definitions(config, additions))?;
+    write_private(&dir.join("definitions.json"), &definitions)?;
     let files = [
-        ("definitions.json", definitions),
         ("enabled_plugins", plugins(config)),
         ("rabbitmq.conf", settings(config)),
         ("advanced.config", ADVANCED.to_owned()),
@@ -46,6 +46,19 @@ pub fn write_settings(
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// It holds passwords, which other users of this machine must not read.
+fn write_private(file: &Path, text: &str) -> Result<()> {
+    fs::remove_file(file).ok();
+    let mut options = OpenOptions::new();
+    let mut made = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    made.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Records that a node, or a whole cluster, has been ready once.
