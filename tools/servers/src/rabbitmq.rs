@@ -75,8 +75,13 @@ impl RabbitMq {
         if let Some(membership) = &mut config.cluster {
             membership.dir = std::path::absolute(&membership.dir)?;
         }
+        let dir = config.dir.display();
+        // It would never be ready by the one, and read half of its settings by the other.
+        ensure!(
+            !config.dir.to_string_lossy().contains(['\'', '#']),
+            "RabbitMQ does not work in {dir}: choose a directory without ' and # in its path"
+        );
         if let Some(process) = Process::recorded(&config.dir.join(NODE_PID)) {
-            let dir = config.dir.display();
             bail!("RabbitMQ in {dir} runs already as pid {}", process.pid);
         }
         let programs = programs(&config)?;

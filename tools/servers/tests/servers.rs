@@ -172,6 +172,16 @@ async fn rabbitmq_has_its_users_and_policies_and_keeps_its_queues_through_a_cras
 }
 
 #[tokio::test]
+async fn a_directory_that_rabbitmq_cannot_work_in_is_refused_at_once() {
+    servers::install::ensure().await.unwrap();
+    let lifetime = Lifetime::bound().unwrap();
+    for name in ["o'brien", "number #1"] {
+        let refused = RabbitMq::start(rabbit(&lifetime, name)).await.err().unwrap();
+        assert!(refused.to_string().contains("without ' and # in its path"), "{refused:#}");
+    }
+}
+
+#[tokio::test]
 async fn rabbitmq_takes_whatever_bytes_are_published_by_hand() {
     servers::install::ensure().await.unwrap();
     let lifetime = Lifetime::bound().unwrap();
