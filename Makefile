@@ -8,10 +8,14 @@ COMPOSE := deploy/docker/compose.sh
 SERVICES := -p order-page -p payment -p inventory -p shipping
 TOOLS   := -p mock-gateway -p saga-cli
 CARGO_BUILD := cargo build --release --locked
+# As the environment or `.env` has it, read as `saga` and compose.sh read it.
+IS_DEMO := $(strip $(or $(DEMO),$(shell sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}DEMO[[:space:]]*=//p' .env 2>/dev/null \
+           | tail -n 1 | sed "s/ \#.*//; s/[\"']//g"),1))
 # Without the demonstration the services are built apart, since the tools know it.
-DEMO    := $(or $(DEMO),$(shell sed -n 's/^DEMO=//p' .env 2>/dev/null))
-RELEASE := $(if $(filter 0,$(DEMO)),$(CARGO_BUILD) --no-default-features $(SERVICES) && $(CARGO_BUILD) $(TOOLS),\
-           $(CARGO_BUILD) $(SERVICES) $(TOOLS))
+WITH     = $(CARGO_BUILD) $(SERVICES) $(TOOLS)
+WITHOUT  = $(CARGO_BUILD) --no-default-features $(SERVICES) && $(CARGO_BUILD) $(TOOLS)
+RELEASE  = $(if $(filter 1 true yes on,$(IS_DEMO)),$(WITH),$(if $(filter 0 false no off,$(IS_DEMO)),$(WITHOUT),\
+           $(error DEMO=$(IS_DEMO) is not known: it is 1 or 0)))
 
 SEMVER  := 0.51.0
 

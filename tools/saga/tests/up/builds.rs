@@ -16,11 +16,16 @@ fn output(command: &mut Command) -> String {
 }
 
 fn dry_run(target: &str, here: &Path) -> String {
+    output(&mut make(target, here))
+}
+
+fn make(target: &str, here: &Path) -> Command {
     let makefile = root().canonicalize().unwrap().join("Makefile");
     let mut make = Command::new("make");
     // Under `make test`, make is called by make, and would say which directory it enters.
     make.args(["--no-print-directory", "--dry-run", target, "--file"]).arg(makefile);
-    output(make.current_dir(here).env_remove("DEMO").env_remove("MAKEFLAGS"))
+    make.current_dir(here).env_remove("DEMO").env_remove("MAKEFLAGS");
+    make
 }
 
 /// The packages that a target builds, each with its features.
@@ -78,4 +83,31 @@ fn the_documented_step_leaves_the_demonstration() {
         let arguments = format!("args: {{ SERVICE: {service}, DEMO: \"${{DEMO:-1}}\" }}");
         assert!(compose.contains(&arguments), "{service}'s image has no {arguments}");
     }
+}
+
+#[test]
+fn the_demonstration_is_built_or_left_however_the_setting_is_spelt() {
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spellings");
+    fs::create_dir_all(&here).unwrap();
+    let with = |dotenv: &str| {
+        fs::write(here.join(".env"), dotenv).unwrap();
+        make("build", &here)
+    };
+    let off = ["DEMO=0", "DEMO=false", "DEMO=\"0\"", "DEMO='no' # ours", "export DEMO=off"];
+    let spaced = ["DEMO = 0", "  DEMO=0", "\tDEMO=0\t", "DEMO=1\nDEMO=0\r\nDEMO_TRAFFIC=1"];
+    for dotenv in off.into_iter().chain(spaced) {
+        let built = output(&mut with(dotenv));
+        assert!(built.contains("--no-default-features"), "{dotenv}: {built}");
+    }
+    for dotenv in ["", "#DEMO=0", "DEMO=", "DEMO=on", "DEMO=0\nDEMO=yes", "MY_DEMO=0"] {
+        let built = output(&mut with(dotenv));
+        assert!(!built.contains("--no-default-features"), "{dotenv}: {built}");
+    }
+    for value in ["false", "0 "] {
+        let built = output(with("DEMO=1").env("DEMO", value));
+        assert!(built.contains("--no-default-features"), "{value}: {built}");
+    }
+    let unknown = text(&with("DEMO=perhaps").output().unwrap()).1;
+    assert!(unknown.contains("DEMO=perhaps is not known: it is 1 or 0"), "{unknown}");
+    output(make("help", &here).env("DEMO", "perhaps"));
 }
