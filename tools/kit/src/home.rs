@@ -17,6 +17,8 @@ use crate::settings::{CLUSTER_MARK, Database, Listener, SUPERUSER_PASSWORD, Sett
 
 /// Marks a directory as made by us, so that we may delete it.
 const MARK: &str = ".saga";
+/// There while it is being deleted.
+const HALF: &str = ".half-deleted";
 const MARK_TEXT: &str = "`saga up` made this directory, and `saga down` deletes it.\n";
 
 pub struct Home<'a> {
@@ -48,10 +50,10 @@ impl<'a> Home<'a> {
             return self.check_kind();
         }
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let mut entries =
-            fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        // A run that died in the middle may have left that alone.
+        let is_own = |path: &PathBuf| path.ends_with(CLUSTER_MARK);
         ensure!(
-            entries.next().is_none(),
+            self.entries()?.iter().all(is_own),
             "SAGA_HOME={} contains other files: choose a new or empty directory, \
              since `saga down` deletes it",
             dir.display()
@@ -63,13 +65,17 @@ impl<'a> Home<'a> {
         fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)
     }
 
-    /// What was made without a cluster does not become one.
+    /// What was made without a cluster does not become one, and no rest of data is started on.
     pub fn check_kind(&self) -> Result<()> {
+        let dir = self.dir().display();
+        ensure!(
+            !self.dir().join(HALF).exists(),
+            "SAGA_HOME={dir} is half deleted: `saga down` deletes the rest"
+        );
         let is_other = self.is_there() && !self.is_cluster();
         ensure!(
             !(is_other && self.settings.is_cluster),
-            "SAGA_HOME={} holds no cluster: `saga down` deletes it, or name another directory",
-            self.dir().display()
+            "SAGA_HOME={dir} holds no cluster: `saga down` deletes it, or name another directory"
         );
         Ok(())
     }
@@ -213,12 +219,96 @@ impl<'a> Home<'a> {
 
     /// Deletes everything; nothing may run any more.
     pub async fn delete(&self) -> Result<()> {
+        // A full disk may have no room for it, and is emptied all the same.
+        fs::write(self.dir().join(HALF), "").ok();
         for database in &self.settings.databases {
             for server in self.pair(database) {
                 Postgres::delete(&server.dir).await?;
             }
         }
-        let dir = self.dir();
-        fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))
+        // While anything is left, it is known as ours.
+        let marks = [HALF, CLUSTER_MARK, MARK].map(|mark| self.dir().join(mark));
+        let rest = self.entries()?.into_iter().filter(|path| !marks.contains(path));
+        for path in rest.chain(marks.clone()).chain([self.dir().to_owned()]) {
+            let deleted = match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(_) => continue,
+            };
+            deleted.with_context(|| format!("cannot delete {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> Result<Vec<PathBuf>> {
+        let all = fs::read_dir(self.dir()).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()
+        });
+        all.with_context(|| format!("cannot read {}", self.dir().display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use nix::unistd::{Uid, setfsuid};
+
+    fn settings(dir: &Path, cluster: &str) -> Settings {
+        let home = dir.display().to_string();
+        let variable = |name: &str| match name {
+            "SAGA_HOME" => Some(home.clone()),
+            "CLUSTER" => Some(cluster.to_owned()),
+            _ => None,
+        };
+        Settings::with(&[], variable).unwrap()
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("quadrille-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_in_part_is_deleted_by_a_second_try_and_never_started_on() {
+        let dir = scratch("half");
+        let settings = settings(&dir, "3");
+        let home = Home::new(&settings);
+        home.make().unwrap();
+        let held = dir.join("held");
+        fs::create_dir_all(&held).unwrap();
+        fs::write(held.join("file"), "").unwrap();
+        fs::set_permissions(&held, fs::Permissions::from_mode(0o500)).unwrap();
+        let ours = Uid::effective();
+        if ours.is_root() {
+            // Root could delete it.
+            let nobody = (65534, 65534);
+            for path in [&dir, &held] {
+                chown(path, Some(nobody.0), Some(nobody.1)).unwrap();
+            }
+            setfsuid(Uid::from_raw(nobody.0));
+        }
+        let failed = home.delete().await.unwrap_err();
+        setfsuid(ours);
+        assert!(format!("{failed:#}").contains("cannot delete"), "{failed:#}");
+        assert!(home.is_there() && home.is_cluster());
+        assert!(home.make().unwrap_err().to_string().contains("half deleted"));
+
+        fs::set_permissions(&held, fs::Permissions::from_mode(0o700)).unwrap();
+        home.delete().await.unwrap();
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn what_was_made_in_part_is_made_by_a_second_try() {
+        let dir = scratch("made");
+        fs::write(dir.join(CLUSTER_MARK), "").unwrap();
+        let settings = settings(&dir, "3");
+        let home = Home::new(&settings);
+        home.make().unwrap();
+        assert!(home.is_there() && home.is_cluster());
+        fs::remove_dir_all(&dir).unwrap();
     }
 }
