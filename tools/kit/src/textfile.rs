@@ -1,17 +1,21 @@
 //! Writes a verdict as metrics, for node_exporter's textfile collector.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use audit::Verdict;
 use chrono::{DateTime, Utc};
 
-/// Replaces the file whole: half of it is never read.
+/// Replaces the file whole: half of it is never read. The collector is another user, who can read
+/// it whatever our umask.
 pub fn write(file: &Path, verdict: &Verdict, now: DateTime<Utc>) -> Result<()> {
     let new = file.with_extension("new");
-    let writing = fs::write(&new, text(verdict, now)).and_then(|()| fs::rename(&new, file));
+    let writing = fs::write(&new, text(verdict, now))
+        .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&new, file));
     writing.with_context(|| format!("cannot write the metrics to {}", file.display()))
 }
 
@@ -38,9 +42,8 @@ mod tests {
     use audit::{Checked, Outcome};
     use std::collections::BTreeMap;
 
-    #[test]
-    fn a_verdict_is_five_gauges() {
-        let verdict = Verdict {
+    fn verdict() -> Verdict {
+        Verdict {
             outcome: Outcome::Clean,
             quiet: true,
             restless: Vec::new(),
@@ -54,8 +57,25 @@ mod tests {
             repaired: Vec::new(),
             violations: Vec::new(),
             unchecked: BTreeMap::new(),
-        };
-        let text = text(&verdict, DateTime::from_timestamp(90, 0).unwrap());
+        }
+    }
+
+    #[test]
+    fn other_users_can_read_the_file() {
+        let file = std::env::temp_dir().join(format!("saga-{}.prom", std::process::id()));
+        // As a umask of 077 would make it.
+        let new = file.with_extension("new");
+        fs::write(&new, "").unwrap();
+        fs::set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
+        write(&file, &verdict(), DateTime::UNIX_EPOCH).unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(mode & 0o777, 0o644);
+    }
+
+    #[test]
+    fn a_verdict_is_five_gauges() {
+        let text = text(&verdict(), DateTime::from_timestamp(90, 0).unwrap());
         let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let wanted = [
             "saga_verify_violations 0",

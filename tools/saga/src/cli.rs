@@ -6,6 +6,7 @@ use std::process::{self, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use kit::verdict::report;
 
 use crate::cmd::{
     audit, completions, containers, demo, dlq, doctor, down, failover, keys, logs, mcp, new, order,
@@ -77,7 +78,11 @@ pub async fn run() -> Result<ExitCode> {
     }
     let matches = command_line().get_matches();
     let Saga { command } = Saga::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    forward::published_ports().await?;
+    if let Err(error) = forward::published_ports().await {
+        // It has an exit code of its own for this.
+        let is_verify = matches!(command, Command::Verify(_));
+        return if is_verify { Ok(report(&Err(error), false)) } else { Err(error) };
+    }
     match command {
         Command::Up(command) => command.run().await,
         Command::Play(command) => command.run().await,

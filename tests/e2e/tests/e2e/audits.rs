@@ -131,10 +131,15 @@ async fn each_broken_invariant_is_found_by_the_full_check_and_since_the_last() {
         let orders: BTreeSet<_> = found.iter().map(|(_, order)| order).collect();
         assert_eq!(orders.len(), PLANTS.len() + 1, "{how}: {:#?}", verdict.violations);
     }
+    // It is told, and by the exit code, though the metrics cannot be written.
+    let without_metrics = ["verify", "--metrics", "/nothing/is/here/saga.prom"];
+    let told = fleet.saga(&without_metrics).await;
+    assert!(told.code == Some(1) && told.out.contains("BROKEN"), "{told:?}");
     for (service, mend, id) in planted {
         change(&fleet, service, mend, id).await;
     }
     assert_eq!(all(&fleet).await.violations, []);
+    assert_eq!(fleet.saga(&without_metrics).await.code, Some(2), "they may be old");
     is_closed(&fleet, PLANTS.len()).await;
     fleet.close().await;
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::Told;
+use audit::{Told, Verdict};
 use clap::Args;
 use kit::endpoints::endpoints;
 use kit::settings::Settings;
-use kit::verdict::{judge, judge_since, report};
+use kit::verdict::{CANNOT_CHECK, judge, judge_since, report};
 use kit::{output, textfile};
 use messaging::{Env, SystemEnv};
 use tokio::time::sleep;
@@ -56,34 +56,43 @@ pub struct Verify {
 impl Verify {
     pub async fn run(mut self) -> Result<ExitCode> {
         loop {
-            let code = self.once().await?;
+            let code = self.once().await;
             let Some(seconds) = self.watch else { return Ok(code) };
-            self.from_start = false;
             sleep(Duration::from_secs(seconds)).await;
         }
     }
 
-    async fn once(&self) -> Result<ExitCode> {
-        let endpoints = endpoints(self.places.as_deref()).await?;
+    /// What prevents the check breaks no invariant, and has another exit code.
+    async fn once(&mut self) -> ExitCode {
         let wait = Duration::from_secs(self.wait);
-        let verdict = if self.since_last {
-            judge_since(&endpoints, self.from_start, !self.json).await
-        } else {
-            judge(&endpoints, wait, &Told::default(), !self.json).await
-        };
-        if verdict.is_err() && self.places.is_none() {
-            let port = Settings::of_running()?.order_http_port;
-            if let Some(code) = play::check(port, wait, self.json).await {
-                return Ok(code);
-            }
+        let verdict = self.judge(wait).await;
+        if let (Err(_), None, Ok(settings)) = (&verdict, &self.places, Settings::of_running())
+            && let Some(code) = play::check(settings.order_http_port, wait, self.json).await
+        {
+            return code;
         }
-        let finished = verdict.as_ref().ok().filter(|found| found.is_complete());
-        if let (Some(file), Some(verdict)) = (&self.metrics, finished) {
-            textfile::write(file, verdict, SystemEnv.now())?;
-        }
+        self.from_start &= verdict.is_err();
         if let (true, Ok(verdict)) = (self.json, &verdict) {
             output::json(verdict);
         }
-        Ok(report(&verdict, !self.json))
+        let code = report(&verdict, !self.json);
+        let finished = verdict.ok().filter(Verdict::is_complete);
+        let (Some(file), Some(verdict)) = (&self.metrics, finished) else { return code };
+        match textfile::write(file, &verdict, SystemEnv.now()) {
+            Ok(()) => code,
+            Err(error) => {
+                eprintln!("saga: {error:#}");
+                if code == ExitCode::SUCCESS { ExitCode::from(CANNOT_CHECK) } else { code }
+            }
+        }
+    }
+
+    async fn judge(&self, wait: Duration) -> Result<Verdict> {
+        let endpoints = endpoints(self.places.as_deref()).await?;
+        if self.since_last {
+            judge_since(&endpoints, self.from_start, !self.json).await
+        } else {
+            judge(&endpoints, wait, &Told::default(), !self.json).await
+        }
     }
 }

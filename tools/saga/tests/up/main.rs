@@ -3,6 +3,7 @@
 
 mod builds;
 mod documents;
+mod ends;
 mod tarball;
 
 use std::net::TcpListener;
