@@ -1,5 +1,7 @@
 //! Catches the signals that ask this command to end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,9 +11,33 @@ pub struct Stop {
     hang_up: Signal,
 }
 
+/// Whether a command answers the signals itself.
+static IS_HEARD: AtomicBool = AtomicBool::new(false);
+
+/// The kernel keeps from the first process of a container what it does not listen for, even a
+/// Ctrl-C: such a process ends here, as any other does by itself.
+pub fn end_as_first() -> Result<()> {
+    if std::process::id() != 1 {
+        return Ok(());
+    }
+    let mut stop = Stop::new()?;
+    tokio::spawn(async move {
+        let code = stop.asked().await;
+        if !IS_HEARD.load(Ordering::Relaxed) {
+            std::process::exit(code.into());
+        }
+    });
+    Ok(())
+}
+
 impl Stop {
     /// From here on the signals no longer end the process by themselves.
     pub fn listen() -> Result<Self> {
+        IS_HEARD.store(true, Ordering::Relaxed);
+        Self::new()
+    }
+
+    fn new() -> Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

@@ -2,10 +2,17 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    saga_cli::cli::run().await.unwrap_or_else(|error| {
+    run().await.unwrap_or_else(|error| {
         eprintln!("saga: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+async fn run() -> Result<ExitCode> {
+    kit::stop::end_as_first()?;
+    saga_cli::cli::run().await
 }

@@ -1,7 +1,13 @@
-//! Tests how the command ends: its exit codes.
+//! Tests how the command ends: its exit codes, and signals to the first process of a container.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+use servers::Process;
 
 use crate::text;
 
@@ -42,4 +48,53 @@ fn a_watch_goes_on_when_it_cannot_check() {
     }
     saga.kill().unwrap();
     saga.wait().unwrap();
+}
+
+/// Starts `saga` as the first process of a namespace, as in a container, with an input that stays
+/// open. Returns it when it listens to signals.
+fn first(arguments: &[&str]) -> (Child, Process) {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", SAGA]).args(arguments);
+    unshare.envs([NOWHERE]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut unshare = unshare.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let children = Process::of(unshare.id()).map(|it| it.children()).unwrap_or_default();
+        let listening = children.into_iter().find(|child| listens(child.pid));
+        if let Some(process) = listening {
+            return (unshare, process);
+        }
+        assert_eq!(unshare.try_wait().unwrap(), None, "it runs");
+        assert!(Instant::now() < deadline, "it listens to no signal");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether it has a handler for SIGTERM, by the kernel's word.
+fn listens(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // `unshare` itself may catch some before it becomes `saga`.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim() == "saga"
+        && caught.is_some_and(|mask| mask >> (Signal::SIGTERM as u32 - 1) & 1 == 1)
+}
+
+#[test]
+fn the_first_process_of_a_container_ends_by_a_signal_too() {
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: only root can make a namespace everywhere");
+    }
+    let probe = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).output();
+    match probe {
+        Ok(output) if output.status.success() => {}
+        why => return eprintln!("skipped: no namespace can be made here: {why:?}"),
+    }
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        // It waits for its input.
+        let (mut unshare, saga) = first(&["mcp"]);
+        saga.signal(signal);
+        assert_eq!(unshare.wait().unwrap().code(), Some(code), "{signal}");
+    }
 }
