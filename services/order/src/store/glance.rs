@@ -1,7 +1,7 @@
 //! Reads what the page shows of all orders: bounded by index reads, however many orders there are.
 
 use super::{
-    read::{VIEW, ViewRow, of_client},
+    read::{VIEW, ViewRow, of_client, readable, views},
     read_facts,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub async fn glance(pool: &PgPool, also: &[OrderId]) -> Result<Vec<View>, Failur
     query.push(") UNION (SELECT id FROM orders WHERE outcome IS NULL ORDER BY id LIMIT ");
     query.push_bind(EACH).push(")) ORDER BY id DESC");
     let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
-    rows.into_iter().map(ViewRow::view).collect()
+    Ok(views(rows))
 }
 
 /// The number of orders by outcome, or without one; `COUNTED_MAX` of each at most.
@@ -100,13 +100,11 @@ pub async fn lately(
     of_client(&mut query, client);
     query.push(" ORDER BY id DESC LIMIT 1 OFFSET ").push_bind(i64::from(newest) - 1);
     let oldest: Option<OrderId> = query.build_query_scalar().fetch_optional(pool).await?;
-    let orders = rows
-        .into_iter()
-        .map(|(id, facts, client)| Ok((id, read_facts(&facts)?, client.map(Into::into))));
-    Ok(Lately {
-        orders: orders.collect::<Result<_, Failure>>()?,
-        back_to: oldest.and_then(said_at),
-    })
+    let orders = rows.into_iter().map(|(id, facts, client)| {
+        let order = read_facts(&facts);
+        (id, order.map(|order| (id, order, client.map(Into::into))))
+    });
+    Ok(Lately { orders: readable(orders), back_to: oldest.and_then(said_at) })
 }
 
 /// Those of these orders that have more facts than the given number.
@@ -124,7 +122,8 @@ pub async fn further(
     .bind(known.iter().map(|(_, facts)| i64::try_from(*facts).unwrap_or(0)).collect::<Vec<_>>())
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(|(id, facts)| Ok((id, read_facts(&facts)?))).collect()
+    let orders = rows.into_iter();
+    Ok(readable(orders.map(|(id, facts)| (id, read_facts(&facts).map(|order| (id, order))))))
 }
 
 /// The trace that an order's saga goes on with.

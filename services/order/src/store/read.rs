@@ -98,11 +98,26 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
     query.push(" ORDER BY id DESC LIMIT ").push_bind(one_more);
     let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
     let more = rows.len() > filter.limit;
-    let views: Vec<View> =
-        rows.into_iter().take(filter.limit).map(ViewRow::view).collect::<Result<_, _>>()?;
-    let last = views.last().filter(|_| more);
-    let next = last.map(|view| Cursor(view.id));
-    Ok((views, next))
+    let last = rows.iter().take(filter.limit).last().filter(|_| more);
+    let next = last.map(|row| Cursor(row.id));
+    Ok((views(rows.into_iter().take(filter.limit)), next))
+}
+
+pub(super) fn views(rows: impl IntoIterator<Item = ViewRow>) -> Vec<View> {
+    readable(rows.into_iter().map(|row| (row.id, row.view())))
+}
+
+/// Those of the orders that this release can read. One that only a newer one can takes no others
+/// along.
+pub(super) fn readable<T>(read: impl Iterator<Item = (OrderId, Result<T, Failure>)>) -> Vec<T> {
+    let told = |(order_id, order): (OrderId, Result<T, Failure>)| match order {
+        Ok(order) => Some(order),
+        Err(reason) => {
+            tracing::error!(%order_id, %reason, "this order cannot be read, and is left out");
+            None
+        }
+    };
+    read.filter_map(told).collect()
 }
 
 /// The order's data in a request to cancel.
@@ -201,7 +216,7 @@ database::row! {
 }
 
 impl ViewRow {
-    pub(super) fn view(self) -> Result<View, Failure> {
+    fn view(self) -> Result<View, Failure> {
         Ok(View {
             id: self.id,
             customer_id: self.customer_id,

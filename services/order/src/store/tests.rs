@@ -194,6 +194,40 @@ async fn a_fact_that_only_a_newer_version_knows_does_no_harm() {
 }
 
 #[tokio::test]
+async fn an_order_that_only_a_newer_version_can_read_takes_no_others_along() {
+    let bench = Bench::new().await;
+    let pool = &bench.context.message_store.pool;
+    let mut placed = Vec::new();
+    for _ in 0..4 {
+        placed.push(bench.placed().await);
+    }
+    placed.sort_unstable();
+    let [oldest, readable, last, strange] = placed[..] else { unreachable!() };
+    // One by its facts, one by its row.
+    for (sql, order) in [
+        ("UPDATE orders SET facts = facts || '[7]' WHERE id = $1", last),
+        ("UPDATE orders SET payment_method = 'barter' WHERE id = $1", strange),
+    ] {
+        sqlx::query(sql).bind(order).execute(pool).await.unwrap();
+    }
+    let filter = Filter { limit: 2, ..Filter::default() };
+    let (views, next) = list(pool, &filter).await.unwrap();
+    assert_eq!((ids(&views), next), (vec![], Some(Cursor(last))));
+    let filter = Filter { after: next, ..filter };
+    assert_eq!(ids(&list(pool, &filter).await.unwrap().0), [readable, oldest]);
+
+    assert_eq!(ids(&glance(pool, &[]).await.unwrap()), [readable, oldest]);
+    let since = DateTime::UNIX_EPOCH;
+    let changed = lately(pool, since, 10, None).await.unwrap().orders;
+    let changed: Vec<_> = changed.into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(changed, [oldest, readable, strange]);
+    let mut more = further(pool, &[(last, 0), (readable, 0)]).await.unwrap();
+    assert_eq!(more.pop().map(|(id, _)| id), Some(readable));
+    assert!(more.is_empty());
+    assert!(get(pool, strange, None).await.is_err(), "it is not told to be unknown");
+}
+
+#[tokio::test]
 async fn an_empty_batch_is_no_work() {
     let context = context().await;
     let mut tx = context.message_store.begin().await.unwrap();
