@@ -44,11 +44,16 @@ impl FetchedMessages {
     async fn fetch(connection: &Connection, queue: &str, max: usize) -> Result<Self> {
         let failed = || format!("cannot look into {queue}");
         let channel = in_time(connection.create_channel()).await.with_context(failed)?;
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        let there = in_time(declared).await.with_context(failed)?.message_count() as usize;
-        let wanted = there.min(max);
         let mut messages = Vec::new();
+        let mut there = ready(&channel, queue).await.with_context(failed)?;
+        // A quorum queue without a leader is declared empty too: its answer tells.
+        while there == messages.len() && there < max {
+            let got = get(&channel, queue).await.with_context(failed)?;
+            let Some(got) = got else { break };
+            messages.push(got);
+            there = messages.len() + ready(&channel, queue).await.with_context(failed)?;
+        }
+        let wanted = there.min(max);
         while messages.len() < wanted {
             let before = messages.len();
             consume(&channel, queue, wanted, &mut messages).await.with_context(failed)?;
@@ -56,10 +61,8 @@ impl FetchedMessages {
                 continue;
             }
             // Slow, or nothing is left: its answer tells which.
-            let options = BasicGetOptions { no_ack: false };
-            let got = in_time(channel.basic_get(queue.into(), options));
-            let Some(got) = got.await.with_context(failed)? else { break };
-            messages.push(numbered(got.delivery));
+            let Some(got) = get(&channel, queue).await.with_context(failed)? else { break };
+            messages.push(got);
         }
         let left = there - messages.len();
         Ok(Self { channel, queue: queue.into(), messages, left })
@@ -97,6 +100,19 @@ impl FetchedMessages {
         }
         .boxed()
     }
+}
+
+/// The number of messages that a declaration tells.
+async fn ready(channel: &Channel, queue: &str) -> Result<usize> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    Ok(in_time(declared).await?.message_count() as usize)
+}
+
+/// The first message. Most members of a quorum queue agree to the answer.
+async fn get(channel: &Channel, queue: &str) -> Result<Option<(u64, Message)>> {
+    let got = in_time(channel.basic_get(queue.into(), BasicGetOptions { no_ack: false })).await?;
+    Ok(got.map(|got| numbered(got.delivery)))
 }
 
 /// Adds what comes at once, until there are as many as wanted: of a quorum queue, each message that

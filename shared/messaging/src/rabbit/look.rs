@@ -1,4 +1,5 @@
-//! Inspects queues by passive declarations. RabbitMQ 4.3 requires some right, any, on each queue.
+//! Inspects queues by passive declarations. RabbitMQ 4.3 requires some right, any, on each queue. A
+//! quorum queue without a leader counts 0 for that moment, so nothing is decided by these numbers.
 
 use super::errors::{explain, in_time};
 use crate::{BrokerError, Depth, QueueInspector};
