@@ -110,6 +110,18 @@ impl Broker {
         Ok(names.filter(|name| name.contains(".retry.")).collect())
     }
 
+    /// The dead-letter and retry queues that are full, and so refuse messages, with their limits.
+    pub async fn full(&self) -> Result<Vec<(String, u64)>> {
+        let queues = self.queues().await?.into_iter();
+        let aside =
+            queues.filter(|queue| is_parking(&queue.name) || queue.name.contains(".retry."));
+        let full = aside.filter_map(|queue| {
+            let max = queue.effective_policy_definition?["max-length"].as_u64()?;
+            (queue.messages_ready? >= max).then_some((queue.name, max))
+        });
+        Ok(full.collect())
+    }
+
     /// The dead letter queues, by name. Fails where RabbitMQ would drop messages that are read too
     /// often.
     pub async fn parkings(&self) -> Result<Vec<String>> {
@@ -138,6 +150,15 @@ impl Broker {
     /// Fetches the first so many messages, without acknowledging any.
     pub async fn hold(&self, queue: &str, max: usize) -> Result<FetchedMessages> {
         FetchedMessages::take(&self.connection, queue, max).await
+    }
+
+    /// The number of dead letters in a queue. A quorum queue without a leader is declared empty; a
+    /// message that is fetched proves that it is not.
+    pub async fn count(&self, queue: &str) -> Result<usize> {
+        let held = self.hold(queue, 1).await?;
+        let letters = held.messages.len() + held.left;
+        held.give_back().await?;
+        Ok(letters)
     }
 
     /// All dead letters; each goes back where it was.

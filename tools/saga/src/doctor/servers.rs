@@ -50,6 +50,7 @@ pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> 
         Ok(finding) => finding,
         Err(why) => unreachable("dead letters", &why),
     });
+    findings.extend(full_queues(endpoints).await);
     findings
 }
 
@@ -121,9 +122,9 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
     let broker = Broker::connect(endpoints).await?;
     let mut held = Vec::new();
     for queue in broker.parkings().await? {
-        let ready = broker.state(&queue).await?.map_or(0, |state| state.ready);
-        if ready > 0 {
-            held.push(format!("{ready} in {queue}"));
+        let letters = broker.count(&queue).await?;
+        if letters > 0 {
+            held.push(format!("{letters} in {queue}"));
         }
     }
     Ok(match held.is_empty() {
@@ -133,6 +134,18 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
             Finding::odd("dead letters", held.join(", "), mend)
         }
     })
+}
+
+/// Those that refuse failed messages, if any.
+async fn full_queues(endpoints: &Endpoints) -> Option<Finding> {
+    let full = async { Broker::connect(endpoints).await?.full().await };
+    let full = match full.await {
+        Ok(full) => full.into_iter().map(|(queue, max)| format!("{queue} takes {max}")),
+        Err(why) => return Some(unreachable("full queues", &why)),
+    };
+    let told = full.collect::<Vec<_>>().join(", ");
+    let mend = "failed messages wait for room: `saga dlq replay` or `purge`, or raise max-length";
+    (!told.is_empty()).then(|| Finding::wrong("full queues", told, mend))
 }
 
 pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
