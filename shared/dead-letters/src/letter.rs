@@ -60,7 +60,16 @@ impl Letter {
         };
         let unreadable = || Some(format!("it cannot be read: {}", self.message.unreadable()?));
         let reason = self.message.text(header::REASON).or_else(unreadable).or_else(by_broker);
-        reason.unwrap_or_else(|| "no reason given".into())
+        let reason = reason.unwrap_or_else(|| "no reason given".into());
+        match self.refused_by() {
+            Some(queue) => format!("{queue} refuses it as a dead letter: {reason}"),
+            None => reason,
+        }
+    }
+
+    /// The dead-letter queue for which it waits in a retry queue.
+    pub fn refused_by(&self) -> Option<String> {
+        self.message.text(header::DEAD)
     }
 
     pub fn attempts(&self) -> i64 {
@@ -70,8 +79,14 @@ impl Letter {
     /// The message for a replay: the same event, without the headers of its last attempts, and with
     /// a replay header.
     pub fn for_replay(&self, now: DateTime<Utc>) -> Message {
-        const PAST: [&str; 5] =
-            [header::ATTEMPT, header::REASON, header::DELAY, header::QUEUE, header::FAILED_AT];
+        const PAST: [&str; 6] = [
+            header::ATTEMPT,
+            header::REASON,
+            header::DELAY,
+            header::QUEUE,
+            header::FAILED_AT,
+            header::DEAD,
+        ];
         let times = self.message.number(header::REPLAYED).unwrap_or(0).max(0);
         let mut message = self.message.clone();
         // Headers that begin with x- are the broker's own.
@@ -154,6 +169,15 @@ mod tests {
         assert_eq!(message.number(header::REPLAYED), Some(1));
         let third = Letter { message: again.clone(), ..letter }.for_replay(moment());
         assert_eq!(third.number(header::REPLAYED), Some(2));
+    }
+
+    #[test]
+    fn one_that_waits_for_its_queue_says_so_and_is_replayed_without_that() {
+        let mut letter = letter(moment());
+        let dead = letter.parked.clone();
+        letter.message = letter.message.with(header::DEAD, dead.as_str());
+        assert_eq!(letter.reason(), format!("{dead} refuses it as a dead letter: it broke"));
+        assert_eq!(letter.for_replay(moment()).text(header::DEAD), None);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 use crate::{Message, Outgoing, Topology, exchange_of, header, message::is_trace};
 use async_trait::async_trait;
-use std::{collections::BTreeMap, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -53,8 +56,8 @@ pub trait Deliveries: Send {
     /// Asks the queue for one more message, which then arrives as all others do. If there is none,
     /// every earlier message is here or with another consumer.
     async fn is_empty(&mut self) -> Result<bool, BrokerError>;
-    /// Acknowledges everything that was handed out.
-    async fn ack(&mut self) -> Result<(), BrokerError>;
+    /// Acknowledges everything that was handed out, except the deliveries of these tags.
+    async fn ack(&mut self, except: &BTreeSet<u64>) -> Result<(), BrokerError>;
 }
 
 #[async_trait]
@@ -69,6 +72,8 @@ pub struct Delivery {
     pub message: Message,
     /// The number of earlier deliveries without an acknowledgement.
     pub returns: u32,
+    /// Its name among its consumer's deliveries.
+    pub tag: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -2,17 +2,20 @@
 
 mod batcher;
 mod failed;
+mod held;
 mod messages;
 mod quarantine;
 mod repaired;
 
 use crate::{
-    Bisection, BrokerError, Committer, CrashPoint, Env, Failure, Message, MessageStore, Outbox,
-    Progress, Queue, Received, Refusals, Retention, Retry, RetrySchedule, Session, SessionTask,
-    Store, crash_at, spans,
+    Bisection, BrokerError, Committer, CrashPoint, Delivery, Env, Failure, Message, MessageStore,
+    Outbox, Progress, Queue, Received, Refusals, Retention, Retry, RetrySchedule, Session,
+    SessionTask, Store, crash_at, spans,
 };
 use async_trait::async_trait;
 use batcher::{Arrived, Batcher};
+use failed::{Diverted, is_letter};
+use held::Held;
 use messages::Messages;
 use repaired::has_failed;
 use std::{sync::Arc, time::Duration};
@@ -57,6 +60,7 @@ impl Trouble {
 /// A message in the loop.
 struct Item<S> {
     queue: usize,
+    tag: u64,
     message: Message,
     received: Received<S>,
     span: Span,
@@ -65,6 +69,7 @@ struct Item<S> {
 /// A message that was not handled, and why.
 struct Troubled {
     queue: usize,
+    tag: u64,
     message: Message,
     trouble: Trouble,
 }
@@ -72,7 +77,7 @@ struct Troubled {
 impl<S> Item<S> {
     fn blamed(self, trouble: Trouble) -> Troubled {
         self.span.fail(trouble.why());
-        Troubled { queue: self.queue, message: self.message, trouble }
+        Troubled { queue: self.queue, tag: self.tag, message: self.message, trouble }
     }
 }
 
@@ -152,23 +157,27 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
         let mut batcher = Batcher::open(self, session).await?;
         let publisher = session.publisher().await?;
         let emptied = |queue: usize| self.progress.emptied(&self.queues[queue].name);
+        let mut held = Held::default();
         while let Some(batch) = batcher.next(stop, emptied).await? {
-            let troubled = match self.handle_all(batch, stop).await {
-                Ok(troubled) => troubled,
+            let mut diverted = match self.handle_all(batch, stop).await {
+                Ok(diverted) => diverted,
                 Err(Left::Stopping) => break,
                 Err(Left::Away) => {
                     let why = "session closed: the database has been unavailable for long";
                     return Err(BrokerError::away(why));
                 }
             };
-            if troubled.is_empty() {
+            diverted.extend(held.due());
+            if diverted.is_empty() {
                 let _busy = self.progress.activities.begin("an acknowledgement");
                 batcher.handled().await?;
             } else {
                 let _busy = self.progress.activities.begin("the routing of failed messages");
-                self.send_away(troubled, &*publisher).await?;
+                // First what is handled: it is, however the routing of the others ends.
+                batcher.ack_except(held.tags().chain(held::tags(&diverted))).await?;
+                self.send_away(diverted, &mut held, &*publisher).await?;
                 // At once: a crash would leave two copies of each.
-                batcher.ack().await?;
+                batcher.ack_except(held.tags()).await?;
             }
             if self.progress.is_away() {
                 // All of it is handled: the next session need not see it again.
@@ -181,27 +190,28 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> SessionTask for Consumer<S, L> {
 }
 
 impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
-    /// Handles the whole batch, and returns the messages that failed.
+    /// Handles the whole batch, and returns the messages that failed on their way elsewhere.
     async fn handle_all(
         &self,
         batch: Vec<Arrived>,
         stop: &CancellationToken,
-    ) -> Result<Vec<Troubled>, Left> {
+    ) -> Result<Vec<Diverted>, Left> {
+        let (letters, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_letter);
         let is_suspect = |(_, delivery): &Arrived| delivery.returns >= quarantine::SUSPECT_AFTER;
         let (suspects, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_suspect);
-        let batch = batch.into_iter().map(|(queue, delivery)| (queue, delivery.message)).collect();
         let (patience, refusals) =
             (Some(self.progress.patience()), &mut Refusals::new(self.env.clone()));
         let mut troubled = self.handle(batch, stop, patience, refusals).await?;
         for (queue, suspect) in suspects {
-            troubled.extend(self.handle_alone(queue, suspect.message, stop, refusals).await?);
+            troubled.extend(self.handle_alone(queue, suspect, stop, refusals).await?);
         }
-        Ok(troubled)
+        let letters = letters.into_iter().map(|letter| self.letter(letter));
+        Ok(letters.chain(troubled.into_iter().map(|one| self.diversion(one))).collect())
     }
 
     async fn handle(
         &self,
-        batch: Vec<(usize, Message)>,
+        batch: Vec<Arrived>,
         stop: &CancellationToken,
         patience: Option<Duration>,
         refusals: &mut Refusals,
@@ -211,15 +221,16 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
         }
         let mut troubled = Vec::new();
         let mut items = Vec::with_capacity(batch.len());
-        for (queue, message) in batch {
+        for (queue, Delivery { message, tag, .. }) in batch {
             let from = &self.queues[queue];
             let span = spans::of_reaction(&from.name, &message);
             let decoded = from.decode(&message, span.traceparent_or(message.trace()));
             match decoded.and_then(|received| self.in_time(received)) {
-                Ok(received) => items.push(Item { queue, message, received, span }),
+                Ok(received) => items.push(Item { queue, tag, message, received, span }),
                 Err(reason) => {
                     span.fail(&reason);
-                    troubled.push(Troubled { queue, message, trouble: Trouble::Dead(reason) });
+                    let trouble = Trouble::Dead(reason);
+                    troubled.push(Troubled { queue, tag, message, trouble });
                 }
             }
         }

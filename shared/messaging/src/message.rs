@@ -18,6 +18,8 @@ pub mod header {
     /// The original queue, to which it returns.
     pub const QUEUE: &str = "queue";
     pub const FAILED_AT: &str = "failed-at";
+    /// The dead-letter queue that refused it: it waits on a retry tier, and is not handled again.
+    pub const DEAD: &str = "dead-letter";
     /// How often an operator has replayed it, from the dead letters or the history, and when last.
     pub const REPLAYED: &str = "replayed";
     pub const REPLAYED_AT: &str = "replayed-at";

@@ -29,9 +29,13 @@ use futures::future::join_all;
 use lapin::{Connection, ConnectionProperties};
 use link::{Arrived, Link, LinkChannel};
 use secret::Secret;
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use telemetry::metrics;
-use tokio::time::timeout;
+use tokio::{sync::RwLock, time::timeout};
 
 /// For the whole topology: a broker with slow disks takes a while for a hundred objects.
 const DECLARE_MAX: Duration = Duration::from_secs(30);
@@ -180,16 +184,15 @@ impl Session for RabbitSession {
             node: self.node.clone(),
             channel,
             queue: queue.into(),
-            last_tag: None,
+            unacked: vec![],
             unreadable: vec![],
         }))
     }
 
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
         let channel = self.node.in_time(self.publishing.channel()).await?;
-        let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
-        self.node.in_time(channel.call(AMQPClass::Confirm(select))).await?;
-        Ok(Box::new(RabbitPublisher { channel }))
+        self.node.in_time(confirms(&channel)).await?;
+        Ok(Box::new(RabbitPublisher { channel: channel.into(), was_refused: false.into() }))
     }
 
     fn has_others(&self) -> bool {
@@ -207,8 +210,8 @@ struct RabbitDeliveries {
     node: Node,
     channel: LinkChannel,
     queue: String,
-    /// Of the deliveries handed out and not yet acknowledged.
-    last_tag: Option<u64>,
+    /// Of the deliveries handed out and not yet acknowledged, in order.
+    unacked: Vec<u64>,
     /// Of the deliveries that cannot be read, and are to be rejected.
     unreadable: Vec<u64>,
 }
@@ -222,11 +225,11 @@ impl RabbitDeliveries {
             self.unreadable.push(one.tag);
             return None;
         }
-        self.last_tag = Some(one.tag);
+        self.unacked.push(one.tag);
         let counted = message.number(RETURNS).and_then(|count| count.try_into().ok());
         message.headers.retain(|name, _| ![RETURNS, ACQUIRED].contains(&name.as_str()));
         let returns = counted.unwrap_or(0).max(u32::from(one.redelivered));
-        Some(Delivery { message, returns })
+        Some(Delivery { message, returns, tag: one.tag })
     }
 
     /// The broker itself moves them to the dead letters, with every byte.
@@ -281,14 +284,22 @@ impl Deliveries for RabbitDeliveries {
         }
     }
 
-    async fn ack(&mut self) -> Result<(), BrokerError> {
+    async fn ack(&mut self, except: &BTreeSet<u64>) -> Result<(), BrokerError> {
         // First, since an acknowledgement covers all earlier deliveries.
         self.reject_unreadable()?;
-        let Some(delivery_tag) = self.last_tag.take() else {
+        let handled: Vec<_> = self.unacked.extract_if(.., |tag| !except.contains(tag)).collect();
+        if handled.is_empty() {
             return Ok(());
-        };
-        let ack = Ack { delivery_tag, multiple: true };
-        self.channel.tell(AMQPClass::Basic(AMQPMethod::Ack(ack)))?;
+        }
+        // All up to the first exception at once, and the others one by one.
+        let first_kept = self.unacked.first().copied().unwrap_or(u64::MAX);
+        let together = handled.partition_point(|tag| *tag < first_kept);
+        let multiple = handled[..together].last().map(|tag| (*tag, true));
+        let single = handled[together..].iter().map(|tag| (*tag, false));
+        for (delivery_tag, multiple) in multiple.into_iter().chain(single) {
+            let ack = Ack { delivery_tag, multiple };
+            self.channel.tell(AMQPClass::Basic(AMQPMethod::Ack(ack)))?;
+        }
         if crash_is_due(CrashPoint::Acknowledged) {
             within(self.channel.written()).await?;
             crash_at(CrashPoint::Acknowledged);
@@ -297,17 +308,46 @@ impl Deliveries for RabbitDeliveries {
     }
 }
 
+async fn confirms(channel: &LinkChannel) -> Result<(), BrokerError> {
+    let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
+    channel.call(AMQPClass::Confirm(select)).await.map(drop)
+}
+
 struct RabbitPublisher {
-    channel: LinkChannel,
+    channel: RwLock<LinkChannel>,
+    was_refused: AtomicBool,
+}
+
+impl RabbitPublisher {
+    /// After a refusal the channel is opened anew: when a limit of a queue ends, RabbitMQ 3.10
+    /// refuses whatever else comes on it.
+    async fn renew(&self) -> Result<(), BrokerError> {
+        // Others may be awaiting their confirms: then it is done later.
+        if let Ok(mut channel) = self.channel.try_write()
+            && self.was_refused.swap(false, Ordering::Relaxed)
+        {
+            within(channel.reopen()).await?;
+            within(confirms(&channel)).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Publisher for RabbitPublisher {
     async fn publish(&self, burst: &[Publication]) -> Result<Vec<Confirm>, BrokerError> {
-        within(self.channel.publish(burst)).await.map_err(|why| match why {
+        if self.was_refused.load(Ordering::Relaxed) {
+            self.renew().await?;
+        }
+        let channel = self.channel.read().await;
+        let confirms = within(channel.publish(burst)).await.map_err(|why| match why {
             // A message that is too large.
             BrokerError::Topology(why) => BrokerError::Ended(why),
             other => other,
-        })
+        })?;
+        if confirms.contains(&Confirm::Refused) {
+            self.was_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(confirms)
     }
 }

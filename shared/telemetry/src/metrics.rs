@@ -40,6 +40,8 @@ metrics! {
         RETRIED: Counter, "messages_retried_total", ["queue"],
             "failed attempts that moved a message to a retry queue";
         DEAD: Counter, "messages_dead_total", ["queue"], "messages moved to a dead-letter queue";
+        REFUSED: Counter, "messages_refused_total", ["queue"],
+            "refusals of failed messages by a retry or dead-letter queue, to which they go later";
         OUTBOX: Gauge, "outbox_events", [], "events in the outbox, not yet confirmed by the broker";
         OUTBOX_AGE: Gauge, "outbox_oldest_seconds", [], "age of the oldest event in the \
             outbox that is not parked";

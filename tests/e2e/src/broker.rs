@@ -55,6 +55,19 @@ impl BrokerView {
         self.ask(Method::POST, "definitions", definitions).await;
     }
 
+    /// Has these queues, a regular expression, refuse what comes beyond so many messages.
+    pub async fn limit(&self, queues: &str, messages: u32) {
+        let policy = json!({
+            "pattern": queues, "apply-to": "queues", "priority": 9,
+            "definition": { "max-length": messages, "delivery-limit": 1_000_000 },
+        });
+        self.ask(Method::PUT, &format!("policies/{}/limit", self.vhost), policy).await;
+    }
+
+    pub async fn end_limit(&self) {
+        self.ask(Method::DELETE, &format!("policies/{}/limit", self.vhost), Value::Null).await;
+    }
+
     /// Connects as this service's user.
     pub fn amqp_url_of(&self, service: &str) -> String {
         let url = self.amqp_url.replace("admin:admin", &format!("{service}:{service}"));

@@ -11,7 +11,10 @@ use messaging::{
     Broker, BrokerError, Confirm, Deliveries, Delivery, MemoryBroker, Message, Publication,
     Publisher, Session, Topology, queue_name,
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 use tokio::time::sleep;
 
 #[derive(Clone)]
@@ -66,7 +69,7 @@ impl Deliveries for Through<dyn Deliveries> {
         let max = if chaos.is_healed() { max } else { 1 + chaos.below(max) };
         let mut batch = self.inner.next(max).await?;
         if chaos.is_broken(Mutant::AcknowledgesBeforeCommit) {
-            self.inner.ack().await.ok()?;
+            self.inner.ack(&BTreeSet::new()).await.ok()?;
         }
         chaos.shuffle(&mut batch);
         let about: Vec<_> = batch.iter().filter_map(|one| order_of(&one.message)).collect();
@@ -85,11 +88,11 @@ impl Deliveries for Through<dyn Deliveries> {
         self.inner.is_empty().await
     }
 
-    async fn ack(&mut self) -> Result<(), BrokerError> {
+    async fn ack(&mut self, except: &BTreeSet<u64>) -> Result<(), BrokerError> {
         let Wire { chaos, place, .. } = &self.wire;
         chaos.step(*place, "acknowledge", &[]).await;
         chaos.broker_fails(*place, chaos.faults.ack_lost, "acknowledgement lost")?;
-        self.inner.ack().await
+        self.inner.ack(except).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Consumer;
 use crate::{BrokerError, Deliveries, Delivery, MessageStore, Session, Store};
 use futures::future::select_all;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +47,8 @@ struct Source {
     deliveries: Box<dyn Deliveries>,
     /// Older messages may still be in the queue, or with another process.
     is_behind: bool,
+    /// The deliveries that are not to be acknowledged.
+    held: BTreeSet<u64>,
 }
 
 impl Batcher {
@@ -57,7 +59,8 @@ impl Batcher {
         let mut sources = Vec::with_capacity(consumer.queues.len());
         for (place, queue) in consumer.queues.iter().enumerate() {
             let deliveries = session.consume(&queue.name).await?;
-            sources.push(Source { queue: place, deliveries, is_behind: true });
+            let (is_behind, held) = (true, BTreeSet::new());
+            sources.push(Source { queue: place, deliveries, is_behind, held });
         }
         Ok(Self {
             sources,
@@ -71,8 +74,8 @@ impl Batcher {
         })
     }
 
-    /// `None` when the service stops. Returns empty batches now and then while there is a backlog;
-    /// calls `emptied` for each queue whose backlog is done.
+    /// `None` when the service stops. Returns empty batches now and then while there is a backlog,
+    /// or a message is held; calls `emptied` for each queue whose backlog is done.
     pub(super) async fn next(
         &mut self,
         stop: &CancellationToken,
@@ -90,7 +93,7 @@ impl Batcher {
         let look_at = Instant::now() + LOOK_EVERY;
         let mut probe_at = Instant::now() + PROBE_EVERY;
         let mut batch = loop {
-            let (is_behind, ack_at) = (self.is_behind(), self.ack_at);
+            let (looks, ack_at) = (self.is_behind() || self.holds(), self.ack_at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -101,7 +104,7 @@ impl Batcher {
                 () = sleep_until(ack_at.unwrap_or(look_at)), if ack_at.is_some() => {
                     self.ack().await?;
                 }
-                () = sleep_until(look_at), if is_behind => break Vec::new(),
+                () = sleep_until(look_at), if looks => break Vec::new(),
                 () = sleep_until(probe_at), if self.probes => {
                     // Another queue each time, since `arrive` turns them.
                     self.sources[0].deliveries.is_empty().await?;
@@ -134,13 +137,30 @@ impl Batcher {
         Ok(())
     }
 
+    /// Acknowledges all but these, which are held until the next call.
+    pub(super) async fn ack_except(
+        &mut self,
+        held: impl Iterator<Item = (usize, u64)>,
+    ) -> Result<(), BrokerError> {
+        let mut by_queue = vec![BTreeSet::new(); self.sources.len()];
+        held.for_each(|(queue, tag)| _ = by_queue[queue].insert(tag));
+        for source in &mut self.sources {
+            source.held = std::mem::take(&mut by_queue[source.queue]);
+        }
+        self.ack().await
+    }
+
     /// Acknowledges all handled messages now.
     pub(super) async fn ack(&mut self) -> Result<(), BrokerError> {
         for source in &mut self.sources {
-            source.deliveries.ack().await?;
+            source.deliveries.ack(&source.held).await?;
         }
         (self.unacked, self.ack_at) = (0, None);
         Ok(())
+    }
+
+    fn holds(&self) -> bool {
+        self.sources.iter().any(|source| !source.held.is_empty())
     }
 
     fn is_behind(&self) -> bool {

@@ -3,7 +3,7 @@
 //! again and again becomes a dead letter, and its neighbours do not.
 
 use super::{Consumer, Left, Trouble, Troubled};
-use crate::{Message, MessageStore, Refusals, Store, spans};
+use crate::{Delivery, Message, MessageStore, Refusals, Store, spans};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -18,22 +18,23 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
     pub(super) async fn handle_alone(
         &self,
         queue: usize,
-        message: Message,
+        delivery: Delivery,
         stop: &CancellationToken,
         refusals: &mut Refusals,
     ) -> Result<Vec<Troubled>, Left> {
         let name = &self.queues[queue].name;
-        let suspect = fingerprint(name, &message);
+        let suspect = fingerprint(name, &delivery.message);
         let patience = Some(self.progress.patience());
         let attempt = self.env.new_id();
         let begin = || async { Ok(self.message_store.quarantine_start(&suspect, attempt).await?) };
         let starts = self.insist(stop, patience, begin).await?;
         let handled = if starts.is_ok_and(|starts| starts > STARTS_MAX) {
             let reason = format!("quarantined: it has crashed the process {STARTS_MAX} times");
+            let Delivery { message, tag, .. } = delivery;
             spans::of_reaction(name, &message).fail(&reason);
-            Ok(vec![Troubled { queue, message, trouble: Trouble::Dead(reason) }])
+            Ok(vec![Troubled { queue, tag, message, trouble: Trouble::Dead(reason) }])
         } else {
-            self.handle(vec![(queue, message)], stop, None, refusals).await
+            self.handle(vec![(queue, delivery)], stop, None, refusals).await
         };
         // The process has survived, so the message is cleared; as a dead letter it may be tried
         // again.

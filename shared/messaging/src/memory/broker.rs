@@ -31,6 +31,7 @@ struct State {
     silent: u64,
     /// How many there have been.
     consumers: u64,
+    deliveries: u64,
 }
 
 struct Queue {
@@ -39,13 +40,19 @@ struct Queue {
     /// Delivered and not acknowledged, oldest first, with the consumer that has it.
     unsettled: Vec<(u64, Delivery)>,
     consumers: u32,
+    /// It refuses what comes beyond so many messages that are ready.
+    max_length: Option<usize>,
     changed: Arc<Notify>,
 }
 
 impl Queue {
     fn new(shape: QueueShape) -> Self {
         let (ready, unsettled, consumers, changed) = Default::default();
-        Self { shape, ready, unsettled, consumers, changed }
+        Self { shape, ready, unsettled, consumers, max_length: None, changed }
+    }
+
+    fn is_full(&self) -> bool {
+        self.max_length.is_some_and(|max| self.ready.len() >= max)
     }
 
     /// Redelivers the unacknowledged messages of these consumers.
@@ -114,6 +121,13 @@ impl MemoryBroker {
         self.push(&mut self.lock(), queue, message);
     }
 
+    /// Limits the number of messages that are ready in a queue: it refuses more.
+    pub fn limit(&self, queue: &str, max_length: Option<usize>) {
+        if let Some(queue) = self.lock().queues.get_mut(queue) {
+            queue.max_length = max_length;
+        }
+    }
+
     /// Removes one binding: events that it would have routed are returned as unroutable.
     pub fn unbind(&self, queue: &str) -> Vec<Binding> {
         self.lock().bindings.extract_if(.., |binding| binding.queue == queue).collect()
@@ -142,16 +156,21 @@ impl MemoryBroker {
             .filter(|binding| binding.exchange == *exchange && binding.key == key)
             .map(|binding| binding.queue.clone())
             .collect();
+        let mut confirm = if routed.is_empty() { Confirm::Unroutable } else { Confirm::Stored };
         for queue in &routed {
+            if state.queues.get(queue).is_some_and(Queue::is_full) {
+                confirm = Confirm::Refused;
+                continue;
+            }
             self.push(state, queue, message.clone());
             self.wait_on_rung(state, queue, routing_key);
         }
-        if routed.is_empty() { Confirm::Unroutable } else { Confirm::Stored }
+        confirm
     }
 
     fn push(&self, state: &mut State, queue: &str, message: Message) {
         if let Some(queue) = state.queues.get_mut(queue) {
-            queue.ready.push_back(Delivery { message, returns: 0 });
+            queue.ready.push_back(Delivery { message, returns: 0, tag: 0 });
             queue.changed.notify_waiters();
         }
     }
@@ -310,10 +329,13 @@ impl Deliveries for MemoryDeliveries {
         Ok(state.queues.get(&self.queue).is_none_or(|queue| queue.ready.is_empty()))
     }
 
-    async fn ack(&mut self) -> Result<(), BrokerError> {
+    async fn ack(&mut self, except: &BTreeSet<u64>) -> Result<(), BrokerError> {
         let mut state = self.session.state()?;
         if let Some(queue) = state.queues.get_mut(&self.queue) {
-            queue.unsettled.retain(|(consumer, _)| *consumer != self.consumer);
+            let stays = |(consumer, delivery): &(u64, Delivery)| {
+                *consumer != self.consumer || except.contains(&delivery.tag)
+            };
+            queue.unsettled.retain(stays);
         }
         Ok(())
     }
@@ -337,12 +359,17 @@ impl MemoryDeliveries {
     /// The outer `None` is the end of the session, the inner one an empty queue.
     fn take(&mut self, max: usize) -> Option<Option<Vec<Delivery>>> {
         let mut state = self.session.state().ok()?;
-        let queue = state.queues.get_mut(&self.queue)?;
+        let State { queues, deliveries, .. } = &mut *state;
+        let queue = queues.get_mut(&self.queue)?;
         let count = queue.ready.len().min(max);
         if count == 0 {
             return Some(None);
         }
-        let batch: Vec<_> = queue.ready.drain(..count).collect();
+        let tagged = queue.ready.drain(..count).map(|delivery| {
+            *deliveries += 1;
+            Delivery { tag: *deliveries, ..delivery }
+        });
+        let batch: Vec<_> = tagged.collect();
         queue.unsettled.extend(batch.iter().map(|delivery| (self.consumer, delivery.clone())));
         Some(Some(batch))
     }

@@ -10,7 +10,14 @@ mod task;
 
 use super::{brokers::Node, transport};
 use crate::{BrokerError, Confirm, CrashPoint, Publication, crash_at, crash_is_due};
-use amq_protocol::{protocol::AMQPClass, uri::AMQPUri};
+use amq_protocol::{
+    protocol::{
+        AMQPClass,
+        channel::{AMQPMethod as ChannelMethod, Close},
+        constants::REPLY_SUCCESS,
+    },
+    uri::AMQPUri,
+};
 use framed::{Framed, Socket};
 use std::sync::{
     Arc,
@@ -51,11 +58,16 @@ impl Link {
 
     pub async fn channel(&self) -> Result<LinkChannel, BrokerError> {
         let id = self.last_channel.fetch_add(1, Ordering::Relaxed) + 1;
+        let arriving = self.open_channel(id).await?;
+        Ok(LinkChannel { id, link: self.clone(), arriving })
+    }
+
+    async fn open_channel(&self, id: u16) -> Result<mpsc::UnboundedReceiver<Arrived>, BrokerError> {
         let (deliveries, arriving) = mpsc::unbounded_channel();
         let (answer, opened) = oneshot::channel();
         self.send(Command::Open { channel: id, deliveries, answer })?;
         answered(opened).await?;
-        Ok(LinkChannel { id, link: self.clone(), arriving })
+        Ok(arriving)
     }
 
     /// Says goodbye, and waits for the answer; the caller bounds the wait.
@@ -80,6 +92,14 @@ pub struct LinkChannel {
 impl LinkChannel {
     pub const fn frame_max(&self) -> usize {
         self.link.frame_max
+    }
+
+    /// Closes it, and opens it anew under its number. No confirm may be awaited on it.
+    pub async fn reopen(&mut self) -> Result<(), BrokerError> {
+        let close = Close { reply_code: REPLY_SUCCESS, ..Close::default() };
+        self.call(AMQPClass::Channel(ChannelMethod::Close(close))).await?;
+        self.arriving = self.link.open_channel(self.id).await?;
+        Ok(())
     }
 
     /// Waits for the reply to the method.

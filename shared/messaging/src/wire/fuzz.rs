@@ -79,7 +79,7 @@ prop_compose! {
     }
 }
 
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     header::VERSION,
     header::CAUSE,
     header::TRACE,
@@ -88,6 +88,7 @@ const OWN: [&str; 8] = [
     header::DELAY,
     header::QUEUE,
     header::REPLAYED,
+    header::DEAD,
 ];
 
 /// JSON tokens in place of another value.

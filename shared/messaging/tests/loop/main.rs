@@ -1,6 +1,7 @@
 //! Tests the consumer loop over the in-memory broker, on virtual time: its guarantees for each kind
 //! of failure.
 
+mod refusals;
 mod shop;
 mod troubles;
 

@@ -1,4 +1,4 @@
-//! A service with a bug that no `catch_unwind` catches: one type of message ends its process.
+//! A service with bugs: one message ends its process, and another one always fails.
 
 use database::{Failure, Transaction};
 use events::{Event, OrderId, ProductId};
@@ -15,6 +15,8 @@ struct Glass;
 struct Struck {
     order_id: OrderId,
     hard: bool,
+    #[serde(default)]
+    cracks: bool,
 }
 
 impl Event for Struck {
@@ -30,6 +32,7 @@ impl On<Struck> for Glass {
         if heard.event.hard {
             std::process::abort();
         }
+        assert!(!heard.event.cracks, "it cracks");
         Decision::nothing()
     }
 }

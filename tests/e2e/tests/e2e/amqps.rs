@@ -6,7 +6,7 @@ use messaging::{
     Broker, BrokerError, Confirm, Message, Publication, RabbitMq, RetrySchedule, Session, Topology,
 };
 use servers::{Certificates, Watchdog, certificates::Authority, release, scratch};
-use std::{env, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, env, path::PathBuf, sync::Arc};
 
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
 const DAYS: i64 = 30;
@@ -69,7 +69,7 @@ async fn works(session: &dyn Session) {
     assert_eq!(publisher.publish(&[publication]).await.unwrap(), [Confirm::Stored]);
     let mut deliveries = session.consume("till.customer-paid").await.unwrap();
     assert_eq!(deliveries.next(1).await.unwrap()[0].message.body.len(), 60_000);
-    deliveries.ack().await.unwrap();
+    deliveries.ack(&BTreeSet::new()).await.unwrap();
     session.close().await;
 }
 

@@ -33,6 +33,7 @@ mod promotion;
 mod provider;
 mod rabbit;
 mod races;
+mod refused_letters;
 mod rotation;
 mod schedule;
 mod several;

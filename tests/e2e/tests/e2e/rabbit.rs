@@ -1,10 +1,12 @@
 //! Tests the RabbitMQ adapter against a real RabbitMQ.
 
-use e2e::{BrokerView, given_broker};
+use dead_letters::FetchedMessages;
+use e2e::{BrokerView, Fleet, given_broker, until};
 use messaging::{
     Broker, BrokerError, Confirm, Message, Publication, QueueType, RabbitMq, RetrySchedule,
     Topology,
 };
+use std::collections::BTreeSet;
 
 fn publication(number: usize, routing_key: &str) -> Publication {
     let message = Message { id: Some(format!("message-{number}")), ..Message::default() };
@@ -47,7 +49,7 @@ async fn what_is_not_settled_comes_again_in_the_next_session() {
     session.publisher().await.unwrap().publish(&burst).await.unwrap();
     let mut deliveries = session.consume("till.customer-paid").await.unwrap();
     let first = deliveries.next(1).await.unwrap();
-    deliveries.ack().await.unwrap();
+    deliveries.ack(&BTreeSet::new()).await.unwrap();
     assert_eq!(first[0].message.id.as_deref(), Some("message-0"));
     deliveries.next(1).await.unwrap();
     session.close().await;
@@ -62,6 +64,55 @@ async fn what_is_not_settled_comes_again_in_the_next_session() {
     let ids: Vec<_> = again.iter().filter_map(|delivery| delivery.message.id.as_deref()).collect();
     assert_eq!(ids, ["message-1", "message-2"]);
     assert!(again.iter().all(|delivery| delivery.returns == 1));
+    session.close().await;
+    view.delete().await;
+}
+
+#[tokio::test]
+async fn what_is_kept_is_not_acknowledged_with_all_others() {
+    let view = given_broker().await;
+    let rabbit = RabbitMq::new(&view.amqp_url, 10).unwrap();
+    let session = rabbit.connect(&topology()).await.unwrap();
+    let burst: Vec<_> = (0..8).map(|number| publication(number, "customer.paid")).collect();
+    session.publisher().await.unwrap().publish(&burst).await.unwrap();
+    let mut deliveries = session.consume("till.customer-paid").await.unwrap();
+    let mut tags = Vec::new();
+    while tags.len() < burst.len() {
+        tags.extend(deliveries.next(10).await.unwrap().iter().map(|delivery| delivery.tag));
+    }
+    // One after the other, and again without the first of them.
+    for kept in [&[2, 5, 7][..], &[5, 7]] {
+        let kept = kept.iter().map(|place: &usize| tags[*place]).collect();
+        deliveries.ack(&kept).await.unwrap();
+    }
+    session.close().await;
+    until(|| async {
+        let left = view.ready(&["till.customer-paid".into()]).await;
+        if left == [2] { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+    let left = view.drain("till.customer-paid").await;
+    let ids: Vec<_> = left.iter().filter_map(|message| message.id.as_deref()).collect();
+    assert_eq!(ids, ["message-5", "message-7"]);
+    view.delete().await;
+}
+
+#[tokio::test]
+async fn a_publisher_that_was_refused_notices_the_end_of_the_limit() {
+    let view = given_broker().await;
+    let session = RabbitMq::new(&view.amqp_url, 10).unwrap().connect(&topology()).await.unwrap();
+    let publisher = session.publisher().await.unwrap();
+    let confirmed = async |wanted: Confirm| {
+        until(|| async {
+            let confirm = publisher.publish(&[publication(1, "customer.paid")]).await.unwrap()[0];
+            if confirm == wanted { Ok(()) } else { Err(format!("{confirm:?}")) }
+        })
+        .await;
+    };
+    view.limit("^till[.]customer-paid$", 1).await;
+    confirmed(Confirm::Refused).await;
+    view.end_limit().await;
+    confirmed(Confirm::Stored).await;
     session.close().await;
     view.delete().await;
 }
@@ -115,6 +166,36 @@ async fn classic_queues_are_made_where_they_are_asked_for() {
     let Err(BrokerError::Topology(why)) = refused else { panic!("they are no quorum queues") };
     assert!(why.contains("x-queue-type"), "{why}");
     view.delete().await;
+}
+
+/// A declaration counts none of them then.
+#[tokio::test]
+async fn the_messages_of_a_queue_without_a_leader_are_not_missed() {
+    let fleet = Fleet::prepare_on_own_servers(Fleet::given_rabbitmq(), false).await;
+    let (rabbit, broker) = (fleet.own_rabbit.as_ref().unwrap(), &fleet.broker);
+    broker.fill("heap", 3).await;
+    let look = async || {
+        let (connection, _channel) = broker.channel().await;
+        let held = FetchedMessages::take(&connection, "heap", 10).await;
+        held.map(|held| held.messages.len()).map_err(|why| format!("{why:#}"))
+    };
+    let has = async |what: &str| {
+        let name = format!("rabbit_misc:r(<<\"{}\">>, queue, <<\"heap\">>)", broker.vhost);
+        let queue = format!("{{ok, Queue}} = rabbit_amqqueue:lookup({name})");
+        let member = "amqqueue:get_pid(Queue)";
+        rabbit.eval(&format!("{queue}, ra:{what}(quorum_queues, {member}).")).await.unwrap();
+    };
+    has("stop_server").await;
+    assert_eq!(broker.ready(&["heap".into()]).await, [0]);
+    let why = look().await.unwrap_err();
+    assert!(why.contains("cannot look into heap"), "{why}");
+    has("restart_server").await;
+    until(|| async {
+        let found = look().await?;
+        if found == 3 { Ok(()) } else { Err(format!("{found} of 3")) }
+    })
+    .await;
+    fleet.close().await;
 }
 
 async fn declare_classic(view: &BrokerView, queue: &str) {

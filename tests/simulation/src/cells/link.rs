@@ -11,7 +11,7 @@ use messaging::{
     Binding, Broker, BrokerError, Exchange, ExchangeKind, Message, QueueShape, RetrySchedule,
     Topology, exchange_of, queue_name,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 pub struct Link {
@@ -88,7 +88,7 @@ impl Link {
             if lost {
                 return Err(BrokerError::away("acknowledgement lost"));
             }
-            deliveries.ack().await?;
+            deliveries.ack(&BTreeSet::new()).await?;
         }
         Ok(())
     }
