@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod copies;
+
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A pool whose link can go silent, with its link and one that goes another way.

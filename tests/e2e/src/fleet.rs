@@ -4,8 +4,8 @@ mod client;
 mod encrypted;
 mod queues;
 
-use crate::{BrokerView, Provider, ServiceProcess, until};
-use database::testing::{TEST_POSTGRES_URL, throwaway_url_on};
+use crate::{BrokerView, Provider, ServiceProcess, process::binary, until};
+use database::testing::{TEST_POSTGRES_URL, copy_on, throwaway_url_on};
 use messaging::{Env, RetrySchedule, SystemEnv, Topology};
 use reqwest::Client;
 use servers::{Certificates, Postgres, RabbitMq, Watchdog, ports, release, scratch};
@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::process::Command;
 use uuid::Uuid;
 
 pub use kit::settings::SERVICES;
@@ -62,6 +63,14 @@ impl Fleet {
         let provider = Provider::start(&self.folder, self.watchdog.clone(), settings).await;
         self.set("PAYMENT_GATEWAY_URL", &provider.url);
         self.provider = Some(provider);
+        self
+    }
+
+    /// Databases without tables, which each service makes when it starts.
+    pub async fn with_empty_databases(mut self) -> Self {
+        for url in self.databases.values_mut() {
+            *url = throwaway_url_on(url).await;
+        }
         self
     }
 
@@ -145,7 +154,7 @@ impl Fleet {
         let vhost = format!("test-{}", SystemEnv.new_id().simple());
         let mut databases = BTreeMap::new();
         for service in SERVICES {
-            databases.insert(service, throwaway_url_on(&postgres).await);
+            databases.insert(service, database(&postgres, service).await);
         }
         let port = ports::free().expect("a free port");
         let mut usual = BTreeMap::from([
@@ -287,6 +296,22 @@ pub async fn given_broker() -> BrokerView {
     let (amqp, management) = (given("TEST_AMQP_URL"), given("TEST_RABBITMQ_MANAGEMENT_URL"));
     let vhost = format!("test-{}", SystemEnv.new_id().simple());
     BrokerView::create(&amqp, &management, &vhost).await
+}
+
+/// On a server of the fleet's own an empty one, which the service migrates when it starts; on the
+/// shared one a copy of what it has migrated once, which is cheaper.
+async fn database(server: &str, service: &str) -> String {
+    if env::var(TEST_POSTGRES_URL).ok().as_deref() != Some(server) {
+        return throwaway_url_on(server).await;
+    }
+    copy_on(server, &format!("migrated_{service}"), async |url| {
+        let mut migrate = Command::new(binary(&format!("{service}-service")));
+        let settings = [("DATABASE_URL", url.as_str()), ("PAYMENT_GATEWAY_URL", "simulated")];
+        let migrated = migrate.arg("migrate").envs(settings).output().await;
+        let migrated = migrated.expect("the service is built");
+        assert!(migrated.status.success(), "{migrated:?}");
+    })
+    .await
 }
 
 fn certificates(folder: &Path) -> Certificates {

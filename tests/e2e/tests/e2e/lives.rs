@@ -83,7 +83,7 @@ fn listening(pid: u32) -> usize {
 
 #[tokio::test]
 async fn two_replicas_migrate_an_empty_database_together() {
-    let mut fleet = Fleet::prepare(&[]).await;
+    let mut fleet = Fleet::prepare(&[]).await.with_empty_databases().await;
     let addresses = [e2e::free_address(), e2e::free_address()];
     for (replica, address) in addresses.iter().enumerate() {
         for service in SERVICES {
