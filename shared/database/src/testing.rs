@@ -54,9 +54,9 @@ pub async fn copy_on(server: &str, original: &str, prepare: impl AsyncFnOnce(Str
         create(&mut connection, &half_made, "template1").await;
         prepare(url_of(server, &half_made)).await;
         // Only what is complete has the name.
-        run(&mut connection, format!("ALTER DATABASE {half_made} RENAME TO {original}")).await;
+        run(&mut connection, &format!("ALTER DATABASE {half_made} RENAME TO {original}")).await;
     }
-    run(&mut connection, "SELECT pg_advisory_unlock_all()".into()).await;
+    run(&mut connection, "SELECT pg_advisory_unlock_all()").await;
     let name = unique();
     create(&mut connection, &name, original).await;
     url_of(server, &name)
@@ -68,11 +68,12 @@ async fn connect(server: &str) -> PgConnection {
 
 /// Copies the template's files: that costs less than to write each page into the log.
 async fn create(connection: &mut PgConnection, name: &str, template: &str) {
-    run(connection, format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")).await;
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+    run(connection, &create).await;
 }
 
-async fn run(connection: &mut PgConnection, statement: String) {
-    let done = sqlx::query(AssertSqlSafe(statement.as_str())).execute(connection).await;
+async fn run(connection: &mut PgConnection, statement: &str) {
+    let done = sqlx::query(AssertSqlSafe(statement)).execute(connection).await;
     done.unwrap_or_else(|why| panic!("{statement}: {why}"));
 }
 
