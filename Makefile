@@ -101,7 +101,7 @@ bench: lab ## compare variants of the system, on their own servers: batches, que
 	@$(LAB) bench
 
 microbench: lab ## measure what one message costs, step by step
-	$(LAB) with-servers -- cargo bench --locked -p microbench
+	$(LAB) with-servers --as-usual -- cargo bench --locked -p microbench
 
 chaos: lab ## inject faults under load, on its own servers, then verify (SEED, FOR, ORDERS, FAULTS, EVERY)
 	@$(LAB) chaos

@@ -32,7 +32,7 @@ pub async fn postgres_with(
     watchdog: &Arc<Watchdog>,
     tls: Option<&Certificates>,
 ) -> Result<Postgres> {
-    let server = Postgres::start(PostgresConfig {
+    Postgres::start(PostgresConfig {
         dir: dir.join("postgres"),
         port: ports::free()?,
         database: "postgres".into(),
@@ -43,9 +43,12 @@ pub async fn postgres_with(
         tls: tls.cloned(),
         lifetime: Lifetime::Bound(Arc::clone(watchdog)),
     })
-    .await?;
-    server.sql(CHEAPER).await?;
-    Ok(server)
+    .await
+}
+
+/// Makes a server for tests cheaper, one that many databases are made on.
+pub async fn make_cheaper(server: &Postgres) -> Result<()> {
+    server.sql(CHEAPER).await.map(drop)
 }
 
 /// `root` is the directory to take RabbitMQ from, if not from the machine.

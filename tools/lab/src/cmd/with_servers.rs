@@ -27,6 +27,9 @@ pub struct WithServers {
     /// finds it by TEST_RABBITMQ_ROOT
     #[arg(long, value_name = "RELEASE")]
     rabbitmq: Option<String>,
+    /// Let Postgres sync and vacuum as usual, to measure
+    #[arg(long)]
+    as_usual: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -50,6 +53,9 @@ impl WithServers {
             let postgres = scratch::postgres(&dir, &watchdog);
             let rabbit = scratch::rabbitmq(&dir, &watchdog, root.clone());
             let (postgres, rabbit) = tokio::try_join!(postgres, rabbit)?;
+            if !self.as_usual {
+                scratch::make_cheaper(&postgres).await?;
+            }
             anyhow::Ok((postgres, rabbit, root))
         };
         let (postgres, rabbit, root) = tokio::select! {
