@@ -285,8 +285,8 @@ async fn a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated() {
 
 /// The command lines that contain one of these directories.
 fn running_in(dirs: &[&PathBuf]) -> Vec<String> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
         .filter(|line| dirs.iter().any(|dir| line.contains(dir.to_str().unwrap())))
         .collect()
 }
@@ -294,7 +294,7 @@ fn running_in(dirs: &[&PathBuf]) -> Vec<String> {
 /// The addresses, in the kernel's hexadecimal, that this process listens on.
 fn listeners(pid: u32) -> Vec<String> {
     let holds = |port: u16| ports::holder(port).is_some_and(|process| process.pid == pid);
-    let rows = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let rows = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let rows = rows("/proc/net/tcp") + &rows("/proc/net/tcp6");
     rows.lines()
         .map(|row| row.split_whitespace().collect::<Vec<_>>())

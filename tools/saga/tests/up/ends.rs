@@ -78,7 +78,7 @@ fn listens(pid: u32) -> bool {
     // `unshare` itself may catch some before it becomes `saga`.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     name.trim() == "saga"
-        && caught.is_some_and(|mask| mask >> (Signal::SIGTERM as u32 - 1) & 1 == 1)
+        && caught.is_some_and(|mask| (mask >> (Signal::SIGTERM as u32 - 1)) & 1 == 1)
 }
 
 #[test]
