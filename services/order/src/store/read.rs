@@ -98,7 +98,7 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<(Vec<View>, Option<C
     query.push(" ORDER BY id DESC LIMIT ").push_bind(one_more);
     let rows: Vec<ViewRow> = query.build_query_as().fetch_all(pool).await?;
     let more = rows.len() > filter.limit;
-    let last = rows.iter().take(filter.limit).last().filter(|_| more);
+    let last = rows.iter().take(filter.limit).next_back().filter(|_| more);
     let next = last.map(|row| Cursor(row.id));
     Ok((views(rows.into_iter().take(filter.limit)), next))
 }
