@@ -135,7 +135,7 @@ impl Migrator<'_> {
 impl AsyncTransaction for Migrator<'_> {
     type Error = sqlx::Error;
 
-    /// A migration waits for a lock in short tries: whoever asks for its table meanwhile waits
+    /// A migration waits for a lock in short tries: each statement on its table meanwhile waits
     /// behind it.
     async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
         &'a mut self,
@@ -260,7 +260,7 @@ mod tests {
             () = async { while count(&pool, at_work).await == 0 {} } => {}
         }
         let ended = async { while count(&pool, at_work).await > 0 {} };
-        timeout(pool.limits().statement(), ended).await.expect("nobody waits for its answer");
+        timeout(pool.limits().statement(), ended).await.expect("its backend has ended");
         deploy(&pool, &[NOTES]).await.unwrap();
     }
 

@@ -10,14 +10,14 @@ const NEIGHBOURS: i64 = 30;
 /// Handled in batches first, then quarantined and handled alone.
 const DEATHS: usize = 2 + 3;
 
-fn struck(hard: bool) -> Message {
+pub fn struck(hard: bool, cracks: bool) -> Message {
     let order_id = SystemEnv.new_id();
     let outgoing = Outgoing {
         id: SystemEnv.new_id(),
         event: "hammer.struck".into(),
         version: 1,
         order_id,
-        body: json!({ "order_id": order_id, "hard": hard }).to_string(),
+        body: json!({ "order_id": order_id, "hard": hard, "cracks": cracks }).to_string(),
         caused_by: None,
         trace: None,
     };
@@ -26,7 +26,7 @@ fn struck(hard: bool) -> Message {
 
 #[tokio::test]
 async fn what_ends_the_process_is_the_only_dead_letter() {
-    let mut fleet = Fleet::prepare(&[]).await;
+    let mut fleet = Fleet::prepare(&[]).await.with_empty_databases().await;
     let (amqp, database) =
         (fleet.broker.amqp_url.clone(), fleet.database_url("shipping").to_owned());
     let settings = [("AMQP_URL", amqp.as_str()), ("DATABASE_URL", &database)];
@@ -34,9 +34,9 @@ async fn what_ends_the_process_is_the_only_dead_letter() {
     fleet.ready().await;
     assert!(fleet.take("fragile").stop().await.0.success());
 
-    let fatal = struck(true);
+    let fatal = struck(true, false);
     for number in 0..NEIGHBOURS {
-        fleet.broker.put(QUEUE, &struck(false)).await;
+        fleet.broker.put(QUEUE, &struck(false, false)).await;
         if number == NEIGHBOURS / 2 {
             fleet.broker.put(QUEUE, &fatal).await;
         }

@@ -1,8 +1,8 @@
 //! A failed message that neither its dead-letter nor its retry queue takes holds up no other one.
 
+use crate::poison::struck;
 use e2e::{Fleet, until};
-use messaging::{Env, Message, Outgoing, SystemEnv, header};
-use serde_json::json;
+use messaging::{Message, header};
 use sqlx::PgPool;
 use std::collections::BTreeSet;
 
@@ -10,27 +10,13 @@ const QUEUE: &str = "fragile.hammer-struck";
 const DEAD: &str = "fragile.hammer-struck.dlq";
 const NEIGHBOURS: i64 = 30;
 
-fn struck(cracks: bool) -> Message {
-    let order_id = SystemEnv.new_id();
-    let outgoing = Outgoing {
-        id: SystemEnv.new_id(),
-        event: "hammer.struck".into(),
-        version: 1,
-        order_id,
-        body: json!({ "order_id": order_id, "hard": false, "cracks": cracks }).to_string(),
-        caused_by: None,
-        trace: None,
-    };
-    outgoing.publication().message
-}
-
 fn poison() -> Message {
-    Message { body: b"{not json".to_vec(), ..struck(false) }
+    Message { body: b"{not json".to_vec(), ..struck(false, false) }
 }
 
 /// One service, whose database begins empty.
 async fn started() -> (Fleet, PgPool) {
-    let mut fleet = Fleet::prepare(&[]).await;
+    let mut fleet = Fleet::prepare(&[]).await.with_empty_databases().await;
     let (amqp, database) =
         (fleet.broker.amqp_url.clone(), fleet.database_url("shipping").to_owned());
     let settings = [("AMQP_URL", amqp.as_str()), ("DATABASE_URL", &database)];
@@ -42,14 +28,14 @@ async fn started() -> (Fleet, PgPool) {
 
 async fn put_neighbours(fleet: &Fleet) {
     for _ in 0..NEIGHBOURS {
-        fleet.broker.put(QUEUE, &struck(false)).await;
+        fleet.broker.put(QUEUE, &struck(false, false)).await;
     }
 }
 
 /// They take no more.
 async fn fill_dead_letters(fleet: &Fleet) {
     for _ in 0..2 {
-        fleet.broker.put(DEAD, &struck(false)).await;
+        fleet.broker.put(DEAD, &struck(false, false)).await;
     }
     fleet.broker.limit("[.]dlq$", 1).await;
 }
@@ -150,7 +136,7 @@ async fn what_no_queue_takes_is_held_and_others_are_handled() {
     for tier in ["fragile.retry.200ms", "fragile.retry.800ms"] {
         fleet.broker.delete_queue(tier).await;
     }
-    let culprits = [poison(), struck(true)];
+    let culprits = [poison(), struck(false, true)];
     for message in &culprits {
         fleet.broker.put(QUEUE, message).await;
     }

@@ -78,7 +78,7 @@ pub fn the_job_has_every_file_that_its_endpoints_name() {
     assert_eq!(endpoints["management_password"], "rabbitmq-admin.password");
 }
 
-/// RabbitMQ's AMQP takes nobody without a certificate.
+/// RabbitMQ's AMQP refuses a client without a certificate.
 #[test]
 fn the_operator_has_a_certificate_of_its_users_name() {
     let admin = imported(&secrets(), "admin.json");

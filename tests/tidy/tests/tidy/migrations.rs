@@ -42,7 +42,7 @@ fn an_index_on_a_table_with_rows_may_be_there_already() {
     );
 }
 
-/// The indexes of tables that are older than they, and that nobody can create first.
+/// Indexes of older tables that an operator cannot create before the migration.
 fn indexed_in_place(sql: &str) -> Vec<String> {
     let clauses = clauses(&code(sql));
     let clauses: Vec<Vec<&str>> =
