@@ -24,14 +24,24 @@ pub fn struck(hard: bool, cracks: bool) -> Message {
     outgoing.publication().message
 }
 
-#[tokio::test]
-async fn what_ends_the_process_is_the_only_dead_letter() {
+/// One service, whose database begins empty.
+pub async fn with_fragile() -> Fleet {
     let mut fleet = Fleet::prepare(&[]).await.with_empty_databases().await;
+    spawn_fragile(&mut fleet);
+    fleet.ready().await;
+    fleet
+}
+
+fn spawn_fragile(fleet: &mut Fleet) {
     let (amqp, database) =
         (fleet.broker.amqp_url.clone(), fleet.database_url("shipping").to_owned());
     let settings = [("AMQP_URL", amqp.as_str()), ("DATABASE_URL", &database)];
     fleet.spawn_as("fragile", "fragile", &settings);
-    fleet.ready().await;
+}
+
+#[tokio::test]
+async fn what_ends_the_process_is_the_only_dead_letter() {
+    let mut fleet = with_fragile().await;
     assert!(fleet.take("fragile").stop().await.0.success());
 
     let fatal = struck(true, false);
@@ -42,11 +52,11 @@ async fn what_ends_the_process_is_the_only_dead_letter() {
         }
     }
     for death in 1..=DEATHS {
-        fleet.spawn_as("fragile", "fragile", &settings);
+        spawn_fragile(&mut fleet);
         let status = fleet.take("fragile").ended().await;
         assert_eq!(status.signal(), Some(nix::libc::SIGABRT), "death {death}: {status}");
     }
-    fleet.spawn_as("fragile", "fragile", &settings);
+    spawn_fragile(&mut fleet);
     let dead = format!("{QUEUE}.dlq");
     until(|| async {
         let left = fleet.broker.ready(&[QUEUE.into(), dead.clone()]).await;

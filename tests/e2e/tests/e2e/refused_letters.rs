@@ -1,6 +1,6 @@
 //! A failed message that neither its dead-letter nor its retry queue takes holds up no other one.
 
-use crate::poison::struck;
+use crate::poison::{struck, with_fragile};
 use e2e::{Fleet, until};
 use messaging::{Message, header};
 use sqlx::PgPool;
@@ -14,14 +14,8 @@ fn poison() -> Message {
     Message { body: b"{not json".to_vec(), ..struck(false, false) }
 }
 
-/// One service, whose database begins empty.
 async fn started() -> (Fleet, PgPool) {
-    let mut fleet = Fleet::prepare(&[]).await.with_empty_databases().await;
-    let (amqp, database) =
-        (fleet.broker.amqp_url.clone(), fleet.database_url("shipping").to_owned());
-    let settings = [("AMQP_URL", amqp.as_str()), ("DATABASE_URL", &database)];
-    fleet.spawn_as("fragile", "fragile", &settings);
-    fleet.ready().await;
+    let fleet = with_fragile().await;
     let pool = fleet.pool("shipping").await;
     (fleet, pool)
 }
