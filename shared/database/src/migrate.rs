@@ -120,9 +120,7 @@ impl Migrator<'_> {
             .migration_err("cannot look for the schema's history", None)?;
         if is_there { self.get_applied_migrations(history).await } else { Ok(Vec::new()) }
     }
-}
 
-impl Migrator<'_> {
     async fn transact(&mut self, queries: &[&str]) -> Result<(), sqlx::Error> {
         let mut transaction = self.0.begin().await?;
         for query in queries {

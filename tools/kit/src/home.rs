@@ -284,11 +284,11 @@ mod tests {
         let ours = Uid::effective();
         if ours.is_root() {
             // Root could delete it.
-            let nobody = (65534, 65534);
+            let other = 65534;
             for path in [&dir, &held] {
-                chown(path, Some(nobody.0), Some(nobody.1)).unwrap();
+                chown(path, Some(other), Some(other)).unwrap();
             }
-            setfsuid(Uid::from_raw(nobody.0));
+            setfsuid(Uid::from_raw(other));
         }
         let failed = home.delete().await.unwrap_err();
         setfsuid(ours);

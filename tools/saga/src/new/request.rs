@@ -15,7 +15,7 @@ pub struct Request {
     pub says: Vec<String>,
 }
 
-/// Words of Rust and of Postgres, Rust's own crates, and logins that are somebody's already.
+/// Words of Rust and of Postgres, Rust's own crates, and logins that exist already.
 const TAKEN: [&str; 66] = [
     "abstract", "admin", "alloc", "as", "async", "await", "become", "box", "break", "const",
     "continue", "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn",
