@@ -141,18 +141,21 @@ impl Settings {
         Ok(Self { dotenv, ..settings })
     }
 
+    /// A variable of the environment, else of `.env`; empty is none.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = std::env::var(name).ok().or_else(|| self.dotenv.get(name).cloned());
+        value.filter(|value| !value.is_empty())
+    }
+
     /// Those of the running system, which may be made of containers.
     pub fn of_running() -> Result<Self> {
         let settings = Self::read()?;
-        let variable = |name: &str| {
-            let told = std::env::var(name).ok().or_else(|| settings.dotenv.get(name).cloned());
-            told.filter(|value| !value.is_empty())
-        };
-        let project = variable("COMPOSE_PROJECT_NAME").unwrap_or_else(|| PROJECT.to_owned());
+        let project = settings.variable("COMPOSE_PROJECT_NAME");
+        let project = project.unwrap_or_else(|| PROJECT.to_owned());
         let is_here = Home::new(&settings).is_there();
-        let is_open = variable("CLUSTER").is_none() && !is_here;
+        let is_open = settings.variable("CLUSTER").is_none() && !is_here;
         // What runs without containers has the usual ones.
-        let secrets = variable("SECRETS_DIR").filter(|_| !is_here);
+        let secrets = settings.variable("SECRETS_DIR").filter(|_| !is_here);
         let settings = match secrets {
             Some(folder) => settings.with_passwords(folder.as_ref())?,
             None => settings,

@@ -31,12 +31,19 @@ pub struct System {
     pub stock: Database<Stock>,
     pub shipments: Database<Shipments>,
     running: Mutex<BTreeMap<&'static str, Process>>,
+    /// Variables for the services, where the environment does not set them.
+    variables: BTreeMap<String, String>,
 }
 
 impl System {
-    /// Starts everything, and serves at this address until it is stopped.
-    pub async fn start(address: SocketAddr, traffic: u8) -> Result<Arc<Self>> {
-        let system = Arc::new(Self::default());
+    /// Starts everything with these variables, where the environment does not set them, and serves
+    /// at this address until it is stopped.
+    pub async fn start(
+        address: SocketAddr,
+        traffic: u8,
+        variables: BTreeMap<String, String>,
+    ) -> Result<Arc<Self>> {
+        let system = Arc::new(Self { variables, ..Self::default() });
         for service in [payment::NAME, inventory::NAME, shipping::NAME] {
             system.run_service(service).await;
         }
@@ -77,7 +84,7 @@ impl System {
     async fn start_payment(&self) -> Process {
         // What a killed process had claimed has no other owner.
         let _ = self.payments.put_back(Duration::ZERO, usize::MAX).await;
-        let settings: payment::Settings = from_environment();
+        let settings: payment::Settings = self.settings();
         let (reap_after, desk) = (settings.reap_after, Desk::new(Arc::new(Simulated), settings));
         let service = payment::reactions(PaymentStore::new(desk.dispatch()));
         let (mut process, context) = self.process(&service, &self.payments);
@@ -90,7 +97,7 @@ impl System {
     }
 
     async fn start_order(self: &Arc<Self>, address: SocketAddr, traffic: u8) -> Result<Process> {
-        let mut settings: order_page::Settings = from_environment();
+        let mut settings: order_page::Settings = self.settings();
         (settings.page.demo, settings.page.demo_traffic) = (true, traffic);
         settings.order.http.http_addr = address;
         let feeds = Feeds::with_capacity(settings.order.feed_bytes());
@@ -130,6 +137,19 @@ impl System {
         Router::new().route("/verify", get(async move || Json(verify(&system).await)))
     }
 
+    /// A service's own settings, with their defaults.
+    fn settings<T: Args>(&self) -> T {
+        let command = T::augment_args(Command::new("play")).mut_args(|setting| {
+            let variable = setting.get_env().and_then(|name| name.to_str());
+            match variable.and_then(|name| self.variables.get(name)) {
+                Some(value) => setting.default_value(&*value.clone().leak()),
+                None => setting,
+            }
+        });
+        let matches = command.get_matches_from(["play"]);
+        T::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     fn process<S, D>(
         &self,
         service: &Service<S>,
@@ -166,10 +186,4 @@ impl Controls for System {
         self.run_service(service).await;
         tracing::info!("{service} runs");
     }
-}
-
-/// The services' own settings: those of the environment, else the defaults.
-fn from_environment<T: Args>() -> T {
-    let matches = T::augment_args(Command::new("play")).get_matches_from(["play"]);
-    T::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

@@ -6,6 +6,8 @@ use std::process::{self, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use kit::home::Home;
+use kit::settings::Settings;
 use kit::verdict::report;
 
 use crate::cmd::{
@@ -83,6 +85,48 @@ pub async fn run() -> Result<ExitCode> {
         let is_verify = matches!(command, Command::Verify(_));
         return if is_verify { Ok(report(&Err(error), false)) } else { Err(error) };
     }
+    let looks_into_servers = command.looks_into_servers();
+    let done = dispatch(command).await;
+    if looks_into_servers {
+        tell_of_play().await;
+    }
+    done
+}
+
+impl Command {
+    /// Which `saga play` does not have.
+    const fn looks_into_servers(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop(_)
+                | Self::Down(_)
+                | Self::Status(_)
+                | Self::Urls(_)
+                | Self::Logs(_)
+                | Self::Doctor(_)
+                | Self::Why(_)
+                | Self::Dlq(_)
+                | Self::Replay(_)
+                | Self::Keys(_)
+                | Self::Audit(_)
+                | Self::Topology(_)
+        )
+    }
+}
+
+/// Says which commands are of use, where `saga play` runs and nothing else.
+async fn tell_of_play() {
+    let Ok(settings) = Settings::of_running() else { return };
+    let port = settings.order_http_port;
+    if !Home::new(&settings).is_there() && play::is_at(port).await {
+        eprintln!(
+            "saga: on port {port} runs `saga play`, which has no servers: `saga demo`, `order`, \
+             `tail` and `verify` look into it, Ctrl-C ends it"
+        );
+    }
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(command) => command.run().await,
         Command::Play(command) => command.run().await,

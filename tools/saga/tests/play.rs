@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use servers::{Process, Watchdog, ports};
 use std::{
     io::{BufRead, BufReader, Read},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -23,11 +24,13 @@ struct Play {
 impl Play {
     fn start() -> Self {
         let port = ports::free().unwrap();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("play");
+        std::fs::create_dir_all(&folder).unwrap();
+        // So that an order without a provider ends soon.
+        let settings = "PAYMENT_ATTEMPTS_MAX=3\nPAYMENT_RETRY_DELAY=3s\nDEMO_TRAFFIC=0\n";
+        std::fs::write(folder.join(".env"), settings).unwrap();
         let mut child = Self::command(&["play"], port)
-            // So that an order without a provider ends soon.
-            .env("PAYMENT_ATTEMPTS_MAX", "3")
-            .env("PAYMENT_RETRY_DELAY", "3s")
-            .env("DEMO_TRAFFIC", "0")
+            .current_dir(folder)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -130,10 +133,23 @@ async fn the_whole_system_plays_in_one_process_without_any_server() {
     assert_eq!(play.press("services/payment/start").await, 200);
     play.ends(&waits["order_id"], "CONFIRMED").await;
 
-    let mut verify = Play::command(&["verify", "--json"], port);
+    let metrics = play.http.get(format!("{}/metrics", play.url)).send().await.unwrap();
+    assert!(metrics.text().await.unwrap().contains("orders_placed_total"));
+
     // Where no system of servers can be.
-    verify.env("ORDER_DB_PORT", ports::free().unwrap().to_string());
-    let output = tokio::process::Command::from(verify).output().await.unwrap();
+    let nowhere = ["ORDER_DB_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT"]
+        .map(|name| (name, ports::free().unwrap().to_string()));
+    let ask = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::from(Play::command(arguments, port));
+        command.envs(nowhere.clone()).output().await.unwrap()
+    };
+    let list = ask(&["dlq", "list"]).await;
+    let complaint = String::from_utf8_lossy(&list.stderr);
+    assert!(!list.status.success() && complaint.contains("runs `saga play`"), "{complaint}");
+    // It keeps no state of checks.
+    let since = ask(&["verify", "--since-last"]).await;
+    assert_eq!(since.status.code(), Some(2), "{since:?}");
+    let output = ask(&["verify", "--json"]).await;
     assert!(output.status.success(), "{output:?}");
     let verdict = tidy::documented(&["play"], &String::from_utf8(output.stdout).unwrap());
     assert_eq!((&verdict["is_idle"], &verdict["violations"]), (&json!(true), &json!([])));

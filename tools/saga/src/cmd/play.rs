@@ -4,17 +4,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use kit::settings::Settings;
 use kit::stop::Stop;
 use kit::verdict::CANNOT_CHECK;
 use kit::{output, say};
 use play::{System, Verdict, verify};
 use servers::ports;
+use telemetry::Export;
 
 use crate::welcome;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const TRAFFIC_MAX: u8 = 20;
 
 /// Run the four services in this process, with the page, in memory: nothing to install
 ///
@@ -26,13 +29,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
   saga play --port 3005
   saga verify     every invariant, while it plays")]
 pub struct Play {
-    /// Where HTTP listens, on 127.0.0.1
-    #[arg(long, env = "ORDER_HTTP_PORT", default_value_t = 3001)]
-    port: u16,
-    /// Orders a second of all kinds while a page is open; 0: none
-    #[arg(long, env = "DEMO_TRAFFIC", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=20))]
-    traffic: u8,
+    /// Where HTTP listens, on 127.0.0.1 [default: $ORDER_HTTP_PORT, else 3001]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Orders a second of all kinds while a page is open, up to 20; 0: none [default:
+    /// $DEMO_TRAFFIC, else 1]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(TRAFFIC_MAX)))]
+    traffic: Option<u8>,
     /// Log filter: a level, or `crate=level` pairs
     #[arg(long, env = "LOG", default_value = "warn")]
     log: String,
@@ -45,11 +48,24 @@ impl Play {
     pub async fn run(self) -> Result<ExitCode> {
         let began = Instant::now();
         let mut stop = Stop::listen()?;
-        let port = self.port;
-        ensure!(ports::is_free(port), "port {port} is taken: choose another with --port");
+        let settings = Settings::read()?;
+        let port = self.port.unwrap_or(settings.order_http_port);
+        let traffic = match self.traffic {
+            Some(traffic) => traffic,
+            None => traffic(settings.variable("DEMO_TRAFFIC"))?,
+        };
+        ensure!(ports::is_free(port), ports::complaint(port, "ORDER_HTTP_PORT"));
         telemetry::logs(&self.log, telemetry::LogFormat::Text)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let system = System::start(address, self.traffic).await?;
+        telemetry::start(Export {
+            service: "saga play",
+            instance: port.to_string(),
+            endpoint: "",
+            certificate: None,
+            headers: None,
+            page: true,
+        })?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let system = System::start(address, traffic, settings.dotenv).await?;
         if self.json {
             eprintln!("saga: plays at http://{address}");
         } else {
@@ -68,15 +84,31 @@ impl Play {
     }
 }
 
+/// Orders a second, as the variable has them.
+fn traffic(value: Option<String>) -> Result<u8> {
+    let Some(value) = value else { return Ok(1) };
+    let traffic = value.parse().ok().filter(|traffic| *traffic <= TRAFFIC_MAX);
+    traffic.with_context(|| format!("DEMO_TRAFFIC={value} is not a number from 0 to {TRAFFIC_MAX}"))
+}
+
+/// Whether `saga play` serves here.
+pub async fn is_at(port: u16) -> bool {
+    asked(port).await.is_some()
+}
+
+/// It waits a moment for its system to be idle.
+async fn asked(port: u16) -> Option<Verdict> {
+    let http = https::plain().no_proxy().timeout(ANSWER_WITHIN).build().ok()?;
+    let answer = http.get(format!("http://127.0.0.1:{port}/verify")).send().await.ok()?;
+    answer.json().await.ok()
+}
+
 /// Checks the system that another process plays, if there is one: waits so long for it to be idle,
 /// and returns the exit code of `saga verify`.
 pub async fn check(port: u16, wait: Duration, json: bool) -> Option<ExitCode> {
-    let http = https::plain().no_proxy().timeout(ANSWER_WITHIN).build().ok()?;
     let began = Instant::now();
     let verdict = loop {
-        let asked = http.get(format!("http://127.0.0.1:{port}/verify")).send().await.ok()?;
-        let verdict: Verdict = asked.json().await.ok()?;
-        // It waits a moment itself.
+        let verdict = asked(port).await?;
         if verdict.is_idle || began.elapsed() >= wait {
             break verdict;
         }

@@ -66,7 +66,8 @@ impl Verify {
     async fn once(&mut self) -> ExitCode {
         let wait = Duration::from_secs(self.wait);
         let verdict = self.judge(wait).await;
-        if let (Err(_), None, Ok(settings)) = (&verdict, &self.places, Settings::of_running())
+        let can_play = !self.since_last && self.metrics.is_none() && self.places.is_none();
+        if let (Err(_), true, Ok(settings)) = (&verdict, can_play, Settings::of_running())
             && let Some(code) = play::check(settings.order_http_port, wait, self.json).await
         {
             return code;
