@@ -143,6 +143,13 @@ impl Broker {
         Ok(found)
     }
 
+    /// The number of dead letters that clients hold, by queue, as RabbitMQ counted last.
+    pub async fn held(&self) -> Result<BTreeMap<String, u64>> {
+        let queues = self.queues().await?.into_iter().filter(|queue| is_parking(&queue.name));
+        let held = queues.map(|queue| (queue.name, queue.messages_unacknowledged.unwrap_or(0)));
+        Ok(held.filter(|(_, count)| *count > 0).collect())
+    }
+
     pub const fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -5,7 +5,8 @@ mod import;
 mod line;
 mod pick;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use audit::{Broker, Databases, Endpoints};
@@ -14,6 +15,7 @@ use events::OrderId;
 use messaging::{Publication, Retention};
 use order::acts::{Act, Actor, acts_of, outcomes};
 use order::store;
+use tokio::time::sleep;
 
 use books::Books;
 
@@ -22,6 +24,9 @@ use crate::actor::ActorArgs;
 pub use import::How;
 pub use line::{Line, hex, value};
 pub use pick::Pick;
+
+/// A queue is counted every five seconds, and the counts are collected as often.
+const COUNTED_WITHIN: Duration = Duration::from_secs(11);
 
 pub struct DeadLetters {
     broker: Broker,
@@ -35,6 +40,20 @@ pub struct DeadLetters {
 pub async fn take(broker: &Broker, pick: &Pick, limit: usize) -> Result<Lease> {
     let queues = broker.parkings().await?.into_iter().filter(|queue| pick.looks_into(queue));
     Lease::take(broker.connection(), queues, limit, |letter| pick.fits(letter)).await
+}
+
+/// The number of dead letters that other commands hold, by queue. RabbitMQ counts every few
+/// seconds: so long it is asked again, since those that were held at its last count may be gone.
+pub async fn held(broker: &Broker, pick: &Pick) -> Result<BTreeMap<String, u64>> {
+    let began = Instant::now();
+    loop {
+        let mut held = broker.held().await?;
+        held.retain(|queue, _| pick.looks_into(queue));
+        if held.is_empty() || began.elapsed() > COUNTED_WITHIN {
+            return Ok(held);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 impl DeadLetters {
@@ -55,6 +74,10 @@ impl DeadLetters {
         let books = Books::new(databases);
         let post = Post::connect(&endpoints.amqp_url, "saga dlq").await?;
         Ok(Self { broker, books, post, retention: endpoints.retention(), by })
+    }
+
+    pub const fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     pub async fn take(&self, pick: &Pick, limit: usize) -> Result<Lease> {

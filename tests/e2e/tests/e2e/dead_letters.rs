@@ -1,7 +1,7 @@
 //! Dead letters are listed, replayed, repaired and purged, each once, whatever happens meanwhile.
 
-use dead_letters::{Done, FetchedMessages, Outcome};
-use e2e::{Fleet, PLENTY, Said, given_broker, mend, order, refuse, until};
+use dead_letters::{Done, Outcome};
+use e2e::{Fleet, PLENTY, Said, mend, order, refuse, until};
 use messaging::{Message, RetrySchedule, Topology, header};
 use saga_cli::dlq::{DeadLetters, Pick};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
     .await;
 }
 
-async fn with_dead_orders(number: u32) -> (Fleet, PgPool, Vec<Uuid>) {
+pub async fn with_dead_orders(number: u32) -> (Fleet, PgPool, Vec<Uuid>) {
     let fleet = Fleet::start().await;
     let stock = fleet.pool("inventory").await;
     let orders = die(&fleet, &stock, number).await;
@@ -360,31 +360,4 @@ async fn a_line_that_export_has_not_written_is_refused_before_anything_is_done()
     assert!(refused.code == Some(1) && refused.error.contains("line 2"), "{refused:?}");
     assert_eq!(ready(&fleet, DLQ).await, 1);
     fleet.close().await;
-}
-
-/// RabbitMQ hands out 2,000 at once; some are another operator's for now.
-#[tokio::test]
-async fn a_large_heap_is_taken_whole_and_given_back() {
-    let broker = given_broker().await;
-    let (connection, _channel) = broker.channel().await;
-    broker.fill("heap", 4_100).await;
-    let counts = async |wanted| {
-        until(|| async {
-            let there = broker.ready(&["heap".into()]).await[0];
-            if there == wanted { Ok(()) } else { Err(format!("{there}")) }
-        })
-        .await;
-    };
-    counts(4_100).await;
-    let others = FetchedMessages::take(&connection, "heap", 40).await.unwrap();
-    let rest = FetchedMessages::take(&connection, "heap", usize::MAX).await.unwrap();
-    let taken = others.messages.iter().chain(&rest.messages);
-    let bodies: Vec<_> = taken.map(|(_, message)| message.body.clone()).collect();
-    let expected: Vec<_> = (0..4_100).map(|number| number.to_string().into_bytes()).collect();
-    assert!(bodies == expected, "{} of 4,100, or in another order", bodies.len());
-    assert_eq!((others.left, rest.left), (4_060, 0));
-    others.give_back().await.unwrap();
-    rest.give_back().await.unwrap();
-    counts(4_100).await;
-    broker.delete().await;
 }

@@ -14,6 +14,7 @@ mod dead_letters;
 mod deadlines;
 mod endings;
 mod forgeries;
+mod held_letters;
 mod history;
 mod hostile;
 mod https;

@@ -153,20 +153,25 @@ impl DlqArgs {
         lease
     }
 
-    /// Nothing matches: that is a success only without a filter.
-    fn nothing(&self, pick: &Pick) -> ExitCode {
+    /// Nothing matches: that is a success only without a filter, and where no other command holds
+    /// dead letters.
+    async fn nothing(&self, pick: &Pick, broker: &Broker) -> Result<ExitCode> {
+        let held = dlq::held(broker, pick).await?;
         if self.json {
             output::json(&[(); 0]);
         }
+        if !held.is_empty() {
+            let held = held.iter().map(|(queue, count)| format!("{count} of {queue}"));
+            let held = held.collect::<Vec<_>>().join(", ");
+            eprintln!("saga: another command holds dead letters ({held}): retry once it has ended");
+            return Ok(ExitCode::FAILURE);
+        }
         if pick.is_everything() {
             eprintln!("saga: there are no dead letters");
-            return ExitCode::SUCCESS;
+            return Ok(ExitCode::SUCCESS);
         }
-        eprintln!(
-            "saga: no dead letter matches: see `saga dlq list`; another command may have fetched \
-             some, then retry"
-        );
-        ExitCode::FAILURE
+        eprintln!("saga: no dead letter matches: see `saga dlq list`");
+        Ok(ExitCode::FAILURE)
     }
 
     /// The outcome of each message, and the exit code for all.

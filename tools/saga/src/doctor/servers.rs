@@ -120,18 +120,20 @@ async fn users(settings: &Settings, endpoints: &Endpoints) -> Finding {
 
 async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
     let broker = Broker::connect(endpoints).await?;
-    let mut held = Vec::new();
+    let held = broker.held().await?.into_iter();
+    let mut found: Vec<_> =
+        held.map(|(queue, letters)| format!("{letters} of {queue} held by a command")).collect();
     for queue in broker.parkings().await? {
         let letters = broker.count(&queue).await?;
         if letters > 0 {
-            held.push(format!("{letters} in {queue}"));
+            found.push(format!("{letters} in {queue}"));
         }
     }
-    Ok(match held.is_empty() {
+    Ok(match found.is_empty() {
         true => Finding::fine("dead letters", "none"),
         false => {
             let mend = "`saga dlq list` shows why; `saga dlq replay` replays them";
-            Finding::odd("dead letters", held.join(", "), mend)
+            Finding::odd("dead letters", found.join(", "), mend)
         }
     })
 }

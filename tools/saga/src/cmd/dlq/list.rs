@@ -27,15 +27,15 @@ struct Heap {
 }
 
 pub async fn list(args: &DlqArgs) -> Result<ExitCode> {
-    let (_connected, lease) = args.look(&Pick::default()).await?;
+    let (broker, lease) = args.look(&Pick::default()).await?;
     let heaps = heaps(&lease.letters(), &lease.unseen);
     lease.give_back().await?;
+    if heaps.is_empty() {
+        return args.nothing(&Pick::default(), &broker).await;
+    }
     if args.json {
         output::json(&heaps);
         return Ok(ExitCode::SUCCESS);
-    }
-    if heaps.is_empty() {
-        return Ok(args.nothing(&Pick::default()));
     }
     let mut table = Table::new(&["queue", "count", "oldest (UTC)", "reason"]);
     for heap in heaps {
@@ -75,7 +75,7 @@ pub async fn show(args: &DlqArgs, pick: &Pick) -> Result<ExitCode> {
     let lease = args.take(&letters, pick).await?;
     if lease.taken.is_empty() {
         lease.give_back().await?;
-        return Ok(args.nothing(pick));
+        return args.nothing(pick, letters.broker()).await;
     }
     let (shown, statuses) = (lease.letters(), letters.statuses(&lease.letters()).await?);
     let plans = letters.judge(&shown).await?;

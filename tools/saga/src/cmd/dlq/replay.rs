@@ -93,7 +93,7 @@ async fn with_hand(
     let mut letters = args.connect().await?;
     let lease = args.take(&letters, &pick).await?;
     let ended = match lease.taken.is_empty() {
-        true => Ok(args.nothing(&pick)),
+        true => args.nothing(&pick, letters.broker()).await,
         false => act(&mut letters, &lease).await,
     };
     let given_back = lease.give_back().await;

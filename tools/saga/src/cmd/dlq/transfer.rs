@@ -41,7 +41,7 @@ pub struct Import {
 impl Export {
     pub async fn run(self, args: &DlqArgs) -> Result<ExitCode> {
         let pick = Pick::from(self.which);
-        let (_connected, lease) = args.look(&pick).await?;
+        let (broker, lease) = args.look(&pick).await?;
         let lines =
             lease.letters().into_iter().map(|letter| serde_json::to_string(&Line::of(letter)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
@@ -50,7 +50,7 @@ impl Export {
         }
         lease.give_back().await?;
         if lines.is_empty() {
-            return Ok(args.nothing(&pick));
+            return args.nothing(&pick, &broker).await;
         }
         let Some(path) = self.to else {
             lines.iter().for_each(output::line);
