@@ -32,7 +32,6 @@ const ABOUT: &str = "Looks into a choreographed order saga: four services that c
 /// Longer lists and waits are cut to these.
 const EVENTS_MAX: u32 = 500;
 const SECONDS_MAX: u32 = 60;
-const LETTERS_MAX: u32 = 100;
 
 /// Serve agents: orders, dead letters and checks as tools (MCP, by stdin and stdout)
 ///
@@ -118,6 +117,10 @@ impl Mcp {
         } else {
             ACTS.iter().for_each(|act| tool_router.remove_route(act));
         }
+        // It examines this machine, where those endpoints need not be.
+        if self.places.is_some() {
+            tool_router.remove_route("doctor");
+        }
         let server = Server { settings: self, tool_router };
         let streams = (file(&stdin())?, file(&stdout())?);
         server.serve(streams).await?.waiting().await?;
@@ -157,12 +160,17 @@ impl Mcp {
         }
         let output = command.output().await?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if text.is_empty() && !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Ok(CallToolResult::error(vec![ContentBlock::text(why)]));
         }
         let structured = serde_json::from_str(&text).ok().filter(Value::is_object);
-        let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+        let mut told = vec![ContentBlock::text(text)];
+        // Such as: more than was read.
+        if !why.is_empty() {
+            told.push(ContentBlock::text(why));
+        }
+        let mut result = CallToolResult::success(told);
         result.structured_content = structured;
         Ok(result)
     }
@@ -223,10 +231,7 @@ impl Server {
         Parameters(Letters { order }): Parameters<Letters>,
     ) -> CallToolResult {
         match order {
-            Some(order) => {
-                let (order, limit) = (format!("--order={order}"), format!("--limit={LETTERS_MAX}"));
-                self.read(&["dlq", "show", &order, &limit]).await
-            }
+            Some(order) => self.read(&["dlq", "show", &format!("--order={order}")]).await,
             None => self.read(&["dlq", "list"]).await,
         }
     }
