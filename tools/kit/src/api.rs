@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use events::{EventId, Item, Money, OrderId};
 use order::keys::ApiKey;
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
@@ -136,6 +136,8 @@ impl Api {
     /// Over https, the service's certificate is from an authority in this file, or from one that
     /// the machine trusts.
     pub fn trusting(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let is_address = Url::parse(url).is_ok_and(|url| url.has_host());
+        ensure!(is_address, "{url:?} is no address, such as http://127.0.0.1:3001");
         let client = https::client(url, ca_file)
             .with_context(|| format!("ORDER_CA_FILE is to verify the order service at {url}"))?;
         Ok(Self::with(url, client)?)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::OrderId;
-use kit::api::{Api, Filter, Happened, Order, Page};
+use kit::api::{Api, Filter, Happened, Order, Page, Step};
 use kit::output;
 use kit::target::Target;
 use uuid::Uuid;
@@ -31,15 +31,21 @@ enum Command {
     Place(place::Place),
     /// Show an order with its timeline
     Get {
+        /// Its whole id
+        #[arg(value_parser = order_id)]
         order: OrderId,
     },
     List(List),
     /// Show an order's steps as they come, to its end
     Watch {
+        /// Its whole id
+        #[arg(value_parser = order_id)]
         order: OrderId,
     },
     /// Ask for an order to be cancelled
     Cancel {
+        /// Its whole id
+        #[arg(value_parser = order_id)]
         order: OrderId,
         /// Why; recorded with an operator's cancel
         #[arg(long)]
@@ -61,6 +67,10 @@ struct List {
     /// Go on where a list before has ended
     #[arg(long)]
     cursor: Option<String>,
+}
+
+fn order_id(text: &str) -> Result<OrderId, &'static str> {
+    text.parse().map_err(|_| "it is no whole id; `saga why` finds an order by a part of its id")
 }
 
 impl OrderCommand {
@@ -138,10 +148,16 @@ fn show(order: &Order) {
 
 /// Prints each step as it comes.
 async fn watch(api: &Api, order: OrderId, json: bool) -> Result<()> {
+    watch_from(api, order, None, json).await
+}
+
+/// Those after this one, by which the times are told.
+async fn watch_from(api: &Api, order: OrderId, shown: Option<&Step>, json: bool) -> Result<()> {
     let mut steps = api.follow(order).await?;
-    let mut placed = None;
+    let mut placed = shown.map(|step| step.at);
     while let Some(happened) = steps.next().await? {
         match happened {
+            Happened::Step(step) if shown.is_some_and(|shown| shown.event_id == step.event_id) => {}
             Happened::Step(step) if json => output::line(serde_json::to_string(&step)?),
             Happened::Step(step) => {
                 let placed = *placed.get_or_insert(step.at);

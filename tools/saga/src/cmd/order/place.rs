@@ -10,18 +10,18 @@ use kit::scenario::Scenario;
 use kit::target::product;
 use uuid::Uuid;
 
-use super::{show, watch};
+use super::{show, watch_from};
 
 /// Place an order
 #[derive(Args)]
 pub struct Place {
-    /// A product's UUID, or its last digits: 1, 2, 3 and 4 are the demo's
+    /// A product's UUID, or its last digits: 1, 2, 3 and 4 are the demo's [default: 1]
     #[arg(long, value_parser = product, conflicts_with_all = ["item", "scenario"])]
     product: Option<ProductId>,
-    /// How many of it
+    /// How many of it [default: 1]
     #[arg(long, conflicts_with_all = ["item", "scenario"])]
     quantity: Option<u32>,
-    /// The price of one
+    /// The price of one [default: 49.90]
     #[arg(long, conflicts_with_all = ["item", "scenario"])]
     price: Option<Money>,
     /// PRODUCT:QUANTITY:PRICE, for several in one order
@@ -31,6 +31,7 @@ pub struct Place {
     /// card_slow to see the saga fail and wait
     #[arg(long, default_value = "credit_card", conflicts_with = "scenario")]
     method: String,
+    /// The customer's UUID [default: the demo's]
     #[arg(long)]
     customer: Option<Uuid>,
     /// An order that ends in a certain way
@@ -62,7 +63,9 @@ impl Place {
             Ok(())
         };
         if self.watch {
-            tokio::try_join!(cancels, watch(api, order.order_id, json))?;
+            // As text, the first step is shown already.
+            let shown = order.timeline.first().filter(|_| !json);
+            tokio::try_join!(cancels, watch_from(api, order.order_id, shown, json))?;
         } else {
             cancels.await?;
         }
