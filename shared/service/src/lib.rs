@@ -156,6 +156,19 @@ pub struct Tuning {
     pub outbox_memory: usize,
 }
 
+/// As the services' own settings have them by default.
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            schedule: RetrySchedule::default(),
+            retention: Retention::default(),
+            queue_type: QueueType::default(),
+            batch_max: 128,
+            outbox_memory: 4 << 20,
+        }
+    }
+}
+
 impl<S: Store> Service<S> {
     pub fn new(name: &'static str, store: S) -> Self {
         Self { name, store: Arc::new(store), queues: Vec::new(), chassis: Chassis::standard() }

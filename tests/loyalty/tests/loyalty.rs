@@ -7,12 +7,12 @@ use database::{
 use events::{Event, Item, Money, OrderCreated, OrderId, PaymentApproved, ProductId};
 use loyalty::{PointsGiven, Settings};
 use messaging::{
-    Broker, Confirm, MemoryBroker, Outgoing, QueueType, Retention, RetrySchedule, Session,
-    SystemEnv, Topology, header, queue_name,
+    Broker, Confirm, MemoryBroker, Outgoing, RetrySchedule, Session, SystemEnv, Topology, header,
+    queue_name,
 };
 use reaction::Said;
-use service::{Running, Tuning};
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use service::testing::{running, until};
+use std::{path::PathBuf, thread, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Boots the service, does the test, and stops it.
@@ -24,21 +24,7 @@ async fn while_it_runs_on(pool: PgPool, broker: &MemoryBroker, test: impl AsyncF
     let settings = Settings { expire_every: Duration::from_millis(50) };
     let service = loyalty::service(&settings).unwrap();
     let stop = CancellationToken::new();
-    let around = Running {
-        pool: pool.clone(),
-        history: Retention::days(7),
-        broker: Arc::new(broker.clone()),
-        env: SystemEnv::shared(),
-        tuning: Tuning {
-            schedule: RetrySchedule::default(),
-            retention: Retention::default(),
-            queue_type: QueueType::default(),
-            batch_max: 100,
-            outbox_memory: 1 << 20,
-        },
-        health_file: health_file(),
-        stop: stop.clone(),
-    };
+    let around = running(&pool, broker.clone(), health_file(), &stop);
     let running = async { service.run(around).await.unwrap() };
     let tested = async {
         test(&pool).await;
@@ -81,15 +67,6 @@ async fn approve(broker: &MemoryBroker) -> Outgoing {
     let confirms = publisher.publish(&[approved.publication()]).await.unwrap();
     assert_eq!(confirms, [Confirm::Stored]);
     approved
-}
-
-async fn until(what: &str, happened: impl AsyncFn() -> bool) {
-    let bound = tokio::time::timeout(Duration::from_secs(20), async {
-        while !happened().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(bound.await.is_ok(), "within 20 seconds: {what}");
 }
 
 /// A broker at which payment has spoken to those that listen; loyalty does, and has never run.

@@ -19,9 +19,7 @@ use memory_stores::{
     payment::{PaymentStore, Payments},
     shipping::{ShipmentStore, Shipments},
 };
-use messaging::{
-    Broker, Env, MemoryBroker, QueueShape, QueueType, Retention, RetrySchedule, Store, Topology,
-};
+use messaging::{Broker, Env, MemoryBroker, QueueShape, RetrySchedule, Store, Topology};
 use order::{Deadline, Placing};
 use payment::Desk;
 use service::{Clock, Context, Service, Tuning};
@@ -224,14 +222,7 @@ impl Fleet {
             false => clock.clone(),
         };
         let batch_max = self.chaos.among(&[1, 3, 100]);
-        let (retention, queue_type) = (Retention::default(), QueueType::default());
-        let tuning = Tuning {
-            schedule: RetrySchedule::default(),
-            retention,
-            queue_type,
-            batch_max,
-            outbox_memory: 1 << 20,
-        };
+        let tuning = Tuning { batch_max, outbox_memory: 1 << 20, ..Tuning::default() };
         let broker: Arc<dyn Broker> = Arc::new(wire);
         let (mut process, context) = Process::start(service, disk, broker, env, tuning);
         process.tasks.spawn(look_at_clock(clock, disk.clone()));

@@ -12,16 +12,13 @@ use memory_stores::{
     payment::{PaymentStore, Payments},
     shipping::{ShipmentStore, Shipments},
 };
-use messaging::{Broker, Env, MemoryBroker, QueueType, Retention, RetrySchedule, Store, SystemEnv};
+use messaging::{Broker, Env, MemoryBroker, Store, SystemEnv};
 use order::{Deadline, Feeds, Placing, http::App, keys::Keys};
 use order_page::{Acting, Controls, Mounted, mount};
 use payment::{ChargeRepository, Desk, Simulated};
 use service::{Context, Service, Tuning, http::Server};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
-
-/// As the services' own default.
-const BATCH_MAX: usize = 128;
 
 #[derive(Default)]
 pub struct System {
@@ -161,14 +158,7 @@ impl System {
     {
         let broker: Arc<dyn Broker> = Arc::new(self.broker.clone());
         let env: Arc<dyn Env> = SystemEnv::shared();
-        let tuning = Tuning {
-            schedule: RetrySchedule::default(),
-            retention: Retention::default(),
-            queue_type: QueueType::default(),
-            batch_max: BATCH_MAX,
-            outbox_memory: 1 << 20,
-        };
-        Process::start(service, database, broker, env, tuning)
+        Process::start(service, database, broker, env, Tuning::default())
     }
 }
 

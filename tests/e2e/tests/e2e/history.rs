@@ -1,15 +1,15 @@
 //! A fifth service joins later, and `saga replay` gives it the events that it missed: each is
 //! handled once, and no other service gets any.
 
-use crate::dead_letters::{DLQ, QUEUE as DEAD_HERE, TABLE, die, exported, holds};
+use crate::dead_letters::{DLQ, QUEUE as DEAD_HERE, TABLE, die, exported};
 use database::{PgPool, testing::throwaway};
 use e2e::{Fleet, PLENTY, Said, mend, order, until};
 use loyalty::Settings;
-use messaging::{QueueType, RabbitMq, Retention, RetrySchedule, SystemEnv, header};
+use messaging::{RabbitMq, header};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service::{Running, Tuning};
-use std::{process::Stdio, sync::Arc, time::Duration};
+use service::testing::running;
+use std::{process::Stdio, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const QUEUE: &str = "loyalty.payment-approved";
@@ -20,21 +20,8 @@ const BEFORE: i64 = 30;
 pub async fn with_loyalty(fleet: &Fleet, pool: PgPool, test: impl AsyncFnOnce(&PgPool)) {
     let settings = Settings { expire_every: Duration::from_hours(1) };
     let stop = CancellationToken::new();
-    let around = Running {
-        pool: pool.clone(),
-        history: Retention::days(7),
-        broker: Arc::new(RabbitMq::new(&fleet.broker.amqp_url, 100).unwrap()),
-        env: SystemEnv::shared(),
-        tuning: Tuning {
-            schedule: RetrySchedule::default(),
-            retention: Retention::default(),
-            queue_type: QueueType::default(),
-            batch_max: 100,
-            outbox_memory: 1 << 20,
-        },
-        health_file: fleet.file("loyalty.health"),
-        stop: stop.clone(),
-    };
+    let broker = RabbitMq::new(&fleet.broker.amqp_url, 100).unwrap();
+    let around = running(&pool, broker, fleet.file("loyalty.health"), &stop);
     let running = async { loyalty::service(&settings).unwrap().run(around).await.unwrap() };
     let tested = async {
         test(&pool).await;
@@ -171,7 +158,7 @@ async fn an_event_that_was_repaired_is_not_handled_by_a_replay_and_a_purged_one_
     let replay = ["replay", "--to", DEAD_HERE, "--since", "oldest", "--json"];
     assert_eq!(fleet.saga(&replay).await.json()["replayed"], 2);
     assert_eq!(fleet.ends(purged).await["status"], "CONFIRMED");
-    holds(&fleet, DLQ, 1).await;
+    fleet.holds(DLQ, 1).await;
     let refused = fleet.broker.drain(DLQ).await.pop().unwrap();
     assert_eq!(refused.id, Some(mends[0].old.to_string()));
     let why = refused.text(header::REASON).unwrap();
