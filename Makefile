@@ -1,5 +1,5 @@
-# Every target is one line over the `saga` command, or over `lab`, which loads, measures and breaks the
-# system; `make` alone lists them.
+# Builds the system, and runs it by the command `saga`; `lab` loads, measures and breaks it. `make` alone
+# lists the targets.
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SAGA    := $(TARGET)/release/saga
@@ -30,7 +30,8 @@ TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run --test-
 
 # What looks into a system of containers does so from one of them: no Rust is needed, and none built.
 IS_HERE = $(wildcard $(or $(SAGA_HOME),.run)/.saga)
-CONTAINERS = $(if $(IS_HERE),,$(shell $(COMPOSE) ps --all --quiet order 2>/dev/null))
+# Docker is asked once, at the first use.
+CONTAINERS = $(eval CONTAINERS := $(if $(IS_HERE),,$(shell $(COMPOSE) ps --all --quiet order 2>/dev/null)))$(CONTAINERS)
 OPERATE = $(if $(CONTAINERS),$(COMPOSE) saga,$(SAGA))
 RUNNING = $(filter $(SAGA),$(OPERATE))
 
@@ -73,7 +74,7 @@ logs: $$(RUNNING) ## follow the services' logs
 doctor: $(SAGA) ## diagnose this machine and the running system
 	@$(SAGA) doctor
 
-docker-up: ## the same in containers, by Docker alone (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted; CLUSTER=3)
+docker-up: ## start everything in containers, by Docker alone (OBSERVE=1: with dashboards, alerts and traces; TLS=1: encrypted; CLUSTER=3)
 	@$(COMPOSE) start
 
 docker-down: ## remove the containers and their data
@@ -167,7 +168,7 @@ picture: $(SAGA) ## draw the README's picture anew, from orders of the running s
 
 ci: lint test ## what CI runs
 
-# Only when it is missing: what runs can be stopped whatever the code looks like by now.
+# Built only when missing, so that `make stop` works while the code does not compile.
 $(SAGA):
 	$(RELEASE)
 $(LAB):
