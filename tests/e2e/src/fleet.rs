@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 pub use kit::settings::SERVICES;
 
-const LADDER_MS: [u64; 3] = [200, 400, 800];
+const RETRY_DELAYS_MS: [u64; 3] = [200, 400, 800];
 
 pub struct Fleet {
     pub http: Client,
@@ -92,17 +92,15 @@ impl Fleet {
     /// Everything but the services, on servers of its own: plain ones, or such as take only
     /// encrypted connections of known clients.
     pub async fn prepare_on_own_servers(root: Option<PathBuf>, is_encrypted: bool) -> Self {
-        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
-        let folder = folder();
-        watchdog.deletes(&folder).expect("the watchdog listens");
+        let (folder, watchdog) = scratch_folder();
         let tls = is_encrypted.then(|| certificates(&folder));
         let (rabbit, postgres) = tokio::try_join!(
-            scratch::rabbitmq_with(&folder, &watchdog, root, tls.as_ref()),
-            scratch::postgres_with(&folder, &watchdog, tls.as_ref())
+            scratch::rabbitmq(&folder, &watchdog, root, tls.as_ref()),
+            scratch::postgres(&folder, &watchdog, tls.as_ref())
         )
         .expect("the servers start");
         let urls = (postgres.superuser_url(), rabbit.url(), scratch::management_url(&rabbit));
-        let mut fleet = Self::on_with(urls, folder, watchdog, &[], tls).await;
+        let mut fleet = Self::on(urls, folder, watchdog, &[], tls).await;
         fleet.own_rabbit = Some(rabbit);
         fleet.own_postgres = Some(postgres);
         fleet
@@ -112,39 +110,27 @@ impl Fleet {
     pub async fn start_on(release: &str, settings: &[(&str, &str)]) -> Option<Self> {
         let roots = crate::process::target().join("../rabbitmq");
         let root = release::rabbitmq_or_skip(&roots, release).await?;
-        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
-        let folder = folder();
-        watchdog.deletes(&folder).expect("the watchdog listens");
-        let rabbit = scratch::rabbitmq(&folder, &watchdog, Some(root)).await.expect("it starts");
+        let (folder, watchdog) = scratch_folder();
+        let rabbit = scratch::rabbitmq(&folder, &watchdog, Some(root), None).await;
+        let rabbit = rabbit.expect("it starts");
         let urls = (given(TEST_POSTGRES_URL), rabbit.url(), scratch::management_url(&rabbit));
-        let mut fleet = Self::on(urls, folder, watchdog, settings).await;
+        let mut fleet = Self::on(urls, folder, watchdog, settings, None).await;
         fleet.own_rabbit = Some(rabbit);
         Some(fleet.launch().await)
     }
 
     /// Everything but the services.
     pub async fn prepare(settings: &[(&str, &str)]) -> Self {
-        let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
-        let folder = folder();
-        watchdog.deletes(&folder).expect("the watchdog listens");
+        let (folder, watchdog) = scratch_folder();
         let urls = (
             given(TEST_POSTGRES_URL),
             given("TEST_AMQP_URL"),
             given("TEST_RABBITMQ_MANAGEMENT_URL"),
         );
-        Self::on(urls, folder, watchdog, settings).await
+        Self::on(urls, folder, watchdog, settings, None).await
     }
 
     async fn on(
-        urls: (String, String, String),
-        folder: PathBuf,
-        watchdog: Arc<Watchdog>,
-        settings: &[(&str, &str)],
-    ) -> Self {
-        Self::on_with(urls, folder, watchdog, settings, None).await
-    }
-
-    async fn on_with(
         (postgres, amqp, management): (String, String, String),
         folder: PathBuf,
         watchdog: Arc<Watchdog>,
@@ -160,7 +146,7 @@ impl Fleet {
         let mut usual = BTreeMap::from([
             ("HTTP_ADDR".into(), format!("127.0.0.1:{port}")),
             // Short, so that no test waits long for a retry or for the reaper.
-            ("RETRY_DELAYS".into(), LADDER_MS.map(|ms| format!("{ms}ms")).join(",")),
+            ("RETRY_DELAYS".into(), RETRY_DELAYS_MS.map(|ms| format!("{ms}ms")).join(",")),
             ("PAYMENT_GATEWAY_URL".into(), "simulated".into()),
             ("PAYMENT_GATEWAY_TIMEOUT".into(), "1s".into()),
             ("PAYMENT_REAP_AFTER".into(), "2s".into()),
@@ -321,7 +307,7 @@ fn certificates(folder: &Path) -> Certificates {
 }
 
 fn schedule() -> RetrySchedule {
-    RetrySchedule::new(LADDER_MS.map(Duration::from_millis).into())
+    RetrySchedule::new(RETRY_DELAYS_MS.map(Duration::from_millis).into())
 }
 
 fn given(name: &str) -> String {
@@ -330,7 +316,15 @@ fn given(name: &str) -> String {
     })
 }
 
-/// Of a test's own.
+/// A folder of a test's own, which is deleted with it.
+pub fn scratch_folder() -> (PathBuf, Arc<Watchdog>) {
+    let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
+    let folder = folder();
+    watchdog.deletes(&folder).expect("the watchdog listens");
+    (folder, watchdog)
+}
+
+/// A folder of a test's own.
 pub fn folder() -> PathBuf {
     let folder = crate::process::target().join("e2e").join(SystemEnv.new_id().simple().to_string());
     std::fs::create_dir_all(&folder).expect("a folder can be made");

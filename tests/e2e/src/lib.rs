@@ -21,7 +21,7 @@ pub use clock::WrongClock;
 pub use collector::{Collector, Span};
 pub use command::{Said, saga};
 pub use fault::{mend, refuse};
-pub use fleet::{Fleet, SERVICES, folder, given_broker};
+pub use fleet::{Fleet, SERVICES, folder, given_broker, scratch_folder};
 pub use https_server::HttpsServer;
 pub use issuer::{Issuer, TokenKey, token};
 pub use orders::{LIMITED, OVERSIZED, Order, PLENTY, SOLD_OUT, order, product};

@@ -134,10 +134,10 @@ impl<D: Clone + Default + Send + Sync + 'static> MessageStore for Disk<D> {
             self.chaos.step(self.place, "begin", &about).await;
             self.fails("cannot note", &about)?;
             let mut answers = answers.await?;
-            let news = answers.iter().filter(|seen_before| **seen_before == Seen::New).count();
+            let news = answers.iter().filter(|seen| **seen == Seen::New).count();
             self.chaos.handled.fetch_add(news as u64, Ordering::Relaxed);
-            for (place, seen_before) in answers.iter_mut().enumerate() {
-                *seen_before = match *seen_before {
+            for (place, seen) in answers.iter_mut().enumerate() {
+                *seen = match *seen {
                     Seen::Before if self.chaos.is_broken(Mutant::HandlesAgain) => Seen::New,
                     Seen::Before if again.contains(&place) => Seen::New,
                     Seen::Forged if self.chaos.is_broken(Mutant::IgnoresForgeries) => Seen::Before,

@@ -22,12 +22,8 @@ ALTER ROLE postgres PASSWORD 'SCRAM-SHA-256$1:cXVhZHJpbGxlLXRlc3RzIQ=='
   '$lA1w3ejQKuNdy+go9p0H/3sC1RhnVHsA4lxyguI8M0M='
   ':gt6A93Eg1OQA4S0ng+Ok7HRMyk/mes1/8bRtzGiQrh0=';";
 
-pub async fn postgres(dir: &Path, watchdog: &Arc<Watchdog>) -> Result<Postgres> {
-    postgres_with(dir, watchdog, None).await
-}
-
-/// With these certificates, it takes only encrypted connections.
-pub async fn postgres_with(
+/// With certificates, it takes only encrypted connections.
+pub async fn postgres(
     dir: &Path,
     watchdog: &Arc<Watchdog>,
     tls: Option<&Certificates>,
@@ -51,17 +47,9 @@ pub async fn make_cheaper(server: &Postgres) -> Result<()> {
     server.sql(CHEAPER).await.map(drop)
 }
 
-/// `root` is the directory to take RabbitMQ from, if not from the machine.
+/// `root` is the directory to take RabbitMQ from, if not from the machine. With certificates, it
+/// takes only encrypted connections.
 pub async fn rabbitmq(
-    dir: &Path,
-    watchdog: &Arc<Watchdog>,
-    root: Option<PathBuf>,
-) -> Result<RabbitMq> {
-    rabbitmq_with(dir, watchdog, root, None).await
-}
-
-/// With these certificates, it takes only encrypted connections.
-pub async fn rabbitmq_with(
     dir: &Path,
     watchdog: &Arc<Watchdog>,
     root: Option<PathBuf>,

@@ -1,11 +1,49 @@
-//! Waits until the queues are empty, and reads the rows that are left then.
+//! Waits for queues, outboxes and logs, and reads the rows that are left then.
 
 use super::{Fleet, schedule};
 use crate::until;
 use futures::future::join_all;
-use messaging::{QueueShape, Topology};
+use messaging::{Message, QueueShape, Topology, dead_letters};
 
 impl Fleet {
+    /// Waits until a queue has so many ready messages.
+    pub async fn holds(&self, queue: &str, wanted: u32) {
+        until(|| async {
+            let there = self.broker.ready(&[queue.into()]).await[0];
+            if there == wanted { Ok(()) } else { Err(format!("{queue} holds {there}")) }
+        })
+        .await;
+    }
+
+    /// Waits for a dead letter of this queue, and takes it.
+    pub async fn dead_letter(&self, queue: &str) -> Message {
+        until(|| async {
+            let mut dead = self.broker.drain(&dead_letters(queue)).await;
+            dead.pop().ok_or_else(|| "no dead letter".into())
+        })
+        .await
+    }
+
+    /// Waits until one event of a service is in its outbox, because no queue takes it.
+    pub async fn is_unroutable(&self, service: &str) {
+        let pool = self.pool(service).await;
+        let query = "SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'";
+        until(|| async {
+            let waiting: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.expect("a count");
+            if waiting == 1 { Ok(()) } else { Err(format!("{waiting} wait in the outbox")) }
+        })
+        .await;
+    }
+
+    /// Waits until a process has logged this.
+    pub async fn logs(&self, process: &str, text: &str) {
+        until(|| async {
+            let log = self.process(process).log();
+            if log.contains(text) { Ok(()) } else { Err(format!("no {text:?} in\n{log}")) }
+        })
+        .await;
+    }
+
     /// The rows of the four services, without their idempotency tables.
     pub async fn tables(&self) -> Vec<String> {
         let tables = [

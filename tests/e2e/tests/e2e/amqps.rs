@@ -1,7 +1,7 @@
 //! Encrypted links to a real RabbitMQ that wants a certificate of its clients: the login by it,
 //! everything that must be refused, and files that change.
 
-use e2e::{BrokerView, Fleet, folder};
+use e2e::{BrokerView, Fleet, scratch_folder};
 use messaging::{
     Broker, BrokerError, Confirm, Message, Publication, RabbitMq, RetrySchedule, Session, Topology,
 };
@@ -22,13 +22,11 @@ struct Stage {
 
 impl Stage {
     async fn new(root: Option<PathBuf>) -> Self {
-        let watchdog = Arc::new(Watchdog::start().unwrap());
-        let folder = folder();
-        watchdog.deletes(&folder).unwrap();
+        let (folder, watchdog) = scratch_folder();
         let authority = Authority::new().unwrap();
         let (dir, logins) = (folder.join("certificates"), ["admin", "nobody"]);
         let certificates = Certificates::signed_by(&authority, &dir, &NAMES, &logins).unwrap();
-        let rabbit = scratch::rabbitmq_with(&folder, &watchdog, root, Some(&certificates));
+        let rabbit = scratch::rabbitmq(&folder, &watchdog, root, Some(&certificates));
         let rabbit = rabbit.await.unwrap();
         let (url, management) = (rabbit.url(), scratch::management_url(&rabbit));
         let view = BrokerView::create_with(&url, &management, "tls", Some(&certificates)).await;

@@ -1,21 +1,13 @@
 //! A provider that asks who calls, by https: it is called by those who may, and its refusals are no
 //! answers.
 
-use e2e::{Fleet, PLENTY, folder, free_address, order, until};
+use e2e::{Fleet, PLENTY, folder, free_address, order};
 use futures::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use std::{fs, path::PathBuf};
 
 const PAUSE: (&str, &str) = ("PAYMENT_BREAKER_PAUSE", "500ms");
-
-async fn logs(fleet: &Fleet, process: &str, line: &str) {
-    until(|| async {
-        let log = fleet.process(process).log();
-        if log.contains(line) { Ok(()) } else { Err(log) }
-    })
-    .await;
-}
 
 /// The files of an authority, and of a certificate of localhost with its key.
 fn certificates() -> [String; 3] {
@@ -56,7 +48,7 @@ async fn a_provider_is_called_by_https_and_only_where_its_certificate_is_known()
     let calls = fleet.provider().total("calls").await;
     let second = fleet.place(&wish).await;
     let why = format!("not from an authority of PAYMENT_GATEWAY_CA_FILE={other}:");
-    logs(&fleet, "trustless", &why).await;
+    fleet.logs("trustless", &why).await;
     assert_eq!(fleet.get(second).await["status"], "PENDING");
     assert_eq!(fleet.provider().total("calls").await, calls);
     fleet.take("trustless").kill();
@@ -77,9 +69,9 @@ async fn charges_wait_while_the_credentials_are_refused_and_go_on_with_new_ones(
     let mut fleet = fleet.launch().await;
     let wish = order("pix", PLENTY, 1);
     let orders = join_all((0..30).map(|_| fleet.place(&wish))).await;
-    logs(&fleet, "payment", "the provider does not accept our credentials").await;
-    logs(&fleet, "payment", "check PAYMENT_GATEWAY_TOKEN_FILE").await;
-    logs(&fleet, "payment", "circuit breaker open").await;
+    fleet.logs("payment", "the provider does not accept our credentials").await;
+    fleet.logs("payment", "check PAYMENT_GATEWAY_TOKEN_FILE").await;
+    fleet.logs("payment", "circuit breaker open").await;
     let cancelled = fleet.place(&wish).await;
     assert_eq!(fleet.cancel(cancelled).await, 202);
     // It probes, and finds itself refused, as long as that takes.
@@ -121,7 +113,7 @@ async fn calls_are_signed_and_the_key_changes_while_the_provider_knows_two() {
     assert_eq!(fleet.provider().total("refused").await, 0);
     fleet.provider().behave(json!({"hmac_keys": ["2026-02:another key"]})).await;
     let waiting = fleet.place(&order("pix", PLENTY, 1)).await;
-    logs(&fleet, "payment", "check PAYMENT_GATEWAY_HMAC_KEY_FILE").await;
+    fleet.logs("payment", "check PAYMENT_GATEWAY_HMAC_KEY_FILE").await;
     assert_eq!(fleet.get(waiting).await["status"], "PENDING");
     fs::write(&file, "2026-02:another key").unwrap();
     assert_eq!(fleet.ends(waiting).await["status"], "CONFIRMED");

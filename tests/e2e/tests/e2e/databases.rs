@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use database::{Limits, PgPool, PlainConnection, hopeless};
-use e2e::{folder, until};
+use e2e::{scratch_folder, until};
 use servers::{Certificates, Postgres, Watchdog, certificates::Authority, scratch};
 use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,13 +22,11 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let watchdog = Arc::new(Watchdog::start().unwrap());
-        let folder = folder();
-        watchdog.deletes(&folder).unwrap();
+        let (folder, watchdog) = scratch_folder();
         let authority = Authority::new().unwrap();
         let (dir, logins) = (folder.join("certificates"), ["postgres", "nobody"]);
         let certificates = Certificates::signed_by(&authority, &dir, &NAMES, &logins).unwrap();
-        let postgres = scratch::postgres_with(&folder, &watchdog, Some(&certificates)).await;
+        let postgres = scratch::postgres(&folder, &watchdog, Some(&certificates)).await;
         let postgres = postgres.unwrap();
         Self { authority, certificates, folder, postgres, _watchdog: watchdog }
     }

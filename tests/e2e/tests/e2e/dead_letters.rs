@@ -1,7 +1,7 @@
 //! Dead letters are listed, replayed, repaired and purged, each once, whatever happens meanwhile.
 
 use dead_letters::{Done, Outcome};
-use e2e::{Fleet, PLENTY, Said, mend, order, refuse, until};
+use e2e::{Fleet, PLENTY, Said, mend, order, refuse};
 use messaging::{Message, RetrySchedule, Topology, header};
 use saga_cli::dlq::{DeadLetters, Pick};
 use serde_json::Value;
@@ -15,14 +15,6 @@ pub const TABLE: &str = "reservation_items";
 
 pub async fn ready(fleet: &Fleet, queue: &str) -> u32 {
     fleet.broker.ready(&[queue.into()]).await[0]
-}
-
-pub async fn holds(fleet: &Fleet, queue: &str, wanted: u32) {
-    until(|| async {
-        let there = ready(fleet, queue).await;
-        if there == wanted { Ok(()) } else { Err(format!("{queue} holds {there}")) }
-    })
-    .await;
 }
 
 pub async fn with_dead_orders(number: u32) -> (Fleet, PgPool, Vec<Uuid>) {
@@ -39,7 +31,7 @@ pub async fn die(fleet: &Fleet, stock: &PgPool, number: u32) -> Vec<Uuid> {
     for _ in 0..number {
         orders.push(fleet.place(&order("pix", PLENTY, 7)).await);
     }
-    holds(fleet, DLQ, number).await;
+    fleet.holds(DLQ, number).await;
     orders
 }
 
@@ -118,7 +110,7 @@ async fn a_replay_that_dies_before_it_acknowledges_has_one_effect() {
     let hand = dying.take(&Pick::default(), 10).await.unwrap();
     assert_eq!(dying.send_back(&[(&hand.taken[0].letter, QUEUE)]).await, [Ok(())]);
     drop((hand, dying));
-    holds(&fleet, DLQ, 1).await;
+    fleet.holds(DLQ, 1).await;
     assert_eq!(fleet.ends(orders[0]).await["status"], "CONFIRMED");
     let states = fleet.tables().await;
 
@@ -167,7 +159,7 @@ async fn what_rabbitmq_does_not_take_stays_a_dead_letter() {
         ..Message::default()
     };
     fleet.broker.put("order.payment-failed", &poison.with(header::VERSION, 1)).await;
-    holds(&fleet, "order.payment-failed.dlq", 1).await;
+    fleet.holds("order.payment-failed.dlq", 1).await;
     let shown = fleet.saga(&["dlq", "show", "order.payment-failed"]).await;
     assert!(shown.out.contains(r"\xff\x1b[2J"), "{shown:?}");
 
@@ -177,7 +169,7 @@ async fn what_rabbitmq_does_not_take_stays_a_dead_letter() {
     assert_eq!((partly.code, told(&partly)), (Some(3), vec!["failed".into(), "replayed".into()]));
     assert!(partly.out.contains("there is no queue inventory.payment-approved"), "{partly:?}");
     assert_eq!(ready(&fleet, DLQ).await, 1);
-    holds(&fleet, "order.payment-failed.dlq", 1).await;
+    fleet.holds("order.payment-failed.dlq", 1).await;
     let again = fleet.saga(&["dlq", "show", "order.payment-failed", "--json"]).await.json();
     assert_eq!(again[0]["headers"]["replayed"], 1, "{again}");
 
@@ -275,7 +267,7 @@ async fn a_repaired_message_goes_on_once_as_another_event() {
     // Replayed by the live page, or by hand in RabbitMQ's own page: neither knows of the repair.
     letter.message = letter.for_replay(dead_letters::now());
     fleet.broker.put(QUEUE, &letter.message).await;
-    holds(&fleet, DLQ, 1).await;
+    fleet.holds(DLQ, 1).await;
     let refused = fleet.broker.drain(DLQ).await.pop().unwrap();
     assert!(refused.text(header::REASON).unwrap().contains(&new), "{refused:?}");
     let twice = fleet.saga(&["dlq", "import", &six, "--replay", "--json"]).await;
@@ -324,7 +316,7 @@ async fn what_is_older_than_the_idempotency_keys_goes_on_under_a_new_id_only() {
     let id = uuid::Builder::from_unix_timestamp_millis(LONG_AGO_MS, &[1; 10]).into_uuid();
     old.id = Some(id.to_string());
     fleet.broker.put(QUEUE, &old).await;
-    holds(&fleet, DLQ, 1).await;
+    fleet.holds(DLQ, 1).await;
     assert_eq!(handled(&stock, &id.to_string()).await, 0);
     let expired = fleet.saga(&["dlq", "list", "--json"]).await;
     assert!(expired.out.contains("expired: published on 2023-11-14"), "{expired:?}");

@@ -51,26 +51,19 @@ async fn an_outage_of_order_itself_cancels_nothing() {
     fleet.reaches(id, "PAYMENT_APPROVED").await;
     fleet.take("order").kill();
     fleet.spawn("inventory");
-    let told = ["order.shipping-scheduled".to_owned()];
-    until(|| async {
-        match fleet.broker.ready(&told).await[0] {
-            1 => Ok(()),
-            _ => Err("shipping has not said it".into()),
-        }
-    })
-    .await;
+    fleet.holds("order.shipping-scheduled", 1).await;
     sleep(OVERDUE).await;
     // Order cannot consume for a while yet, and its deadline job runs meanwhile.
     let pool = fleet.pool("order").await;
-    let mut consumers_stopped = pool.begin().await.unwrap();
+    let mut inbox_lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE")
-        .execute(&mut *consumers_stopped)
+        .execute(&mut *inbox_lock)
         .await
         .unwrap();
     fleet.spawn_as("order", "order", &[DEADLINE]);
     fleet.ready().await;
     sleep(OVERDUE).await;
-    consumers_stopped.rollback().await.unwrap();
+    inbox_lock.rollback().await.unwrap();
     let ended = fleet.ends(id).await;
     assert_eq!((ended["status"].as_str(), cancel_requests(&ended).len()), (Some("CONFIRMED"), 0));
     fleet.drained().await;

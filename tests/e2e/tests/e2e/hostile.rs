@@ -101,11 +101,7 @@ async fn an_unreadable_letter_is_exported_and_comes_back_with_properties_of_its_
     let body = format!(r#"{{"order_id":"{id}","reason":"declined","attempts":1}}"#);
     let mut raw = publisher(&fleet).await;
     raw.publish("", queue.as_bytes(), &no_id.properties.bytes(), body.as_bytes()).await.unwrap();
-    until(|| async {
-        let there = fleet.broker.ready(&[dead_letters(queue)]).await;
-        if there == [1] { Ok(()) } else { Err(format!("{there:?}")) }
-    })
-    .await;
+    fleet.holds(&dead_letters(queue), 1).await;
     let replayed = fleet.saga(&["dlq", "replay", queue, "--json"]).await;
     assert_eq!(replayed.json()[0]["outcome"], "refused", "{replayed:?}");
     let exported = fleet.saga(&["dlq", "export", queue]).await;

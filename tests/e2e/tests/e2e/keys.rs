@@ -1,6 +1,6 @@
 //! Keys, roles and acts on the real binaries: by `saga`, by HTTP, and by the page.
 
-use crate::dead_letters::{DLQ, QUEUE, TABLE, die, holds};
+use crate::dead_letters::{DLQ, QUEUE, TABLE, die};
 use e2e::{Collector, Fleet, PLENTY, mend, order, until};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -86,7 +86,7 @@ async fn an_act_leaves_a_row_a_line_and_a_span() {
         let said = fleet.saga(arguments).await;
         assert_eq!(said.code, Some(0), "{said:?}");
     }
-    holds(&fleet, DLQ, 1).await;
+    fleet.holds(DLQ, 1).await;
     let user = fleet.saga(&["dlq", "replay", "--order", &third]).await;
     assert_eq!(user.code, Some(0), "{user:?}");
     // What is only looked at is no act.

@@ -1,8 +1,11 @@
 //! Messages that arrive twice, are malformed, or have no subscriber.
 
+use crate::metrics::{page, value};
+use crate::why::{place, told};
 use e2e::{Fleet, OVERSIZED, PLENTY, SOLD_OUT, order, until};
 use events::{Event, PaymentApproved, SAGA};
-use messaging::{Message, header, queue_name};
+use messaging::{header, queue_name};
+use saga_cli::why::{Place, Report};
 
 #[tokio::test]
 async fn a_second_delivery_of_every_event_has_no_effect() {
@@ -58,39 +61,9 @@ async fn other_bytes_under_a_known_id_are_dead() {
     let mut forged = approved.expect("it was said");
     forged.body.push(b' ');
     fleet.broker.put("inventory.payment-approved", &forged).await;
-    let dead = until(|| async {
-        let mut dead = fleet.broker.drain("inventory.payment-approved.dlq").await;
-        dead.pop().ok_or_else(|| "no dead letter".into())
-    })
-    .await;
+    let dead = fleet.dead_letter("inventory.payment-approved").await;
     assert!(dead.text(header::REASON).unwrap().contains("another body"), "{dead:?}");
     fleet.verify().await;
-    fleet.close().await;
-}
-
-#[tokio::test]
-async fn poison_goes_to_the_dead_letters_and_everything_else_flows() {
-    let fleet = Fleet::start().await;
-    let queue = queue_name("inventory", PaymentApproved::NAME);
-    let poison = Message {
-        id: Some("not-a-uuid".into()),
-        kind: Some(PaymentApproved::NAME.into()),
-        body: b"{\"broken\":".to_vec(),
-        ..Message::default()
-    }
-    .with(header::VERSION, 1);
-    fleet.broker.put(&queue, &poison).await;
-    let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
-    let dead_queue = messaging::dead_letters(&queue);
-    let dead = until(|| async {
-        let mut dead = fleet.broker.drain(&dead_queue).await;
-        dead.pop().ok_or_else(|| "no dead letter".into())
-    })
-    .await;
-    assert_eq!((&dead.id, &dead.body), (&poison.id, &poison.body));
-    assert!(dead.text(header::REASON).unwrap().contains("not a UUID of version 7"));
-    assert_eq!(dead.text(header::QUEUE), Some(queue));
     fleet.close().await;
 }
 
@@ -101,11 +74,7 @@ async fn what_no_history_allows_is_dead_at_once() {
     let released = reaction::Said::new(&events::InventoryReleased { order_id: nobody });
     let released = messaging::Outgoing::new(&messaging::SystemEnv, released, None).publication();
     fleet.broker.publish(&released).await;
-    let dead = until(|| async {
-        let mut dead = fleet.broker.drain("payment.inventory-released.dlq").await;
-        dead.pop().ok_or_else(|| "no dead letter".into())
-    })
-    .await;
+    let dead = fleet.dead_letter("payment.inventory-released").await;
     assert!(dead.text(header::REASON).unwrap().contains("this order was never charged"));
     assert_eq!(dead.number(header::ATTEMPT), Some(0));
     fleet.close().await;
@@ -117,14 +86,14 @@ async fn an_event_that_no_queue_hears_waits_in_the_outbox_until_one_does() {
     let way = ("payment.order-created", "order.exchange", "order.created");
     fleet.broker.unbind(way.0, way.1, way.2).await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    let pool = fleet.pool("order").await;
+    fleet.is_unroutable("order").await;
+    let waits =
+        |report: &Report| matches!(place(report), Some(Place::Outbox { last_error: Some(_), .. }));
+    assert_eq!(told(&fleet, id, waits).await.missing.len(), 1);
     until(|| async {
-        let waiting: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-        if waiting == 1 { Ok(()) } else { Err(format!("{waiting} wait")) }
+        let page = page(&fleet).await;
+        let (count, age) = (value(&page, "outbox_events"), value(&page, "outbox_oldest_seconds"));
+        if count == Some(1.0) && age >= Some(1.0) { Ok(()) } else { Err(page) }
     })
     .await;
     assert_eq!(fleet.get(id).await["status"], "PENDING");

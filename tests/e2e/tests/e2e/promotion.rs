@@ -2,7 +2,7 @@
 //! return.
 
 use database::{Limits, PgPool};
-use e2e::{folder, until};
+use e2e::{scratch_folder, until};
 use servers::{Lifetime, Postgres, PostgresConfig, Replication, Watchdog, ports};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -37,9 +37,7 @@ async fn count(server: &Postgres) -> i64 {
 
 #[tokio::test]
 async fn a_pool_follows_the_promotion_and_never_writes_to_the_old_primary() {
-    let watchdog = Arc::new(Watchdog::start().expect("a watchdog starts"));
-    let folder = folder();
-    watchdog.deletes(&folder).expect("the watchdog listens");
+    let (folder, watchdog) = scratch_folder();
     let (one, other) = (server(&folder, "one", &watchdog), server(&folder, "other", &watchdog));
     let hosts = format!("127.0.0.1:{},127.0.0.1:{}", one.port, other.port);
     let url = format!("postgres://orders:orders@{hosts}/orders?target_session_attrs=read-write");

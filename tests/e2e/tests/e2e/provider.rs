@@ -39,14 +39,6 @@ async fn is_in_doubt(pool: &PgPool, order: Uuid) {
     .await;
 }
 
-async fn logs(fleet: &Fleet, process: &str, line: &str) {
-    until(|| async {
-        let log = fleet.process(process).log();
-        if log.contains(line) { Ok(()) } else { Err(log) }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn an_outage_costs_no_order_however_long_it_lasts() {
     let settings = [("PAYMENT_BREAKER_PAUSE", "500ms")];
@@ -57,7 +49,7 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
     let wish = order("pix", PLENTY, 1);
     let mut orders = join_all((0..60).map(|_| fleet.place(&wish))).await;
     for replica in ["payment", "payment-2"] {
-        logs(&fleet, replica, "the provider is failing").await;
+        fleet.logs(replica, "the provider is failing").await;
     }
     orders.extend(join_all((0..12).map(|_| fleet.place(&wish))).await);
     // Both replicas probe twice a second, for longer than all the delays between five tries
@@ -72,7 +64,7 @@ async fn an_outage_costs_no_order_however_long_it_lasts() {
         assert_eq!(fleet.ends(*id).await["status"], "CONFIRMED");
     }
     for replica in ["payment", "payment-2"] {
-        logs(&fleet, replica, "circuit breaker half-open").await;
+        fleet.logs(replica, "circuit breaker half-open").await;
     }
     assert_eq!(fleet.provider().total("charges").await, 72);
     fleet.verify().await;
@@ -86,7 +78,7 @@ async fn orders_that_are_bound_to_fail_do_so_even_where_there_are_no_others() {
     let fleet = Fleet::start_with_provider(&[("PAYMENT_BREAKER_PAUSE", "500ms")]).await;
     let wish = order("card_unavailable", PLENTY, 1);
     let orders = join_all((0..30).map(|_| fleet.place(&wish))).await;
-    logs(&fleet, "payment", "the provider is failing").await;
+    fleet.logs("payment", "the provider is failing").await;
     for id in &orders {
         assert_eq!(fleet.ends(*id).await["status"], "PAYMENT_FAILED");
     }
@@ -217,21 +209,12 @@ async fn before_the_verdict_is_written(fleet: &mut Fleet) {
 }
 
 async fn before_the_event_is_published(fleet: &mut Fleet) {
-    let pool = fleet.pool("payment").await;
     let ways = ["inventory.payment-approved", "order.payment-approved"];
     for queue in ways {
         fleet.broker.unbind(queue, "payment.exchange", "payment.approved").await;
     }
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    until(|| async {
-        let unsent: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE last_error LIKE 'unroutable%'")
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-        if unsent == 1 { Ok(()) } else { Err(format!("{unsent} wait in the outbox")) }
-    })
-    .await;
+    fleet.is_unroutable("payment").await;
     fleet.take("payment").kill();
     for queue in ways {
         fleet.broker.bind(queue, "payment.exchange", "payment.approved").await;
@@ -249,7 +232,7 @@ async fn a_refund_is_asked_for_until_the_provider_is_there_and_given_once() {
     fleet.reaches(id, "PAYMENT_APPROVED").await;
     fleet.provider().behave(json!({"down": true})).await;
     fleet.spawn("inventory");
-    logs(&fleet, "payment", "refund still failing").await;
+    fleet.logs("payment", "refund still failing").await;
     assert_eq!(fleet.get(id).await["status"], "INVENTORY_FAILED");
     fleet.provider().behave(json!({"down": false, "hang_up": true})).await;
     fleet.provider().counts("refunds", 1).await;
@@ -287,7 +270,7 @@ async fn a_request_that_the_provider_refuses_waits_until_somebody_mends_it() {
     fleet.spawn_as("payment", "astray", &[("PAYMENT_GATEWAY_URL", &format!("{provider}/astray"))]);
     fleet.ready().await;
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
-    logs(&fleet, "astray", "check PAYMENT_GATEWAY_URL").await;
+    fleet.logs("astray", "check PAYMENT_GATEWAY_URL").await;
     assert_eq!(fleet.get(id).await["status"], "PENDING");
     assert!(fleet.take("astray").stop().await.0.success());
     // The next try would be in a minute.

@@ -43,20 +43,6 @@ async fn handled(pool: &PgPool, expected: i64) {
     .await;
 }
 
-/// Waits until so many lie there.
-async fn lie(fleet: &Fleet, queue: &str, expected: u32) {
-    until(|| async {
-        let count = fleet.broker.ready(&[queue.into()]).await[0];
-        if count == expected { Ok(()) } else { Err(format!("{count} of {expected} in {queue}")) }
-    })
-    .await;
-}
-
-fn log_has(fleet: &Fleet, text: &str) -> Result<(), String> {
-    let log = fleet.process("fragile").log();
-    if log.contains(text) { Ok(()) } else { Err(format!("no {text:?} in\n{log}")) }
-}
-
 /// Stops the service. Returns what it leaves in its queue; its session has never ended before.
 async fn left_behind(fleet: &mut Fleet) -> Vec<Message> {
     let process = fleet.take("fragile");
@@ -75,7 +61,7 @@ async fn a_dead_letter_waits_until_its_queue_takes_it_and_others_are_handled() {
     put_neighbours(&fleet).await;
     handled(&pool, NEIGHBOURS).await;
     let told = "fragile.hammer-struck.dlq refuses failed messages: they wait";
-    until(|| async { log_has(&fleet, told) }).await;
+    fleet.logs("fragile", told).await;
     put_neighbours(&fleet).await;
     handled(&pool, 2 * NEIGHBOURS).await;
     assert_eq!(fleet.broker.ready(&[DEAD.into()]).await, [2]);
@@ -89,10 +75,11 @@ async fn a_dead_letter_waits_until_its_queue_takes_it_and_others_are_handled() {
 
     // There is room again.
     fleet.broker.drain(DEAD).await;
-    lie(&fleet, DEAD, 1).await;
+    fleet.holds(DEAD, 1).await;
     assert_eq!(broker.count(DEAD).await.unwrap(), 1);
     let letter = fleet.broker.drain(DEAD).await.swap_remove(0);
     assert_eq!((&letter.id, &letter.body), (&poison.id, &poison.body));
+    assert_eq!(letter.text(header::QUEUE).as_deref(), Some(QUEUE));
     let why = letter.text(header::REASON).unwrap_or_default();
     assert!(why.contains("not a valid hammer.struck"), "{why}");
     assert_eq!(letter.number(header::ATTEMPT), Some(0));
@@ -111,13 +98,13 @@ async fn without_its_queue_a_dead_letter_waits_and_others_are_handled() {
     fleet.broker.put(QUEUE, &poison).await;
     put_neighbours(&fleet).await;
     handled(&pool, NEIGHBOURS).await;
-    until(|| async { log_has(&fleet, "fragile.hammer-struck.dlq refuses failed messages") }).await;
+    fleet.logs("fragile", "fragile.hammer-struck.dlq refuses failed messages").await;
     put_neighbours(&fleet).await;
     handled(&pool, 2 * NEIGHBOURS).await;
 
     fleet.broker.fill(DEAD, 0).await;
     fleet.broker.bind(DEAD, "fragile.dlx", DEAD).await;
-    lie(&fleet, DEAD, 1).await;
+    fleet.holds(DEAD, 1).await;
     assert_eq!(fleet.broker.drain(DEAD).await[0].id, poison.id);
     assert_eq!(left_behind(&mut fleet).await, []);
     fleet.close().await;
@@ -137,14 +124,14 @@ async fn what_no_queue_takes_is_held_and_others_are_handled() {
     put_neighbours(&fleet).await;
     handled(&pool, NEIGHBOURS).await;
     let told = "fragile.hammer-struck.dlq refuses failed messages: they stay unacknowledged";
-    until(|| async { log_has(&fleet, told) }).await;
+    fleet.logs("fragile", told).await;
     put_neighbours(&fleet).await;
     handled(&pool, 2 * NEIGHBOURS).await;
     assert_eq!(fleet.broker.ready(&[DEAD.into()]).await, [2]);
 
     // The limit ends, and no message leaves.
     fleet.broker.end_limit().await;
-    lie(&fleet, DEAD, 4).await;
+    fleet.holds(DEAD, 4).await;
     let letters = fleet.broker.drain(DEAD).await.into_iter();
     let ids: BTreeSet<_> = letters.skip(2).map(|letter| letter.id).collect();
     assert_eq!(ids, culprits.map(|culprit| culprit.id).into());

@@ -1,11 +1,11 @@
 //! Messages that fail transiently pass the retry tiers of a real broker, and succeed or become dead
 //! letters.
 
-use e2e::{Fleet, OVERSIZED, PLENTY, mend, order, refuse, until};
+use e2e::{Fleet, OVERSIZED, PLENTY, mend, order, refuse};
 use messaging::header;
 
 #[tokio::test]
-async fn a_message_that_cannot_be_saved_is_dead_after_the_last_rung_and_its_replay_is_handled() {
+async fn a_message_that_cannot_be_saved_is_dead_after_the_last_tier_and_its_replay_is_handled() {
     let fleet = Fleet::start().await;
     let stock = fleet.pool("inventory").await;
     refuse(&stock, "reservation_items", "quantity <> 7").await;
@@ -14,11 +14,7 @@ async fn a_message_that_cannot_be_saved_is_dead_after_the_last_rung_and_its_repl
     assert_eq!(fleet.ends(neighbour).await["status"], "CONFIRMED");
 
     let queue = "inventory.payment-approved";
-    let dead = until(|| async {
-        let mut dead = fleet.broker.drain(&messaging::dead_letters(queue)).await;
-        dead.pop().ok_or_else(|| "no dead letter".into())
-    })
-    .await;
+    let dead = fleet.dead_letter(queue).await;
     assert_eq!(dead.correlation_id, Some(culprit.to_string()));
     assert_eq!(dead.number(header::ATTEMPT), Some(4), "the first try and three tiers");
     assert!(dead.text(header::REASON).unwrap().contains("fault"), "{dead:?}");
@@ -41,11 +37,7 @@ async fn a_compensation_is_tried_until_it_succeeds() {
     let id = fleet.place(&order("pix", OVERSIZED, 1)).await;
     fleet.reaches(id, "SHIPPING_FAILED").await;
     // The tiers are 200, 400 and 800 ms: more failures than tiers means that the top one repeats.
-    until(|| async {
-        let log = fleet.process("inventory").log();
-        if log.contains("failures=6") { Ok(()) } else { Err(log) }
-    })
-    .await;
+    fleet.logs("inventory", "failures=6").await;
     mend(&stock, "reservations").await;
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
     assert_eq!(fleet.broker.drain("inventory.shipping-failed.dlq").await, []);

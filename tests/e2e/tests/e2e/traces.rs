@@ -1,6 +1,6 @@
 //! Each order is one trace, whatever its ending; without a collector no order is lost.
 
-use e2e::{Collector, Fleet, OVERSIZED, PLENTY, SERVICES, Span, order, until};
+use e2e::{Collector, Fleet, OVERSIZED, PLENTY, SERVICES, Span, mend, order, refuse, until};
 use messaging::header;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -102,8 +102,7 @@ async fn a_compensation_is_in_the_trace_with_every_try_of_it() {
     let collector = Collector::start().await;
     let fleet = fleet_that_tells(&collector).await;
     let stock = fleet.pool("inventory").await;
-    let refuse = "ALTER TABLE reservations ADD CONSTRAINT fault CHECK (status <> 'RELEASED')";
-    sqlx::query(refuse).execute(&stock).await.unwrap();
+    refuse(&stock, "reservations", "status <> 'RELEASED'").await;
     let id = fleet.place(&order("card_flaky", OVERSIZED, 1)).await;
     let failed = |span: &Span| span.name == "process shipping.failed" && span.failed;
     until(|| async {
@@ -111,7 +110,7 @@ async fn a_compensation_is_in_the_trace_with_every_try_of_it() {
         if count >= 2 { Ok(()) } else { Err(format!("{count} failures are told")) }
     })
     .await;
-    sqlx::query("ALTER TABLE reservations DROP CONSTRAINT fault").execute(&stock).await.unwrap();
+    mend(&stock, "reservations").await;
     assert_eq!(fleet.ends(id).await["status"], "CANCELLED");
 
     let tried = "inventory: process shipping.failed < shipping: publish shipping.failed";

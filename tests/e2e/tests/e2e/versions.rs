@@ -1,7 +1,7 @@
 //! Runs the saga on RabbitMQ versions newer than the machine's own, with least-privilege users:
 //! endings, retries, dead letters and the page work as on the machine's version.
 
-use crate::dead_letters::{DLQ, QUEUE, TABLE, die, holds, ready};
+use crate::dead_letters::{DLQ, QUEUE, TABLE, die, ready};
 use e2e::{Fleet, OVERSIZED, PLENTY, SERVICES, SOLD_OUT, mend, order, until};
 use messaging::{Message, RetrySchedule, Topology};
 use serde_json::json;
@@ -89,11 +89,11 @@ async fn a_consumer_that_was_cancelled_is_opened_again(fleet: &mut Fleet) {
     let id = fleet.place(&order("pix", PLENTY, 1)).await;
     // The message has been requeued: the consumer is cancelled, though RabbitMQ 4.3.6 still counts
     // it.
-    holds(fleet, QUEUE, 1).await;
+    fleet.holds(QUEUE, 1).await;
     patience(fleet, 60_000).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut *lock).await.unwrap();
     assert_eq!(fleet.ends(id).await["status"], "CONFIRMED");
-    holds(fleet, QUEUE, 0).await;
+    fleet.holds(QUEUE, 0).await;
     let log = fleet.process("inventory").log();
     assert!(log.contains("it ended a consumer"), "{log}");
     fleet.ready().await;

@@ -1,4 +1,4 @@
-use e2e::{PLENTY, mend, order, refuse, until};
+use e2e::{PLENTY, mend, order, refuse};
 use page::Stage;
 
 const TABLE: &str = "reservation_items";
@@ -75,11 +75,7 @@ async fn a_dead_letter_is_shown_judged_and_replayed() {
     tab.click("[data-deed=dry-run]").await;
     tab.says("#letters .fate", "would go to inventory.payment-approved").await;
     // Reading changes nothing; the page itself may hold the message just now.
-    until(|| async {
-        let there = fleet.broker.ready(&[DLQ.into()]).await[0];
-        if there == 1 { Ok(()) } else { Err(format!("{there} lie there")) }
-    })
-    .await;
+    fleet.holds(DLQ, 1).await;
 
     mend(&stock, TABLE).await;
     tab.click("[data-deed=replay]").await;

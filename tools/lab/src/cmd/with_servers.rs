@@ -50,8 +50,8 @@ impl WithServers {
                 Some(name) => Some(release::rabbitmq(Path::new(release::FOLDER), name).await?),
                 None => None,
             };
-            let postgres = scratch::postgres(&dir, &watchdog);
-            let rabbit = scratch::rabbitmq(&dir, &watchdog, root.clone());
+            let postgres = scratch::postgres(&dir, &watchdog, None);
+            let rabbit = scratch::rabbitmq(&dir, &watchdog, root.clone(), None);
             let (postgres, rabbit) = tokio::try_join!(postgres, rabbit)?;
             if !self.as_usual {
                 scratch::make_cheaper(&postgres).await?;
