@@ -38,14 +38,14 @@ pub type KeepProgress = for<'a> fn(&'a mut PlainConnection, &'a str) -> Reading<
 pub struct Readers {
     /// By service.
     pub rows: &'static [(&'static str, ReadRows)],
-    /// Of order.
+    /// These four read and write order's database.
     pub open: ReadOpen,
     pub nth_last: NthLast,
     pub progress: ReadProgress,
     pub keep_progress: KeepProgress,
     /// The steps of the services beside the saga.
     pub add_ons: &'static [Step],
-    /// Of inventory.
+    /// Reads inventory's database.
     pub products: ReadProducts,
 }
 

@@ -210,9 +210,9 @@ struct RabbitDeliveries {
     node: Node,
     channel: LinkChannel,
     queue: String,
-    /// Of the deliveries handed out and not yet acknowledged, in order.
+    /// The tags of deliveries that are handed out and not yet acknowledged, in order.
     unacked: Vec<u64>,
-    /// Of the deliveries that cannot be read, and are to be rejected.
+    /// The tags of deliveries that cannot be read, and are to be rejected.
     unreadable: Vec<u64>,
 }
 

@@ -43,7 +43,7 @@ impl Retry {
         self.steady();
     }
 
-    /// Logs what may be the end of failures: the next one is told again.
+    /// Logs a recovery that may not last: the pauses stay as long, and the next failure is logged.
     pub fn goes_on(&mut self, what: &str) {
         if self.failures > 0 {
             tracing::info!(after_failures = self.failures, "{what}");
@@ -51,7 +51,7 @@ impl Retry {
         self.logged.clear();
     }
 
-    /// It was: the pauses begin anew.
+    /// Begins with short pauses again, once a recovery has lasted.
     pub const fn steady(&mut self) {
         self.failures = 0;
     }

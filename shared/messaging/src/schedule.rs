@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ordinary_message_climbs_every_rung_and_then_dies() {
+    fn an_ordinary_message_passes_every_tier_and_then_dies() {
         let schedule = RetrySchedule::default();
         let waits: Vec<_> =
             (1..=4).map(|n| schedule.wait(n, false).map(RetrySchedule::name)).collect();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compensation_repeats_the_top_rung() {
+    fn a_compensation_repeats_the_last_tier() {
         assert_eq!(RetrySchedule::default().wait(99, true), Some(Duration::from_secs(30)));
         assert_eq!(RetrySchedule::name(Duration::from_millis(1500)), "1500ms");
     }

@@ -47,7 +47,7 @@ impl SessionSupervisor {
         consumers_stopped: &CancellationToken,
         said: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let _deaf = consumers_stopped.clone().drop_guard();
+        let _consumers_stopped = consumers_stopped.clone().drop_guard();
         let mut retry = Retry::new(self.env.clone());
         let mut opened = false;
         while !stop.is_cancelled() {

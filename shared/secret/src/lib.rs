@@ -25,7 +25,7 @@ struct Inner {
 /// The last content that could be used.
 struct Last {
     text: Arc<str>,
-    /// That the file cannot be used now is in the log.
+    /// The file is unusable now, and the log says so already.
     is_broken: bool,
 }
 

@@ -27,9 +27,9 @@ pub fn row(view: &View, queues: &Queues) -> String {
     let order = &view.order;
     let ending = Ending::of(order.status());
     let waiting = view.waits_for.as_deref().unwrap_or_default();
-    let consumers_stopped =
+    let has_no_consumer =
         waiting.iter().any(|one| queues.consumers(&queue_name(one.service, one.after)) == Some(0));
-    let trouble = match (waiting.iter().any(|one| one.stuck), consumers_stopped) {
+    let trouble = match (waiting.iter().any(|one| one.stuck), has_no_consumer) {
         (true, _) => "stuck",
         (false, true) => "0 consumers",
         (false, false) => "",

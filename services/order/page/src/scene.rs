@@ -19,12 +19,12 @@ const NEWS_FOR: TimeDelta = TimeDelta::seconds(10);
 /// An order of many is listed once it has waited so long.
 const WAITS_AFTER: TimeDelta = TimeDelta::seconds(2);
 
-/// Of all orders, by ending.
+/// The totals of all orders, a line for each ending.
 #[derive(Template)]
 #[template(path = "summary.html")]
 struct Summary {
     placed: String,
-    /// Of order: each counts what it does itself.
+    /// The number of order's processes: the rates are those of this one.
     copies: u32,
     lines: [Line; 3],
 }
@@ -44,7 +44,7 @@ pub struct Scene {
     pub dead: String,
     /// Events a second, for people; empty where there are hardly any.
     pub rates: BTreeMap<&'static str, String>,
-    /// Of all orders, when they are too many to be listed; else empty.
+    /// The totals, when there are too many orders to list; else empty.
     pub summary: String,
     /// What is wrong with the page itself.
     pub trouble: String,
@@ -90,7 +90,7 @@ struct RowNow {
 }
 
 impl Scene {
-    /// Of too many, those that wait.
+    /// Lists only those that wait, when there are too many.
     pub fn show_orders(&mut self, views: &[View], queues: &Queues, now: DateTime<Utc>) {
         let waits =
             |view: &&View| !view.order.status().is_final() && view.updated_at() < now - WAITS_AFTER;
@@ -98,7 +98,7 @@ impl Scene {
         self.rows = listed.map(|view| (view.id, rows::row(view, queues))).collect();
     }
 
-    /// Of one of so many copies of order.
+    /// Shows the rates of this process, which is one of so many copies of order.
     pub fn show_rates(&mut self, rates: &Rates, copies: u32) {
         let rate = |event: &&'static str| (*event, told(rates.of(event)));
         self.rates = EVENTS.iter().map(rate).collect();

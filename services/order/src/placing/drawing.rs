@@ -43,7 +43,7 @@ pub fn draw_up(env: &dyn Env, request: &Request) -> (Placed, Answered) {
     (Placed { view, said, answer, client }, Answered { order_id, body })
 }
 
-/// Of the request's content, independent of its formatting.
+/// Hashes the request's content, whatever its formatting.
 fn digest(draft: &Draft) -> Vec<u8> {
     Sha256::digest(serde_json::to_vec(draft).expect("a draft is plain data")).to_vec()
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub struct Http {
     client: Client,
     base: String,
-    /// Of the base; what is signed is the whole path.
+    /// The path of the base URL: a signature covers the whole path.
     base_path: String,
     credentials: Credentials,
 }

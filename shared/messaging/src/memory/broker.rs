@@ -163,7 +163,7 @@ impl MemoryBroker {
                 continue;
             }
             self.push(state, queue, message.clone());
-            self.wait_on_rung(state, queue, routing_key);
+            self.return_after_delay(state, queue, routing_key);
         }
         confirm
     }
@@ -176,7 +176,7 @@ impl MemoryBroker {
     }
 
     /// A message on a tier returns after its delay, by its original key.
-    fn wait_on_rung(&self, state: &State, queue: &str, routing_key: &str) {
+    fn return_after_delay(&self, state: &State, queue: &str, routing_key: &str) {
         let Some(Queue { shape: QueueShape::Tier { wait_ms, back_exchange }, .. }) =
             state.queues.get(queue)
         else {
@@ -302,11 +302,11 @@ struct MemoryDeliveries {
 #[async_trait]
 impl Deliveries for MemoryDeliveries {
     async fn next(&mut self, max: usize) -> Option<Vec<Delivery>> {
-        if self.session.is_silent() {
-            pending::<()>().await;
-        }
-        let changed = self.session.state().ok()?.queues.get(&self.queue)?.changed.clone();
         loop {
+            if self.session.is_silent() {
+                pending::<()>().await;
+            }
+            let changed = self.session.state().ok()?.queues.get(&self.queue)?.changed.clone();
             let waiting = changed.notified();
             tokio::pin!(waiting);
             waiting.as_mut().enable();
@@ -314,9 +314,6 @@ impl Deliveries for MemoryDeliveries {
                 return Some(batch);
             }
             waiting.await;
-            if self.session.is_silent() {
-                pending::<()>().await;
-            }
         }
     }
 

@@ -161,7 +161,7 @@ async fn what_nobody_can_know_any_more_is_dead_at_once_and_says_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_panics_climbs_the_ladder_and_its_neighbours_pass() {
+async fn a_message_that_panics_passes_every_tier_and_its_neighbours_pass() {
     let shop = Shop::open().await;
     let started = Instant::now();
     let culprit = shop.pay(1, PANICS);

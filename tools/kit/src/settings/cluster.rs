@@ -20,11 +20,11 @@ pub const COPIES: [[&str; 2]; 4] = [
 
 #[derive(Clone, Debug)]
 pub struct ClusterPorts {
-    /// Of RabbitMQ's second and third node: AMQP, management.
+    /// RabbitMQ's second and third node: AMQP, management.
     pub nodes: [[Listener; 2]; 2],
     /// In the order of the databases.
     pub standbys: [Listener; 4],
-    /// Of order's copies, which the proxy on order's own port stands before.
+    /// Order's two copies, behind the proxy on order's own port.
     pub orders: [Listener; 2],
 }
 

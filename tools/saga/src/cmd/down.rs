@@ -26,7 +26,7 @@ pub struct Down {}
 /// Whether the data is kept; if so, a server must first write it to disk.
 #[derive(Clone, Copy)]
 enum Data {
-    Retention,
+    Kept,
     Deleted,
 }
 
@@ -39,7 +39,7 @@ impl Stop {
             return Ok(ExitCode::SUCCESS);
         }
         let _lock = home.lock()?;
-        stop(&settings, &home, Data::Retention).await?;
+        stop(&settings, &home, Data::Kept).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -89,7 +89,7 @@ async fn stop_servers(servers: &mut Servers, data: Data) -> Result<()> {
     let databases = join_all(servers.postgres.iter_mut().map(async |server| {
         let Some(postgres) = &mut server.running else { return Ok(()) };
         match data {
-            Data::Retention => postgres.stop().await?,
+            Data::Kept => postgres.stop().await?,
             Data::Deleted => postgres.kill().await?,
         }
         said(&server.name)
@@ -97,7 +97,7 @@ async fn stop_servers(servers: &mut Servers, data: Data) -> Result<()> {
     let brokers = join_all(servers.rabbitmq.iter_mut().map(async |server| {
         let Some(rabbitmq) = &mut server.running else { return Ok(()) };
         match data {
-            Data::Retention => rabbitmq.stop().await?,
+            Data::Kept => rabbitmq.stop().await?,
             Data::Deleted => rabbitmq.kill().await?,
         }
         said(&server.name)

@@ -110,7 +110,7 @@ pub async fn find(
     // Inboxes are kept by event, and an order's events are of its own time.
     let (first, last) = (lowest_id(period.0 - CLOCKS_APART), lowest_id(period.1 + CLOCKS_APART));
     // Set-aside messages first: one that moves on meanwhile is then found where it has arrived.
-    let aside = reach.broker(async |broker| all_aside(order, broker).await).await;
+    let aside = reach.broker(async |broker| waiting_or_dead(order, broker).await).await;
     let mut found = Found { aside, ..Found::default() };
     for service in reach.databases.services() {
         let traces =
@@ -134,12 +134,12 @@ pub async fn find(
     found
 }
 
-async fn all_aside(order: OrderId, broker: &Broker) -> Result<Vec<Aside>> {
+async fn waiting_or_dead(order: OrderId, broker: &Broker) -> Result<Vec<Aside>> {
     let mut found = Vec::new();
     let (tiers, parkings) = (broker.tiers().await?, broker.parkings().await?);
     let tiers = tiers.into_iter().map(|queue| (queue, true));
-    for (queue, is_rung) in tiers.chain(parkings.into_iter().map(|queue| (queue, false))) {
-        found.extend(aside(order, broker, &queue, is_rung).await?);
+    for (queue, is_tier) in tiers.chain(parkings.into_iter().map(|queue| (queue, false))) {
+        found.extend(aside(order, broker, &queue, is_tier).await?);
     }
     Ok(found)
 }
@@ -210,7 +210,7 @@ async fn beside(
     Ok(rows.collect())
 }
 
-async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> Result<Vec<Aside>> {
+async fn aside(order: OrderId, broker: &Broker, queue: &str, is_tier: bool) -> Result<Vec<Aside>> {
     let held = broker.hold(queue, LOOKED_AT_MAX).await?;
     let of_order = held.messages.iter().filter(|(_, message)| order_of(message) == Some(order));
     let found = of_order.map(|(_, message)| {
@@ -227,7 +227,7 @@ async fn aside(order: OrderId, broker: &Broker, queue: &str, is_rung: bool) -> R
             returns_at: letter
                 .died_at()
                 .zip(tier(message))
-                .filter(|_| is_rung)
+                .filter(|_| is_tier)
                 .map(|(at, wait)| at + wait),
         }
     });
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rung_is_known_by_its_name() {
+    fn a_tier_is_known_by_its_name() {
         let waits = |name: &str| tier(&Message::default().with(header::DELAY, name));
         assert_eq!(waits("5s"), TimeDelta::try_seconds(5));
         assert_eq!(waits("250ms"), TimeDelta::try_milliseconds(250));
