@@ -100,17 +100,25 @@ impl RabbitMq {
         let server = Self { config, node, epmd };
         let ready = server.ready().await;
         ready.map_err(|error| with_log(&error, &server.telling_log()))?;
-        if server.config.cluster.is_none() {
-            node::note_first_start(&server.config.dir)?;
-        }
+        server.note_first_start()?;
         Ok(server)
     }
 
     async fn start_or_attach(config: RabbitConfig) -> Result<Self> {
-        match Self::attach(config.clone())? {
-            // The run that started it may have died before it was complete.
-            Some(server) => server.ready().await.map(|()| server),
-            None => Self::launch(config).await,
+        let Some(server) = Self::attach(config.clone())? else {
+            return Self::launch(config).await;
+        };
+        // The run that started it may have died before it was complete.
+        server.ready().await?;
+        server.note_first_start()?;
+        Ok(server)
+    }
+
+    /// A cluster notes its own, once it is whole.
+    fn note_first_start(&self) -> Result<()> {
+        match self.config.cluster {
+            None => node::note_first_start(&self.config.dir),
+            Some(_) => Ok(()),
         }
     }
 

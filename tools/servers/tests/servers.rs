@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use servers::raw::{Property, RawProperties, RawPublisher, hostile};
 use servers::{
-    Lifetime, Postgres, PostgresConfig, Process, RabbitConfig, RabbitMq, ports, release,
+    Lifetime, Postgres, PostgresConfig, Process, RabbitCluster, RabbitConfig, RabbitMq, ports,
+    release,
 };
 
 /// A directory of a test's own, deleted with its watchdog.
@@ -150,6 +151,12 @@ async fn rabbitmq_has_its_users_and_policies_and_keeps_its_queues_through_a_cras
     let mut server = RabbitMq::start(config.clone()).await.unwrap();
     let mode = fs::metadata(&definitions).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it has passwords");
+
+    // The run that started it was killed before it could note that.
+    let mark = config.dir.join("started-once");
+    fs::remove_file(&mark).unwrap();
+    RabbitCluster::start(vec![config.clone()]).await.unwrap();
+    assert!(mark.exists(), "the next start would take its data for half made");
 
     let users: Value = get(&server, "users", "admin").await.json().await.unwrap();
     let names: Vec<_> = users.as_array().unwrap().iter().map(|user| &user["name"]).collect();

@@ -53,8 +53,8 @@ impl Membership {
 }
 
 impl RabbitCluster {
-    /// Starts the nodes that do not run, all at once, since the first start takes all of them.
-    /// Returns when each is ready and a member, and the definitions are loaded: a quorum queue has
+    /// Starts the nodes that do not run, all at once, since the first start takes all of them, and
+    /// finishes the start of those that run. Returns when each is ready and a member, and the definitions are loaded: a quorum queue has
     /// as many members as there are nodes when it is declared.
     pub async fn start(configs: Vec<RabbitConfig>) -> Result<Self> {
         let membership = configs.first().and_then(|config| config.cluster.clone());

@@ -127,21 +127,24 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// The run that started the nodes may have died before they were complete, so that a start
+    /// finishes what is found running, too.
     async fn rabbitmq(&self) -> Result<()> {
         let configs = self.home.brokers();
         let servers = self.home.servers()?.rabbitmq;
-        if servers.iter().all(|server| server.running.is_some()) {
-            let running = || servers.iter().filter_map(|server| server.running.as_ref());
-            if join_all(running().map(RabbitMq::is_ready)).await.contains(&false) {
-                self.progress.begin("rabbitmq");
-                try_join_all(running().map(RabbitMq::ready)).await?;
-                self.progress.done("rabbitmq", "ran already");
-            }
-        } else {
+        let ran = servers.iter().all(|server| server.running.is_some());
+        let running = servers.iter().filter_map(|server| server.running.as_ref());
+        let is_quiet = ran && !join_all(running.map(RabbitMq::is_ready)).await.contains(&false);
+        if !is_quiet {
             self.progress.begin("rabbitmq");
-            let ports: Vec<_> = configs.iter().map(|config| config.port.to_string()).collect();
-            let rabbitmq = RabbitCluster::start(configs).await?;
-            self.progress.done("rabbitmq", &format!("127.0.0.1:{}", ports.join(", ")));
+        }
+        let ports: Vec<_> = configs.iter().map(|config| config.port.to_string()).collect();
+        let rabbitmq = RabbitCluster::start(configs).await?;
+        if !is_quiet {
+            let place = format!("127.0.0.1:{}", ports.join(", "));
+            self.progress.done("rabbitmq", if ran { "ran already" } else { &place });
+        }
+        if !ran {
             self.started(|all| all.rabbitmq = Some(rabbitmq));
         }
         self.broker.set(()).ok();
