@@ -65,8 +65,15 @@ impl<'a> Home<'a> {
         fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)
     }
 
+    /// Fails where it is a copy of a home, whose data and processes are the original's.
+    pub fn check_owner(&self) -> Result<()> {
+        let mut servers = self.settings.databases.iter().flat_map(|database| self.pair(database));
+        servers.try_for_each(|server| Postgres::check_owner(&server.dir))
+    }
+
     /// What was made without a cluster does not become one, and no rest of data is started on.
     pub fn check_kind(&self) -> Result<()> {
+        self.check_owner()?;
         let dir = self.dir().display();
         ensure!(
             !self.dir().join(HALF).exists(),

@@ -1,6 +1,7 @@
 //! A private Postgres: one data directory, one port on 127.0.0.1, passwords always, no socket file.
 
 mod cluster;
+mod elsewhere;
 mod encryption;
 mod initdb;
 mod psql;
@@ -170,7 +171,7 @@ impl Postgres {
         let children = self.process().children();
         self.running.end(&[]).await?;
         for child in children {
-            child.end(&[]).await;
+            child.end(&[]).await?;
         }
         Ok(())
     }
@@ -200,6 +201,11 @@ impl Postgres {
         ensure!(ports::is_free(port), "{}", ports::complaint(port, "of this Postgres"));
         *self = Self::start(config).await?;
         Ok(())
+    }
+
+    /// Fails where the data that `dir` links to are another directory's, of which it is a copy.
+    pub fn check_owner(dir: &Path) -> Result<()> {
+        elsewhere::check_owner(&std::path::absolute(dir)?)
     }
 
     /// Deletes what `start` has made in `dir`; the server must not run.

@@ -1,17 +1,13 @@
 //! The data directory of a private Postgres: made once, configured at each start.
 
-use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::hash::{Hash, Hasher};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::initdb::{self, remove};
-use super::{PostgresConfig, Replication, encryption, psql, standby};
-use crate::Lifetime;
+use super::{PostgresConfig, Replication, elsewhere, encryption, psql, standby};
 use crate::account::Account;
 
 /// For a small machine that has other things to do; nothing here gives up durability.
@@ -50,6 +46,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Account)> {
     let dir = &config.dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    elsewhere::check(dir)?;
     let link = data(dir);
     let account = match Account::of_owner(&link) {
         Some(account) => account,
@@ -57,12 +54,13 @@ pub async fn prepare(config: &PostgresConfig, bin: &Path) -> Result<(PathBuf, Ac
     };
     let data = match account.reaches(dir) {
         true => link,
-        false => elsewhere(&link, account, &config.lifetime)?,
+        false => elsewhere::find(dir, account, &config.lifetime)?,
     };
     if let Some(watchdog) = config.lifetime.watchdog()
         && !data.starts_with(dir)
     {
         watchdog.deletes(&data)?;
+        watchdog.deletes(&elsewhere::owner_file(&data))?;
         watchdog.deletes(&encryption::dir(dir))?;
     }
     encryption::prepare(config, account)?;
@@ -97,34 +95,6 @@ pub fn version(data: &Path) -> Option<String> {
     fs::read_to_string(data.join("PG_VERSION")).ok()
 }
 
-/// A directory that `account` can reach, with `link` pointing at it: a directory below root's home,
-/// for example, is out of its reach. What is kept is where nothing is cleared away by its age.
-fn elsewhere(link: &Path, account: Account, lifetime: &Lifetime) -> Result<PathBuf> {
-    if let Some(target) = fs::read_link(link).ok().filter(|target| target.exists()) {
-        return Ok(target);
-    }
-    let mut hasher = DefaultHasher::new();
-    link.hash(&mut hasher);
-    let above = match lifetime {
-        Lifetime::Bound(_) => "/var/tmp",
-        Lifetime::Detached => "/var/lib",
-    };
-    let data = PathBuf::from(format!("{above}/quadrille-{:016x}", hasher.finish()));
-    // Another user may have made one of this name; our own, without its link, belongs to a deleted
-    // `dir`.
-    if account.owns(&data) {
-        remove(&data)?;
-    }
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&data)
-        .with_context(|| format!("cannot make {}, where `postgres` could work", data.display()))?;
-    account.give(&data)?;
-    fs::remove_file(link).ok();
-    symlink(&data, link).with_context(|| format!("cannot make the link {}", link.display()))?;
-    Ok(data)
-}
-
 /// The state that the server itself writes to its pid file.
 pub fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else {
@@ -144,43 +114,11 @@ pub async fn create_database(config: &PostgresConfig) -> Result<()> {
 
 /// Deletes the data, also where it is kept elsewhere, and then `dir`.
 pub fn delete(dir: &Path) -> Result<()> {
+    elsewhere::check_owner(dir)?;
     if let Ok(target) = fs::read_link(data(dir)) {
         remove(&encryption::dir(dir))?;
         remove(&target)?;
+        fs::remove_file(elsewhere::owner_file(&target)).ok();
     }
     remove(dir)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_elsewhere_are_kept_where_no_age_deletes_them_and_those_of_tests_are_scratch() {
-        let account = match Account::for_postgres() {
-            Ok(account) if account.is_lent() => account,
-            _ => return eprintln!("skipped: only root keeps data elsewhere, for `postgres`"),
-        };
-        let dir = std::env::temp_dir().join(format!("quadrille elsewhere {}", std::process::id()));
-        let lifetimes =
-            [(Lifetime::Detached, "/var/lib"), (Lifetime::bound().unwrap(), "/var/tmp")];
-        for (lifetime, above) in lifetimes {
-            fs::create_dir_all(&dir).unwrap();
-            let find = || elsewhere(&data(&dir), account, &lifetime).unwrap();
-            let kept = find();
-            assert_eq!(kept.parent(), Some(above.as_ref()));
-            fs::write(kept.join("kept"), "").unwrap();
-            assert!(find() == kept && kept.join("kept").exists(), "it is found by its link");
-            delete(&dir).unwrap();
-            assert!(!kept.exists() && !dir.exists());
-        }
-
-        fs::create_dir_all(dir.join("older")).unwrap();
-        symlink(dir.join("older"), data(&dir)).unwrap();
-        let find = || elsewhere(&data(&dir), account, &Lifetime::Detached).unwrap();
-        assert_eq!(find(), dir.join("older"), "an older place is still good");
-        fs::remove_dir(dir.join("older")).unwrap();
-        assert!(find().starts_with("/var/lib"), "and one that is gone is not made again");
-        delete(&dir).unwrap();
-    }
 }
