@@ -1,8 +1,12 @@
-//! Prints the output of the commands that inspect the saga. A reader that closes the pipe early is
-//! no error.
+//! Prints the output of the commands. A reader that closes the pipe early is no error, as in `saga
+//! status | head`; any other failure is one in the end.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,8 +16,42 @@ use serde_json::Value;
 use crate::api::Step;
 use crate::colour::{Colour, paint};
 
+/// The first failure to write.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+
 pub fn line(text: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    match write(text) {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => drop(FAILED.set(why)),
+        _ => {}
+    }
+}
+
+/// A line that is nowhere else: a failure is an error at once, that of a closed pipe too.
+pub fn only_copy(text: impl Display) -> Result<()> {
+    write(text).context(UNWRITTEN)
+}
+
+fn write(text: impl Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+const UNWRITTEN: &str = "cannot write to the standard output";
+
+/// The exit code of a command that ends so, which is no success where its output is not written.
+pub fn end(command: &str, ended: Result<ExitCode>) -> ExitCode {
+    let code = ended.unwrap_or_else(|error| {
+        eprintln!("{command}: {error:#}");
+        ExitCode::FAILURE
+    });
+    match FAILED.get() {
+        Some(why) => {
+            eprintln!("{command}: {UNWRITTEN}: {why}");
+            if code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code }
+        }
+        None => code,
+    }
 }
 
 pub fn json(value: &impl Serialize) {

@@ -1,10 +1,7 @@
-//! Prints without failing when the reader has closed the pipe, as in `saga status | head`.
+//! Prints as `println!` does, by [`crate::output`].
 
-/// Like `println!`, which would panic then.
+/// Does not panic where the line cannot be written.
 #[macro_export]
 macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        writeln!(std::io::stdout(), $($text)*).ok();
-    }};
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }

@@ -4,8 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    lab::cli::run().await.unwrap_or_else(|error| {
-        eprintln!("lab: {error:#}");
-        ExitCode::FAILURE
-    })
+    kit::output::end("lab", lab::cli::run().await)
 }

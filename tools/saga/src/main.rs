@@ -6,10 +6,7 @@ use anyhow::Result;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run().await.unwrap_or_else(|error| {
-        eprintln!("saga: {error:#}");
-        ExitCode::FAILURE
-    })
+    kit::output::end("saga", run().await)
 }
 
 async fn run() -> Result<ExitCode> {

@@ -190,6 +190,9 @@ async fn what_rabbitmq_does_not_take_stays_a_dead_letter() {
 async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export() {
     let (fleet, stock, orders) = with_dead_orders(1).await;
     let id = orders[0].to_string();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let lost = fleet.saga_command(&["dlq", "export"]).stdout(full).status().await.unwrap();
+    assert_eq!(lost.code(), Some(1), "a script must not purge after it");
     let export = fleet.file("export").display().to_string();
     assert_eq!(fleet.saga(&["dlq", "export", "--to", &export]).await.code, Some(0));
     let asked = fleet.saga(&["dlq", "purge", "--order", &id]).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use kit::endpoints::endpoints;
 use kit::output::{self, Table};
@@ -78,12 +78,17 @@ impl KeysCommand {
                 let act = by.act(&SystemEnv, "key.create", subject);
                 store::begin_acts(&mut *orders, std::slice::from_ref(&act)).await?;
                 store::create_key(&mut *orders, &key, &client, role).await?;
-                store::end_acts(orders, &[(act.id, "created")]).await?;
-                if self.json {
-                    let key = key.to_string();
-                    output::json(&json!({ "client": client, "role": role.name(), "key": key }));
-                } else {
-                    output::line(&key);
+                let text = key.to_string();
+                let told = json!({ "client": client, "role": role.name(), "key": text });
+                let text = if self.json { serde_json::to_string_pretty(&told)? } else { text };
+                let shown = output::only_copy(text);
+                let outcome = if shown.is_ok() { "created" } else { "not shown, so revoked" };
+                if shown.is_err() {
+                    store::revoke_key(&mut *orders, key.id()).await?;
+                }
+                store::end_acts(orders, &[(act.id, outcome)]).await?;
+                shown.context("the key is lost, and so revoked: create another")?;
+                if !self.json {
                     eprintln!("saga: this key of {client} is not shown again; valid within 2 s");
                 }
             }

@@ -130,7 +130,11 @@ fn everything_starts_is_mended_stops_keeps_its_data_and_is_deleted() {
     assert_eq!(urls["page"], format!("http://127.0.0.1:{order_port}/"));
 
     let order = saga.process("order");
+    // As where a killed `up` has not noted that RabbitMQ started.
+    let mark = saga.home.join("rabbitmq/started-once");
+    std::fs::remove_file(&mark).unwrap();
     assert!(saga.run(&["up"]).contains("up already"));
+    assert!(mark.exists(), "the next start would delete RabbitMQ's data as half made");
     assert_eq!(saga.process("order"), order, "a second `up` leaves it alone");
 
     saga.process("payment").signal(Signal::SIGKILL);
@@ -301,6 +305,12 @@ fn where_keys_are_required_the_commands_have_an_operators() {
     let what = |at: usize| (told[at]["what"].clone(), told[at]["reason"].clone());
     assert_eq!((what(0), &told[0]["who"]), (("key.create".into(), Value::Null), &"anna".into()));
     assert_eq!(what(1), ("key.revoke".into(), "a test".into()));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let lost = saga.command(&["keys", "create", "lost"]).stdout(full).output().unwrap();
+    assert_eq!(lost.status.code(), Some(1), "its secret is lost");
+    let keys = saga.told(&["keys", "list"]);
+    let of_lost = keys.as_array().unwrap().iter().find(|key| key["client"] == "lost").unwrap();
+    assert!(of_lost["revoked_at"].is_string(), "{}: {of_lost}", text(&lost).1);
     // It is in no environment of theirs, in no log, and in nothing that a command prints.
     for part in saga.parts() {
         let Some(process) = part.process else { continue };

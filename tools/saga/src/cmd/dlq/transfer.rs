@@ -53,7 +53,7 @@ impl Export {
             return args.nothing(&pick, &broker).await;
         }
         let Some(path) = self.to else {
-            lines.iter().for_each(output::line);
+            lines.iter().try_for_each(output::only_copy)?;
             return Ok(ExitCode::SUCCESS);
         };
         let failed = || format!("cannot write {}", path.display());
