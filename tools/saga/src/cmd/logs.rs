@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use events::add_ons;
 use kit::colour::{Colour, paint};
@@ -55,6 +55,11 @@ impl Logs {
     pub async fn run(self) -> Result<ExitCode> {
         let settings = Settings::read()?;
         let mut logs = self.chosen(&settings)?;
+        ensure!(
+            logs.iter().any(|log| log.file.exists()),
+            "no such logs in {}: `saga up` starts the services (in containers: `make docker-logs`)",
+            settings.home.display()
+        );
         let mut stop = Stop::listen()?;
         let mut follow = async || -> std::io::Result<()> {
             for log in &mut logs {
