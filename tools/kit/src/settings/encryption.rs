@@ -8,6 +8,7 @@ use servers::Certificates;
 
 use super::{SERVICES, Settings};
 use crate::home::Home;
+use crate::service::Service;
 
 /// Of the servers, all on this machine.
 pub const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
@@ -55,11 +56,17 @@ impl Settings {
 
     /// Whatever runs, on this machine or in containers, as it was started.
     pub fn as_started(self) -> Result<Self> {
-        let runs_here = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
-        if !Path::new(HOME_OF_CONTAINERS).exists() || runs_here() {
+        self.as_started_beside(HOME_OF_CONTAINERS.as_ref())
+    }
+
+    fn as_started_beside(self, containers: &Path) -> Result<Self> {
+        let servers_run = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
+        let runs = |service: &Service| service.running().is_some();
+        let services_run = || Service::wanted(&self).is_ok_and(|all| all.iter().any(runs));
+        if !containers.exists() || servers_run() || services_run() {
             return Ok(self);
         }
-        let settings = Self { home: std::path::absolute(HOME_OF_CONTAINERS)?, ..self };
+        let settings = Self { home: std::path::absolute(containers)?, ..self };
         Ok(if settings.has_certificates() { settings.encrypted() } else { settings })
     }
 
@@ -100,5 +107,26 @@ fn delete(dir: &Path) -> Result<()> {
             Err(why).with_context(|| format!("cannot delete {}", dir.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use servers::Process;
+
+    #[test]
+    fn a_folder_of_containers_hides_no_service_that_runs_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let [home, containers] = ["home", "containers"].map(|name| dir.path().join(name));
+        for dir in [&home.join("pids"), &containers] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        let started = || Settings::private(&home, &[]).unwrap().as_started_beside(&containers);
+        assert_eq!(started().unwrap().home, containers);
+        // The servers have died, and it goes on without them.
+        let this = Process::of(std::process::id()).unwrap();
+        this.record(&home.join("pids/shipping")).unwrap();
+        assert_eq!(started().unwrap().home, home);
     }
 }
