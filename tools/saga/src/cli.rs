@@ -149,7 +149,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Audit(command) => command.run().await,
         Command::Mcp(command) => command.run().await,
         Command::Topology(command) => command.run().await,
-        Command::New(command) => command.run(),
+        Command::New(command) => command.run().await,
         Command::Certify(command) => command.run(),
         Command::Welcome(command) => command.run().await,
         Command::Completions(completions) => Ok(completions.run(command_line())),

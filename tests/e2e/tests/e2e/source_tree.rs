@@ -3,10 +3,13 @@
 
 use database::testing::throwaway_url;
 use e2e::{Fleet, PLENTY, order, saga, target, until};
+use nix::sys::signal::Signal;
+use servers::Process;
 use sqlx::PgPool;
 use std::{
     collections::BTreeMap,
     env, fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -61,6 +64,20 @@ impl Tree {
     async fn saga(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = saga(arguments);
         command.current_dir(&self.root).envs(variables.iter().copied()).output().await.unwrap()
+    }
+
+    /// Its exit code after a SIGTERM while Cargo runs.
+    async fn interrupted_saga(&self, arguments: &[&str]) -> Option<i32> {
+        let cargo = self.target.join("slow-cargo");
+        fs::write(&cargo, "#!/bin/sh\n: >\"$0.runs\"\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let runs = cargo.with_extension("runs");
+        fs::remove_file(&runs).ok();
+        let mut command = saga(arguments);
+        let mut saga = command.current_dir(&self.root).env("CARGO", &cargo).spawn().unwrap();
+        until(async || runs.exists().then_some(()).ok_or("cargo does not run".to_owned())).await;
+        Process::of(saga.id().unwrap()).unwrap().signal(Signal::SIGTERM);
+        saga.wait().await.unwrap().code()
     }
 
     /// All files, with their content.
@@ -126,6 +143,8 @@ async fn a_new_service_is_built_passes_its_tests_and_reacts_to_an_order() {
     let failed = tree.saga(&STAMPS, &[("CARGO", "/bin/false")]).await;
     assert!(complaint(&failed).contains("nothing was written"));
     assert!(tree.files() == before, "nothing is left of what failed");
+    assert_eq!(tree.interrupted_saga(&STAMPS).await, Some(143));
+    assert!(tree.files() == before, "nothing is left of what a signal has ended");
     let elsewhere = saga(&STAMPS).current_dir("/").output().await.unwrap();
     assert!(complaint(&elsewhere).contains("run it in the source tree"));
 

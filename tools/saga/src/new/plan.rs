@@ -39,7 +39,11 @@ impl Plan {
 
     pub fn check_free(&self, path: &str) -> Result<()> {
         let is_there = self.root.join(path).exists();
-        ensure!(!is_there, "{path} is there already: choose another name, or delete it");
+        ensure!(
+            !is_there,
+            "{path} is there already: choose another name, or take it back as \
+             docs/add-a-service.md says"
+        );
         Ok(())
     }
 

@@ -71,7 +71,11 @@ impl Request {
         let packages = ["", "quadrille-"].map(|prefix| format!("name = \"{prefix}{name}\""));
         let lock = plan.read("Cargo.lock")?;
         let is_taken = lock.lines().any(|line| packages.iter().any(|package| line == package));
-        ensure!(!is_taken, "there is a package {name} already: choose another name");
+        ensure!(
+            !is_taken,
+            "there is a package {name} already: choose another name, or take it back as \
+             docs/add-a-service.md says"
+        );
         plan.check_free(&format!("services/{name}"))?;
         for event in &self.says {
             let name = type_name(event);
