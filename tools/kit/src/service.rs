@@ -197,8 +197,13 @@ impl Service {
 
     /// Starts it in the background, where it outlives this process.
     pub fn start(&self) -> Result<Process> {
-        let (process, _) = spawn(&mut self.command(&[])?, &self.log_file())?;
-        process.record(&self.pid_file())?;
+        let (process, mut child) = spawn(&mut self.command(&[])?, &self.log_file())?;
+        if let Err(unknown) = process.record(&self.pid_file()) {
+            // Nothing else would find it, to stop it.
+            child.kill().ok();
+            child.wait().ok();
+            return Err(unknown);
+        }
         Ok(process)
     }
 
@@ -272,13 +277,14 @@ impl Service {
     }
 
     /// Lets it finish its work; false when it did not run.
-    pub async fn stop(&self) -> bool {
+    pub async fn stop(&self) -> Result<bool> {
         let running = self.running();
         if let Some(process) = running {
-            process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
+            let ended = process.end(&[(Signal::SIGTERM, STOP_BOUND)]).await;
+            ended.with_context(|| format!("cannot stop {}", self.name))?;
         }
         fs::remove_file(self.pid_file()).ok();
-        running.is_some()
+        Ok(running.is_some())
     }
 }
 
@@ -321,6 +327,7 @@ pub fn write_secret(file: &Path, value: &str, mode: u32) -> Result<()> {
         let mut written =
             fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
         written.write_all(value.as_bytes())?;
+        written.sync_all()?;
         fs::rename(&new, file)
     };
     write().with_context(|| format!("cannot write {}", file.display()))
@@ -330,4 +337,28 @@ pub fn write_secret(file: &Path, value: &str, mode: u32) -> Result<()> {
 fn binary(name: &str) -> Result<PathBuf> {
     let this = env::current_exe().context("cannot tell where this command lies")?;
     Ok(this.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_process_that_cannot_be_recorded_is_not_left_running() {
+        let home = tempfile::tempdir().unwrap();
+        let binary = home.path().join("binary");
+        fs::write(&binary, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = Settings::private(home.path(), &[]).unwrap();
+        let service = Service { binary, ..Service::mock_gateway(&settings).unwrap() };
+        fs::create_dir_all(service.pid_file()).unwrap();
+        let this = Process::of(std::process::id()).unwrap();
+        let failed = service.start().expect_err("its pid file is a directory").to_string();
+        assert!(failed.contains("cannot write"), "{failed}");
+        let is_ours = |one: &Process| one.name().is_some_and(|name| name == "sleep");
+        let left = this.children().into_iter().find(is_ours);
+        left.inspect(|left| left.signal(Signal::SIGKILL));
+        assert_eq!(left, None);
+    }
 }

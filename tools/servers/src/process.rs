@@ -2,12 +2,14 @@
 //! that got the same pid.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, User};
 
 use crate::until;
 
@@ -37,7 +39,11 @@ impl Process {
     }
 
     pub fn record(&self, pid_file: &Path) -> Result<()> {
-        fs::write(pid_file, format!("{} {}\n", self.pid, self.started))
+        // On a full disk an empty file would be left, which names no process.
+        let new = pid_file.with_extension("new");
+        fs::write(&new, format!("{} {}\n", self.pid, self.started))
+            .and_then(|()| fs::rename(&new, pid_file))
+            .inspect_err(|_| drop(fs::remove_file(&new)))
             .with_context(|| format!("cannot write {}", pid_file.display()))
     }
 
@@ -66,11 +72,19 @@ impl Process {
 
     /// Sends a signal; a process that is gone already is no error.
     pub fn signal(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.pid)
-            && self.is_alive()
-        {
-            kill(Pid::from_raw(pid), signal).ok();
+        self.send(signal).ok();
+    }
+
+    /// Fails where it is another user's process.
+    fn send(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid)?;
+        if self.is_alive() && kill(Pid::from_raw(pid), signal) == Err(Errno::EPERM) {
+            let owner = fs::metadata(format!("/proc/{pid}")).map(|found| found.uid())?;
+            let name = User::from_uid(Uid::from_raw(owner)).ok().flatten().map(|user| user.name);
+            let name = name.unwrap_or_else(|| format!("the user with the id {owner}"));
+            bail!("pid {pid} belongs to another user: run it as {name}");
         }
+        Ok(())
     }
 
     /// Sends a signal to it and all in its process group, which it must lead.
@@ -116,15 +130,17 @@ impl Process {
     }
 
     /// Sends one signal after the other, each with its time to take effect, and SIGKILL at last.
-    pub async fn end(&self, asks: &[(Signal, Duration)]) {
+    pub async fn end(&self, asks: &[(Signal, Duration)]) -> Result<()> {
         for (signal, bound) in asks {
-            self.signal(*signal);
+            self.send(*signal)?;
             if self.ends_within(*bound).await {
-                return;
+                return Ok(());
             }
         }
-        self.signal(Signal::SIGKILL);
-        self.ends_within(Duration::from_secs(5)).await;
+        self.send(Signal::SIGKILL)?;
+        let has_ended = self.ends_within(Duration::from_secs(5)).await;
+        ensure!(has_ended, "pid {} does not end, not even by SIGKILL", self.pid);
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::{Lifetime, Process, spawn, until};
@@ -71,11 +71,10 @@ impl Running {
 
     /// Sends one signal after the other, SIGKILL at last, and cleans up after it.
     pub async fn end(&mut self, asks: &[(Signal, Duration)]) -> Result<()> {
-        self.process.end(asks).await;
-        ensure!(!self.is_alive(), "pid {} does not end, not even by SIGKILL", self.process.pid);
+        self.process.end(asks).await?;
         // Its own children may still write to its files.
         for left in self.process.group() {
-            left.end(&[]).await;
+            left.end(&[]).await?;
         }
         self.clear_up()
     }

@@ -67,13 +67,13 @@ async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
     // It may have been started when GATEWAY was set otherwise.
     services.push(Service::mock_gateway(settings)?);
     let stopped = join_all(services.iter().map(|service| async {
-        let ran = service.stop().await;
+        let ran = service.stop().await?;
         if ran {
             say!("  stopped  {}", service.name);
         }
-        ran
+        anyhow::Ok(ran)
     }));
-    let stopped = stopped.await.contains(&true);
+    let stopped = stopped.await.into_iter().collect::<Result<Vec<_>>>()?.contains(&true);
 
     let mut servers = home.servers()?;
     let any = servers.any();

@@ -1,7 +1,9 @@
 //! Tests how the command ends: its exit codes, and signals to the first process of a container.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,72 @@ fn a_watch_goes_on_when_it_cannot_check() {
     }
     saga.kill().unwrap();
     saga.wait().unwrap();
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_but_a_closed_pipe_is_none() {
+    for arguments in [&["topology"][..], &["urls"], &["completions", "bash"], &["stop"]] {
+        let mut saga = Command::new(SAGA);
+        saga.args(arguments).envs([NOWHERE]).env_remove("CLUSTER").stderr(Stdio::piped());
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = saga.stdout(full).spawn().unwrap().wait_with_output().unwrap();
+        let complained = text(&output).1;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {complained}");
+        let is_told = complained.contains("cannot write") && complained.contains("No space left");
+        assert!(is_told, "{arguments:?}: {complained}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = saga.stdout(writer).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output).1), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn logs_that_nothing_has_written_yet_are_not_waited_for() {
+    for arguments in [&["logs"][..], &["logs", "--no-follow", "order"]] {
+        let mut saga = Command::new("timeout");
+        let output = saga.args(["10", SAGA]).args(arguments).envs([NOWHERE]).output().unwrap();
+        let complained = text(&output).1;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {complained}");
+        assert!(complained.contains("`saga up` starts the services"), "{complained}");
+    }
+}
+
+#[test]
+fn what_belongs_to_another_user_is_not_called_stopped() {
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: only root can be two users");
+    }
+    const OTHER: u32 = 65534;
+    let home = std::env::temp_dir().join(format!("saga-other-{}", std::process::id()));
+    fs::create_dir_all(home.join("pids")).unwrap();
+    fs::write(home.join(".saga"), "").unwrap();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid_file = home.join("pids/order");
+    let process = Process::of(child.id()).unwrap();
+    process.record(&pid_file).unwrap();
+    for path in [&home, &home.join("pids"), &pid_file] {
+        chown(path, Some(OTHER), Some(OTHER)).unwrap();
+    }
+    let mut saga = Command::new(SAGA);
+    saga.arg("stop").env("SAGA_HOME", &home).uid(OTHER).gid(OTHER).current_dir("/");
+    let output = saga.output();
+    let lives = process.is_alive() && pid_file.exists();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_dir_all(&home).unwrap();
+    let output = match output {
+        Err(why) if why.kind() == ErrorKind::PermissionDenied => {
+            return eprintln!("skipped: another user cannot run {SAGA}");
+        }
+        output => output.unwrap(),
+    };
+    let (said, complained) = text(&output);
+    assert_eq!((output.status.code(), lives), (Some(1), true), "{said}{complained}");
+    assert!(!said.contains("stopped"), "{said}");
+    let told = format!("pid {} belongs to another user: run it as root", process.pid);
+    assert!(complained.contains(&told), "{complained}");
 }
 
 /// Starts `saga` as the first process of a namespace, as in a container, with an input that stays

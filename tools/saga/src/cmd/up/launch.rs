@@ -175,7 +175,7 @@ impl<'a> Launch<'a> {
 
     async fn service(&self, service: &'a Service) -> Result<()> {
         if service.is_outdated() {
-            service.stop().await;
+            service.stop().await?;
         }
         if service.running().is_none() {
             self.started(|all| all.services.push(service));
@@ -222,7 +222,7 @@ impl<'a> Launch<'a> {
             eprintln!("stopping what was started …");
         }
         let Started { mut postgres, rabbitmq, proxy, services } = self.started(std::mem::take);
-        join_all(services.iter().map(|service| service.stop())).await;
+        let ended = join_all(services.iter().map(|service| service.stop())).await;
         let databases = join_all(postgres.iter_mut().map(Postgres::stop));
         let broker = async {
             match rabbitmq {
@@ -237,7 +237,9 @@ impl<'a> Launch<'a> {
             }
         };
         let (databases, broker, proxy) = tokio::join!(databases, broker, proxy);
-        for error in databases.into_iter().chain([broker, proxy]).filter_map(Result::err) {
+        let servers = databases.into_iter().chain([broker, proxy]);
+        let ended = ended.into_iter().map(|ended| ended.map(drop));
+        for error in ended.chain(servers).filter_map(Result::err) {
             eprintln!("saga: {error:#}");
         }
     }
