@@ -1,23 +1,25 @@
 //! Finds the API key of this command, and makes the operator's of a system on this machine.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use database::PlainConnection;
 use messaging::SystemEnv;
 use order::keys::{ApiKey, LOOK_EVERY, Role};
 use order::store;
-use tokio::time::sleep;
+use reqwest::StatusCode;
+use tokio::time::{sleep, timeout};
 
 use crate::primary;
+use crate::service::write_secret;
 use crate::settings::Settings;
 
 const VARIABLE: &str = "QUADRILLE_KEY";
 /// The client of the key that `up` makes.
 const CLIENT: &str = "local-operator";
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The key of `QUADRILLE_KEY`, if it is set.
 pub fn of_environment() -> Result<Option<ApiKey>> {
@@ -39,7 +41,7 @@ pub fn of(settings: &Settings) -> Result<Option<ApiKey>> {
     let own = file(settings);
     match of_environment()? {
         Some(key) => Ok(Some(key)),
-        None if own.exists() => of_file(&own).map(Some),
+        None if is_written(&own) => of_file(&own).map(Some),
         None => Ok(None),
     }
 }
@@ -66,17 +68,7 @@ pub async fn ensure_operator(settings: &Settings) -> Result<()> {
     if !settings.are_keys_required {
         return Ok(());
     }
-    let path = file(settings);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let key = match made {
-        Ok(mut file) => {
-            let key = ApiKey::new(&SystemEnv);
-            writeln!(file, "{key}").with_context(|| format!("cannot write {}", path.display()))?;
-            key
-        }
-        Err(why) if why.kind() == ErrorKind::AlreadyExists => of_file(&path)?,
-        Err(why) => return Err(why).with_context(|| format!("cannot make {}", path.display())),
-    };
+    let key = kept(&file(settings))?;
     let database = settings.database("order").context("order has a database")?;
     let url = match primary::url(settings, database).await {
         Some(url) if settings.is_cluster => url,
@@ -86,7 +78,58 @@ pub async fn ensure_operator(settings: &Settings) -> Result<()> {
     if store::holder_of(&mut connection, &key).await?.is_none() {
         store::create_key(&mut connection, &key, CLIENT, Role::Operator).await?;
         // The next command uses it at once.
-        sleep(2 * LOOK_EVERY).await;
+        timeout(2 * LOOK_EVERY, taken(settings, &key)).await.ok();
     }
     Ok(())
+}
+
+/// The key in the file, which is made where it is missing, or where it is empty.
+fn kept(path: &Path) -> Result<ApiKey> {
+    if is_written(path) {
+        let again = || "where it is damaged, delete it: `saga up` makes another";
+        return of_file(path).with_context(again);
+    }
+    let key = ApiKey::new(&SystemEnv);
+    write_secret(path, &format!("{key}\n"), 0o600)?;
+    Ok(key)
+}
+
+/// A write that died on a full disk has left an empty file.
+fn is_written(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() > 0)
+}
+
+/// Returns when every copy of order knows the key.
+async fn taken(settings: &Settings, key: &ApiKey) -> Result<()> {
+    let copies = settings.cluster.orders.map(|(port, _)| port);
+    let one = [settings.order_http_port];
+    for port in if settings.is_cluster { &copies[..] } else { &one } {
+        let url = settings.order_url_at(*port);
+        let client = https::client(&url, settings.order_authority().as_deref())?;
+        let client = client.no_proxy().build()?;
+        let asked = || client.get(format!("{url}/orders?limit=1")).bearer_auth(key).send();
+        while asked().await.is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED) {
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_whose_write_was_interrupted_is_made_anew_and_a_damaged_one_is_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("operator.key");
+        fs::write(&path, "").unwrap();
+        let key = kept(&path).unwrap().to_string();
+        assert_eq!(kept(&path).unwrap().to_string(), key, "it is kept");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, &key[..9]).unwrap();
+        let failed = format!("{:#}", kept(&path).err().unwrap());
+        assert!(failed.contains("operator.key") && failed.contains("delete it"), "{failed}");
+    }
 }
