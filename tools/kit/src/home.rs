@@ -3,6 +3,8 @@
 mod parts;
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +19,8 @@ use crate::settings::{CLUSTER_MARK, Database, Listener, SUPERUSER_PASSWORD, Sett
 
 /// Marks a directory as made by us, so that we may delete it.
 const MARK: &str = ".saga";
+/// Holds the path at which it was made.
+const PLACE: &str = "place";
 /// There while it is being deleted.
 const HALF: &str = ".half-deleted";
 const MARK_TEXT: &str = "`saga up` made this directory, and `saga down` deletes it.\n";
@@ -47,7 +51,8 @@ impl<'a> Home<'a> {
     pub fn make(&self) -> Result<()> {
         let dir = self.dir();
         if self.is_there() {
-            return self.check_kind();
+            self.check_kind()?;
+            return self.note_place();
         }
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         // A run that died in the middle may have left that alone.
@@ -62,19 +67,52 @@ impl<'a> Home<'a> {
         if self.settings.is_cluster {
             fs::write(dir.join(CLUSTER_MARK), "").with_context(failed)?;
         }
-        fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)
+        fs::write(dir.join(MARK), MARK_TEXT).with_context(failed)?;
+        self.note_place()
     }
 
-    /// Fails where it is a copy of a home, whose data and processes are the original's.
-    pub fn check_owner(&self) -> Result<()> {
-        let mut servers = self.settings.databases.iter().flat_map(|database| self.pair(database));
-        servers.try_for_each(|server| Postgres::check_owner(&server.dir))
+    fn note_place(&self) -> Result<()> {
+        let file = self.dir().join(PLACE);
+        if fs::metadata(&file).is_ok_and(|found| found.len() > 0) {
+            return Ok(());
+        }
+        fs::write(&file, self.dir().as_os_str().as_bytes())
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Fails where it is a copy of a home: the pids in it are those of the original's processes.
+    pub fn check_original(&self) -> Result<()> {
+        match self.elsewhere() {
+            Some(first) if first.join(MARK).exists() => bail!(
+                "SAGA_HOME={} is a copy of {}, whose processes and data it names: delete the copy \
+                 by `rm -r`",
+                self.dir().display(),
+                first.display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where it was made, if that is another place.
+    fn elsewhere(&self) -> Option<PathBuf> {
+        let first = PathBuf::from(fs::read_to_string(self.dir().join(PLACE)).ok()?);
+        // A full disk has left it empty.
+        let first = Some(first).filter(|first| first.is_absolute())?;
+        let id = |dir: &Path| fs::metadata(dir).ok().map(|found| (found.dev(), found.ino()));
+        (id(&first) != id(self.dir())).then_some(first)
     }
 
     /// What was made without a cluster does not become one, and no rest of data is started on.
     pub fn check_kind(&self) -> Result<()> {
-        self.check_owner()?;
+        self.check_original()?;
         let dir = self.dir().display();
+        if let Some(first) = self.elsewhere() {
+            let first = first.display();
+            bail!(
+                "SAGA_HOME={dir} was moved from {first}, which RabbitMQ's data name: move it back, \
+                 or `saga down` deletes it"
+            )
+        }
         ensure!(
             !self.dir().join(HALF).exists(),
             "SAGA_HOME={dir} is half deleted: `saga down` deletes the rest"
@@ -306,6 +344,32 @@ mod tests {
         fs::set_permissions(&held, fs::Permissions::from_mode(0o700)).unwrap();
         home.delete().await.unwrap();
         assert!(!dir.exists());
+    }
+
+    /// What RabbitMQ has stored names its path: elsewhere, it would go on in the original's data.
+    #[test]
+    fn a_moved_home_is_not_started_on_and_a_copy_ends_nothing_of_the_original() {
+        let dir = scratch("moved");
+        let [first, other] = ["first", "other"].map(|name| dir.join(name));
+        let (original, copy) = (settings(&first, "1"), settings(&other, "1"));
+        Home::new(&original).make().unwrap();
+        Home::new(&original).make().unwrap();
+        fs::create_dir(&other).unwrap();
+        for name in [MARK, PLACE] {
+            fs::copy(first.join(name), other.join(name)).unwrap();
+        }
+        let home = Home::new(&copy);
+        for refused in [home.make(), home.check_original()] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(&format!("is a copy of {}", first.display())), "{refused}");
+        }
+        Home::new(&original).check_original().unwrap();
+
+        fs::remove_dir_all(&first).unwrap();
+        let refused = home.make().unwrap_err().to_string();
+        assert!(refused.contains(&format!("was moved from {}", first.display())), "{refused}");
+        home.check_original().expect("it can be stopped and deleted");
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -203,11 +203,6 @@ impl Postgres {
         Ok(())
     }
 
-    /// Fails where the data that `dir` links to are another directory's, of which it is a copy.
-    pub fn check_owner(dir: &Path) -> Result<()> {
-        elsewhere::check_owner(&std::path::absolute(dir)?)
-    }
-
     /// Deletes what `start` has made in `dir`; the server must not run.
     pub async fn delete(dir: &Path) -> Result<()> {
         let dir = std::path::absolute(dir)?;

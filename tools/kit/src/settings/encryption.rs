@@ -56,10 +56,10 @@ impl Settings {
 
     /// Whatever runs, on this machine or in containers, as it was started.
     pub fn as_started(self) -> Result<Self> {
-        self.as_started_beside(HOME_OF_CONTAINERS.as_ref())
+        self.started_beside(HOME_OF_CONTAINERS.as_ref())
     }
 
-    fn as_started_beside(self, containers: &Path) -> Result<Self> {
+    fn started_beside(self, containers: &Path) -> Result<Self> {
         let servers_run = || Home::new(&self).servers().is_ok_and(|servers| servers.any());
         let runs = |service: &Service| service.running().is_some();
         let services_run = || Service::wanted(&self).is_ok_and(|all| all.iter().any(runs));
@@ -122,7 +122,7 @@ mod tests {
         for dir in [&home.join("pids"), &containers] {
             std::fs::create_dir_all(dir).unwrap();
         }
-        let started = || Settings::private(&home, &[]).unwrap().as_started_beside(&containers);
+        let started = || Settings::private(&home, &[]).unwrap().started_beside(&containers);
         assert_eq!(started().unwrap().home, containers);
         // The servers have died, and it goes on without them.
         let this = Process::of(std::process::id()).unwrap();

@@ -62,7 +62,7 @@ impl Down {
 
 /// The services first, so that they can finish their work.
 async fn stop(settings: &Settings, home: &Home<'_>, data: Data) -> Result<()> {
-    home.check_owner()?;
+    home.check_original()?;
     let mut services = Service::all(settings)?;
     // It may have been started when GATEWAY was set otherwise.
     services.push(Service::mock_gateway(settings)?);

@@ -54,8 +54,9 @@ impl Membership {
 
 impl RabbitCluster {
     /// Starts the nodes that do not run, all at once, since the first start takes all of them, and
-    /// finishes the start of those that run. Returns when each is ready and a member, and the definitions are loaded: a quorum queue has
-    /// as many members as there are nodes when it is declared.
+    /// finishes the start of those that run. Returns when each is ready and a member, and the
+    /// definitions are loaded: a quorum queue has as many members as there are nodes when it is
+    /// declared.
     pub async fn start(configs: Vec<RabbitConfig>) -> Result<Self> {
         let membership = configs.first().and_then(|config| config.cluster.clone());
         let epmd = match (configs.first(), &membership) {
