@@ -249,6 +249,10 @@ impl<S: Store, L: MessageStore<Tx = S::Tx>> Consumer<S, L> {
                 Err(Blame::Unknown(trouble @ Trouble::Refused(_))) => {
                     let what = format!("{} is held up: {}", self.service, trouble.why());
                     let aside = refusals.refused(&mut groups, group, &what, stop).await;
+                    if !aside.is_empty() {
+                        let tier = self.schedule.tiers().last().copied().unwrap_or_default();
+                        self.progress.held_up.refused(trouble.why(), tier);
+                    }
                     troubled.extend(aside.into_iter().map(|item| item.blamed(trouble.clone())));
                 }
                 Err(Blame::Unknown(trouble)) => {

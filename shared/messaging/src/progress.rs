@@ -1,6 +1,6 @@
 //! Tracks a service's consumer state: away, behind with its backlog, or caught up.
 
-use crate::Activities;
+use crate::{Activities, HeldUp};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -31,6 +31,7 @@ pub struct Progress {
     /// How often in succession messages were given back because the database was unavailable.
     given_back: AtomicU32,
     pub activities: Activities,
+    pub held_up: HeldUp,
 }
 
 impl Progress {
@@ -41,6 +42,7 @@ impl Progress {
             behind: Mutex::default(),
             given_back: AtomicU32::new(0),
             activities: Activities::default(),
+            held_up: HeldUp::default(),
         })
     }
 

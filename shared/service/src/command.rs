@@ -40,7 +40,11 @@ pub fn main<T: Args, S: Store<Tx = Transaction>>(
     let cli = parse::<T>(name);
     let command = cli.command.unwrap_or(Command::Run);
     let done = match command {
-        Command::Healthcheck { alive: false } => health::check(&cli.common.health_file(name)),
+        Command::Healthcheck { alive: false } => {
+            health::check(&cli.common.health_file(name)).map(|waits| {
+                waits.iter().for_each(|why| eprintln!("{name}-service: {why}"));
+            })
+        }
         Command::Healthcheck { alive: true } => health::check_alive(&cli.common.health_file(name)),
         Command::Run | Command::Migrate => telemetry::logs(&cli.common.log, cli.common.log_format)
             .and_then(|()| service(&cli.own))

@@ -4,7 +4,7 @@ use crate::clock::{Clock, complaint};
 use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
 use database::Limits;
-use messaging::{Activities, Activity, ConsumerState, Kind, Progress};
+use messaging::{Activities, Activity, ConsumerState, HeldUp, Kind, Progress};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
@@ -33,6 +33,9 @@ pub struct Health {
     ahead_ms: AtomicI64,
     /// The activities of the loops.
     pub activities: Activities,
+    /// Whether the database refuses some work: the service is ready all the same, since it does
+    /// what it can.
+    pub held_up: HeldUp,
     limits: Limits,
 }
 
@@ -49,6 +52,9 @@ struct Note {
     /// Long waits that may still end.
     #[serde(default)]
     waits: Vec<String>,
+    /// Why some work waits, though the service is ready.
+    #[serde(default)]
+    held_up: Option<String>,
     /// Stuck activities.
     #[serde(default)]
     stuck: Vec<String>,
@@ -57,13 +63,13 @@ struct Note {
 impl Health {
     pub fn new(standing: watch::Receiver<ConsumerState>) -> Self {
         let (database, ahead_ms) = (AtomicBool::new(false), AtomicI64::new(0));
-        let activities = Activities::default();
-        Self { database, standing, ahead_ms, activities, limits: Limits::DEFAULT }
+        let (activities, held_up) = (Activities::default(), HeldUp::default());
+        Self { database, standing, ahead_ms, activities, held_up, limits: Limits::DEFAULT }
     }
 
     pub(crate) fn of(progress: &Progress, limits: Limits) -> Self {
-        let activities = progress.activities.clone();
-        Self { activities, limits, ..Self::new(progress.subscribe()) }
+        let (activities, held_up) = (progress.activities.clone(), progress.held_up.clone());
+        Self { activities, held_up, limits, ..Self::new(progress.subscribe()) }
     }
 
     pub fn see_database(&self, answers: bool) {
@@ -128,6 +134,7 @@ impl Health {
                 self.compare(clock.ahead());
             }
             metrics::CONSUMING.set(f64::from(u8::from(answered && self.consuming())), []);
+            metrics::HELD_UP.set(f64::from(u8::from(self.held_up.told().is_some())), []);
             if let Err(why) = self.note(&file)
                 && !std::mem::replace(&mut complained, true)
             {
@@ -161,6 +168,7 @@ impl Health {
             consuming: self.consuming(),
             clock_ahead_ms: self.ahead_ms.load(Ordering::Acquire),
             waits: self.waits(),
+            held_up: self.held_up.told(),
             stuck: self.stuck(),
         };
         let fresh = file.with_extension("new");
@@ -173,8 +181,9 @@ fn told(activity: &Activity) -> String {
     format!("{} has been waiting for {} s", activity.what, activity.age().as_secs())
 }
 
-/// Readiness: whether the service that writes this file is well.
-pub fn check(file: &Path) -> anyhow::Result<()> {
+/// Readiness: whether the service that writes this file is well. Returns why some of its work waits
+/// all the same.
+pub fn check(file: &Path) -> anyhow::Result<Option<String>> {
     let mut note = running(file)?;
     let mut troubles = Vec::new();
     match (note.database, note.consuming) {
@@ -185,7 +194,7 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     troubles.extend(complaint(TimeDelta::milliseconds(note.clock_ahead_ms)));
     troubles.append(&mut note.waits);
     ensure!(troubles.is_empty(), troubles.join("; "));
-    Ok(())
+    Ok(note.held_up)
 }
 
 /// The machine's uptime.
@@ -239,7 +248,7 @@ mod tests {
         assert!(check(&file).unwrap_err().to_string().contains("not consuming"));
         standing.send_replace(ConsumerState::Behind);
         health.note(&file).unwrap();
-        check(&file).unwrap();
+        assert_eq!(check(&file).unwrap(), None);
         health.compare(TimeDelta::minutes(-15));
         health.note(&file).unwrap();
         assert!(check(&file).unwrap_err().to_string().contains("15 min behind the database's"));
@@ -258,7 +267,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(seconds)).await;
             health.note(&file).unwrap();
             let alive = check_alive(&file).map_err(|why| why.to_string());
-            (check(&file).map_err(|why| why.to_string()), alive)
+            (check(&file).map(drop).map_err(|why| why.to_string()), alive)
         };
         assert_eq!(after(4).await, (Ok(()), Ok(())));
         let transaction = |seconds| format!("a transaction has been waiting for {seconds} s");
@@ -269,6 +278,21 @@ mod tests {
         assert_eq!(after(500).await, (Ok(()), Ok(())));
         let stuck = "stuck: a job has been waiting for 601 s".to_owned();
         assert_eq!(after(40).await, (Ok(()), Err(stuck)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_whose_database_refuses_some_messages_is_ready_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("health");
+        let progress = Progress::new();
+        let standing = watch::channel(ConsumerState::CaughtUp).1;
+        let health = Health { standing, ..Health::of(&progress, Limits::DEFAULT) };
+        health.database.store(true, Ordering::Release);
+        progress.held_up.refused("a lock timeout", Duration::from_secs(30));
+        tokio::time::advance(Duration::from_secs(74)).await;
+        health.note(&file).unwrap();
+        let told = "held up by its database for 74 s: a lock timeout".to_owned();
+        assert_eq!(check(&file).unwrap(), Some(told));
     }
 
     #[test]
@@ -294,7 +318,7 @@ mod tests {
         assert!(check_alive(&file).unwrap_err().to_string().contains("the process has exited"));
         for age_s in [-60.0, 6.0] {
             edit("uptime_s", (uptime_s().unwrap() - age_s).into());
-            for verdict in [check(&file), check_alive(&file)] {
+            for verdict in [check(&file).map(drop), check_alive(&file)] {
                 assert!(verdict.unwrap_err().to_string().contains("last written"));
             }
         }

@@ -30,6 +30,8 @@ macro_rules! metrics {
 metrics! {
     "every service" {
         CONSUMING: Gauge, "consuming", [], "1 while connected to its database and to RabbitMQ, and consuming";
+        HELD_UP: Gauge, "held_up", [],
+            "1 while its database answers and refuses some messages, which wait in a retry queue";
         CLOCK_AHEAD: Gauge, "clock_ahead_seconds", [],
             "seconds by which the machine's clock is ahead of the database's, which the service \
              uses";

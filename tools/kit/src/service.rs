@@ -259,11 +259,21 @@ impl Service {
         if let Some(frozen) = self.running()?.frozen() {
             return Some(frozen);
         }
+        self.said(false).await
+    }
+
+    /// Why some of its work waits, though it is ready.
+    pub async fn held_up(&self) -> Option<String> {
+        self.said(true).await
+    }
+
+    /// What its probe says, where it is as successful.
+    async fn said(&self, success: bool) -> Option<String> {
         let output = timeout(PROBE_BOUND, self.healthcheck().output()).await.ok()?.ok()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();
         let said = said.split_once("-service: ").map_or(said, |(_, reason)| reason);
-        (!output.status.success() && !said.is_empty()).then(|| said.to_owned())
+        (output.status.success() == success && !said.is_empty()).then(|| said.to_owned())
     }
 
     fn healthcheck(&self) -> Command {

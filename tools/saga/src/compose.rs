@@ -46,6 +46,8 @@ pub struct Container {
     restarts: u32,
     state: String,
     health: String,
+    /// What its last probe said.
+    said: String,
 }
 
 impl Compose {
@@ -86,7 +88,8 @@ impl Compose {
         const TOLD: &str = "{{index .Config.Labels \"com.docker.compose.service\"}} \
                             {{index .Config.Labels \"com.docker.compose.container-number\"}} \
                             {{.RestartCount}} {{.State.Status}} \
-                            {{with .State.Health}}{{.Status}}{{end}}";
+                            {{$said := \"\"}}{{with .State.Health}}{{.Status}}\
+                            {{range .Log}}{{$said = .Output}}{{end}}{{end}} {{json $said}}";
         let label = format!("label=com.docker.compose.project={}", self.project.name);
         let listed = run(&["ps", "--all", "--quiet", "--filter", &label]).await?;
         ensure!(listed.status.success(), "{}", last_line(&listed));
@@ -131,12 +134,19 @@ impl Compose {
 
 impl Container {
     fn read(line: &str) -> Option<Self> {
-        let mut words = line.split(' ').map(str::to_owned);
+        let mut words = line.splitn(6, ' ').map(str::to_owned);
         let name = words.next().filter(|name| !name.is_empty())?;
         let number = words.next()?.parse().ok()?;
         let restarts = words.next()?.parse().ok()?;
         let (state, health) = (words.next()?, words.next().unwrap_or_default());
-        Some(Self { name, number, restarts, state, health })
+        let said = words.next().and_then(|said| serde_json::from_str(&said).ok());
+        Some(Self { name, number, restarts, state, health, said: said.unwrap_or_default() })
+    }
+
+    /// Why some of its work waits, though it is healthy.
+    pub fn held_up(&self) -> Option<&str> {
+        let (_, why) = self.said.trim().split_once("-service: ")?;
+        self.is_healthy().then_some(why)
     }
 
     pub fn is_running(&self) -> bool {
@@ -203,6 +213,9 @@ mod tests {
             assert!(!container.is_healthy() && container.trouble().is_none(), "{not_yet}");
         }
         assert!(Container::read("").is_none());
+        let held_up = r#"order 1 0 running healthy "order-service: held up by a lock\n""#;
+        assert_eq!(read(held_up).held_up(), Some("held up by a lock"));
+        assert_eq!(read(r#"order-db 1 0 running healthy "accepting""#).held_up(), None);
     }
 
     #[test]

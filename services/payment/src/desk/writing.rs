@@ -58,6 +58,10 @@ impl Desk {
                     let what = format!("cannot save some of the provider's answers: {why:#}");
                     let aside = refusals.refused(&mut groups, group, &what, &context.stop).await;
                     aside.iter().for_each(|answered| answered.is_not_saved(&why));
+                    if !aside.is_empty() {
+                        let again_after = self.settings.gateway_timeout;
+                        context.health.held_up.refused(&format!("{why:#}"), again_after);
+                    }
                 }
                 Err(Failure::Permanent(why)) => {
                     groups.halve(group).iter().for_each(|answered| answered.is_not_saved(&why));

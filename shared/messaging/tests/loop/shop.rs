@@ -3,9 +3,10 @@
 use chrono::TimeDelta;
 use events::{Event, OrderId};
 use messaging::{
-    Batch, Binding, Consumer, ConsumerState, Env, Failure, MemoryBroker, MemoryMessageStore,
-    MemoryTx, Message, MessageStore, Outbox, Outgoing, Progress, Queue, QueueShape, Relay, Reply,
-    Retention, RetrySchedule, SessionSupervisor, Store, SystemEnv, Topology, dead_letters, reply,
+    Batch, Binding, Consumer, ConsumerState, Env, Failure, HeldUp, MemoryBroker,
+    MemoryMessageStore, MemoryTx, Message, MessageStore, Outbox, Outgoing, Progress, Queue,
+    QueueShape, Relay, Reply, Retention, RetrySchedule, SessionSupervisor, Store, SystemEnv,
+    Topology, dead_letters, reply,
 };
 use reaction::{Decision, Heard, On, Said};
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,7 @@ pub struct Shop {
     pub outbox: Outbox,
     pub is_locked: Arc<AtomicBool>,
     pub standing: watch::Receiver<ConsumerState>,
+    pub held_up: HeldUp,
     pub supervisor: JoinHandle<Result<(), messaging::BrokerError>>,
 }
 
@@ -181,6 +183,7 @@ impl Shop {
         };
         let stop = CancellationToken::new();
         let mut standing = supervisor.progress.subscribe();
+        let held_up = supervisor.progress.held_up.clone();
         let (consumers_stopped, said) = (CancellationToken::new(), CancellationToken::new());
         let tokens = (stop.clone(), consumers_stopped.clone(), said.clone());
         let supervisor = tokio::spawn(async move {
@@ -197,6 +200,7 @@ impl Shop {
             outbox,
             is_locked,
             standing,
+            held_up,
             supervisor,
         }
     }

@@ -58,10 +58,13 @@ async fn an_order_that_is_locked_holds_up_no_other() {
         assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
         tokio::time::sleep(Duration::from_secs(11)).await;
     }
+    let told = shop.held_up.told().unwrap();
+    assert!(told.contains(" for 2") && told.ends_with(": a lock timeout"), "{told}");
     until(|| async { shop.broker.depth(TIER) == 1 }).await;
     assert_eq!(shop.broker.messages(TIER)[0].headers[header::ATTEMPT], Header::Number(0));
     shop.is_locked.store(false, Ordering::SeqCst);
     until(|| async { shop.total(1).await == LOCKED }).await;
+    until(|| async { shop.held_up.told().is_none() }).await;
     assert_eq!(shop.broker.messages(DEAD), []);
     assert!(!shop.standing.has_changed().unwrap(), "it has never been away");
     shop.close().await;

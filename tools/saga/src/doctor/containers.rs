@@ -1,6 +1,6 @@
 //! Checks the containers, if there are any.
 
-use super::{DOCKER_STARTS, Finding, Mark, machine::is_older};
+use super::{DOCKER_STARTS, Finding, Mark, machine::is_older, running::LOCKS};
 use crate::compose::{Compose, Container};
 
 const ENGINE_MIN: &str = "25";
@@ -39,6 +39,9 @@ impl Found {
         if all.len() < size {
             let missing = if size == 1 { "has no container" } else { "has too few containers" };
             return Finding::wrong(name, missing, DOCKER_STARTS);
+        }
+        if let Some(why) = all.iter().find_map(|one| one.held_up()) {
+            return Finding::wrong(name, format!("is {why}"), LOCKS);
         }
         match all.iter().find(|one| !one.is_healthy()) {
             None if size == 1 => Finding::fine(name, "healthy"),

@@ -13,6 +13,9 @@ use super::Finding;
 
 /// The error of a service that finds a schema with other migrations than its own.
 const OTHER_SCHEMA: &str = "cannot apply the migrations";
+/// Of a database that refuses work.
+pub const LOCKS: &str = "end what holds the lock: SELECT pid, query FROM pg_stat_activity WHERE \
+     state = 'idle in transaction'";
 const LAST_LINES: usize = 40;
 const ANEW: &str = "`make down` deletes the data, and `make up` makes it anew";
 
@@ -92,6 +95,9 @@ pub async fn services(services: &[Service]) -> Vec<Finding> {
                 Finding::odd(name, "has been built anew since it started", "`make up` restarts it")
             }
             Some(process) => {
+                if let Some(why) = service.held_up().await {
+                    return Finding::wrong(name, format!("is {why}"), LOCKS);
+                }
                 let age = process.age().and_then(|age| i64::try_from(age.as_millis()).ok());
                 let age = age.map(span).unwrap_or_default();
                 Finding::fine(name, format!("ready, pid {}, up {age}", process.pid))
