@@ -32,7 +32,36 @@ struct Queue {
     /// Missing until the broker has counted for the first time.
     messages_ready: Option<u64>,
     messages_unacknowledged: Option<u64>,
+    message_bytes: Option<u64>,
     effective_policy_definition: Option<Value>,
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl Queue {
+    fn is_aside(&self) -> bool {
+        is_parking(&self.name) || self.is_tier()
+    }
+
+    fn is_tier(&self) -> bool {
+        self.name.contains(".retry.")
+    }
+
+    /// The limit that it has reached, if any, of its policies or its own arguments.
+    fn reached(&self) -> Option<String> {
+        let limit = |name: &str| {
+            let policies = self.effective_policy_definition.as_ref();
+            let policies = policies.and_then(|all| all[name].as_u64());
+            let own = self.arguments[format!("x-{name}")].as_u64();
+            policies.into_iter().chain(own).min()
+        };
+        let limits =
+            [("max-length", self.messages_ready), ("max-length-bytes", self.message_bytes)];
+        limits.into_iter().find_map(|(name, has)| {
+            let max = limit(name).filter(|max| has.is_some_and(|has| has >= *max))?;
+            Some(format!("{} has reached its {name} of {max}", self.name))
+        })
+    }
 }
 
 /// A queue at this moment.
@@ -76,7 +105,8 @@ impl Broker {
 
     async fn queues(&self) -> Result<Vec<Queue>> {
         let path = format!("queues/{}", self.management.vhost());
-        let columns = "name,messages_ready,messages_unacknowledged,effective_policy_definition";
+        let columns = "name,messages_ready,messages_unacknowledged,message_bytes,arguments,\
+                       effective_policy_definition";
         self.management.get(&path, Some(columns)).await
     }
 
@@ -106,20 +136,15 @@ impl Broker {
 
     /// The retry tiers of all services.
     pub async fn tiers(&self) -> Result<Vec<String>> {
-        let names = self.queues().await?.into_iter().map(|queue| queue.name);
-        Ok(names.filter(|name| name.contains(".retry.")).collect())
+        let tiers = self.queues().await?.into_iter().filter(Queue::is_tier);
+        Ok(tiers.map(|queue| queue.name).collect())
     }
 
-    /// The dead-letter and retry queues that are full, and so refuse messages, with their limits.
-    pub async fn full(&self) -> Result<Vec<(String, u64)>> {
-        let queues = self.queues().await?.into_iter();
-        let aside =
-            queues.filter(|queue| is_parking(&queue.name) || queue.name.contains(".retry."));
-        let full = aside.filter_map(|queue| {
-            let max = queue.effective_policy_definition?["max-length"].as_u64()?;
-            (queue.messages_ready? >= max).then_some((queue.name, max))
-        });
-        Ok(full.collect())
+    /// The dead-letter and retry queues that are full, and so refuse messages: each with the limit
+    /// that it has reached.
+    pub async fn full(&self) -> Result<Vec<String>> {
+        let aside = self.queues().await?.into_iter().filter(Queue::is_aside);
+        Ok(aside.filter_map(|queue| queue.reached()).collect())
     }
 
     /// The dead letter queues, by name. Fails where RabbitMQ would drop messages that are read too
@@ -198,7 +223,31 @@ fn dead_letter(queue: &str, message: &Message) -> DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use uuid::Uuid;
+
+    #[test]
+    fn a_queue_is_full_by_the_lower_limit_of_its_policies_and_its_arguments() {
+        let reached = |policies: Value, arguments: Value| {
+            let queue = json!({
+                "name": "q", "messages_ready": 7, "message_bytes": 2000,
+                "effective_policy_definition": policies, "arguments": arguments,
+            });
+            serde_json::from_value::<Queue>(queue).unwrap().reached()
+        };
+        let of = |what: &str| Some(format!("q has reached its {what}"));
+        assert_eq!(reached(json!({}), json!({})), None);
+        assert_eq!(reached(json!({ "max-length": 8 }), json!({ "x-max-length": 9 })), None);
+        assert_eq!(reached(json!({ "max-length": 7 }), Value::Null), of("max-length of 7"));
+        let bytes = json!({ "max-length-bytes": 2000 });
+        assert_eq!(reached(bytes, json!([])), of("max-length-bytes of 2000"));
+        let arguments = json!({ "x-max-length": 9, "x-max-length-bytes": 1000 });
+        assert_eq!(
+            reached(json!({ "max-length-bytes": 9000 }), arguments),
+            of("max-length-bytes of 1000")
+        );
+        assert_eq!(reached(Value::Null, json!({ "x-max-length": 6 })), of("max-length of 6"));
+    }
 
     #[test]
     fn a_dead_letter_without_its_properties_is_known_by_its_body() {

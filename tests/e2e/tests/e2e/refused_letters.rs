@@ -69,7 +69,11 @@ async fn a_dead_letter_waits_until_its_queue_takes_it_and_others_are_handled() {
     let broker = audit::Broker::connect(&fleet.endpoints()).await.unwrap();
     until(|| async {
         let full = broker.full().await.map_err(|why| format!("{why:#}"))?;
-        if full == [(DEAD.to_owned(), 1)] { Ok(()) } else { Err(format!("{full:?}")) }
+        if full == [format!("{DEAD} has reached its max-length of 1")] {
+            Ok(())
+        } else {
+            Err(format!("{full:?}"))
+        }
     })
     .await;
 

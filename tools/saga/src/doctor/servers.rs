@@ -51,6 +51,7 @@ pub async fn broker(settings: &Settings, endpoints: &Endpoints) -> Vec<Finding> 
         Err(why) => unreachable("dead letters", &why),
     });
     findings.extend(full_queues(endpoints).await);
+    findings.extend(retries(endpoints).await);
     findings
 }
 
@@ -142,12 +143,31 @@ async fn dead_letters(endpoints: &Endpoints) -> Result<Finding> {
 async fn full_queues(endpoints: &Endpoints) -> Option<Finding> {
     let full = async { Broker::connect(endpoints).await?.full().await };
     let full = match full.await {
-        Ok(full) => full.into_iter().map(|(queue, max)| format!("{queue} takes {max}")),
+        Ok(full) => full,
         Err(why) => return Some(unreachable("full queues", &why)),
     };
-    let told = full.collect::<Vec<_>>().join(", ");
-    let mend = "failed messages wait for room: `saga dlq replay` or `purge`, or raise max-length";
+    let told = full.join(", ");
+    let mend = "failed messages wait for room: `saga dlq replay` or `purge`, or raise the limit";
     (!told.is_empty()).then(|| Finding::wrong("full queues", told, mend))
+}
+
+/// The messages that wait for their next try, if any.
+async fn retries(endpoints: &Endpoints) -> Option<Finding> {
+    let waiting = async {
+        let broker = Broker::connect(endpoints).await?;
+        let mut waiting = Vec::new();
+        for tier in broker.tiers().await? {
+            let ready = broker.state(&tier).await?.map_or(0, |state| state.ready);
+            waiting.extend((ready > 0).then(|| format!("{ready} in {tier}")));
+        }
+        anyhow::Ok(waiting)
+    };
+    let told = match waiting.await {
+        Ok(waiting) => waiting.join(", "),
+        Err(why) => return Some(unreachable("retries", &why)),
+    };
+    let mend = "each says why: `saga why <order>`, and its service's log";
+    (!told.is_empty()).then(|| Finding::odd("retries", told, mend))
 }
 
 pub async fn databases(endpoints: &Endpoints) -> Vec<Finding> {
