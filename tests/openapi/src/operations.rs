@@ -64,6 +64,7 @@ fn place() -> Operation {
         ])),
         problem::key_reused(),
         problem::not_placed(),
+        problem::not_stored(),
         problem::outcome_unknown(examples::order_id()),
         problem::role_may_not(Role::Viewer),
     ];
@@ -116,7 +117,7 @@ fn list() -> Operation {
         body: vec![],
         answers: limited(
             [Answer::new(StatusCode::OK, "A page of orders.", "OrderList", vec![found])],
-            vec![wrong],
+            vec![wrong, Problem::database_busy()],
         ),
     }
 }
@@ -138,7 +139,7 @@ fn show() -> Operation {
         body: vec![],
         answers: limited(
             [Answer::new(StatusCode::OK, "The order.", "Order", shown)],
-            vec![unknown()],
+            vec![unknown(), Problem::database_busy()],
         ),
     }
 }
@@ -168,6 +169,7 @@ fn cancel() -> Operation {
                 problem::role_may_not(Role::Viewer),
                 unknown(),
                 problem::too_late(Status::Confirmed),
+                Problem::database_busy(),
             ],
         ),
     }
@@ -191,7 +193,7 @@ fn follow() -> Operation {
         body: vec![],
         answers: limited(
             [Answer::stream(about, &kinds, &examples::stream())],
-            vec![unknown(), too_many()],
+            vec![unknown(), too_many(), Problem::database_busy()],
         ),
     }
 }
@@ -337,12 +339,11 @@ const METRICS: &str = "# HELP orders_placed_total orders answered 201 for the fi
 /// Adds the answers of any route that is limited and needs the database.
 fn limited<const N: usize>(answers: [Answer; N], mut refusals: Vec<Problem>) -> Vec<Answer> {
     refusals.extend(not_let_in());
-    refusals.extend([
-        Problem::too_many_requests(1),
-        Problem::internal(),
-        Problem::overloaded(),
-        Problem::database_away(),
-    ]);
+    refusals.extend([Problem::too_many_requests(1), Problem::internal(), Problem::overloaded()]);
+    let away = Problem::database_away();
+    if refusals.iter().all(|one| one.name() != away.name()) {
+        refusals.push(away);
+    }
     answers.into_iter().chain(Answer::refusals(refusals)).collect()
 }
 

@@ -32,7 +32,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Full => Self::overloaded(),
-            Refusal::Away => Self::database_away(),
+            Refusal::Away => problem::not_stored(),
             Refusal::Unknown(order) => problem::outcome_unknown(order),
             Refusal::NotNow => problem::not_placed(),
             Refusal::KeyBusy => problem::key_busy(),

@@ -93,6 +93,11 @@ pub fn not_placed() -> Problem {
     Problem::unavailable("not-placed", "The order was not placed", detail)
 }
 
+/// As long as an order is not begun to be written.
+pub fn not_stored() -> Problem {
+    Problem::away("the database is unavailable; nothing is stored, and a retry is safe")
+}
+
 pub fn outcome_unknown(order: impl Display) -> Problem {
     let detail = format!(
         "the database became unavailable while order {order} was written; GET /orders/{order} \

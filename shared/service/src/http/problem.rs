@@ -175,8 +175,18 @@ impl Problem {
     }
 
     pub fn database_away() -> Self {
-        let detail = "the database is unavailable; with an Idempotency-Key a retry is safe";
+        Self::away("the database is unavailable; retry in a moment")
+    }
+
+    /// The same, where more can be said.
+    pub fn away(detail: &str) -> Self {
         Self::unavailable("database-away", "Database unavailable", detail)
+    }
+
+    pub fn database_busy() -> Self {
+        let detail = "the database refuses this for now, for instance since a row is locked; \
+             nothing is changed; retry in a moment";
+        Self::unavailable("database-busy", "The database refuses this for now", detail)
     }
 
     pub fn not_ready(detail: impl Into<String>) -> Self {
@@ -196,9 +206,13 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Transient(why) | Failure::Refused(why) => {
+            Failure::Transient(why) => {
                 tracing::warn!("database unavailable: {why:#}");
                 Self::database_away()
+            }
+            Failure::Refused(why) => {
+                tracing::warn!("the database refuses a request for now: {why:#}");
+                Self::database_busy()
             }
             Failure::Permanent(why) => {
                 tracing::error!("request failed: {why:#}");
@@ -222,5 +236,22 @@ impl IntoResponse for Problem {
         }
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_answers_and_refuses_is_not_called_unavailable() {
+        let answer = |failure: fn(anyhow::Error) -> Failure| {
+            let problem = Problem::from(failure(anyhow::anyhow!("a lock timeout")));
+            assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(!problem.text().contains("Idempotency-Key"), "{}", problem.text());
+            (problem.name().to_owned(), problem.retry_after_s())
+        };
+        assert_eq!(answer(Failure::Refused), ("database-busy".into(), Some(1)));
+        assert_eq!(answer(Failure::Transient), ("database-away".into(), Some(1)));
     }
 }
