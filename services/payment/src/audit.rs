@@ -43,6 +43,20 @@ pub async fn read(
     Ok(())
 }
 
+/// Those of these orders that are charged, and their amounts.
+pub async fn charged(
+    connection: &mut PlainConnection,
+    orders: &[OrderId],
+) -> sqlx::Result<Vec<(OrderId, String)>> {
+    let rows = sqlx::query_as(
+        "SELECT order_id, amount::TEXT
+         FROM payments
+         WHERE order_id = ANY($1) AND status = 'APPROVED'
+         ORDER BY order_id",
+    );
+    rows.bind(orders).fetch_all(connection).await
+}
+
 database::row! {
     /// The charge desk's work on an order.
     #[derive(Clone, Debug, Serialize)]

@@ -88,6 +88,11 @@ impl DeadLetters {
         self.books.statuses(letters).await
     }
 
+    /// The orders of these letters that are charged and not CONFIRMED, and their amounts.
+    pub async fn charged(&mut self, letters: &[&Letter]) -> Result<Vec<(OrderId, String)>> {
+        self.books.charged(letters).await
+    }
+
     /// The plan of each message's replay.
     pub async fn judge(&mut self, letters: &[&Letter]) -> Result<Vec<(Past, ReplayPlan)>> {
         dead_letters::judge(&mut self.books, self.retention, letters).await

@@ -197,6 +197,8 @@ async fn what_is_purged_is_accounted_for_and_can_be_brought_back_from_its_export
     assert_eq!(fleet.saga(&["dlq", "export", "--to", &export]).await.code, Some(0));
     let asked = fleet.saga(&["dlq", "purge", "--order", &id]).await;
     assert!(asked.code == Some(1) && asked.error.contains("--yes"), "{asked:?}");
+    let charged = format!("order {id} is charged 349.30, and may get nothing then");
+    assert!(asked.error.contains(&charged), "{asked:?}");
     assert_eq!(ready(&fleet, DLQ).await, 1);
     refuse(&stock, "dead_letter_actions", "FALSE").await;
     assert_eq!(fleet.saga(&["dlq", "purge", "--order", &id, "--yes"]).await.code, Some(1));

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
-use audit::Databases;
+use audit::{Databases, OrderStatus};
 use database::PlainConnection;
 use dead_letters::{Key, Letter, Past, pasts_in, revive_in, storable};
-use events::{EventId, OrderId};
+use events::{EventId, OrderId, SERVICES};
 use messaging::{CrashPoint, crash_at};
 
 pub struct Books {
@@ -37,6 +37,19 @@ impl Books {
     pub async fn statuses(&mut self, letters: &[&Letter]) -> Result<HashMap<OrderId, String>> {
         let orders: Vec<_> = letters.iter().filter_map(|letter| letter.order_id()).collect();
         Ok(order::audit::statuses(self.databases.of("order")?, &orders).await?)
+    }
+
+    /// The orders of these letters that are charged and not CONFIRMED, and their amounts.
+    pub async fn charged(&mut self, letters: &[&Letter]) -> Result<Vec<(OrderId, String)>> {
+        let statuses = self.statuses(letters).await?;
+        let is_open = |order: &OrderId| {
+            statuses.get(order).is_none_or(|status| status != OrderStatus::Confirmed.name())
+        };
+        let of_the_saga =
+            letters.iter().filter(|letter| SERVICES.contains(&self.keeper(letter).as_str()));
+        let orders = of_the_saga.filter_map(|letter| letter.order_id()).filter(is_open);
+        let orders: Vec<_> = orders.collect();
+        Ok(payment::audit::charged(self.databases.of("payment")?, &orders).await?)
     }
 
     /// Records that these are purged, before they are.

@@ -6,12 +6,16 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Args;
 use dead_letters::{Lease, Letter, ReplayPlan};
+use events::OrderId;
 use kit::colour::Colour;
 use kit::output::{self, Table, some};
 use serde_json::{Value, json};
 
 use super::{DlqArgs, Which, list};
 use crate::dlq::{DeadLetters, Pick};
+
+/// Charged orders that a question names.
+const CHARGED_MAX: usize = 20;
 
 /// Replay dead letters into their original queues
 ///
@@ -73,13 +77,26 @@ impl Purge {
     pub async fn run(self, args: &DlqArgs) -> Result<ExitCode> {
         let Named { which, yes, .. } = self.named;
         with_hand(args, which, async |letters, lease| {
-            let question = format!("purge {}?", some(lease.taken.len(), "dead letter"));
-            if !yes && !agreed(&question).await? {
-                return Ok(ExitCode::FAILURE);
+            if !yes {
+                tell_charged(&letters.charged(&lease.letters()).await?);
+                let question = format!("purge {}?", some(lease.taken.len(), "dead letter"));
+                if !agreed(&question).await? {
+                    return Ok(ExitCode::FAILURE);
+                }
             }
             Ok(args.report(&letters.purge(lease).await?))
         })
         .await
+    }
+}
+
+/// The customers who may pay for nothing.
+fn tell_charged(orders: &[(OrderId, String)]) {
+    for (order, amount) in orders.iter().take(CHARGED_MAX) {
+        eprintln!("order {order} is charged {amount}, and may get nothing then");
+    }
+    if let Some(more) = orders.len().checked_sub(CHARGED_MAX).filter(|more| *more > 0) {
+        eprintln!("and {} more that are charged", some(more, "order"));
     }
 }
 
