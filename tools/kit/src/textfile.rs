@@ -22,6 +22,7 @@ pub fn write(file: &Path, verdict: &Verdict, now: DateTime<Utc>) -> Result<()> {
 fn text(verdict: &Verdict, now: DateTime<Utc>) -> String {
     let gauges = [
         ("violations", "broken invariants", verdict.violations.len().to_string()),
+        ("stranded", "orders charged in vain, by a purge", verdict.stranded.len().to_string()),
         ("orders_checked", "orders that the last check judged", verdict.checked.orders.to_string()),
         ("orders_left", "orders open, or with violations", verdict.left.to_string()),
         ("duration_seconds", "duration of the last check", verdict.waited_s.to_string()),
@@ -74,11 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_five_gauges() {
+    fn a_verdict_is_six_gauges() {
         let text = text(&verdict(), DateTime::from_timestamp(90, 0).unwrap());
         let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let wanted = [
             "saga_verify_violations 0",
+            "saga_verify_stranded 0",
             "saga_verify_orders_checked 7",
             "saga_verify_orders_left 2",
             "saga_verify_duration_seconds 1.5",

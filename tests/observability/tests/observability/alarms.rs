@@ -1,6 +1,6 @@
 //! Each alarm is documented, tested, and fires for every service.
 
-use events::SERVICES;
+use events::{SERVICES, add_ons};
 use observability::{alarms, array, text, yaml};
 use std::collections::BTreeSet;
 use tidy::read;
@@ -50,7 +50,7 @@ fn every_alarm_has_rung_for_its_fault_in_the_run_that_is_documented() {
 fn a_service_that_is_gone_altogether_is_missed() {
     let alarms = alarms();
     let alarm = alarms.iter().find(|alarm| alarm["alert"] == "NotConsuming").unwrap();
-    for service in SERVICES {
+    for service in SERVICES.iter().copied().chain(add_ons()) {
         let wanted = format!("absent(consuming{{service=\"{service}\"}})");
         assert!(text(&alarm["expr"]).contains(&wanted), "NotConsuming needs {wanted}");
     }

@@ -25,7 +25,8 @@ const RABBITMQ: [(&str, &[&str]); 15] = [
     ("rabbitmq_raft_entry_commit_latency_seconds", &[]),
 ];
 /// Those that `saga verify --metrics` writes.
-const VERIFY: [&str; 2] = ["saga_verify_violations", "saga_verify_finished_timestamp_seconds"];
+const VERIFY: [&str; 3] =
+    ["saga_verify_violations", "saga_verify_stranded", "saga_verify_finished_timestamp_seconds"];
 /// Prometheus' own, for every target.
 const TARGET: [&str; 3] = ["service", "job", "instance"];
 

@@ -4,17 +4,23 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     RefusedRows,
+    FullDeadLetters,
     Unrouted,
     TooLarge,
     LostEvents,
     RefusedRefunds,
     ProviderDown,
     OrdersDatabaseGone,
+    Strangers,
+    OldCertificate,
     WrongRow,
+    Purged,
     VerifierStopped,
     ServiceKilled,
+    LockedTable,
     ClockAhead,
     SlowDatabase,
+    RefusedReleases,
     MemoryAlarm,
     ExporterStopped,
     BrokerKilled,
@@ -33,14 +39,26 @@ pub struct Fault {
     pub also: &'static [(&'static str, &'static str)],
 }
 
-pub static FAULTS: [Fault; 16] = [
+pub static FAULTS: [Fault; 22] = [
     Fault {
         kind: Kind::RefusedRows,
         name: "DeadLetters",
         what: "shipping's database refuses the rows of some orders",
         repair: "it takes them; `saga dlq replay`",
         rings: &[("DeadLetters", "shipping.inventory-reserved.dlq")],
-        also: &[],
+        also: &[("RetriesGoOn", "each is tried again for 36 s")],
+    },
+    Fault {
+        kind: Kind::FullDeadLetters,
+        name: "QueueRefuses",
+        what: "shipping's database refuses the rows of some orders, and RabbitMQ takes two of \
+               their dead letters",
+        repair: "both take them; `saga dlq replay`",
+        rings: &[("QueueRefuses", "shipping.inventory-reserved")],
+        also: &[
+            ("DeadLetters", "those that it takes"),
+            ("RetriesGoOn", "the others wait in the last retry queue"),
+        ],
     },
     Fault {
         kind: Kind::Unrouted,
@@ -91,12 +109,39 @@ pub static FAULTS: [Fault; 16] = [
         also: &[("OutboxOld", "what was published just before is deleted when it is back")],
     },
     Fault {
+        kind: Kind::Strangers,
+        name: "ClientsRefused",
+        what: "nine of ten requests have no key",
+        repair: "they are not sent",
+        rings: &[("ClientsRefused", "")],
+        also: &[],
+    },
+    Fault {
+        kind: Kind::OldCertificate,
+        name: "CertificateExpires",
+        what: "order's certificate is valid for six days more",
+        repair: "it has another",
+        rings: &[("CertificateExpires", "")],
+        also: &[],
+    },
+    Fault {
         kind: Kind::WrongRow,
         name: "InvariantBroken",
         what: "a product's reserved quantity is changed by hand",
         repair: "it is changed back",
         rings: &[("InvariantBroken", "")],
         also: &[],
+    },
+    Fault {
+        kind: Kind::Purged,
+        name: "ChargesStranded",
+        what: "a dead letter of a charged order is purged",
+        repair: "`saga replay` brings it back",
+        rings: &[("ChargesStranded", "")],
+        also: &[
+            ("DeadLetters", "it is one before"),
+            ("RetriesGoOn", "it is tried again for 36 s before"),
+        ],
     },
     Fault {
         kind: Kind::VerifierStopped,
@@ -115,6 +160,17 @@ pub static FAULTS: [Fault; 16] = [
         also: &[],
     },
     Fault {
+        kind: Kind::LockedTable,
+        name: "HeldUp",
+        what: "a transaction locks inventory's table `products`",
+        repair: "it ends",
+        rings: &[("HeldUp", "inventory")],
+        also: &[
+            ("RetriesGoOn", "the messages wait in the last retry queue"),
+            ("OrdersStuck", "compensations wait, too"),
+        ],
+    },
+    Fault {
         kind: Kind::ClockAhead,
         name: "ClockWrong",
         what: "shipping's clock is five minutes ahead",
@@ -129,6 +185,17 @@ pub static FAULTS: [Fault; 16] = [
         repair: "it is as fast as before",
         rings: &[("QueueBehind", "shipping.inventory-reserved")],
         also: &[],
+    },
+    Fault {
+        kind: Kind::RefusedReleases,
+        name: "RetriesGoOn",
+        what: "inventory's database refuses to release goods",
+        repair: "it does",
+        rings: &[("RetriesGoOn", "inventory.retry.30s")],
+        also: &[
+            ("RetriesGoOn", "the first retry queues have messages, too"),
+            ("OrdersStuck", "compensations wait"),
+        ],
     },
     Fault {
         kind: Kind::MemoryAlarm,

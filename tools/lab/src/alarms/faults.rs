@@ -1,13 +1,18 @@
 //! Injects the faults, and repairs them as the runbooks of docs/operations.md say.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use audit::Broker;
 use kit::api::Draft;
 use kit::scenario::Scenario;
 use lapin::types::FieldTable;
-use messaging::{exchange_of, queue_name};
+use messaging::{dead_letters, exchange_of, queue_name};
 use serde_json::{Value, json};
+use servers::{Certificates, certificates::Authority};
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::time::sleep;
 
 use super::fault::Kind;
 use super::system::Watched;
@@ -26,6 +31,15 @@ const ITEMS: u32 = 100;
 /// The limit of every private node.
 const MESSAGE_MAX: usize = 1_048_576;
 
+/// Its dead letters are those of shipping.
+const PARKED_OF: &str = "shipping.inventory-reserved";
+const REFUSE: &str = "ALTER TABLE shipments
+    ADD CONSTRAINT refused CHECK (status <> 'FAILED') NOT VALID";
+const ACCEPT: &str = "ALTER TABLE shipments DROP CONSTRAINT IF EXISTS refused";
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So many requests without a key that the load's are a tenth at most.
+const STRANGERS_PAUSE: Duration = Duration::from_millis(8);
+
 /// Shorter than the service's deadline.
 const SLOW: &str = "CREATE FUNCTION wait_long() RETURNS trigger LANGUAGE plpgsql
     AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
@@ -34,10 +48,10 @@ const SLOW: &str = "CREATE FUNCTION wait_long() RETURNS trigger LANGUAGE plpgsql
 impl Watched {
     pub async fn inject(&mut self, kind: Kind) -> Result<()> {
         match kind {
-            Kind::RefusedRows => {
-                let refuse = "ALTER TABLE shipments
-                    ADD CONSTRAINT refused CHECK (status <> 'FAILED') NOT VALID";
-                self.sql("shipping", refuse).await
+            Kind::RefusedRows => self.sql("shipping", REFUSE).await,
+            Kind::FullDeadLetters => {
+                self.limit_dead_letters(true).await?;
+                self.sql("shipping", REFUSE).await
             }
             Kind::Unrouted => self.unbind("order", "order.created", "payment").await,
             Kind::TooLarge => {
@@ -48,9 +62,18 @@ impl Watched {
             Kind::RefusedRefunds => self.provider(&json!({ "refuse_refunds": true })).await,
             Kind::ProviderDown => self.provider(&json!({ "down": true })).await,
             Kind::OrdersDatabaseGone => self.system.servers.postgres[ORDER].kill().await,
+            Kind::Strangers => self.invite_strangers(),
+            Kind::OldCertificate => self.certify_order_for(6).await,
             Kind::WrongRow => self.reserve_by_hand(1).await,
+            Kind::Purged => self.purge_one().await,
             Kind::VerifierStopped => self.stop_verifier().await,
             Kind::ServiceKilled => self.system.replicas[PAYMENT].kill().await,
+            Kind::LockedTable => {
+                let mut database = PgConnection::connect(self.database("inventory")?).await?;
+                database.execute("BEGIN; LOCK TABLE products IN EXCLUSIVE MODE").await?;
+                self.lock = Some(database);
+                Ok(())
+            }
             Kind::ClockAhead => {
                 let library = self.faketime.to_str().context("its path is text")?;
                 let shipping = &mut self.system.replicas[SHIPPING];
@@ -68,6 +91,11 @@ impl Watched {
                 shipping.stop().await?;
                 shipping.start_with(&[("BATCH_MAX", "4")])
             }
+            Kind::RefusedReleases => {
+                let refuse = "ALTER TABLE reservations
+                    ADD CONSTRAINT refused CHECK (status <> 'RELEASED') NOT VALID";
+                self.sql("inventory", refuse).await
+            }
             Kind::MemoryAlarm => self.system.servers.rabbitmq().limit_memory(TINY).await,
             Kind::ExporterStopped => self.stop_exporter().await,
             Kind::BrokerKilled => self.system.servers.rabbitmq_mut().kill().await,
@@ -80,11 +108,15 @@ impl Watched {
 
     pub async fn repair(&mut self, kind: Kind) -> Result<()> {
         match kind {
-            Kind::RefusedRows => {
-                self.sql("shipping", "ALTER TABLE shipments DROP CONSTRAINT refused").await?;
-                let queue = "shipping.inventory-reserved";
-                let because = "the rows are accepted";
-                self.saga(&["dlq", "replay", queue, "--yes", "--because", because]).await
+            Kind::RefusedRows => self.replay_dead_letters().await,
+            Kind::FullDeadLetters => {
+                self.limit_dead_letters(false).await?;
+                self.sql("shipping", ACCEPT).await?;
+                // Those that were refused come, too.
+                while self.ready("shipping.retry.30s").await? > 0 {
+                    sleep(LOOK_EVERY).await;
+                }
+                self.replay_dead_letters().await
             }
             Kind::Unrouted => self.bind("order", "order.created", "payment").await,
             Kind::TooLarge => {
@@ -100,9 +132,28 @@ impl Watched {
             Kind::RefusedRefunds => self.provider(&json!({ "refuse_refunds": false })).await,
             Kind::ProviderDown => self.provider(&json!({ "down": false })).await,
             Kind::OrdersDatabaseGone => self.system.servers.postgres[ORDER].restart().await,
+            Kind::Strangers => {
+                self.strangers.shutdown().await;
+                Ok(())
+            }
+            Kind::OldCertificate => {
+                let order = &mut self.system.replicas[ORDER];
+                order.stop().await?;
+                order.start()
+            }
             Kind::WrongRow => self.reserve_by_hand(-1).await,
+            Kind::Purged => {
+                self.saga(&["replay", "--to", PARKED_OF, "--since", "oldest"]).await?;
+                let order = &mut self.system.replicas[ORDER];
+                order.stop().await?;
+                order.start()
+            }
             Kind::VerifierStopped => self.start_verifier(),
             Kind::ServiceKilled => self.system.replicas[PAYMENT].start(),
+            Kind::LockedTable => {
+                self.lock = None;
+                Ok(())
+            }
             Kind::ClockAhead => {
                 let shipping = &mut self.system.replicas[SHIPPING];
                 shipping.kill().await?;
@@ -115,11 +166,76 @@ impl Watched {
                 shipping.stop().await?;
                 shipping.start()
             }
+            Kind::RefusedReleases => {
+                self.sql("inventory", "ALTER TABLE reservations DROP CONSTRAINT refused").await
+            }
             Kind::MemoryAlarm => self.system.servers.rabbitmq().limit_memory(MEMORY_SHARE).await,
             Kind::ExporterStopped => self.start_exporter().await,
             Kind::BrokerKilled => self.system.servers.rabbitmq_mut().restart().await,
             Kind::CollectorStopped => self.collector.serve().await,
         }
+    }
+
+    /// Has RabbitMQ take two of shipping's dead letters, or all.
+    async fn limit_dead_letters(&self, are_limited: bool) -> Result<()> {
+        let set = if are_limited {
+            "rabbit_policy:parse_set(<<\"/\">>, <<\"limit\">>, <<\"[.]dlq$\">>, \
+             <<\"{\\\"max-length\\\":1,\\\"delivery-limit\\\":1000000}\">>, <<\"9\">>, \
+             <<\"queues\">>, <<\"lab\">>)."
+        } else {
+            "rabbit_policy:delete(<<\"/\">>, <<\"limit\">>, <<\"lab\">>)."
+        };
+        self.system.servers.rabbitmq().eval(set).await.map(drop)
+    }
+
+    async fn replay_dead_letters(&self) -> Result<()> {
+        self.sql("shipping", ACCEPT).await?;
+        let because = "the rows are accepted";
+        self.saga(&["dlq", "replay", PARKED_OF, "--yes", "--because", because]).await
+    }
+
+    /// A dead letter of an order that does not give up.
+    async fn purge_one(&mut self) -> Result<()> {
+        let order = &mut self.system.replicas[ORDER];
+        order.stop().await?;
+        order.start_with(&[("ORDER_DEADLINE", "1h")])?;
+        self.sql("shipping", REFUSE).await?;
+        while self.ready(&dead_letters(PARKED_OF)).await? == 0 {
+            sleep(LOOK_EVERY).await;
+        }
+        self.sql("shipping", ACCEPT).await?;
+        self.saga(&["dlq", "purge", PARKED_OF, "--yes"]).await
+    }
+
+    async fn ready(&self, queue: &str) -> Result<u32> {
+        let broker = Broker::connect(&self.system.endpoints).await?;
+        Ok(broker.state(queue).await?.map_or(0, |state| state.ready))
+    }
+
+    fn invite_strangers(&mut self) -> Result<()> {
+        let api = self.api()?.with_key(None);
+        self.strangers.spawn(async move {
+            loop {
+                api.place(&Scenario::Confirmed.draft(), None).await.ok();
+                sleep(STRANGERS_PAUSE).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// By an authority that no client knows.
+    async fn certify_order_for(&mut self, days: i64) -> Result<()> {
+        let certificates = Certificates::at(&self.system.servers.settings.certificates());
+        certificates
+            .write("soon", &Authority::new()?.server(&["localhost", "127.0.0.1"], days)?)?;
+        let (certificate, key) = (certificates.certificate("soon"), certificates.key("soon"));
+        let text = |path: PathBuf| path.display().to_string();
+        let order = &mut self.system.replicas[ORDER];
+        order.stop().await?;
+        order.start_with(&[
+            ("HTTP_TLS_CERT_FILE", &text(certificate)),
+            ("HTTP_TLS_KEY_FILE", &text(key)),
+        ])
     }
 
     async fn sql(&self, service: &str, statements: &'static str) -> Result<()> {

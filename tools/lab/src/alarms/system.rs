@@ -11,7 +11,9 @@ use kit::system::{Servers, System};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use servers::{Lifetime, Monitor, Monitoring, Running, background, install, ports};
+use sqlx::PgConnection;
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::collector::Collector;
@@ -38,6 +40,10 @@ pub struct Watched {
     exporter: Monitor,
     verifier: Running,
     home: PathBuf,
+    /// A transaction that is left open.
+    pub lock: Option<PgConnection>,
+    /// Clients without a key. Dropping it stops them.
+    pub strangers: JoinSet<()>,
 }
 
 impl Watched {
@@ -98,6 +104,8 @@ impl Watched {
             exporter,
             verifier,
             home,
+            lock: None,
+            strangers: JoinSet::new(),
         })
     }
 

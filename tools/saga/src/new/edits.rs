@@ -14,7 +14,7 @@ use super::request::Request;
 /// The service whose entries are copied.
 pub const LIKE: &str = "shipping";
 /// Lists of the services, each with shipping's entry and what stands before it.
-const LISTS: [(&str, &str); 7] = [
+const LISTS: [(&str, &str); 9] = [
     ("Makefile", " -p shipping"),
     ("deploy/dist.sh", " -p shipping"),
     ("deploy/docker/Dockerfile", " -p shipping"),
@@ -22,6 +22,11 @@ const LISTS: [(&str, &str); 7] = [
     ("deploy/docker/publish.sh", " shipping"),
     ("deploy/kubernetes/operators/secrets.sh", " shipping"),
     ("deploy/kubernetes/operators/places.sh", " shipping"),
+    ("deploy/observability/alerts.yml", "\n            or absent(consuming{service=\"shipping\"})"),
+    (
+        "deploy/observability/alerts.test.yml",
+        "\n      - { series: 'consuming{service=\"shipping\"}', values: 1x40 }",
+    ),
 ];
 /// Files of which each line, and each block of Compose, that names shipping is copied.
 const ENTRIES: [&str; 5] = [
