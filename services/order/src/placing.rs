@@ -145,6 +145,11 @@ fn own_key(client: Option<&str>, key: &str) -> String {
     client.map_or_else(|| key.into(), |client| format!("{client}\n{key}"))
 }
 
+/// The key as it was stored while no client had keys of its own.
+pub fn ownerless_key(key: &str) -> Option<&str> {
+    key.split_once('\n').map(|(_, key)| key)
+}
+
 impl Waiting {
     fn answer(self, verdict: Verdict) {
         // Released first: a client with an answer may repeat the request at once.

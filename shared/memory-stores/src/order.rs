@@ -38,7 +38,7 @@ impl Orders {
         let (mut said, mut given) = (Vec::new(), HashMap::new());
         for new in placed {
             if let Some(asked) = &new.answer {
-                if let Some(first) = self.answers.get(&asked.key) {
+                if let Some(first) = asked.given(|key| self.answers.get(key).map(|one| &**one)) {
                     given.insert(asked.key.clone(), Answer::clone(first));
                     continue;
                 }

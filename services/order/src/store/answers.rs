@@ -1,5 +1,6 @@
 //! Stores the answers to HTTP idempotency keys.
 
+use crate::placing::ownerless_key;
 use database::{Failure, PgPool, Session};
 use events::OrderId;
 use std::{collections::HashMap, time::Duration};
@@ -16,18 +17,36 @@ database::row! {
     }
 }
 
-/// The answers given under these keys, by key.
+impl Answer {
+    /// The answer that was given before. A retry of a request from before keys were required is
+    /// one whose content is the same.
+    pub fn given<'a>(&self, find: impl Fn(&str) -> Option<&'a Self>) -> Option<&'a Self> {
+        find(&self.key).or_else(|| {
+            let ownerless = ownerless_key(&self.key).and_then(find)?;
+            (ownerless.digest == self.digest).then_some(ownerless)
+        })
+    }
+}
+
+/// The answers given before to the requests with these answers, by their keys.
 pub(super) async fn given(
     session: &Session,
-    keys: &[&str],
+    repeated: &[&Answer],
 ) -> Result<HashMap<String, Answer>, Failure> {
+    let keys = repeated.iter().map(|asked| asked.key.as_str());
+    let keys: Vec<_> = keys.flat_map(|key| [Some(key), ownerless_key(key)]).flatten().collect();
     let query = session.query(
         "SELECT key, digest, order_id, answer AS body
          FROM http_idempotency_keys
          WHERE key = ANY($1)",
     );
-    let answers: Vec<Answer> = query.bind(keys).rows().await?;
-    Ok(answers.into_iter().map(|answer| (answer.key.clone(), answer)).collect())
+    let answers: Vec<Answer> = query.bind(keys.as_slice()).rows().await?;
+    let answers: HashMap<_, _> = answers.iter().map(|one| (one.key.as_str(), one)).collect();
+    let found = repeated.iter().filter_map(|asked| {
+        let first = asked.given(|key| answers.get(key).copied())?;
+        Some((asked.key.clone(), first.clone()))
+    });
+    Ok(found.collect())
 }
 
 /// Deletes so many of the answers that are older than that by the database's clock; skips rows that

@@ -86,23 +86,24 @@ pub async fn place(
     let fresh = fresh.await.map_err(Failure::from)?;
     let fresh: HashSet<OrderId> = fresh.into_iter().map(|(id,)| id).collect();
     let repeated = placed.iter().filter(|new| !fresh.contains(&new.view.id));
-    let keys: Vec<_> = repeated.filter_map(|new| Some(new.answer.as_ref()?.key.as_str())).collect();
-    let given = if keys.is_empty() {
+    let repeated: Vec<_> = repeated.filter_map(|new| new.answer.as_ref()).collect();
+    let given = if repeated.is_empty() {
         HashMap::new()
     } else {
         // The orders are written, even if this fails.
-        answers::given(&writing, &keys).await.map_err(|why| Unwritten::Unknown(why.into()))?
+        answers::given(&writing, &repeated).await.map_err(|why| Unwritten::Unknown(why.into()))?
     };
-    match keys.iter().find(|key| !given.contains_key(**key)) {
-        Some(key) => {
+    match repeated.iter().find(|asked| !given.contains_key(&asked.key)) {
+        Some(Answer { key, .. }) => {
             Err(Unwritten::Unknown(anyhow!("the answer under {key:?} is being forgotten")))
         }
         None => Ok(given),
     }
 }
 
-/// Those whose key is free. A transaction waits for a key that another one holds; all take keys in
-/// the same order, so there is no deadlock.
+/// Those whose key is free, and was free for the same request before keys were required. A
+/// transaction waits for a key that another one holds; all take keys in the same order, so there is
+/// no deadlock.
 fn keep_answers(writing: &Session, placed: &[Placed]) {
     let mut answers: Vec<_> = placed.iter().filter_map(|new| new.answer.as_ref()).collect();
     if answers.is_empty() {
@@ -113,6 +114,10 @@ fn keep_answers(writing: &Session, placed: &[Placed]) {
         .batch(
             "INSERT INTO http_idempotency_keys (key, digest, order_id, answer)
              SELECT * FROM UNNEST($1::TEXT[], $2::BYTEA[], $3::UUID[], $4::TEXT[])
+                 AS new (key, digest, order_id, answer)
+             WHERE digest IS DISTINCT FROM (
+                 SELECT ownerless.digest FROM http_idempotency_keys AS ownerless
+                 WHERE ownerless.key = split_part(new.key, E'\n', 2))
              ON CONFLICT DO NOTHING",
             answers.len(),
         )

@@ -173,6 +173,29 @@ async fn a_client_has_its_own_idempotency_keys_whichever_key_it_uses() {
 }
 
 #[tokio::test]
+async fn a_retry_of_a_request_from_before_keys_were_required_makes_no_second_order() {
+    let mut bench = Bench::new().await;
+    let first = ask(&bench.router(), post_with_key(&order(), "k")).await;
+    bench.settings.api_keys = ApiKeys::Required;
+    let key = bench.key("shop", Role::Client).await;
+    let router = bench.router();
+    let retried = post_as(&router, &key, Some("k")).await;
+    assert_eq!((retried.status, &retried.body), (StatusCode::CREATED, &first.body));
+    assert_eq!(bench.count("SELECT count(*) FROM orders").await, 1);
+
+    // Another content is another client's key: it is neither refused nor answered for it.
+    let mut other = order();
+    other["items"][0]["quantity"] = json!(3);
+    let mut request = post_with_key(&other, "k");
+    let bearer = format!("Bearer {key}").parse().unwrap();
+    request.headers_mut().insert(header::AUTHORIZATION, bearer);
+    let new = ask(&router, request).await;
+    assert_eq!(new.status, StatusCode::CREATED);
+    assert_ne!(new.json()["order_id"], first.json()["order_id"]);
+    post_as(&router, &key, Some("k")).await.problem(422);
+}
+
+#[tokio::test]
 async fn a_role_does_what_it_may_and_no_more() {
     let bench = locked().await;
     let (client, viewer, operator) = (
