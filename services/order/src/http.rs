@@ -14,16 +14,16 @@ pub mod problem;
 
 use crate::{keys::Role, view::View};
 use access::{Caller, authenticate};
-pub use app::{App, order_id};
+pub use app::{App, Id};
 use axum::{
     Json, Router,
-    extract::{Path, State, rejection::PathRejection},
+    extract::State,
     middleware,
     response::IntoResponse,
     routing::{get, post},
 };
 pub use draft::{ITEMS_MAX, QUANTITY_MAX};
-use events::OrderId;
+pub use follow::END;
 pub use list::{LIMIT, LIMIT_MAX, Listed};
 pub use news::CAUGHT_UP_MAX;
 use service::http::{Problem, guarded, health, in_time, limited, metrics, pages};
@@ -60,12 +60,7 @@ pub fn routes(app: App, more: More) -> Router {
     guarded(all, app.limits()).with_state(app)
 }
 
-async fn show(
-    State(app): State<App>,
-    caller: Caller,
-    id: Result<Path<OrderId>, PathRejection>,
-) -> Result<Json<View>, Problem> {
-    let id = order_id(id)?;
+async fn show(State(app): State<App>, caller: Caller, Id(id): Id) -> Result<Json<View>, Problem> {
     let found = app.backend.get(id, caller.scope()).await?;
     found.map(|view| Json(app.as_of_now(view))).ok_or_else(|| problem::no_such_order(id))
 }

@@ -126,7 +126,7 @@ impl Keys {
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Client, Self::Viewer, Self::Operator];
+    pub const ALL: [Self; 3] = [Self::Client, Self::Viewer, Self::Operator];
 
     pub const fn name(self) -> &'static str {
         match self {

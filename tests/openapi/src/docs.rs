@@ -32,7 +32,7 @@ pub fn page(build: Build) -> String {
 
 fn problems(operations: &[Operation]) -> Problems {
     let mut problems = Problems::new();
-    for anywhere in [Problem::no_such_page(), Problem::wrong_method()] {
+    for anywhere in anywhere() {
         let value = serde_json::to_value(&anywhere).expect("a problem is plain data");
         problems.insert(anywhere.name().to_owned(), (value, vec![]));
     }
@@ -47,6 +47,17 @@ fn problems(operations: &[Operation]) -> Problems {
         }
     }
     problems
+}
+
+/// For any request.
+fn anywhere() -> [Problem; 3] {
+    [Problem::no_such_page(), Problem::wrong_method(), Problem::not_our_host()]
+}
+
+/// The `type` of each.
+pub fn kinds() -> Vec<Value> {
+    let problems = problems(&operations::all());
+    problems.into_values().map(|(mut problem, _)| problem["type"].take()).collect()
 }
 
 impl Docs {

@@ -7,7 +7,7 @@ use events::{
     Event, EventId, InventoryReserved, Item, Money, OrderCreated, OrderId, PaymentApproved,
     PaymentMethod, ShippingScheduled,
 };
-use order::{Fact, News, Order, Step, View};
+use order::{Fact, News, Order, Step, View, http::END};
 use reaction::{Decision, Heard, On};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -128,7 +128,8 @@ pub fn stream() -> String {
         let data = serde_json::to_string(&Step::from(fact)).expect("a step is plain data");
         text += &format!("event: step\ndata: {data}\nid: {}\n\n", fact.event_id);
     }
-    text + &format!("event: end\ndata: {}\n\n", json!({ "status": view.order.status() }))
+    let end = json!({ "status": view.order.status() });
+    text + &format!("event: end\ndata: {end}\nid: {END}\n\n")
 }
 
 /// The stream of all orders, here with one.

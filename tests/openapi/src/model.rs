@@ -138,6 +138,11 @@ impl Answer {
         Self { schema, ..Self::text("text/event-stream", about, example) }
     }
 
+    /// An answer without a body.
+    pub fn empty(status: StatusCode, about: &str) -> Self {
+        Self::new(status, about, "", vec![])
+    }
+
     #[must_use]
     pub fn with_header(mut self, header: Parameter) -> Self {
         self.headers.push(header);
@@ -177,10 +182,10 @@ impl Answer {
     fn json(&self) -> Value {
         let headers: Map<_, _> =
             self.headers.iter().map(|one| (one.name.into(), one.header_json())).collect();
-        let mut json = json!({
-            "description": self.about,
-            "content": content(self.media_type, &self.schema, &self.examples),
-        });
+        let mut json = json!({ "description": self.about });
+        if !self.examples.is_empty() {
+            json["content"] = content(self.media_type, &self.schema, &self.examples);
+        }
         if !headers.is_empty() {
             json["headers"] = headers.into();
         }

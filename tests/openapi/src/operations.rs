@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use demo::CUSTOMER;
 use order::{
     Ending, Status,
-    http::{CAUGHT_UP_MAX, LIMIT, LIMIT_MAX, Listed, problem},
+    http::{CAUGHT_UP_MAX, END, LIMIT, LIMIT_MAX, Listed, problem},
     keys::Role,
 };
 use serde_json::{Value, json};
@@ -48,8 +48,8 @@ fn place() -> Operation {
     let refusals = vec![
         no_json(),
         Problem::malformed(
-            "some fields are missing or of another type; see errors",
-            errors(&[("customer_id", "must be a UUID"), ("items[0].quantity", "is missing")]),
+            "some fields are missing, given twice or of another type; see errors",
+            errors(&[("customer_id", "must be a UUID"), ("items[0].quantity", "given twice")]),
         ),
         Problem::broken_off(),
         problem::bad_key(),
@@ -57,7 +57,7 @@ fn place() -> Operation {
         Problem::too_slow(),
         problem::key_busy(),
         Problem::too_large(),
-        Problem::wrong_media_type(),
+        Problem::wrong_media_type("the body must be application/json"),
         problem::impossible(errors(&[
             ("items[0].quantity", "must be at least 1"),
             ("items[0].unit_price", "has more than two decimals"),
@@ -66,7 +66,7 @@ fn place() -> Operation {
         problem::not_placed(),
         problem::not_stored(),
         problem::outcome_unknown(examples::order_id()),
-        problem::role_may_not(Role::Viewer),
+        problem::role_may_not(Role::Viewer, Role::places),
     ];
     Operation {
         method: "post",
@@ -166,7 +166,7 @@ fn cancel() -> Operation {
             vec![
                 problem::long_reason(),
                 Problem::foreign_origin(),
-                problem::role_may_not(Role::Viewer),
+                problem::role_may_not(Role::Viewer, Role::places),
                 unknown(),
                 problem::too_late(Status::Confirmed),
                 Problem::database_busy(),
@@ -182,17 +182,31 @@ fn follow() -> Operation {
         "type": "object", "properties": { "status": schema_of("Status") }, "required": ["status"],
     });
     let kinds = [("step", schema_of("Step")), ("end", end)];
+    let last = Parameter {
+        place: "header",
+        name: "Last-Event-ID",
+        about: format!(
+            "The last received `id`. With that of the event `end`, `{END}`, the answer is 204."
+        ),
+        schema: json!({ "type": "string" }),
+        example: END.into(),
+    };
     Operation {
         method: "get",
         path: "/orders/{id}/events",
         id: "followOrder",
         group: "Streams",
         summary: "Follow an order",
-        about: "A stream that ends when the order is final. A reconnect repeats all steps.",
-        parameters: vec![id()],
+        about: "A stream that ends when the order is final. A reconnect repeats all steps. A \
+            browser's `EventSource` reconnects after the end too: close it at `end`, or let it be \
+            answered 204, which ends it.",
+        parameters: vec![id(), last],
         body: vec![],
         answers: limited(
-            [Answer::stream(about, &kinds, &examples::stream())],
+            [
+                Answer::stream(about, &kinds, &examples::stream()),
+                Answer::empty(StatusCode::NO_CONTENT, "All was sent before: do not reconnect."),
+            ],
             vec![unknown(), too_many(), Problem::database_busy()],
         ),
     }
@@ -311,7 +325,7 @@ fn service() -> [Operation; 5] {
                 not_let_in()
                     .into_iter()
                     .chain([
-                        problem::role_may_not(Role::Client),
+                        problem::role_may_not(Role::Client, Role::sees_all),
                         Problem::internal(),
                         Problem::too_many_requests(1),
                         Problem::database_away(),

@@ -29,7 +29,9 @@ pub fn key() -> Parameter {
         "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[\\t -~]*[!-~][\\t -~]*$",
     });
     let about = format!(
-        "A text chosen by the client, 1 to {KEY_MAX} visible ASCII characters, new for each order."
+        "A text chosen by the client, 1 to {KEY_MAX} printable ASCII characters, new for each \
+         order. Spaces and tabs around it are ignored; within it they count, and quotes are part \
+         of it."
     );
     let example = "a3f1c2d4-checkout-17".into();
     Parameter { place: "header", name: "Idempotency-Key", about, schema, example }

@@ -1,6 +1,6 @@
 //! Lists the schemas of requests and answers; their limits are those that the code checks.
 
-use crate::{Build, model::schema_of};
+use crate::{Build, docs, model::schema_of};
 use events::{EVENTS, Money, PaymentMethod, SERVICES};
 use order::{
     Status,
@@ -208,7 +208,7 @@ fn answers() -> Vec<Schema> {
                 field(
                     "type",
                     "Identifies the kind of problem; stable.",
-                    json!({ "type": "string" }),
+                    json!({ "type": "string", "examples": docs::kinds() }),
                 ),
                 field("title", "The kind, for people.", json!({ "type": "string" })),
                 field(

@@ -8,16 +8,12 @@ use crate::{
     steps::{Kind, Step, steps},
 };
 use askama::Template;
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    response::Html,
-};
+use axum::{Json, extract::State, response::Html};
 use events::{OrderId, SERVICES};
 use labels::span;
 use order::{
     Order, View,
-    http::{App, order_id, problem},
+    http::{App, Id, problem},
 };
 use serde_json::{Value, json};
 use service::http::Problem;
@@ -37,18 +33,17 @@ struct Detail {
 pub async fn show(
     State(Page { app, .. }): State<Page>,
     _: Viewer,
-    id: Result<Path<OrderId>, PathRejection>,
+    Id(id): Id,
 ) -> Result<Html<String>, Problem> {
-    html(&app, order_id(id)?).await.map(Html)
+    html(&app, id).await.map(Html)
 }
 
 /// For the tour: whether it has ended, and how.
 pub async fn status(
     State(Page { app, .. }): State<Page>,
     _: Viewer,
-    id: Result<Path<OrderId>, PathRejection>,
+    Id(id): Id,
 ) -> Result<Json<Value>, Problem> {
-    let id = order_id(id)?;
     let order = app.backend.order(id, None).await?.ok_or_else(|| problem::no_such_order(id))?;
     let (status, took) = (order.status(), span(age_ms(&order)));
     Ok(Json(json!({ "status": status, "is_final": status.is_final(), "took": took })))

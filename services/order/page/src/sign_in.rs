@@ -4,7 +4,7 @@ use axum::{
     Router,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
-    response::Html,
+    response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use order::http::{
@@ -12,6 +12,7 @@ use order::http::{
     access::{COOKIE, SIGN_IN, bearer},
     problem,
 };
+use order::keys::Role;
 use service::http::{Errors, Problem, pages::file};
 
 /// Browsers keep 4,096 bytes, with the name and the attributes.
@@ -26,8 +27,11 @@ pub fn routes() -> Router<App> {
         .route("/page/sign-in.js", get(script))
 }
 
-async fn form() -> Html<&'static str> {
-    Html(include_str!("../templates/sign-in.html"))
+async fn form(State(app): State<App>) -> Response {
+    if !app.keys.are_required() {
+        return Redirect::to("/").into_response();
+    }
+    Html(include_str!("../templates/sign-in.html")).into_response()
 }
 
 /// The key stands in a header, which no foreign form can send.
@@ -35,10 +39,10 @@ async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Result<Cookie, P
     if !app.keys.are_required() {
         return Err(Problem::no_such_page());
     }
-    let given = bearer(&headers).ok_or_else(problem::unknown_key)?;
+    let given = bearer(&headers)?;
     let identity = app.keys.check(&given).await?;
     if !identity.role.sees_all() {
-        return Err(problem::role_may_not(identity.role));
+        return Err(problem::role_may_not(identity.role, Role::sees_all));
     }
     let given = given.to_string();
     if given.len() > COOKIE_MAX {

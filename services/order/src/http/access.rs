@@ -44,7 +44,7 @@ impl Caller {
     /// Fails where its role does not allow this.
     pub fn must(&self, may: impl Fn(Role) -> bool) -> Result<(), Problem> {
         match &self.0 {
-            Some(it) if !may(it.role) => Err(problem::role_may_not(it.role)),
+            Some(it) if !may(it.role) => Err(problem::role_may_not(it.role, may)),
             _ => Ok(()),
         }
     }
@@ -114,7 +114,7 @@ impl From<Invalid> for Problem {
 fn given(request: &Request) -> Result<Option<Credential>, Problem> {
     let headers = request.headers();
     if headers.contains_key(header::AUTHORIZATION) {
-        return bearer(headers).map(Some).ok_or_else(problem::unknown_key);
+        return bearer(headers).map(Some);
     }
     let path = request.uri().path();
     if path != "/" && !path.starts_with("/page/") {
@@ -124,12 +124,12 @@ fn given(request: &Request) -> Result<Option<Credential>, Problem> {
 }
 
 /// The key or token in `Authorization: Bearer …`, given once.
-pub fn bearer(headers: &HeaderMap) -> Option<Credential> {
+pub fn bearer(headers: &HeaderMap) -> Result<Credential, Problem> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(())?;
-    key.trim().parse().ok()
+    let only = all.next().filter(|_| all.next().is_none());
+    let parts = only.and_then(|value| value.to_str().ok()?.split_once(' '));
+    let key = parts.and_then(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer").then_some(key));
+    key.ok_or_else(problem::no_bearer)?.trim().parse().map_err(|_| problem::unknown_key())
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

@@ -9,11 +9,14 @@ use crate::{
     store::{Backend, Orders, Postgres},
     view::View,
 };
-use axum::extract::{FromRef, Path, rejection::PathRejection};
+use axum::{
+    extract::{FromRef, FromRequestParts, Path, Query},
+    http::{Uri, request::Parts},
+};
 use events::OrderId;
 use service::{
     Context, Health,
-    http::{Limits, Problem},
+    http::{Errors, Limits, Problem},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -76,7 +79,32 @@ impl FromRef<App> for Arc<Limits> {
     }
 }
 
-/// Text that is no id is treated as an unknown order's id.
-pub fn order_id(path: Result<Path<OrderId>, PathRejection>) -> Result<OrderId, Problem> {
-    path.map(|Path(id)| id).map_err(|_| problem::no_such_order("with such an id: it is a UUID"))
+/// The order that the path names. Text that is no id is treated as an unknown order's id.
+pub struct Id(pub OrderId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let text = text.map_or_else(|_| parts.uri.path().to_owned(), |Path(text)| text);
+        text.parse().map(Self).map_err(|_| problem::no_order_id(&text))
+    }
+}
+
+/// These parameters of the query, each of which may be given once; others are ignored.
+pub fn parameters<const N: usize>(
+    uri: &Uri,
+    names: [&'static str; N],
+) -> Result<[Option<String>; N], Problem> {
+    let all = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let Query(all) = all.map_err(|why| Problem::malformed(why.body_text(), Errors::new()))?;
+    let (mut values, mut errors) = ([const { None }; N], Errors::new());
+    for (name, value) in all {
+        let Some(place) = names.iter().position(|known| *known == name) else { continue };
+        if values[place].replace(value).is_some() {
+            errors.insert(name, vec!["given more than once".into()]);
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(problem::bad_parameters(errors)) }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     access::Caller,
-    app::{App, order_id},
+    app::{App, Id, parameters},
     problem,
 };
 use crate::{
@@ -13,29 +13,22 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::PathRejection},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use database::Failure;
 use events::{CancelReason, OrderId};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use service::http::{Problem, traceparent};
 use telemetry::{for_request, request_id};
 
-#[derive(Default, Deserialize)]
-struct Asked {
-    reason: Option<String>,
-}
-
 pub async fn cancel(
     State(app): State<App>,
     caller: Caller,
-    id: Result<Path<OrderId>, PathRejection>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let id = order_id(id)?;
     caller.must(Role::places)?;
     // An order's client never changes.
     if let Some(client) = caller.scope()
@@ -43,7 +36,7 @@ pub async fn cancel(
     {
         return Err(problem::no_such_order(id));
     }
-    let reason = Query::<Asked>::try_from_uri(&uri).ok().and_then(|Query(asked)| asked.reason);
+    let [reason] = parameters(&uri, ["reason"])?;
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_MAX) {
         return Err(problem::long_reason());
     }

@@ -1,6 +1,8 @@
 //! Parses the body of `POST /orders`, and lists all its errors at once.
 
-use super::problem;
+mod twice;
+
+use super::problem::{self, cut};
 use crate::placing::Draft;
 use events::{Item, Money, PaymentMethod};
 use rust_decimal::Decimal;
@@ -12,11 +14,15 @@ pub const ITEMS_MAX: usize = 100;
 pub const QUANTITY_MAX: u32 = 1_000_000;
 
 pub fn read(body: &[u8]) -> Result<Draft, Problem> {
+    if is_marked_or_utf_16(body) {
+        let detail = "the body must be UTF-8 without a byte order mark";
+        return Err(Problem::malformed(detail, Errors::new()));
+    }
     let json: Value = serde_json::from_slice(body).map_err(|why| Problem::no_json(&why))?;
     let Value::Object(order) = json else {
         return Err(Problem::malformed("the body must be a JSON object", Errors::new()));
     };
-    let mut reader = Reader::default();
+    let mut reader = Reader { misshapen: twice::find(body), ..Reader::default() };
     let draft = reader.draft(&order);
     let Reader { mut misshapen, impossible } = reader;
     match draft {
@@ -24,7 +30,7 @@ pub fn read(body: &[u8]) -> Result<Draft, Problem> {
         _ if misshapen.is_empty() => Err(problem::impossible(impossible)),
         _ => {
             misshapen.extend(impossible);
-            let detail = "some fields are missing or of another type; see errors";
+            let detail = "some fields are missing, given twice or of another type; see errors";
             Err(Problem::malformed(detail, misshapen))
         }
     }
@@ -56,7 +62,7 @@ impl Reader {
         let Some(text) = self.required(order, "", field)?.as_str() else {
             return self.misshapen(field, "must be a string");
         };
-        match text.parse::<PaymentMethod>() {
+        match cut(text).parse::<PaymentMethod>() {
             Ok(method) => Some(method),
             Err(why) => self.impossible(field, &why),
         }
@@ -163,6 +169,12 @@ impl Reader {
         self.impossible.entry(field.into()).or_default().push(what.into());
         None
     }
+}
+
+/// JSON begins with two ASCII characters, unless it is a single digit.
+fn is_marked_or_utf_16(body: &[u8]) -> bool {
+    matches!(body, [0xef, 0xbb, 0xbf, ..] | [0xfe, 0xff, ..] | [0xff, 0xfe, ..])
+        || matches!(body, [0, _, ..] | [_, 0, ..])
 }
 
 /// 2, 2.0 and 0.2e1 are the same number. What no Decimal holds is too large, or too fine.

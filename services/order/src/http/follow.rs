@@ -2,42 +2,48 @@
 
 use super::{
     access::Caller,
-    app::{App, order_id},
+    app::{App, Id},
     problem,
 };
 use crate::{feed::Watch, order::Order, view::Step};
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
-    response::sse::{Event, Sse},
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response, sse::Event},
 };
-use events::OrderId;
-use futures::{Stream, stream};
+use futures::stream;
 use serde_json::json;
 use service::http::{
     OpenStream, Problem,
-    sse::{self, Events, event},
+    sse::{self, event},
 };
 use std::collections::{BTreeSet, VecDeque};
 use tokio_util::sync::CancellationToken;
 
+/// The id of the last event: a browser that reconnects with it has seen all.
+pub const END: &str = "end";
+
 pub async fn follow(
     State(app): State<App>,
     caller: Caller,
-    id: Result<Path<OrderId>, PathRejection>,
+    Id(id): Id,
     place: OpenStream,
-) -> Result<Sse<impl Stream<Item = Events>>, Problem> {
-    let id = order_id(id)?;
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     // Before the first read, so that no event falls between the two.
     let watch = app.feeds.watchers.watch(id);
     let order = app.backend.order(id, caller.scope()).await?;
     let order = order.ok_or_else(|| problem::no_such_order(id))?;
+    if order.status().is_final() && headers.get("last-event-id").is_some_and(|id| id == END) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let mut follower = Follower::new(app.context.stop, watch, place);
     follower.show(&order);
     let events = stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
-    Ok(sse::stream(events))
+    Ok(sse::stream(events).into_response())
 }
 
 struct Follower {
@@ -85,7 +91,7 @@ impl Follower {
         let status = order.status();
         if status.is_final() {
             self.ended = true;
-            self.waiting.push_back(event("end", &json!({ "status": status })));
+            self.waiting.push_back(event("end", &json!({ "status": status })).id(END));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::placing::{Answered, Refusal, Request as Asked};
 use axum::{
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use service::http::{Problem, traceparent};
@@ -20,9 +20,7 @@ pub async fn place(
 ) -> Result<Response, Problem> {
     caller.must(Role::places)?;
     let key = idempotency_key(&headers)?;
-    if !is_json(&headers) {
-        return Err(Problem::wrong_media_type());
-    }
+    media_type(&headers)?;
     let (draft, trace) = (draft::read(&body)?, traceparent(&headers));
     let request = Asked { draft, key, client: caller.client(), trace };
     Ok(created(app.placing.place(request).await?))
@@ -50,12 +48,23 @@ fn created(Answered { order_id, body }: Answered) -> Response {
     (StatusCode::CREATED, headers, body).into_response()
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = named.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
+fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(Problem::wrong_media_type("send the body without Content-Encoding"));
+    }
+    let media_type = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let mut parts = media_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
     let suffixed = essence.starts_with("application/") && essence.ends_with("+json");
-    essence == "application/json" || suffixed
+    if essence != "application/json" && !suffixed {
+        return Err(Problem::wrong_media_type("the body must be application/json"));
+    }
+    let mut charsets = parts.filter_map(|part| part.strip_prefix("charset="));
+    if charsets.all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8")) {
+        return Ok(());
+    }
+    Err(Problem::wrong_media_type("the body must be application/json in UTF-8"))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

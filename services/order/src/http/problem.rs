@@ -1,16 +1,26 @@
 //! Builds the problems that only orders have; those of any route are in `service::http`.
 
-use crate::{acts::REASON_MAX, keys::Role};
+use crate::{acts::REASON_MAX, keys::Role, order::Status};
 use axum::http::StatusCode;
 use service::http::{Errors, Problem};
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 /// Of an Idempotency-Key, in bytes.
 pub const KEY_MAX: usize = 255;
+/// Of a refused value that the refusal repeats, in characters.
+const QUOTED_MAX: usize = 64;
+
+/// A value as a refusal repeats it. What is cut off is not valid.
+pub fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(QUOTED_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
 
 pub fn bad_key() -> Problem {
     let detail =
-        format!("Idempotency-Key must be one value of 1 to {KEY_MAX} visible ASCII characters");
+        format!("Idempotency-Key must be one value of 1 to {KEY_MAX} printable ASCII characters");
     Problem::malformed(detail, Errors::new())
 }
 
@@ -43,6 +53,12 @@ pub fn unknown_key() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "key-invalid", "The API key is not valid", detail)
 }
 
+/// Of another scheme, or more than one.
+pub fn no_bearer() -> Problem {
+    let detail = "Authorization must be `Bearer qk_…`, or `Bearer` and a token, once";
+    Problem::new(StatusCode::UNAUTHORIZED, "key-invalid", "The API key is not valid", detail)
+}
+
 /// Why, in a sentence about it.
 pub fn invalid_token(why: &str) -> Problem {
     let detail = format!("the token is not valid: {why}");
@@ -59,8 +75,10 @@ pub fn no_role() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "role-missing", "Forbidden", detail)
 }
 
-pub fn role_may_not(role: Role) -> Problem {
-    let detail = format!("the role {} does not allow this", role.name());
+pub fn role_may_not(role: Role, may: impl Fn(Role) -> bool) -> Problem {
+    let may: Vec<_> = Role::ALL.into_iter().filter(|role| may(*role)).map(Role::name).collect();
+    let (role, may) = (role.name(), may.join(" or "));
+    let detail = format!("the role {role} does not allow this; it takes the role {may}");
     Problem::new(StatusCode::FORBIDDEN, "role-insufficient", "Forbidden", detail)
 }
 
@@ -69,8 +87,19 @@ pub fn no_such_order(which: impl Display) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-such-order", "No such order", detail)
 }
 
-pub fn too_late(status: impl Display) -> Problem {
-    let detail = format!("the order has the final status {status}");
+/// Text in the place of an id.
+pub fn no_order_id(text: &str) -> Problem {
+    let text = cut(text);
+    let detail =
+        format!("{text:?} is no order id: an order id is a UUID, as Location and order_id have it");
+    Problem::new(StatusCode::NOT_FOUND, "no-such-order", "No such order", detail)
+}
+
+pub fn too_late(status: Status) -> Problem {
+    let detail = match status {
+        Status::Cancelled => "the order is already cancelled; nothing is left to do".into(),
+        _ => format!("the order has the final status {status}"),
+    };
     let title = "It is too late to cancel";
     Problem::new(StatusCode::CONFLICT, "too-late-to-cancel", title, detail)
 }
@@ -83,7 +112,7 @@ pub fn key_busy() -> Problem {
 
 pub fn key_reused() -> Problem {
     let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key reused");
-    let detail = "this Idempotency-Key belongs to another order";
+    let detail = "this Idempotency-Key belongs to another order; use a new key for another order";
     Problem::new(status, "idempotency-key-reused", title, detail)
 }
 

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-const BODY_WITHIN: Duration = Duration::from_secs(10);
+pub const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Time for an evicted request to end.
 const ROOM_WITHIN: Duration = Duration::from_millis(200);
 const SMALLEST: usize = 1024;
@@ -76,7 +76,7 @@ impl Memory {
             read = timeout(BODY_WITHIN, arrives.read(body)) => {
                 read.unwrap_or_else(|_| Err(Problem::too_slow()))
             }
-            () = arrives.arrival.give_way.notified() => Err(Problem::too_slow()),
+            () = arrives.arrival.give_way.notified() => Err(Problem::gave_way()),
         }
     }
 

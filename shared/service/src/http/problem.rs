@@ -114,9 +114,8 @@ impl Problem {
         Self::malformed("this port speaks HTTPS: write https:// in the address", Errors::new())
     }
 
-    pub fn wrong_media_type() -> Self {
+    pub fn wrong_media_type(detail: &str) -> Self {
         let title = "The media type is not supported";
-        let detail = "the body must be application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-media-type", title, detail)
     }
 
@@ -127,17 +126,26 @@ impl Problem {
     }
 
     pub fn too_slow() -> Self {
+        let within = super::memory::BODY_WITHIN.as_secs();
+        Self::slow(format!("the body did not arrive within {within} s"))
+    }
+
+    pub(super) fn gave_way() -> Self {
+        Self::slow("memory ran short while the body was still arriving; send it again")
+    }
+
+    fn slow(detail: impl Into<String>) -> Self {
         let title = "The request took too long to arrive";
-        let detail = "the body did not arrive in time";
         Self::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", title, detail)
     }
 
     pub fn no_such_page() -> Self {
-        let detail = "no resource at this path";
+        let detail =
+            "no resource at this path; GET /docs lists the paths, of which none ends with a slash";
         Self::new(StatusCode::NOT_FOUND, "no-such-page", "Not found", detail)
     }
 
-    pub(super) fn not_our_host() -> Self {
+    pub fn not_our_host() -> Self {
         let title = "Unknown host";
         let detail =
             "the header Host has an unknown name; if it is correct, add it to ALLOWED_HOSTS";
@@ -199,7 +207,12 @@ impl Problem {
 
     pub fn internal() -> Self {
         let (status, title) = (StatusCode::INTERNAL_SERVER_ERROR, "Internal error");
-        Self::new(status, "internal-error", title, "internal error; logged")
+        Self::new(
+            status,
+            "internal-error",
+            title,
+            "internal error; the service's log has it under this request_id",
+        )
     }
 }
 

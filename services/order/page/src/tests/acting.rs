@@ -104,6 +104,14 @@ async fn without_keys_no_header_makes_a_request_near() {
 }
 
 #[tokio::test]
+async fn without_keys_there_is_nothing_to_sign_in_to() {
+    let router = router_that_acts(&Bench::new().await, acting());
+    let answer = ask(&router, HERE, Request::get("/page/sign-in")).await;
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()[header::LOCATION], "/");
+}
+
+#[tokio::test]
 async fn with_keys_only_an_operator_acts_and_only_by_the_page() {
     let mut bench = Bench::new().await;
     bench.settings.api_keys = ApiKeys::Required;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::{approved, reversed, short};
 use events::OrderId;
 
 async fn cancel(router: &Router, id: impl std::fmt::Display) -> Answer {
@@ -37,6 +38,30 @@ async fn a_reason_is_no_longer_than_it_is_recorded() {
         let answer = ask(&router, request.unwrap()).await;
         assert_eq!(answer.status, status);
     }
+}
+
+#[tokio::test]
+async fn two_reasons_are_refused_and_none_is_lost() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let path = format!("/orders/{id}/cancel?reason=a&reason=b");
+    let answer = ask(&router, Request::post(path).body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.problem(400), json!({ "reason": ["given more than once"] }));
+    assert_eq!(cancel(&router, id).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_retry_after_a_lost_answer_hears_that_the_order_is_cancelled() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    assert_eq!(cancel(&router, id).await.status, StatusCode::ACCEPTED);
+    bench.hear(approved(id)).await;
+    bench.hear(short(id)).await;
+    bench.hear(reversed(id)).await;
+    let again = cancel(&router, id).await;
+    again.problem(409);
+    let detail = "the order is already cancelled; nothing is left to do";
+    assert_eq!(again.json()["detail"], detail);
 }
 
 #[tokio::test]

@@ -93,6 +93,24 @@ async fn what_is_known_already_comes_first() {
     assert_eq!(stream.next().await, None);
 }
 
+/// A browser reconnects after every end, unless it is answered 204.
+#[tokio::test]
+async fn a_reconnect_after_the_end_is_the_last_one() {
+    let bench = Bench::new().await;
+    let (router, id) = (bench.router(), bench.placed().await);
+    let path = format!("/orders/{id}/events");
+    let back = |last: &str| Request::get(&path).header("last-event-id", last);
+    assert_eq!(open(&router, back("end")).await.step().await, "order.created");
+    bench.confirm(id).await;
+    let whole = get(&router, &path).await;
+    let text = String::from_utf8(whole.body.into()).unwrap();
+    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    let again = ask(&router, back(ids.last().unwrap()).body(Body::empty()).unwrap()).await;
+    assert_eq!((again.status, again.body.len()), (StatusCode::NO_CONTENT, 0));
+    // Cut off before the end: the client does not know it yet.
+    assert_eq!(open(&router, back(ids[ids.len() - 2])).await.step().await, "order.created");
+}
+
 #[tokio::test]
 async fn what_another_process_writes_is_seen_too() {
     let bench = Bench::new().await;

@@ -90,7 +90,9 @@ async fn without_a_valid_key_nothing_is_told() {
     for scheme in ["Basic", "Token", "Bearer\u{9}", ""] {
         let value = format!("{scheme} {good}");
         let request = Request::get("/orders").header(header::AUTHORIZATION, value);
-        ask(&router, request.body(Body::empty()).unwrap()).await.problem(401);
+        let answer = ask(&router, request.body(Body::empty()).unwrap()).await;
+        answer.problem(401);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("must be `Bearer qk_…`"));
     }
     let twice = Request::get("/orders").header(header::AUTHORIZATION, format!("Bearer {good}"));
     ask(&router, with(twice, &good)).await.problem(401);
@@ -210,7 +212,10 @@ async fn a_role_does_what_it_may_and_no_more() {
         assert_eq!(get_as(&router, key, &format!("/orders/{id}")).await.status, StatusCode::OK);
         assert_eq!(get_as(&router, key, "/metrics").await.status, StatusCode::OK);
     }
-    get_as(&router, &client, "/metrics").await.problem(403);
+    let refused = get_as(&router, &client, "/metrics").await;
+    refused.problem(403);
+    let detail = "the role client does not allow this; it takes the role viewer or operator";
+    assert_eq!(refused.json()["detail"], detail);
     post_as(&router, &viewer, None).await.problem(403);
     cancel_as(&router, &viewer, &id).await.problem(403);
     assert_eq!(bench.count("SELECT count(*) FROM acts").await, 0);

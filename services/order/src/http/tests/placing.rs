@@ -103,6 +103,52 @@ async fn what_cannot_be_read_is_a_400() {
 }
 
 #[tokio::test]
+async fn a_field_that_is_given_twice_is_refused() {
+    let router = Bench::new().await.router();
+    let body = order().to_string();
+    for (once, twice, field) in [
+        ("\"quantity\":2", "\"quantity\":2,\"quantity\":3", "items[0].quantity"),
+        ("\"items\":", "\"items\":5,\"items\":", "items"),
+        ("\"items\":", "\"items\":[-5,1.5,1e99,null,true,\"\"],\"items\":", "items"),
+        ("\"payment_method\":", "\"payment_method\":\"pix\",\"payment_method\":", "payment_method"),
+    ] {
+        let errors = ask(&router, post(body.replace(once, twice))).await.problem(400);
+        assert_eq!(errors, json!({ field: ["given twice"] }));
+    }
+    let ignored = body.replacen('{', "{\"note\":1,\"note\":{\"a\":1,\"a\":2},", 1);
+    assert_eq!(ask(&router, post(ignored)).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn another_encoding_is_named() {
+    let router = Bench::new().await.router();
+    let text = order().to_string();
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for body in [format!("\u{feff}{text}").into_bytes(), wide] {
+        let answer = ask(&router, post(body)).await;
+        answer.problem(400);
+        let detail = "the body must be UTF-8 without a byte order mark";
+        assert_eq!(answer.json()["detail"], detail);
+    }
+    let latin = "application/json; charset=iso-8859-1";
+    for (name, value) in [("content-encoding", "gzip"), ("content-type", latin)] {
+        let mut request = post(text.clone());
+        request.headers_mut().insert(name, value.parse().unwrap());
+        ask(&router, request).await.problem(415);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_repeats_no_more_than_the_beginning_of_a_value() {
+    let router = Bench::new().await.router();
+    let mut body = order();
+    body["payment_method"] = json!("x".repeat(20_000));
+    let answer = ask(&router, post(body.to_string())).await;
+    answer.problem(422);
+    assert!(answer.body.len() < 1000, "{}", answer.body.len());
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_a_422() {
     let router = Bench::new().await.router();
     let impossible = [

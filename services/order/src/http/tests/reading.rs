@@ -24,7 +24,13 @@ async fn an_order_shows_its_whole_way() {
 async fn an_unknown_order_is_a_404() {
     let router = Bench::new().await.router();
     get(&router, "/orders/00000000-0000-0000-0000-000000000000").await.problem(404);
-    get(&router, "/orders/nonsense").await.problem(404);
+    let nonsense = get(&router, "/orders/nonsense").await;
+    nonsense.problem(404);
+    let detail =
+        "\"nonsense\" is no order id: an order id is a UUID, as Location and order_id have it";
+    assert_eq!(nonsense.json()["detail"], detail);
+    let long = get(&router, &format!("/orders/{}", "x".repeat(9999))).await;
+    assert!(long.body.len() < 500, "{}", long.body.len());
     get(&router, "/orders/%ff").await.problem(404);
 }
 
@@ -80,5 +86,7 @@ async fn bad_parameters_are_told_all_at_once() {
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["cursor", "customer_id", "limit", "status"]);
     assert!(errors["status"][0].as_str().unwrap().contains("CONFIRMED"));
-    get(&router, "/orders?limit=1&limit=2").await.problem(400);
+    assert_eq!(errors["customer_id"][0], "must be a UUID");
+    let errors = get(&router, "/orders?status=CONFIRMED&limit=1&status=X").await.problem(400);
+    assert_eq!(errors, json!({ "status": ["given more than once"] }));
 }
