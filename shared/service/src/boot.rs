@@ -135,7 +135,7 @@ impl Boot {
         let limits = Limits::new(common.database_deadline);
         PgPool::new(common.database_url()?, &name, common.database_connections, limits).context(
             "DATABASE_URL is not a valid Postgres address; an example: \
-             DATABASE_URL=postgres://orders:orders@127.0.0.1:5433/orders",
+             DATABASE_URL=postgres://user:password@127.0.0.1:5432/database",
         )
     }
 

@@ -86,9 +86,24 @@ fn threads() -> usize {
     available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }
 
+const ALSO: &str = "\
+Besides these, read from the environment:
+  OTEL_EXPORTER_OTLP_HEADERS   Headers for the collector: name=value, with commas between them
+  OTEL_BSP_SCHEDULE_DELAY      Interval of the export of traces in milliseconds [default: 5000]
+  OTEL_METRIC_EXPORT_INTERVAL  Interval of the export of metrics in milliseconds [default: 60000]";
+
+/// Its options may stand before the command and after it.
+fn command<T: Args>(name: &'static str) -> clap::Command {
+    let program = format!("{name}-service");
+    let about = format!("Runs the {name} service, or prepares or probes it");
+    let command = Cli::<T>::command().display_name(&program).bin_name(program);
+    let command = command.version(env!("CARGO_PKG_VERSION")).about(about).after_help(ALSO);
+    command.mut_args(|arg| arg.global(true))
+}
+
 /// A wrong value is reported with the variable's name and a value that would be right.
 fn parse<T: Args>(name: &'static str) -> Cli<T> {
-    let command = Cli::<T>::command().bin_name(format!("{name}-service"));
+    let command = command::<T>(name);
     let parsed =
         command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| {
@@ -104,4 +119,39 @@ fn parse<T: Args>(name: &'static str) -> Cli<T> {
         }
         std::process::exit(error.exit_code());
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Args)]
+    struct Own {
+        /// Its address
+        #[arg(long, default_value = "here")]
+        address: String,
+    }
+
+    #[test]
+    fn an_option_may_stand_before_the_command_and_after_it() {
+        for (arguments, address) in [
+            (&["x", "run", "--address", "there"][..], "there"),
+            (&["x", "--address", "there", "run"], "there"),
+            (&["x", "run"], "here"),
+            (&["x"], "here"),
+        ] {
+            let matches = command::<Own>("x").try_get_matches_from(arguments).unwrap();
+            let cli = Cli::<Own>::from_arg_matches(&matches).unwrap();
+            assert_eq!(cli.own.address, address, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_says_whose_it_is_and_what_else_is_read() {
+        let help = command::<Own>("x").render_help().to_string();
+        assert!(help.starts_with("Runs the x service"), "{help}");
+        assert!(help.contains("OTEL_EXPORTER_OTLP_HEADERS "), "{help}");
+        let version = command::<Own>("x").render_version();
+        assert_eq!(version, format!("x-service {}\n", env!("CARGO_PKG_VERSION")));
+    }
 }

@@ -11,7 +11,7 @@ const HISTORY_DAYS: u16 = 7;
 
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Its own Postgres, e.g. postgres://orders:orders@127.0.0.1:5433/orders; of several hosts,
+    /// Its own Postgres, e.g. postgres://user:password@127.0.0.1:5432/database; of several hosts,
     /// `@host-1:5432,host-2:5432/`, the primary is used
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "DATABASE_URL")]
     database_url: Option<Secret>,
@@ -55,7 +55,8 @@ pub struct Common {
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "KEEP_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub(crate) keep_days: u16,
-    /// Retention of published events in days, for `saga replay`; 0 keeps none, KEEP_DAYS at most
+    /// Retention of published events in days, for `saga replay`; 0 keeps none, KEEP_DAYS at most;
+    /// by default 7, or KEEP_DAYS if that is less
     #[arg(long, env = "HISTORY_DAYS", value_name = "HISTORY_DAYS")]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub(crate) history_days: Option<u16>,
@@ -99,7 +100,7 @@ impl Common {
     }
 
     pub fn database_url(&self) -> anyhow::Result<Secret> {
-        let example = "postgres://orders:orders@127.0.0.1:5433/orders";
+        let example = "postgres://user:password@127.0.0.1:5432/database";
         secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_ref(), example)
     }
 

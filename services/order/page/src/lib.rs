@@ -108,10 +108,10 @@ pub struct Settings {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PageSettings {
-    /// Lets the page replay dead letters, and place a demonstration's orders: for anyone on this
+    /// 1 lets the page replay dead letters, and place a demonstration's orders: for anyone on this
     /// machine, or for operators where API keys are required
     #[arg(long, env = "DEMO", value_name = "DEMO", num_args = 0..=1)]
-    #[arg(default_value = "0", default_missing_value = "1")]
+    #[arg(default_value = "0", default_missing_value = "1", hide_possible_values = true)]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub demo: bool,
     /// Orders a second of all kinds that a demonstration places while a page is open; 0: none

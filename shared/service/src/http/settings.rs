@@ -23,9 +23,9 @@ pub struct HttpSettings {
     /// Origins whose pages may use the API (CORS), e.g. https://shop.example,https://admin.example
     #[arg(long, env = "HTTP_CORS_ORIGINS", default_value = "", value_name = "HTTP_CORS_ORIGINS")]
     pub cors_origins: Origins,
-    /// Logs each request: in the combined log format, or as JSON (LOG_FORMAT)
+    /// 1 logs each request: in the combined log format, or as JSON (LOG_FORMAT)
     #[arg(long, env = "HTTP_ACCESS_LOG", value_name = "HTTP_ACCESS_LOG", num_args = 0..=1)]
-    #[arg(default_value = "0", default_missing_value = "1")]
+    #[arg(default_value = "0", default_missing_value = "1", hide_possible_values = true)]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub access_log: bool,
     /// Trusted proxies, whose X-Forwarded-For is used: addresses and networks, 10.0.0.0/8,fd00::/8
