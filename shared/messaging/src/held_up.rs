@@ -6,8 +6,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What is tried again is refused or done by then: a lone item after seconds, a batch after a
-/// batch's halves.
+/// The next try has ended by then, done or refused: a batch is divided for 30 seconds at most, and
+/// a statement has a deadline.
 const REFUSED_WITHIN: Duration = Duration::from_secs(45);
 
 #[derive(Clone, Debug, Default)]
