@@ -23,9 +23,9 @@ SEMVER  := 0.51.0
 BASELINE = $(or $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null),origin/main)
 COMPARED = $(shell git grep -hoE '^name = "quadrille-[a-z-]+"' $(BASELINE) -- shared 2>/dev/null | sed 's/.*"\(.*\)"/-p \1/')
 
-# Runs the tests of all packages side by side, one more than there are cores, since they wait a third of
+# Runs the tests of all packages side by side, two more than there are cores, since they wait a third of
 # the time; nextest leaves out the examples in documentation.
-THREADS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+THREADS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 TEST    := $(if $(shell cargo nextest --version 2>/dev/null),nextest run --test-threads $(THREADS),test)
 
 # What looks into a system of containers does so from one of them: no Rust is needed, and none built.
