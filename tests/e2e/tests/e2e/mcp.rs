@@ -129,7 +129,7 @@ async fn an_agent_reads_all_and_acts_only_with_an_operators_key_and_a_reason() {
     assert_eq!(agent.json("cancel", cancel.clone()).await["cancel"], "accepted");
     assert_eq!(fleet.ends(slow).await["status"], "CANCELLED");
     let late = agent.call("cancel", cancel).await.unwrap_err();
-    assert!(late.contains("final status"), "{late}");
+    assert!(late.contains("already cancelled"), "{late}");
 
     fleet.saga(&["keys", "list", "--json"]).await.json();
     let acts = fleet.saga(&["audit", "--json"]).await.json();
