@@ -55,11 +55,10 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
     let runs = processes.any() || services.iter().any(|service| service.running().is_some());
     let mut findings = machine::examine(settings, &services).await;
     let compose = if runs { None } else { containers::find().await };
-    findings.extend(match &compose {
-        Some(_) => Vec::new(),
-        None => machine::ports(settings, &processes, &services),
-    });
-    findings.extend(running::left_behind(settings, &home, &services).await);
+    if compose.is_none() {
+        findings.extend(machine::ports(settings, &processes, &services));
+        findings.extend(running::left_behind(settings, &home, &services).await);
+    }
     match &compose {
         Some(found) => findings.extend(found.examine().await),
         None if runs => findings.extend(running::services(&services).await),
