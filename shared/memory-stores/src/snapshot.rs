@@ -9,15 +9,16 @@ use events::{Event, PaymentApproved, PaymentReversed};
 use messaging::{MemoryBroker, Message, Outgoing, QueueShape, header};
 use std::{collections::BTreeMap, fmt::Debug, str::FromStr};
 
-pub fn read_orders(snapshot: &mut Snapshot, orders: &Orders) {
+/// The services' own tables.
+pub fn read_rows(
+    snapshot: &mut Snapshot,
+    orders: &Orders,
+    payments: &Payments,
+    stock: &Stock,
+    shipments: &Shipments,
+) {
     snapshot.orders = orders.rows.values().map(|row| order(&row.view)).collect();
-}
-
-pub fn read_payments(snapshot: &mut Snapshot, payments: &Payments) {
     snapshot.payments = payments.values().map(|row| payment(&row.charge)).collect();
-}
-
-pub fn read_stock(snapshot: &mut Snapshot, stock: &Stock) {
     snapshot.products.extend(stock.products.iter().map(|(id, product)| Product {
         id: *id,
         total: signed(product.total),
@@ -29,9 +30,6 @@ pub fn read_stock(snapshot: &mut Snapshot, stock: &Stock) {
         items: held.quantities.iter().map(|(id, count)| (*id, signed(*count))).collect(),
     }));
     snapshot.refusals.extend(&stock.refused);
-}
-
-pub fn read_shipments(snapshot: &mut Snapshot, shipments: &Shipments) {
     for (&order_id, dispatch) in shipments {
         snapshot.cancel_marks.extend(dispatch.cancel_marked.then_some(order_id));
         snapshot.shipments.extend(dispatch.shipment.as_ref().map(|shipment| Shipment {

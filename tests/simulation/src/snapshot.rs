@@ -7,9 +7,7 @@ use crate::{
 };
 use audit::Snapshot;
 use events::SERVICES;
-use memory_stores::snapshot::{
-    read_broker, read_messages, read_orders, read_payments, read_shipments, read_stock,
-};
+use memory_stores::snapshot::{read_broker, read_messages, read_rows};
 
 impl Fleet {
     pub async fn is_quiet(&self) -> bool {
@@ -32,10 +30,11 @@ impl Fleet {
     pub async fn snapshot(&self) -> Snapshot {
         let mut snapshot =
             Snapshot { provider: Some(self.provider.books()), ..Snapshot::default() };
-        read_orders(&mut snapshot, &self.orders.tables.data().await);
-        read_payments(&mut snapshot, &self.payments.tables.data().await);
-        read_stock(&mut snapshot, &self.stock.tables.data().await.goods);
-        read_shipments(&mut snapshot, &self.shipments.tables.data().await);
+        let (orders, payments) =
+            (self.orders.tables.data().await, self.payments.tables.data().await);
+        let stock = self.stock.tables.data().await.goods;
+        let shipments = self.shipments.tables.data().await;
+        read_rows(&mut snapshot, &orders, &payments, &stock, &shipments);
         self.read(ORDER, &self.orders, &mut snapshot).await;
         self.read(PAYMENT, &self.payments, &mut snapshot).await;
         self.read(INVENTORY, &self.stock, &mut snapshot).await;

@@ -2,9 +2,7 @@
 
 use crate::{database::Database, system::System};
 use audit::{Quiet, Snapshot, Violation, check};
-use memory_stores::snapshot::{
-    read_broker, read_messages, read_orders, read_payments, read_shipments, read_stock,
-};
+use memory_stores::snapshot::{read_broker, read_messages, read_rows};
 use messaging::{QueueShape, RetrySchedule, Topology};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -39,10 +37,9 @@ async fn look(system: &System) -> Verdict {
     let mut snapshot = Snapshot::default();
     let payments = system.payments.0.data().await;
     let is_at_rest = payments.open().next().is_none();
-    read_orders(&mut snapshot, &system.orders.0.data().await);
-    read_payments(&mut snapshot, &payments);
-    read_stock(&mut snapshot, &system.stock.0.data().await);
-    read_shipments(&mut snapshot, &system.shipments.0.data().await);
+    let (orders, stock) = (system.orders.0.data().await, system.stock.0.data().await);
+    let shipments = system.shipments.0.data().await;
+    read_rows(&mut snapshot, &orders, &payments, &stock, &shipments);
     read(order::NAME, &system.orders, &mut snapshot).await;
     read(payment::NAME, &system.payments, &mut snapshot).await;
     read(inventory::NAME, &system.stock, &mut snapshot).await;
