@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use messaging::{KEEP_DAYS, Retention};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,12 @@ const fn keep_days() -> u16 {
 }
 
 impl Endpoints {
+    /// The URL of a service's database.
+    pub fn database(&self, service: &str) -> Result<&str> {
+        let url = self.databases.get(service).map(String::as_str);
+        url.with_context(|| format!("no database of {service} is known"))
+    }
+
     pub const fn retention(&self) -> Retention {
         Retention::days(self.keep_days)
     }

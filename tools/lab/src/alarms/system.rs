@@ -118,8 +118,7 @@ impl Watched {
     }
 
     pub fn database(&self, service: &str) -> Result<&str> {
-        let url = self.system.endpoints.databases.get(service);
-        url.map(String::as_str).context("every service has a database")
+        self.system.endpoints.database(service)
     }
 
     /// As an operator does it.

@@ -169,7 +169,7 @@ impl Since {
 
     /// Until every order that was placed before is final.
     pub async fn settled(&self, endpoints: &Endpoints, bound: Duration) -> Result<Duration> {
-        let url = endpoints.databases.get("order").context("every service has a database")?;
+        let url = endpoints.database("order")?;
         let mut open = 0;
         let looked = async {
             let mut database = PgConnection::connect(url).await?;
@@ -189,7 +189,7 @@ impl Since {
 
     /// The longest time since then in which no order was confirmed.
     pub async fn longest_gap(&self, endpoints: &Endpoints) -> Result<Duration> {
-        let url = endpoints.databases.get("order").context("every service has a database")?;
+        let url = endpoints.database("order")?;
         let mut database = PgConnection::connect(url).await?;
         let seconds: f64 = sqlx::query_scalar(
             "WITH moments AS (
@@ -207,7 +207,7 @@ impl Since {
     }
 
     async fn heard_by(&self, endpoints: &Endpoints, service: &str) -> Result<()> {
-        let url = endpoints.databases.get(service).context("every service has a database")?;
+        let url = endpoints.database(service)?;
         loop {
             // It may refuse for a moment, or for ever: the caller has a bound.
             let asked = async {

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kit::colour::Colour;
-use kit::disk::{LOGS, clear, ensure_room, write_report};
+use kit::disk::{LOGS, clear, ensure_room};
 use kit::output::{self, some};
-use kit::stop::Stop;
 use servers::{install, release};
 
+use super::reported;
 use crate::alarms::{Alarms, FAULTS, Fault, PAGE, Report, Scale, named};
 use crate::document::write_table;
 
@@ -68,7 +68,6 @@ impl AlarmsCommand {
         let scale = Scale(if self.real_time { 1 } else { FASTER });
         let alarms = Alarms { faults, scale, rabbitmq };
         clear(&self.report)?;
-        let mut stop = Stop::listen()?;
         let dir = self.report.join(format!("run-{}", std::process::id()));
         let logs = self.report.join(LOGS);
         let news = |line: &str| {
@@ -76,19 +75,11 @@ impl AlarmsCommand {
                 output::line(line);
             }
         };
-        let report = tokio::select! {
-            report = alarms.run(&dir, &logs, news) => report?,
-            code = stop.asked() => {
-                eprintln!("stopping what was started …");
-                return Ok(ExitCode::from(code));
-            }
+        let run = alarms.run(&dir, &logs, news);
+        let report = match reported(&self.report, self.json, run, print).await? {
+            Ok(report) => report,
+            Err(code) => return Ok(code),
         };
-        write_report(&self.report, &report)?;
-        if self.json {
-            output::json(&report);
-        } else {
-            print(&report, &self.report);
-        }
         if !report.breaks.is_empty() {
             return Ok(ExitCode::FAILURE);
         }

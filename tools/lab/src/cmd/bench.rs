@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use kit::disk::{REPORT, ensure_room, write_report};
+use kit::disk::{REPORT, ensure_room};
 use kit::output::{self, LiveLine, Table, some};
-use kit::stop::Stop;
 use messaging::parse_duration;
 use servers::install;
 
+use super::reported;
 use crate::bench::{Bench, News, Row, Summary, named};
 use crate::usage::Group;
 
@@ -66,26 +66,18 @@ impl BenchCommand {
         install::ensure().await?;
         let Self { rounds, orders, length, in_flight, .. } = self;
         let bench = Bench { setups, rounds, orders, length, in_flight };
-        let mut stop = Stop::listen()?;
-        let mut live = LiveLine::new(!self.json);
-        let summary = tokio::select! {
-            summary = bench.run(&self.report, |news| tell(&mut live, !self.json, rounds, news)) => {
-                summary?
-            }
-            code = stop.asked() => {
-                eprintln!("stopping what was started …");
-                return Ok(ExitCode::from(code));
-            }
+        let run = async {
+            let mut live = LiveLine::new(!self.json);
+            let run = bench.run(&self.report, |news| tell(&mut live, !self.json, rounds, news));
+            let summary = run.await;
+            live.clear();
+            summary
         };
-        live.clear();
-        write_report(&self.report, &summary)?;
-        if self.json {
-            output::json(&summary);
-        } else {
-            print(&summary, &self.report);
-        }
-        let is_good = summary.breaks.is_empty();
-        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(match reported(&self.report, self.json, run, print).await? {
+            Ok(summary) if summary.breaks.is_empty() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(code) => code,
+        })
     }
 }
 

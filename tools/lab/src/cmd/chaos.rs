@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kit::colour::Colour;
-use kit::disk::{LOGS, REPORT, clear, ensure_room, write_report};
+use kit::disk::{LOGS, REPORT, clear, ensure_room};
 use kit::output::{self, count, some};
-use kit::stop::Stop;
 use messaging::{Env, SystemEnv, parse_duration};
 use servers::{install, release};
 
+use super::reported;
 use crate::chaos::{Chaos, Every, Fault, Faults, Report, can_shift_clocks};
 use crate::load::Mix;
 
@@ -105,24 +105,14 @@ impl ChaosCommand {
             output::line(format_args!("chaos with seed {} for {length} s at most", chaos.seed));
         }
         clear(&self.report)?;
-        let mut stop = Stop::listen()?;
         let dir = self.report.join(format!("run-{}", std::process::id()));
         let logs = self.report.join(LOGS);
-        let report = tokio::select! {
-            report = chaos.run(&dir, &logs, !self.json) => report?,
-            code = stop.asked() => {
-                eprintln!("stopping what was started …");
-                return Ok(ExitCode::from(code));
-            }
-        };
-        write_report(&self.report, &report)?;
-        if self.json {
-            output::json(&report);
-        } else {
-            print(&report, &self.report);
-        }
-        let is_good = report.breaks.is_empty();
-        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let run = chaos.run(&dir, &logs, !self.json);
+        Ok(match reported(&self.report, self.json, run, print).await? {
+            Ok(report) if report.breaks.is_empty() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(code) => code,
+        })
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use kit::disk::{REPORT, ensure_room, write_report};
+use kit::disk::{REPORT, ensure_room};
 use kit::output::{self, LiveLine, Table, some};
-use kit::stop::Stop;
 use messaging::parse_duration;
 use servers::install;
 
+use super::reported;
 use crate::document::write_table;
 use crate::peers::{Comparison, IN_FLIGHT, News, Peer, RATE, Summary};
 
@@ -67,26 +67,19 @@ impl PeersCommand {
         let all = || Peer::value_variants().to_vec();
         let peers = if self.only.is_empty() { all() } else { self.only.clone() };
         let asked = Comparison { peers, rounds, orders, length, built: built()? };
-        let mut stop = Stop::listen()?;
-        let mut live = LiveLine::new(!self.json);
-        let summary = tokio::select! {
-            summary = asked.run(&self.report, |news| tell(&mut live, !self.json, rounds, news)) => {
-                summary?
-            }
-            code = stop.asked() => {
-                eprintln!("stopping what was started …");
-                return Ok(ExitCode::from(code));
-            }
+        let run = async {
+            let mut live = LiveLine::new(!self.json);
+            let run = asked.run(&self.report, |news| tell(&mut live, !self.json, rounds, news));
+            let summary = run.await;
+            live.clear();
+            summary
         };
-        live.clear();
-        write_report(&self.report, &summary)?;
+        let summary = match reported(&self.report, self.json, run, print).await? {
+            Ok(summary) => summary,
+            Err(code) => return Ok(code),
+        };
         if self.write_docs {
             write_table(Path::new(DOCUMENT), "saga:peers", &summary.markdown())?;
-        }
-        if self.json {
-            output::json(&summary);
-        } else {
-            print(&summary, &self.report);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use events::OrderId;
 use kit::api::{Api, Brief, Draft};
 use kit::output::some;
@@ -29,8 +29,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 impl Hands<'_> {
     pub(super) async fn weight(&mut self, step: &Step) -> Result<String> {
         let goods = Goods::Spread(LINES);
-        let inventory = self.fleet.system.endpoints.databases.get("inventory");
-        goods.shelve(inventory.context("every service has a database")?).await?;
+        goods.shelve(self.fleet.system.endpoints.database("inventory")?).await?;
         let of = |scenario: Scenario| Draft { items: goods.one_of_each(), ..scenario.draft() };
         let drafts = [of(Scenario::Confirmed), of(Scenario::Declined)];
         let broker = self.fleet.system.servers.rabbitmq().process();
