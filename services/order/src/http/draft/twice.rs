@@ -3,10 +3,10 @@
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use service::http::Errors;
-use std::{collections::HashSet, fmt};
+use std::{fmt, mem::replace};
 
-const OF_ORDER: &[&str] = &["customer_id", "payment_method", "items"];
-const OF_ITEM: &[&str] = &["product_id", "quantity", "unit_price"];
+const OF_ORDER: [&str; 3] = ["customer_id", "payment_method", "items"];
+const OF_ITEM: [&str; 3] = ["product_id", "quantity", "unit_price"];
 
 /// In a body that is JSON.
 pub fn find(body: &[u8]) -> Errors {
@@ -45,13 +45,14 @@ impl<'de> Visitor<'de> for Within<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let (known, path) = match self.place {
-            Place::Order => (OF_ORDER, String::new()),
-            Place::Item(place) => (OF_ITEM, format!("items[{place}].")),
+            Place::Order => (&OF_ORDER[..], String::new()),
+            Place::Item(place) => (&OF_ITEM[..], format!("items[{place}].")),
             Place::Items => (&[][..], String::new()),
         };
-        let mut seen = HashSet::new();
+        let mut seen = [false; 3];
         while let Some(name) = map.next_key::<String>()? {
-            if known.contains(&name.as_str()) && !seen.insert(name.clone()) {
+            let field = known.iter().position(|field| *field == name);
+            if field.is_some_and(|field| replace(&mut seen[field], true)) {
                 self.errors.insert(format!("{path}{name}"), vec!["given twice".into()]);
             }
             if matches!(self.place, Place::Order) && name == "items" {
