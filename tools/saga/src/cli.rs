@@ -116,7 +116,7 @@ impl Command {
 
 /// Says which commands are of use, where `saga play` runs and nothing else.
 async fn tell_of_play() {
-    let Ok(settings) = Settings::of_running() else { return };
+    let Ok(settings) = Settings::read() else { return };
     let port = settings.order_http_port;
     if !Home::new(&settings).is_there() && play::is_at(port).await {
         eprintln!(

@@ -17,6 +17,8 @@ use telemetry::Export;
 use crate::welcome;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// More than it waits for its system to be idle, and not long for a command that only hints at it.
+const SEEN_WITHIN: Duration = Duration::from_secs(3);
 const TRAFFIC_MAX: u8 = 20;
 
 /// Run the four services in this process, with the page, in memory: nothing to install
@@ -93,12 +95,12 @@ fn traffic(value: Option<String>) -> Result<u8> {
 
 /// Whether `saga play` serves here.
 pub async fn is_at(port: u16) -> bool {
-    asked(port).await.is_some()
+    asked(port, SEEN_WITHIN).await.is_some()
 }
 
 /// It waits a moment for its system to be idle.
-async fn asked(port: u16) -> Option<Verdict> {
-    let http = https::plain().no_proxy().timeout(ANSWER_WITHIN).build().ok()?;
+async fn asked(port: u16, within: Duration) -> Option<Verdict> {
+    let http = https::plain().no_proxy().timeout(within).build().ok()?;
     let answer = http.get(format!("http://127.0.0.1:{port}/verify")).send().await.ok()?;
     answer.json().await.ok()
 }
@@ -108,7 +110,7 @@ async fn asked(port: u16) -> Option<Verdict> {
 pub async fn check(port: u16, wait: Duration, json: bool) -> Option<ExitCode> {
     let began = Instant::now();
     let verdict = loop {
-        let verdict = asked(port).await?;
+        let verdict = asked(port, ANSWER_WITHIN).await?;
         if verdict.is_idle || began.elapsed() >= wait {
             break verdict;
         }
