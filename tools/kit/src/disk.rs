@@ -1,5 +1,5 @@
 //! Checks the free disk space before anything is written: a full disk later causes many different
-//! errors. Also writes the report of a long measurement.
+//! errors. Knows what it leaves behind. Also writes the report of a long measurement.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -40,6 +40,11 @@ pub fn clear(folder: &Path) -> Result<()> {
     failed.map_or(Ok(()), |why| {
         Err(why).with_context(|| format!("cannot clear {}", folder.display()))
     })
+}
+
+/// A write that died on a full disk has left an empty file.
+pub fn is_written(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() > 0)
 }
 
 /// None where it is not known.

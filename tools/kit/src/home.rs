@@ -14,6 +14,7 @@ use servers::{
 
 pub use self::parts::{Server, Servers};
 use crate::definitions::{logins, topology};
+use crate::disk::is_written;
 use crate::keys;
 use crate::settings::{CLUSTER_MARK, Database, Listener, SUPERUSER_PASSWORD, Settings, VHOST};
 
@@ -73,7 +74,7 @@ impl<'a> Home<'a> {
 
     fn note_place(&self) -> Result<()> {
         let file = self.dir().join(PLACE);
-        if fs::metadata(&file).is_ok_and(|found| found.len() > 0) {
+        if is_written(&file) {
             return Ok(());
         }
         fs::write(&file, self.dir().as_os_str().as_bytes())

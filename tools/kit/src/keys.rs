@@ -12,6 +12,7 @@ use order::store;
 use reqwest::StatusCode;
 use tokio::time::{sleep, timeout};
 
+use crate::disk::is_written;
 use crate::primary;
 use crate::service::write_secret;
 use crate::settings::Settings;
@@ -92,11 +93,6 @@ fn kept(path: &Path) -> Result<ApiKey> {
     let key = ApiKey::new(&SystemEnv);
     write_secret(path, &format!("{key}\n"), 0o600)?;
     Ok(key)
-}
-
-/// A write that died on a full disk has left an empty file.
-fn is_written(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.len() > 0)
 }
 
 /// Returns when every copy of order knows the key.

@@ -111,12 +111,18 @@ mod tests {
     use super::*;
     use crate::postgres::cluster::delete;
 
+    /// Only root keeps data elsewhere, for `postgres`.
+    fn lent() -> Option<Account> {
+        let lent = Account::for_postgres().ok().filter(|account| account.is_lent());
+        if lent.is_none() {
+            eprintln!("skipped: only root keeps data elsewhere, for `postgres`");
+        }
+        lent
+    }
+
     #[test]
     fn data_elsewhere_are_kept_where_no_age_deletes_them_and_those_of_tests_are_scratch() {
-        let account = match Account::for_postgres() {
-            Ok(account) if account.is_lent() => account,
-            _ => return eprintln!("skipped: only root keeps data elsewhere, for `postgres`"),
-        };
+        let Some(account) = lent() else { return };
         let dir = std::env::temp_dir().join(format!("quadrille elsewhere {}", std::process::id()));
         let lifetimes =
             [(Lifetime::Detached, "/var/lib"), (Lifetime::bound().unwrap(), "/var/tmp")];
@@ -143,10 +149,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_a_home_shares_no_data_with_it_and_a_moved_one_takes_them_along() {
-        let account = match Account::for_postgres() {
-            Ok(account) if account.is_lent() => account,
-            _ => return eprintln!("skipped: only root keeps data elsewhere, for `postgres`"),
-        };
+        let Some(account) = lent() else { return };
         let above = std::env::temp_dir().join(format!("quadrille copies {}", std::process::id()));
         let [dir, copy, moved] = ["home", "copy", "moved"].map(|name| above.join(name));
         fs::create_dir_all(&dir).unwrap();
