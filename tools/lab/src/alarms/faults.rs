@@ -35,7 +35,7 @@ const MESSAGE_MAX: usize = 1_048_576;
 const PARKED_OF: &str = "shipping.inventory-reserved";
 const REFUSE: &str = "ALTER TABLE shipments
     ADD CONSTRAINT refused CHECK (status <> 'FAILED') NOT VALID";
-const ACCEPT: &str = "ALTER TABLE shipments DROP CONSTRAINT IF EXISTS refused";
+const ACCEPT: &str = "ALTER TABLE shipments DROP CONSTRAINT refused";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// So many requests without a key that the load's are a tenth at most.
 const STRANGERS_PAUSE: Duration = Duration::from_millis(8);
@@ -108,7 +108,10 @@ impl Watched {
 
     pub async fn repair(&mut self, kind: Kind) -> Result<()> {
         match kind {
-            Kind::RefusedRows => self.replay_dead_letters().await,
+            Kind::RefusedRows => {
+                self.sql("shipping", ACCEPT).await?;
+                self.replay_dead_letters().await
+            }
             Kind::FullDeadLetters => {
                 self.limit_dead_letters(false).await?;
                 self.sql("shipping", ACCEPT).await?;
@@ -189,7 +192,6 @@ impl Watched {
     }
 
     async fn replay_dead_letters(&self) -> Result<()> {
-        self.sql("shipping", ACCEPT).await?;
         let because = "the rows are accepted";
         self.saga(&["dlq", "replay", PARKED_OF, "--yes", "--because", because]).await
     }
